@@ -1,0 +1,93 @@
+"""Differential equations from neural networks to pure physics, solved and fitted with PyTorch.
+
+The public names are loaded when they are first used, so that ``import physode`` (and with it ``physode --help``)
+waits for neither torch nor matplotlib.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from physode import compat, datasets, errors, experiments, plotting, rhs, simulators, training
+    from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
+    from physode.gradients import ACA, Adjoint, Naive
+    from physode.solution import Solution, Stats
+    from physode.solve import solve
+    from physode.status import Status
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ACA",
+    "Adjoint",
+    "Naive",
+    "Solution",
+    "Stats",
+    "Status",
+    "__version__",
+    "compat",
+    "datasets",
+    "errors",
+    "experiments",
+    "odeint",
+    "odeint_adjoint",
+    "odeint_dense",
+    "odeint_event",
+    "odesolve",
+    "plotting",
+    "rhs",
+    "simulators",
+    "solve",
+    "training",
+]
+
+_MODULES = {"compat", "datasets", "errors", "experiments", "plotting", "rhs", "simulators", "training"}
+
+_HOMES = {
+    "ACA": "physode.gradients",
+    "Adjoint": "physode.gradients",
+    "Naive": "physode.gradients",
+    "Solution": "physode.solution",
+    "Stats": "physode.solution",
+    "Status": "physode.status",
+    "odeint": "physode.compat",
+    "odeint_adjoint": "physode.compat",
+    "odeint_dense": "physode.compat",
+    "odeint_event": "physode.compat",
+    "odesolve": "physode.compat",
+    "solve": "physode.solve",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"physode.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'physode' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps ``physode.solve`` the function.
+
+    The import system binds every submodule as an attribute of its package when it has been loaded, and so would put
+    the module ``physode.solve`` over the function of the same name.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and _HOMES.get(name) == value.__name__:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

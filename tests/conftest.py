@@ -1,0 +1,40 @@
+"""What every test stands on: one thread, fixed seeds, no display, and fixtures for double precision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+# Set before torch and numpy load: the suite runs one process a core, and more threads only get in each other's way.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[_name] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+# No deadline: a busy machine is no failure. Derandomised: the same commit gives the same verdict.
+settings.register_profile("physode", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("physode")
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def float64() -> Iterator[torch.dtype]:
+    """Double precision as torch's default for the length of one test."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield torch.float64
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
