@@ -1,0 +1,149 @@
+"""The layout of a trajectory file: its names, its version, and how attributes and chunks are laid down.
+
+``docs/data.md`` describes the layout for readers without physode. Change it only together with `SCHEMA_VERSION`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from physode.errors import DataError
+
+__all__ = [
+    "AXES",
+    "DESCRIPTIONS",
+    "FORMAT",
+    "JSON_NAMES",
+    "RESERVED",
+    "SCHEMA_VERSION",
+    "chunk_shape",
+    "decode_attributes",
+    "encode_attributes",
+]
+
+FORMAT = "physode-trajectories"
+SCHEMA_VERSION = 1
+
+AXES = {
+    "t": ("trajectory", "time"),
+    "y": ("trajectory", "time", "component"),
+    "y_clean": ("trajectory", "time", "component"),
+}
+
+DESCRIPTIONS = {
+    "t": "times of the observations",
+    "y": "states as observed",
+    "y_clean": "states before observation noise",
+    "params": "true constant of each trajectory",
+}
+
+JSON_NAMES = "json_attributes"
+"""The file attribute that lists which of the others are text in JSON."""
+
+RESERVED = frozenset({"format", "schema_version", JSON_NAMES})
+
+_CHUNK_BYTES = 1 << 20
+
+
+def chunk_shape(shape: tuple[int, ...], itemsize: int, *, target: int = _CHUNK_BYTES) -> tuple[int, ...]:
+    """Chunks of about `target` bytes that hold whole trajectories; one that is larger is divided along time.
+
+    Parameters
+    ----------
+    shape
+        The dataset's shape, trajectories first, no axis empty.
+    itemsize
+        Bytes a number.
+    target
+        Bytes a chunk.
+    """
+    chunk = list(shape)
+    for axis in range(len(chunk)):
+        size = itemsize * int(np.prod(chunk, dtype=object))
+        if size <= target:
+            break
+        chunk[axis] = max(1, chunk[axis] * target // size)
+    return tuple(chunk)
+
+
+def encode_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn attributes into what HDF5 can hold.
+
+    Numbers, booleans, text and numeric arrays stay as they are. Everything else (dicts, lists, None) becomes text in
+    JSON, and its name goes on the list `JSON_NAMES`.
+
+    Raises
+    ------
+    DataError
+        If a name is taken by the layout or is no text, or a value is not one that JSON can say.
+    """
+    encoded: dict[str, Any] = {}
+    as_json = []
+    for name, value in attrs.items():
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise DataError(f"`attrs` must have words for names, got {name!r}")
+        if name in RESERVED:
+            raise DataError(f"`attrs[{name!r}]` is a name that the file layout uses itself; choose another")
+        if _is_native(value):
+            encoded[name] = value
+        else:
+            encoded[name] = _to_json(name, value)
+            as_json.append(name)
+    encoded[JSON_NAMES] = json.dumps(as_json)
+    return encoded
+
+
+def decode_attributes(attrs: h5py.AttributeManager) -> dict[str, Any]:
+    """Undo `encode_attributes`; tuples come back as lists, NumPy scalars as Python's."""
+    as_json = json.loads(_plain(attrs.get(JSON_NAMES, "[]")))
+    decoded = {name: _plain(value) for name, value in attrs.items() if name not in RESERVED}
+    for name in as_json:
+        decoded[name] = json.loads(decoded[name])
+    return decoded
+
+
+def _is_native(value: object) -> bool:
+    match value:
+        case bool() | float():
+            return True
+        case int():
+            return -(2**63) <= value < 2**63
+        case str():
+            # HDF5 ends text at a NUL; and UTF-8 has no lone surrogates, which stand for odd bytes in file names.
+            return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+        case np.generic() | np.ndarray():
+            return value.dtype.kind in "fiub" and value.size > 0
+        case _:
+            return False
+
+
+def _to_json(name: str, value: object) -> str:
+    try:
+        return json.dumps(value, default=_jsonable)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"`attrs[{name!r}]` cannot be stored: {error}; use numbers, text, lists and dicts") from error
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
+
+
+def _plain(value: Any) -> Any:
+    """A Python value for what h5py gives for an attribute."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OS":
+        return [_plain(item) for item in value.tolist()]
+    return value

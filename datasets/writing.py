@@ -1,0 +1,93 @@
+"""Trajectories into HDF5."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from physode.datasets.atomic import replacing
+from physode.datasets.provenance import provenance
+from physode.datasets.schema import AXES, DESCRIPTIONS, FORMAT, SCHEMA_VERSION, chunk_shape, encode_attributes
+from physode.datasets.trajectories import Array, Trajectories
+
+__all__ = ["write_trajectories"]
+
+# HDF5 1.10's structures carry checksums, so that damage is found where it would otherwise be followed, and they lift
+# the limit of 64 KiB on an attribute. Every HDF5 since 2016 reads them.
+_LIBVER = ("v110", "v110")
+
+
+def write_trajectories(
+    path: str | os.PathLike[str],
+    trajectories: Trajectories,
+    *,
+    overwrite: bool = False,
+    compression: Literal["gzip"] | None = None,
+) -> None:
+    """Write a trajectory file; it appears under its name when it is whole, or not at all.
+
+    What `physode.datasets.provenance` knows (versions, git revision, time, command line) is stored beside the
+    attributes of `trajectories`, which win where they have the same name. Every number is checksummed.
+
+    Parameters
+    ----------
+    path
+        The file, by habit ``*.h5``.
+    trajectories
+        What to write.
+    overwrite
+        Whether to replace a file that exists.
+    compression
+        ``"gzip"`` for smaller files that are slower to read and write.
+
+    Raises
+    ------
+    DataError
+        If the file exists and `overwrite` is False, its folder does not exist, or an attribute cannot be stored.
+    OSError
+        If the disk is full or the folder cannot be written to.
+    """
+    if compression not in (None, "gzip"):
+        raise ValueError(f"`compression` must be None or 'gzip', got {compression!r}")
+    attrs = dict(trajectories.attrs)
+    time_unit = attrs.pop("time_unit", None)
+    param_units = attrs.pop("param_units", {})
+    param_descriptions = attrs.pop("param_descriptions", {})
+    encoded = encode_attributes({**provenance(), **attrs})
+
+    def put(name: str, values: Array, **about: Any) -> None:
+        chunks = chunk_shape(values.shape, values.itemsize)
+        dataset = file.create_dataset(name, data=values, chunks=chunks, compression=compression, fletcher32=True)
+        for key, value in about.items():
+            if value is not None:
+                dataset.attrs[key] = value
+
+    with replacing(path, overwrite=overwrite) as part, h5py.File(part, "x", libver=_LIBVER) as file:
+        file.attrs.update({"format": FORMAT, "schema_version": SCHEMA_VERSION, **encoded})
+        put(
+            "t",
+            trajectories.t,
+            units=time_unit,
+            description=DESCRIPTIONS["t"],
+            axes=_text(AXES["t"][-trajectories.t.ndim :]),
+        )
+        for name, states in (("y", trajectories.y), ("y_clean", trajectories.y_clean)):
+            if states is not None:
+                columns, units = _text(trajectories.columns), _text(trajectories.units)
+                put(name, states, units=units, columns=columns, description=DESCRIPTIONS[name], axes=_text(AXES[name]))
+        for name, values in trajectories.params.items():
+            description = param_descriptions.get(name, DESCRIPTIONS["params"])
+            put(
+                f"params/{name}",
+                values,
+                units=param_units.get(name, ""),
+                description=description,
+                axes=_text(("trajectory",)),
+            )
+
+
+def _text(words: tuple[str, ...]) -> Array:
+    return np.array(words, dtype=h5py.string_dtype())
