@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from physode.datasets.schema import DESCRIPTIONS, FORMAT, SCHEMA_VERSION, decode_attributes
+from physode.datasets.schema import DESCRIPTIONS, FORMAT, SCHEMA_VERSION, decode_attributes, plain
 from physode.datasets.trajectories import Array, Trajectories, check_shapes
 from physode.errors import DataError
 
@@ -86,10 +86,10 @@ def read_layout(file: h5py.File) -> Layout:
     layout = Layout(
         t=_find_numbers(file, "t"),
         y=y,
-        y_clean=_find_numbers(file, "y_clean") if "y_clean" in file else None,
+        y_clean=_find_numbers(file, "y_clean") if _holds(file, "y_clean") else None,
         params={name: _find_numbers(file, f"params/{name}") for name in _param_names(file)},
-        columns=_words(y.attrs.get("columns")) or tuple(f"y{i}" for i in range(1, components + 1)),
-        units=_words(y.attrs.get("units")) or ("",) * components,
+        columns=_words(y.attrs.get("columns", [f"y{i}" for i in range(1, components + 1)])),
+        units=_words(y.attrs.get("units", [""] * components)),
     )
     check_shapes(
         t=layout.t.shape,
@@ -110,13 +110,14 @@ def read_times(file: h5py.File) -> Array:
 def read_attributes(file: h5py.File) -> dict[str, Any]:
     """A file's attributes, and what stands at its datasets: ``time_unit``, ``param_units``, ``param_descriptions``."""
     found = decode_attributes(file.attrs)
-    if "units" in file["t"].attrs:
-        found["time_unit"] = _word(file["t"].attrs["units"])
+    time_unit = plain(file["t"].attrs.get("units", ""))
+    if time_unit:
+        found["time_unit"] = time_unit
     for key, attribute, default in (
         ("param_units", "units", ""),
         ("param_descriptions", "description", DESCRIPTIONS["params"]),
     ):
-        labels = {name: _word(file["params"][name].attrs.get(attribute, default)) for name in _param_names(file)}
+        labels = {name: plain(file["params"][name].attrs.get(attribute, default)) for name in _param_names(file)}
         told = {name: label for name, label in labels.items() if label != default}
         if told:
             found[key] = told
@@ -125,7 +126,7 @@ def read_attributes(file: h5py.File) -> dict[str, Any]:
 
 def _find_numbers(file: h5py.File, name: str) -> h5py.Dataset:
     """A dataset of numbers that are all in this file."""
-    dataset = file.get(name)
+    dataset = file[name] if name.startswith("params/") or _holds(file, name) else None
     if not isinstance(dataset, h5py.Dataset):
         raise DataError(f"it has no dataset /{name}; see docs/data.md for the layout")
     if dataset.dtype.kind not in "fiub":
@@ -148,7 +149,7 @@ def _check_file(path: Path) -> None:
 
 
 def _check_schema(file: h5py.File) -> None:
-    if file.attrs.get("format") != FORMAT:
+    if plain(file.attrs.get("format")) != FORMAT:
         raise DataError(f"it is an HDF5 file, but not one of trajectories: its attribute `format` is not {FORMAT!r}")
     version = file.attrs.get("schema_version")
     if not isinstance(version, int | np.integer) or version != SCHEMA_VERSION:
@@ -171,12 +172,17 @@ def _check_size(file: h5py.File, dataset: h5py.Dataset, name: str) -> None:
 
 
 def _param_names(file: h5py.File) -> list[str]:
-    group = file.get("params")
-    if group is None:
+    if not _holds(file, "params"):
         return []
+    group = file["params"]
     if not isinstance(group, h5py.Group):
         raise DataError("/params must be a group of datasets")
     return list(group)
+
+
+def _holds(file: h5py.File, name: str) -> bool:
+    """Whether the file lists a name; unlike `in`, no less so where what is behind the name is damaged."""
+    return name in list(file)
 
 
 def _values(dataset: h5py.Dataset) -> Array:
@@ -188,9 +194,5 @@ def _floating(values: Array) -> Array:
     return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 
-def _word(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _words(value: Any) -> tuple[str, ...]:
-    return () if value is None else tuple(_word(item) for item in np.atleast_1d(value).tolist())
+    return tuple(str(word) for word in plain(np.atleast_1d(value)))

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from physode.errors import DataError
 
@@ -25,6 +26,8 @@ __all__ = [
     "chunk_shape",
     "decode_attributes",
     "encode_attributes",
+    "fixed_text",
+    "plain",
 ]
 
 FORMAT = "physode-trajectories"
@@ -34,6 +37,7 @@ AXES = {
     "t": ("trajectory", "time"),
     "y": ("trajectory", "time", "component"),
     "y_clean": ("trajectory", "time", "component"),
+    "params": ("trajectory",),
 }
 
 DESCRIPTIONS = {
@@ -72,6 +76,17 @@ def chunk_shape(shape: tuple[int, ...], itemsize: int, *, target: int = _CHUNK_B
     return tuple(chunk)
 
 
+def fixed_text(words: str | Sequence[str]) -> npt.NDArray[np.bytes_]:
+    """Text of a fixed length in UTF-8, one or several.
+
+    Text of a variable length would be kept in HDF5's global heap, which has no checksum: there, the HDF5 library can
+    follow a damaged length round and round for ever.
+    """
+    encoded = [word.encode() for word in ([words] if isinstance(words, str) else words)]
+    kind = h5py.string_dtype("utf-8", max([1, *map(len, encoded)]))
+    return np.array(encoded[0] if isinstance(words, str) else encoded, dtype=kind)
+
+
 def encode_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Turn attributes into what HDF5 can hold.
 
@@ -90,33 +105,37 @@ def encode_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
             raise DataError(f"`attrs` must have words for names, got {name!r}")
         if name in RESERVED:
             raise DataError(f"`attrs[{name!r}]` is a name that the file layout uses itself; choose another")
-        if _is_native(value):
+        if _is_text(value):
+            encoded[name] = fixed_text(value)
+        elif _is_numeric(value):
             encoded[name] = value
         else:
-            encoded[name] = _to_json(name, value)
+            encoded[name] = fixed_text(_to_json(name, value))
             as_json.append(name)
-    encoded[JSON_NAMES] = json.dumps(as_json)
+    encoded[JSON_NAMES] = fixed_text(json.dumps(as_json))
     return encoded
 
 
 def decode_attributes(attrs: h5py.AttributeManager) -> dict[str, Any]:
     """Undo `encode_attributes`; tuples come back as lists, NumPy scalars as Python's."""
-    as_json = json.loads(_plain(attrs.get(JSON_NAMES, "[]")))
-    decoded = {name: _plain(value) for name, value in attrs.items() if name not in RESERVED}
+    as_json = json.loads(plain(attrs.get(JSON_NAMES, "[]")))
+    decoded = {name: plain(value) for name, value in attrs.items() if name not in RESERVED}
     for name in as_json:
         decoded[name] = json.loads(decoded[name])
     return decoded
 
 
-def _is_native(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
+    # HDF5 ends text at a NUL; and UTF-8 has no lone surrogates, which stand for odd bytes in file names.
+    return isinstance(value, str) and not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_numeric(value: object) -> bool:
     match value:
         case bool() | float():
             return True
         case int():
             return -(2**63) <= value < 2**63
-        case str():
-            # HDF5 ends text at a NUL; and UTF-8 has no lone surrogates, which stand for odd bytes in file names.
-            return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
         case np.generic() | np.ndarray():
             return value.dtype.kind in "fiub" and value.size > 0
         case _:
@@ -138,12 +157,12 @@ def _jsonable(value: object) -> object:
     raise TypeError(f"{value!r} is a {type(value).__name__}")
 
 
-def _plain(value: Any) -> Any:
-    """A Python value for what h5py gives for an attribute."""
+def plain(value: Any) -> Any:
+    """A Python value for what h5py gives for an attribute: text of either kind as `str`, several as a list."""
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray) and value.dtype.kind in "OS":
-        return [_plain(item) for item in value.tolist()]
+        return [plain(item) for item in value.tolist()]
     return value

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import Literal
 
 import h5py
-import numpy as np
 
 from physode.datasets.atomic import replacing
 from physode.datasets.provenance import provenance
-from physode.datasets.schema import AXES, DESCRIPTIONS, FORMAT, SCHEMA_VERSION, chunk_shape, encode_attributes
+from physode.datasets.schema import (
+    AXES,
+    DESCRIPTIONS,
+    FORMAT,
+    SCHEMA_VERSION,
+    chunk_shape,
+    encode_attributes,
+    fixed_text,
+)
 from physode.datasets.trajectories import Array, Trajectories
 
 __all__ = ["write_trajectories"]
@@ -53,41 +60,25 @@ def write_trajectories(
     if compression not in (None, "gzip"):
         raise ValueError(f"`compression` must be None or 'gzip', got {compression!r}")
     attrs = dict(trajectories.attrs)
-    time_unit = attrs.pop("time_unit", None)
+    time_unit = attrs.pop("time_unit", "")
     param_units = attrs.pop("param_units", {})
     param_descriptions = attrs.pop("param_descriptions", {})
     encoded = encode_attributes({**provenance(), **attrs})
 
-    def put(name: str, values: Array, **about: Any) -> None:
+    def put(name: str, values: Array, **about: str | tuple[str, ...]) -> None:
         chunks = chunk_shape(values.shape, values.itemsize)
         dataset = file.create_dataset(name, data=values, chunks=chunks, compression=compression, fletcher32=True)
         for key, value in about.items():
-            if value is not None:
-                dataset.attrs[key] = value
+            dataset.attrs[key] = fixed_text(value)
 
     with replacing(path, overwrite=overwrite) as part, h5py.File(part, "x", libver=_LIBVER) as file:
-        file.attrs.update({"format": FORMAT, "schema_version": SCHEMA_VERSION, **encoded})
-        put(
-            "t",
-            trajectories.t,
-            units=time_unit,
-            description=DESCRIPTIONS["t"],
-            axes=_text(AXES["t"][-trajectories.t.ndim :]),
-        )
+        file.attrs.update({"format": fixed_text(FORMAT), "schema_version": SCHEMA_VERSION, **encoded})
+        axes = AXES["t"][-trajectories.t.ndim :]
+        put("t", trajectories.t, units=time_unit, description=DESCRIPTIONS["t"], axes=axes)
         for name, states in (("y", trajectories.y), ("y_clean", trajectories.y_clean)):
             if states is not None:
-                columns, units = _text(trajectories.columns), _text(trajectories.units)
-                put(name, states, units=units, columns=columns, description=DESCRIPTIONS[name], axes=_text(AXES[name]))
+                columns, units = trajectories.columns, trajectories.units
+                put(name, states, columns=columns, units=units, description=DESCRIPTIONS[name], axes=AXES[name])
         for name, values in trajectories.params.items():
-            description = param_descriptions.get(name, DESCRIPTIONS["params"])
-            put(
-                f"params/{name}",
-                values,
-                units=param_units.get(name, ""),
-                description=description,
-                axes=_text(("trajectory",)),
-            )
-
-
-def _text(words: tuple[str, ...]) -> Array:
-    return np.array(words, dtype=h5py.string_dtype())
+            unit, description = param_units.get(name, ""), param_descriptions.get(name, DESCRIPTIONS["params"])
+            put(f"params/{name}", values, units=unit, description=description, axes=AXES["params"])
