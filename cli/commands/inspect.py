@@ -1,0 +1,74 @@
+"""``physode inspect``: what a trajectory file holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from physode.cli.options import PATH, json_option
+from physode.cli.show import cell, shorten, show_json, show_pairs, show_table
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("file", type=PATH)
+@json_option
+def command(file: Path, as_json: bool) -> None:
+    """Describe a trajectory FILE: shapes, units, ranges, constants, and where it comes from.
+
+    Reads every number once, and so finds damage anywhere in the file.
+
+    \b
+    Examples:
+      physode inspect threebody.h5
+      physode inspect threebody.h5 --json
+    """
+    from physode.datasets import summarise
+
+    summary = summarise(file)
+    if as_json:
+        show_json(summary)
+    else:
+        _show(summary)
+
+
+def _show(summary: dict[str, Any]) -> None:
+    time = summary["time"]
+    attributes = dict(summary["attributes"])
+    show_pairs(
+        summary["path"],
+        {
+            "size": _size(summary["bytes"]),
+            "schema version": summary["schema_version"],
+            "system": attributes.pop("system", None),
+            "trajectories": summary["trajectories"],
+            "times": f"{summary['times']}, {'the same for all' if time['shared'] else 'each with its own'}",
+            "span": f"{time['first']:.6g} to {time['last']:.6g} {time['unit']}".rstrip(),
+            "noise (rms)": summary["noise_rms"],
+        },
+    )
+    components = summary["components"]
+    show_table("components", ["name", "unit", "min", "max", "missing"], [list(each.values()) for each in components])
+    if summary["params"]:
+        rows = [
+            [name, each["unit"], _shape(each["shape"]), each["min"], each["max"]]
+            for name, each in summary["params"].items()
+        ]
+        show_table("true constants", ["name", "unit", "shape", "min", "max"], rows)
+    show_pairs("attributes", {name: shorten(cell(value)) for name, value in attributes.items()})
+
+
+def _shape(shape: list[int]) -> str:
+    return " x ".join(map(str, shape)) or "number"
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} GiB"

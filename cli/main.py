@@ -1,0 +1,66 @@
+"""The ``physode`` command: finds its commands when they are called, and turns errors into one line."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+import physode
+from physode.cli.errors import reporting
+from physode.cli.table import COMMANDS
+
+__all__ = ["cli", "main"]
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"physode.cli.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _debug_first(args))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reporting(debug=bool(ctx.params["debug"])):
+            return super().invoke(ctx)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error. May stand anywhere on the line.")
+@click.version_option(physode.__version__, prog_name="physode")
+def cli(debug: bool) -> None:
+    """Differential equations from neural networks to pure physics.
+
+    \b
+    Examples:
+      physode simulate threebody --preset aca
+      physode fit --rhs physical
+      physode inspect threebody.h5
+      physode COMMAND --help
+    """
+
+
+def main() -> None:
+    """Run the command line; the entry point of the console script."""
+    cli(prog_name="physode")
+
+
+def _debug_first(args: list[str]) -> list[str]:
+    """Put ``--debug`` before the command, where click expects it, from wherever the user has put it."""
+    end = args.index("--") if "--" in args else len(args)
+    if "--debug" not in args[:end]:
+        return args
+    return ["--debug", *(word for word in args[:end] if word != "--debug"), *args[end:]]

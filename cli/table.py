@@ -1,0 +1,15 @@
+"""The commands by name, so that ``physode --help`` lists them without importing any."""
+
+from __future__ import annotations
+
+__all__ = ["COMMANDS"]
+
+COMMANDS = {
+    "simulate": "Make trajectories of a system and write them to HDF5.",
+    "fit": "Fit a right-hand side to observed trajectories.",
+    "plot": "Draw the figures of a run.",
+    "inspect": "Describe a trajectory file.",
+    "info": "Show versions, devices and methods.",
+    "reproduce": "Reproduce figures of the papers.",
+}
+"""One line of help by name; the command itself is ``physode.cli.commands.<name>.command``."""
