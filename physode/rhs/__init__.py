@@ -1,0 +1,45 @@
+"""Right-hand sides: physical, augmented, neural, and physics with a neural remainder."""
+
+from __future__ import annotations
+
+from physode.rhs.augmented import AugmentedNBody, pair_features
+from physode.rhs.base import Constant, System
+from physode.rhs.hybrid import Hybrid
+from physode.rhs.neural import ACTIVATIONS, MLP
+from physode.rhs.physical import (
+    G_ASTRONOMICAL,
+    HarmonicOscillator,
+    Lorenz,
+    LotkaVolterra,
+    NBody,
+    Pendulum,
+    ThreeBody,
+    VanDerPol,
+    body_columns,
+    pair_distances,
+)
+from physode.rhs.preset import Preset
+from physode.rhs.registry import SYSTEMS, build
+
+__all__ = [
+    "ACTIVATIONS",
+    "G_ASTRONOMICAL",
+    "MLP",
+    "SYSTEMS",
+    "AugmentedNBody",
+    "Constant",
+    "HarmonicOscillator",
+    "Hybrid",
+    "Lorenz",
+    "LotkaVolterra",
+    "NBody",
+    "Pendulum",
+    "Preset",
+    "System",
+    "ThreeBody",
+    "VanDerPol",
+    "body_columns",
+    "build",
+    "pair_distances",
+    "pair_features",
+]

@@ -1,0 +1,147 @@
+"""Point masses under Newton's gravitation, the hot path of the three-body experiments."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+from operator import add
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physode.rhs.base import Constant, ConstantLike, Names, System
+
+__all__ = ["G_ASTRONOMICAL", "NBody", "body_columns", "pair_distances"]
+
+G_ASTRONOMICAL = 4.0 * math.pi**2
+"""Gravitational constant in AU^3 / (solar mass yr^2), from Kepler's third law for the Earth."""
+
+
+class NBody(System):
+    r"""Newton's equations for `n` point masses (Eq. 32 of the ACA paper, with its units made explicit).
+
+    .. math::
+
+        \dot r_i = K v_i, \qquad
+        \dot v_i = G \sum_{j \ne i} m_j \frac{r_j - r_i}{(|r_j - r_i|^2 + \epsilon^2)^{3/2}}
+
+    with :math:`K` = `velocity_scale` and :math:`\epsilon` = `softening`. The state is
+    :math:`(r_1, \ldots, r_n, v_1, \ldots, v_n)`, three coordinates each, of shape (..., 6 n).
+
+    Sums over bodies and coordinates are written as additions in a fixed order, never as reductions or matrix products:
+    a sample's result then does not depend, in any bit, on how many samples are evaluated beside it.
+
+    Parameters
+    ----------
+    masses
+        Shape (n,), or (batch, n) for one set a sample; then `y` must be (..., batch, 6 n). Finite and not negative.
+    G
+        Gravitational constant. The default, with ``velocity_scale=1``, makes the units AU, years and solar masses;
+        with any other pair the units are the user's own, and physode names none.
+    velocity_scale
+        Length unit covered in a time unit at unit velocity.
+    softening
+        Length below which the attraction is weakened; 0 for exact point masses.
+    learnable, positive
+        Whether the masses are parameters, and whether they are stored as logarithms.
+
+    Raises
+    ------
+    ValueError
+        If a mass is negative or not finite, if there are fewer than two bodies, or if a scale is out of range.
+    """
+
+    name = "n_body"
+    masses = Constant(ndim=1)
+
+    def __init__(
+        self,
+        masses: ConstantLike,
+        *,
+        G: float = G_ASTRONOMICAL,
+        velocity_scale: float = 1.0,
+        softening: float = 0.0,
+        learnable: Names = False,
+        positive: Names = False,
+    ) -> None:
+        super().__init__()
+        self._register_constants(learnable=learnable, positive=positive, masses=masses)
+        values = self.masses.detach()
+        if bool((values < 0).any()):
+            raise ValueError(f"`masses` must not be negative, got {values.tolist()}")
+        self.n = int(values.shape[-1])
+        if self.n < 2:
+            raise ValueError(f"`masses` must hold at least two bodies, got {values.tolist()}")
+        self.G = _checked("G", G)
+        self.velocity_scale = _checked("velocity_scale", velocity_scale)
+        self.softening = _checked("softening", softening, zero=True)
+        self.columns = body_columns(self.n)
+        length, velocity = ("", "")
+        if self.G == G_ASTRONOMICAL and self.velocity_scale == 1.0:
+            length, velocity, self.time_unit, self.constant_units = "AU", "AU/yr", "yr", {"masses": "Msun"}
+        self.units = (length,) * (3 * self.n) + (velocity,) * (3 * self.n)
+        self._diagonal: Tensor
+        self.register_buffer("_diagonal", torch.eye(self.n, dtype=torch.float64), persistent=False)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, shaped like `y`."""
+        r, v = torch.unflatten(y, -1, (2, self.n, 3)).unbind(-3)
+        d = r.unsqueeze(-3) - r.unsqueeze(-2)  # (..., i, j, 3): r_j - r_i
+        # A body's distance to itself is set to 1: its term is then 0, and so is its derivative.
+        q = reduce(add, (d * d).unbind(-1)) + self._diagonal.to(y.dtype)
+        if self.softening:
+            q = q + self.softening**2
+        weight = self._gravity(y) / (q * q.sqrt())
+        a = reduce(add, (d * weight.unsqueeze(-1)).unbind(-2))
+        if self.velocity_scale != 1.0:
+            v = self.velocity_scale * v
+        return torch.stack((v, a), -3).flatten(-3)
+
+    def _gravity(self, y: Tensor) -> Tensor:
+        """Return G m_j, to be broadcast over (..., i, j)."""
+        masses = self.masses.to(y.dtype)
+        return self.G * (masses if masses.ndim == 1 else masses.unsqueeze(-2))
+
+    def config(self) -> dict[str, Any]:
+        """Return constructor arguments, JSON-able, with the current masses."""
+        scales = {"G": self.G, "velocity_scale": self.velocity_scale, "softening": self.softening}
+        return {**super().config(), **scales}
+
+    def invariants(self, y: Tensor) -> dict[str, Tensor]:
+        r"""Return energy (...), momentum (..., 3) and angular momentum (..., 3).
+
+        The energy is :math:`\frac{K}{2} \sum_i m_i |v_i|^2 - G \sum_{i<j} m_i m_j / \sqrt{|r_i - r_j|^2 + \epsilon^2}`:
+        with :math:`\dot r = K v` the kinetic term carries `K` too.
+        """
+        r, v = torch.unflatten(y, -1, (2, self.n, 3)).unbind(-3)
+        m = self.masses.to(y.dtype)
+        i, j = torch.triu_indices(self.n, self.n, 1, device=y.device)
+        kinetic = 0.5 * self.velocity_scale * (m * v.square().sum(-1)).sum(-1)
+        distance = (pair_distances(y).square() + self.softening**2).sqrt()
+        potential = -self.G * (m[..., i] * m[..., j] / distance).sum(-1)
+        momenta = m.unsqueeze(-1) * v
+        return {
+            "energy": kinetic + potential,
+            "momentum": momenta.sum(-2),
+            "angular_momentum": torch.linalg.cross(r, momenta).sum(-2),
+        }
+
+
+def body_columns(n: int) -> tuple[str, ...]:
+    """Return the column names r1_x .. rn_z, v1_x .. vn_z of `n` bodies."""
+    return tuple(f"{kind}{body}_{axis}" for kind in "rv" for body in range(1, n + 1) for axis in "xyz")
+
+
+def pair_distances(y: Tensor) -> Tensor:
+    """Return |r_i - r_j| for the pairs (1,2), (1,3), ..., (n-1,n): shape (..., n (n-1) / 2) from `y` (..., 6 n)."""
+    n = y.shape[-1] // 6
+    r = torch.unflatten(y[..., : 3 * n], -1, (n, 3))
+    i, j = torch.triu_indices(n, n, 1, device=y.device)
+    return (r[..., i, :] - r[..., j, :]).square().sum(-1).sqrt()
+
+
+def _checked(name: str, value: float, *, zero: bool = False) -> float:
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise ValueError(f"`{name}` must be finite and {'not below' if zero else 'above'} 0, got {value!r}")
+    return float(value)

@@ -1,0 +1,65 @@
+"""Right-hand sides by name, to rebuild the one that a file or a run was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from physode.errors import ConfigError
+from physode.rhs.augmented import AugmentedNBody
+from physode.rhs.base import System
+from physode.rhs.hybrid import Hybrid
+from physode.rhs.neural import MLP
+from physode.rhs.physical import HarmonicOscillator, Lorenz, LotkaVolterra, NBody, Pendulum, ThreeBody, VanDerPol
+
+__all__ = ["SYSTEMS", "build"]
+
+SYSTEMS: Mapping[str, type[System]] = MappingProxyType(
+    {
+        system.name: system
+        for system in (
+            ThreeBody,
+            NBody,
+            VanDerPol,
+            LotkaVolterra,
+            Pendulum,
+            HarmonicOscillator,
+            Lorenz,
+            AugmentedNBody,
+            MLP,
+            Hybrid,
+        )
+    }
+)
+"""Every system by its name."""
+
+
+def build(name: str, config: Mapping[str, Any]) -> System:
+    """Build a system from its name and what its ``config()`` returned, parts of a hybrid included.
+
+    Parameters
+    ----------
+    name
+        A key of ``SYSTEMS``.
+    config
+        Constructor arguments. A value ``{"rhs": name, "config": {...}}`` is itself built first.
+
+    Raises
+    ------
+    ConfigError
+        If the name is unknown, or the arguments are not the system's.
+    """
+    if name not in SYSTEMS:
+        raise ConfigError(f"`name` must be a known right-hand side: {', '.join(sorted(SYSTEMS))}; got {name!r}")
+    arguments = {
+        key: build(value["rhs"], value["config"]) if _is_part(value) else value for key, value in config.items()
+    }
+    try:
+        return SYSTEMS[name](**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"`config` does not fit the right-hand side {name!r}: {error}") from error
+
+
+def _is_part(value: object) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"rhs", "config"}
