@@ -151,8 +151,8 @@ def _check_file(path: Path) -> None:
 def _check_schema(file: h5py.File) -> None:
     if plain(file.attrs.get("format")) != FORMAT:
         raise DataError(f"it is an HDF5 file, but not one of trajectories: its attribute `format` is not {FORMAT!r}")
-    version = file.attrs.get("schema_version")
-    if not isinstance(version, int | np.integer) or version != SCHEMA_VERSION:
+    version = plain(file.attrs.get("schema_version"))
+    if version != SCHEMA_VERSION:
         raise DataError(
             f"its schema_version is {version!r}, this physode reads {SCHEMA_VERSION}; make it again, or update physode"
         )

@@ -1,0 +1,70 @@
+"""``physode inspect``."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from physode.cli.main import cli
+from physode.datasets import Trajectories, write_trajectories
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "data.h5"
+    trajectories = Trajectories(
+        t=np.linspace(0.0, 2.0, 5),
+        y=np.ones((3, 5, 2)),
+        y_clean=np.zeros((3, 5, 2)),
+        params={"masses": np.ones((3, 3)), "mu": np.full(3, 0.25)},
+        columns=("x", "v"),
+        units=("AU", "AU/yr"),
+        attrs={"system": "toy", "time_unit": "yr", "rhs": {"masses": [1, 2]}, "seed": 5},
+    )
+    write_trajectories(path, trajectories)
+    return path
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(cli, ["inspect", *map(str, arguments)])
+
+
+def test_the_tables_tell_shapes_units_ranges_constants_and_origin(path):
+    result = run(path)
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.output.splitlines()]
+    for expected in (
+        ["system", "toy"],
+        ["trajectories", "3"],
+        ["times", "5,", "the", "same", "for", "all"],
+        ["span", "0", "to", "2", "yr"],
+        ["noise", "(rms)", "1"],
+        ["x", "AU", "1", "1", "0"],
+        ["v", "AU/yr", "1", "1", "0"],
+        ["masses", "3", "1", "1"],
+        ["mu", "number", "0.25", "0.25"],
+        ["rhs", "masses", "1,", "2"],
+        ["seed", "5"],
+    ):
+        assert expected in lines
+
+
+def test_json_is_the_library_s_summary(path):
+    from physode.datasets import summarise
+
+    found = json.loads(run(path, "--json").output)
+    assert found == summarise(path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no hdf5", b"\x89HDF\r\n\x1a\n truncated"])
+def test_files_that_cannot_be_read_are_one_line(tmp_path, content):
+    path = tmp_path / "data.h5"
+    if content is not None:
+        path.write_bytes(content)
+    result = run(path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"Error: {path} ")
+    assert result.stderr.count("\n") == 1
