@@ -1,0 +1,110 @@
+"""The right-hand side as the engine sees it: packed states, a float64 clock held inside the span, counted calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physode.modules import frozen_randomness
+from physode.packing import Packing
+from physode.solvers.groups import expand
+
+__all__ = ["Dynamics"]
+
+
+@dataclass
+class Dynamics:
+    """Calls ``f(t, y, *args)`` with times and states in the form that the user wrote ``f`` for.
+
+    Attributes
+    ----------
+    f, args
+        The right-hand side and its further arguments.
+    packing
+        How states are packed.
+    low, high
+        The span's ends in float64, one value a group: rounding never carries a time outside.
+    dtype, device
+        The state's.
+    time_ndim
+        With per-sample steps, the number of axes that times are given, to broadcast against the state; 0 else.
+    seed
+        Freezes the random numbers of a right-hand side with dropout.
+    calls
+        How often ``f`` was called.
+    """
+
+    f: Callable[..., Any]
+    args: Sequence[Any]
+    packing: Packing
+    low: Tensor
+    high: Tensor
+    dtype: torch.dtype
+    device: torch.device
+    time_ndim: int = 0
+    seed: int | None = None
+    calls: int = field(default=0, compare=False)
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, packed; ``t`` in float64, one value a group."""
+        return self.packing.pack(self.evaluate(t, y))
+
+    def evaluate(self, t: Tensor, y: Tensor) -> Any:
+        """Return what ``f`` returned, unpacked and unchecked."""
+        self.calls += 1
+        time = torch.minimum(torch.maximum(t, self.low), self.high).to(self.dtype)
+        time, state = expand(time, self.time_ndim), self.packing.unpack(y)
+        if self.seed is None:
+            return self.f(time, state, *self.args)
+        with frozen_randomness(self.seed, self.device):
+            return self.f(time, state, *self.args)
+
+    def with_args(self, args: Sequence[Any]) -> Dynamics:
+        """Return the same right-hand side with other arguments, its calls counted from 0."""
+        return replace(self, args=args, calls=0)
+
+    def first(self, t: Tensor, y: Tensor) -> Tensor:
+        """Evaluate once and check that the result is a derivative of the state.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``f`` returned something of another structure, shape, dtype or device than the state.
+        """
+        value = self.evaluate(t, y)
+        state = self.packing.unpack(y)
+        if self.packing.keys is None:
+            _check("the right-hand side", value, state)
+        else:
+            if isinstance(value, Tensor) or not hasattr(value, "__getitem__"):
+                raise TypeError(
+                    f"the right-hand side must return a {self.packing.kind.__name__} like `y0`, "
+                    f"got {type(value).__name__}"
+                )
+            if len(value) != len(self.packing.keys):
+                raise ValueError(
+                    f"the right-hand side must return {len(self.packing.keys)} parts like `y0`, got {len(value)}"
+                )
+            for key in self.packing.keys:
+                try:
+                    part = value[key]
+                except (KeyError, IndexError, TypeError):
+                    raise ValueError(f"the right-hand side returned no part {key!r} of `y0`") from None
+                _check(f"the right-hand side's part {key!r}", part, state[key])
+        return self.packing.pack(value)
+
+
+def _check(what: str, value: Any, state: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        hint = "; is a `return` missing?" if value is None else ""
+        raise TypeError(f"{what} must return a tensor, got {type(value).__name__}{hint}")
+    if value.shape != state.shape:
+        raise ValueError(f"{what} must have the state's shape {tuple(state.shape)}, got {tuple(value.shape)}")
+    if value.dtype != state.dtype:
+        raise ValueError(f"{what} must have the state's dtype {state.dtype}, got {value.dtype}; convert one of them")
+    if value.device != state.device:
+        raise ValueError(f"{what} must be on the state's device {state.device}, got {value.device}")

@@ -1,0 +1,308 @@
+r"""ACA, the Adaptive Checkpoint Adjoint (Zhuang et al. 2020): keep the accepted steps, replay them backwards.
+
+With :math:`y_{i+1} = \psi(t_i, y_i, h_i; \theta)` the accepted steps and :math:`\lambda_i = dL/dy_i`,
+
+.. math::
+    \lambda_i = \Big(\frac{\partial \psi_i}{\partial y_i}\Big)^{\!\top} \lambda_{i+1} + \frac{\partial L}{\partial y_i},
+    \qquad
+    \frac{dL}{d\theta} = \sum_i \Big(\frac{\partial \psi_i}{\partial \theta}\Big)^{\!\top} \lambda_{i+1} ,
+
+the exact gradient of the numerical solution on the accepted steps. Sequentially, each step is replayed and pulled back
+in turn. In parallel, as all :math:`y_i` are known, every step is replayed in one batched evaluation; the Jacobians
+:math:`\partial \psi_i / \partial y_i` come from as many batched pull-backs as the state has components, the recurrence
+is a chain of small products, and one more batched pull-back gives :math:`dL/d\theta`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from physode.gradients.leaves import check_no_new_leaf
+from physode.gradients.once import first_order_only
+from physode.gradients.replay import Replay, safe_nodes
+from physode.gradients.steps import Fetch, Outcome, clock, fetch_recorded, read_outputs
+from physode.problem import Problem
+from physode.solvers.grid import Grid
+from physode.solvers.trajectory import Trajectory
+
+__all__ = ["ACA"]
+
+_log = logging.getLogger(__name__)
+
+_PARALLEL_DIMENSION = 64  # components of a state beyond which Jacobians cost more than replaying one by one
+_PARALLEL_WORK = 2**15  # groups * dimension**2, likewise
+_CHUNK_ELEMENTS = 2**26  # of intermediate results that the parallel pass may hold at a time
+
+
+@dataclass(frozen=True)
+class ACA:
+    """The Adaptive Checkpoint Adjoint.
+
+    Attributes
+    ----------
+    memory
+        ``"checkpoint"`` keeps the accepted steps' states and recomputes each step for its gradient: memory grows like
+        the number of steps plus one step's graph. ``"graph"`` replays the accepted steps once with their graph kept:
+        more memory, and derivatives of any order.
+    parallel
+        Pull all steps back at once (True), one by one (False), or choose by the state's size. Where a right-hand side
+        cannot be mapped over steps (control flow on values, batch norm in training), steps are pulled back one by one.
+    """
+
+    memory: Literal["checkpoint", "graph"] = "checkpoint"
+    parallel: bool | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.memory not in ("checkpoint", "graph"):
+            raise ValueError(f"`memory` must be 'checkpoint' or 'graph', got {self.memory!r}")
+        if self.parallel not in (True, False, "auto"):
+            raise ValueError(f"`parallel` must be True, False or 'auto', got {self.parallel!r}")
+
+    def solve(self, problem: Problem) -> Outcome:
+        """Solve the problem, its outputs differentiable where anything asks for gradients."""
+        problem.start(keep_graph=False)
+        with torch.no_grad():
+            record = problem.integrate()
+        grid = clock(problem, record)
+        fetch = fetch_recorded(record)
+        if problem.needs_gradient and (len(record) or problem.y0.requires_grad):
+            fetch = _graph_fetch(problem, record, grid) if self.memory == "graph" else self._fetch(problem, record, grid)
+        return read_outputs(problem, record, grid, fetch)
+
+    def _fetch(self, problem: Problem, record: Trajectory, grid: Grid) -> Fetch:
+        def fetch(nodes: Any, steps: Any) -> tuple[Tensor, Tensor | None]:
+            plan = _Plan(problem, record, list(nodes), list(steps), self.parallel)
+            states, dense = _Checkpointed.apply(plan, grid.starts, grid.sizes, problem.y0, *problem.inputs)
+            return states, dense if plan.steps else None
+
+        return fetch
+
+
+class _Plan(NamedTuple):
+    problem: Problem
+    record: Trajectory
+    nodes: list[int]
+    steps: list[int]
+    parallel: bool | Literal["auto"]
+
+
+class _Cotangents(NamedTuple):
+    """dL/d(states) by node and dL/d(interpolant coefficients) by step, of those that outputs read."""
+
+    nodes: dict[int, Tensor]
+    dense: dict[int, Tensor]
+
+
+class _Gradients(NamedTuple):
+    """dL/d(starts), dL/d(sizes), dL/d(initial state), dL/d(inputs)."""
+
+    starts: Tensor | None
+    sizes: Tensor | None
+    state: Tensor
+    inputs: list[Tensor | None]
+
+
+class _Checkpointed(torch.autograd.Function):
+    """From the clock, the initial state and the inputs to the recorded states and interpolants."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: _Plan, starts: Tensor, sizes: Tensor, y0: Tensor, *inputs: Tensor) -> Any:
+        ctx.plan = plan
+        # Saved for their version counters: what changed in place before the backward pass must raise there.
+        ctx.save_for_backward(starts, sizes, y0, *inputs)
+        states, dense = fetch_recorded(plan.record)(plan.nodes, plan.steps)
+        return states, dense if dense is not None else states.new_empty(0)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        plan: _Plan = ctx.plan
+        starts, sizes = ctx.saved_tensors[:2]
+        given = _Cotangents(
+            dict(zip(plan.nodes, cotangents[0].detach().unbind(0), strict=True)),
+            dict(zip(plan.steps, cotangents[1].detach().unbind(0), strict=True)) if plan.steps else {},
+        )
+        with plan.problem.statistics.preserved():
+            found = _pull_back(plan, starts.detach(), sizes.detach(), given, any(ctx.needs_input_grad[1:3]))
+        return (
+            None,
+            *first_order_only(
+                [found.starts, found.sizes, found.state, *found.inputs],
+                "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'",
+            ),
+        )
+
+
+def _pull_back(plan: _Plan, starts: Tensor, sizes: Tensor, given: _Cotangents, clock_too: bool) -> _Gradients:
+    replay = Replay.of(plan.problem)
+    nodes = safe_nodes(plan.record.nodes, plan.record.status)
+    try:
+        if _in_parallel(plan):
+            try:
+                return _parallel(replay, nodes, starts, sizes, given, clock_too)
+            except RuntimeError as error:
+                if plan.parallel is True:
+                    _log.warning("ACA pulls steps back one by one: %s", error)
+                else:
+                    _log.debug("ACA pulls steps back one by one: %s", error)
+        return _sequential(replay, nodes, starts, sizes, given, clock_too)
+    finally:
+        plan.problem.backward_calls += replay.dynamics.calls
+
+
+def _in_parallel(plan: _Plan) -> bool:
+    y0 = plan.problem.y0
+    if y0.is_complex() or not plan.record.starts:
+        return False  # a pull-back is linear over the real numbers only: no complex Jacobian
+    if plan.parallel != "auto":
+        return plan.parallel
+    groups, dimension = _extent(plan)
+    return dimension <= _PARALLEL_DIMENSION and groups * dimension**2 <= _PARALLEL_WORK
+
+
+def _extent(plan: _Plan) -> tuple[int, int]:
+    """Return the number of groups and of components of each group's state."""
+    y0 = plan.problem.y0
+    groups = y0.shape[0] if plan.problem.per_sample else 1
+    return groups, y0.numel() // max(groups, 1)
+
+
+def _sequential(
+    replay: Replay, nodes: list[Tensor], starts: Tensor, sizes: Tensor, given: _Cotangents, clock_too: bool
+) -> _Gradients:
+    """Replay the steps from the last to the first, each with a graph of its own, dropped at once."""
+    steps = len(starts)
+    totals: list[Tensor | None] = [None] * len(replay.inputs)
+    d_starts, d_sizes = torch.zeros_like(starts), torch.zeros_like(sizes)
+    state = given.nodes.get(steps)
+    for i in reversed(range(steps)):
+        dense = given.dense.get(i)
+        if state is not None or dense is not None:
+            y = nodes[i].detach().requires_grad_()
+            t, h = (part[i].detach().requires_grad_(clock_too) for part in (starts, sizes))
+            with torch.enable_grad():
+                replayed = replay.step(t, y, h, dense=dense is not None)
+            check_no_new_leaf(replayed, [y, t, h, *replay.inputs])
+            ahead = torch.zeros_like(y) if state is None else state
+            state, d_t, d_h, *inputs = _pull(
+                replayed,
+                [y, t, h, *replay.inputs],
+                [ahead] if dense is None else [ahead, dense],
+                keep=replay.outside,
+            )
+            totals = [_sum(total, part) for total, part in zip(totals, inputs, strict=True)]
+            if d_t is not None:
+                d_starts[i] = d_t
+            if d_h is not None:
+                d_sizes[i] = d_h
+        state = _sum(state, given.nodes.get(i))
+    first = torch.zeros_like(nodes[0]) if state is None else state
+    return _Gradients(d_starts, d_sizes, first, totals)
+
+
+def _parallel(
+    replay: Replay, nodes: list[Tensor], starts: Tensor, sizes: Tensor, given: _Cotangents, clock_too: bool
+) -> _Gradients:
+    """Replay a chunk of steps in one batched evaluation; chunks go from the last to the first."""
+    steps = len(starts)
+    totals: list[Tensor | None] = [None] * len(replay.inputs)
+    d_starts, d_sizes = torch.zeros_like(starts), torch.zeros_like(sizes)
+    state = given.nodes.get(steps, torch.zeros_like(nodes[0]))
+    chunk = _chunk_length(replay, nodes[0], starts.ndim == 2)
+    for end in range(steps, 0, -chunk):
+        rows = range(max(0, end - chunk), end)
+        y = torch.stack([nodes[i] for i in rows]).detach().requires_grad_()
+        t, h = (part[rows.start : rows.stop].detach().requires_grad_(clock_too) for part in (starts, sizes))
+        with_dense = any(i in given.dense for i in rows)
+        with torch.enable_grad():
+            replayed = torch.func.vmap(lambda t, y, h: replay.step(t, y, h, dense=with_dense))(t, y, h)  # noqa: B023
+        if end == steps:
+            check_no_new_leaf(replayed, [y, t, h, *replay.inputs])
+        jacobians = _jacobians(replayed[0], y, per_sample=starts.ndim == 2)
+        dense = []
+        through_dense: Tensor | None = None
+        if with_dense:
+            blank = torch.zeros_like(replayed[1][0])
+            dense = [torch.stack([given.dense.get(i, blank) for i in rows])]
+            (through_dense,) = _pull(replayed[1:], [y], dense, keep=True)
+        ahead = _recur(state, jacobians, through_dense, [given.nodes.get(i) for i in rows])
+        state = ahead[0]
+        d_t, d_h, *inputs = _pull(replayed, [t, h, *replay.inputs], [torch.stack(ahead[1:]), *dense], keep=replay.outside)
+        totals = [_sum(total, part) for total, part in zip(totals, inputs, strict=True)]
+        if d_t is not None:
+            d_starts[rows.start : rows.stop] = d_t
+        if d_h is not None:
+            d_sizes[rows.start : rows.stop] = d_h
+    return _Gradients(d_starts, d_sizes, state, totals)
+
+
+def _jacobians(y_end: Tensor, y: Tensor, *, per_sample: bool) -> Tensor:
+    """Return d(y_end)/dy of each step and group, ``(steps, groups, out, in)``, by one pull-back a component."""
+    lead = 1 + int(per_sample)
+    state = y.shape[lead:]
+    dimension = state.numel()
+    basis = torch.eye(dimension, dtype=y.dtype, device=y.device)
+    basis = basis.reshape(dimension, *(1,) * lead, *state).expand(dimension, *y.shape)
+    (pulled,) = torch.autograd.grad(y_end, y, basis, retain_graph=True, is_grads_batched=True)
+    rows = pulled.reshape(dimension, len(y), -1, dimension)
+    return rows.permute(1, 2, 0, 3)
+
+
+def _recur(
+    state: Tensor, jacobians: Tensor, through_dense: Tensor | None, at_nodes: list[Tensor | None]
+) -> list[Tensor]:
+    """Run the adjoint recurrence backwards over a chunk; return dL/dy at its ``steps + 1`` nodes."""
+    adjoint = state.reshape(jacobians.shape[1], 1, -1)
+    found = [state]
+    for i in reversed(range(len(jacobians))):
+        adjoint = torch.matmul(adjoint, jacobians[i])
+        for part in (at_nodes[i], None if through_dense is None else through_dense[i]):
+            if part is not None:
+                adjoint = adjoint + part.reshape(adjoint.shape)
+        found.append(adjoint.reshape(state.shape))
+    return found[::-1]
+
+
+def _chunk_length(replay: Replay, node: Tensor, per_sample: bool) -> int:
+    """Return how many steps fit the memory: a step's graph, pulled back once for each component."""
+    dimension = node[0].numel() if per_sample else node.numel()
+    operations = 40 * (replay.tableau.stages + len(replay.tableau.c_extra))
+    return max(1, _CHUNK_ELEMENTS // max(1, node.numel() * (operations + 4 * dimension * replay.tableau.stages)))
+
+
+def _pull(outputs: Any, inputs: list[Tensor], cotangents: list[Tensor], *, keep: bool) -> tuple[Tensor | None, ...]:
+    """Return the vector-Jacobian products; None for inputs that need none or have no part in the outputs."""
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    if not wanted:
+        return (None,) * len(inputs)
+    pulled = iter(torch.autograd.grad(outputs, wanted, cotangents, retain_graph=keep, allow_unused=True))
+    return tuple(next(pulled) if tensor.requires_grad else None for tensor in inputs)
+
+
+def _sum(total: Tensor | None, part: Tensor | None) -> Tensor | None:
+    if total is None or part is None:
+        return part if total is None else total
+    return total + part
+
+
+def _graph_fetch(problem: Problem, record: Trajectory, grid: Grid) -> Fetch:
+    """Replay the accepted steps in order, keeping their graph."""
+
+    def fetch(nodes: Any, steps: Any) -> tuple[Tensor, Tensor | None]:
+        replay = Replay(problem.tableau, problem.dynamics.with_args(problem.dynamics.args), [], True)
+        wanted = set(steps)
+        states, dense = [problem.y0], {}
+        with problem.statistics.preserved():
+            for i in range(max([*nodes, *(step + 1 for step in steps)])):
+                y, *coefficients = replay.step(grid.starts[i], states[-1], grid.sizes[i], dense=i in wanted)
+                states.append(y)
+                if coefficients:
+                    dense[i] = coefficients[0]
+        problem.backward_calls += replay.dynamics.calls
+        return torch.stack([states[i] for i in nodes]), torch.stack([dense[i] for i in steps]) if wanted else None
+
+    return fetch

@@ -1,0 +1,220 @@
+r"""The adjoint method (Chen et al. 2018; Zhuang et al. 2020, Eqs. 6-8): forget the trajectory, integrate it back.
+
+Between outputs, from the later to the earlier, one augmented problem is solved:
+
+.. math::
+    \frac{dy}{dt} = f, \qquad \frac{da}{dt} = -\Big(\frac{\partial f}{\partial y}\Big)^{\!\top} a, \qquad
+    \frac{dg}{dt} = -\Big(\frac{\partial f}{\partial \theta}\Big)^{\!\top} a ,
+
+with :math:`a = dL/dy` and :math:`g = dL/d\theta`. The state integrated back differs from the forward one by truncation
+errors, and the gradient with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from physode.dynamics import Dynamics
+from physode.errors import SolveError
+from physode.gradients.once import first_order_only
+from physode.gradients.replay import Replay
+from physode.gradients.steps import Outcome, clock, fetch_recorded, read_outputs
+from physode.modules import Statistics
+from physode.packing import Packing
+from physode.problem import Problem, checked_tolerance, default_norm, user_norm
+from physode.solvers.controllers import Controller
+from physode.solvers.groups import expand
+from physode.solvers.grid import grid_of_step_size
+from physode.solvers.loop import Adaptive
+from physode.solvers.tableaus import find_method
+from physode.status import Status
+
+__all__ = ["Adjoint"]
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """The continuous adjoint, integrated backwards in time.
+
+    Attributes
+    ----------
+    method, rtol, atol, step_size
+        The backward solve's method, tolerances and (for fixed-step methods) step size; the forward solve's by default.
+    norm
+        The error norm of the augmented state ``(y, a, *g)``: ``"full"`` counts every part, ``"seminorm"`` leaves out
+        the quadratures ``g``, which do not act back on the others (Kidger et al. 2021), or a callable on that tuple.
+    """
+
+    method: str | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    step_size: float | None = None
+    norm: Literal["full", "seminorm"] | Callable[[Any], Tensor] = "full"
+
+    def __post_init__(self) -> None:
+        if not callable(self.norm) and self.norm not in ("full", "seminorm"):
+            raise ValueError(f"`norm` must be 'full', 'seminorm' or a callable, got {self.norm!r}")
+
+    def solve(self, problem: Problem) -> Outcome:
+        """Solve the problem, its outputs differentiable where anything asks for gradients."""
+        problem.start(keep_graph=False)
+        with torch.no_grad():
+            record = problem.integrate()
+            outcome = read_outputs(problem, record, clock(problem, record), fetch_recorded(record))
+        if not problem.needs_gradient:
+            return outcome
+        if bool((record.status != Status.SUCCESS).any()):
+            raise SolveError("the adjoint method needs a solve that reached its end time; use gradient='aca' to see why")
+        outputs = Backsolve.apply(self, problem, outcome.outputs, problem.y0, problem.t, *problem.inputs)
+        return outcome._replace(outputs=outputs)
+
+
+class Backsolve(torch.autograd.Function):
+    """From the initial state, the times and the inputs to the outputs."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, method: Adjoint, problem: Problem, outputs: Tensor, y0: Tensor, t: Tensor, *inputs: Tensor
+    ) -> Tensor:
+        ctx.method, ctx.problem = method, problem
+        ctx.save_for_backward(outputs.clone(), y0, t, *inputs)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        outputs, _, times = ctx.saved_tensors[:3]
+        problem: Problem = ctx.problem
+        replay = Replay.of(problem)
+        with problem.statistics.preserved(), torch.no_grad():
+            gradients = _back_through_outputs(
+                ctx.method, problem, replay, times, outputs, cotangents[0], clock_too=ctx.needs_input_grad[4]
+            )
+        problem.backward_calls += replay.dynamics.calls
+        return (
+            None,
+            None,
+            None,
+            *first_order_only(
+                gradients, "derivatives of the adjoint method's gradients need gradient='naive' or ACA(memory='graph')"
+            ),
+        )
+
+
+def _back_through_outputs(
+    method: Adjoint,
+    problem: Problem,
+    replay: Replay,
+    times: Tensor,
+    outputs: Tensor,
+    cotangents: Tensor,
+    *,
+    clock_too: bool,
+) -> list[Tensor | None]:
+    """Return dL/dy0, dL/dt and dL/d(inputs): from the last output to the first, one augmented solve between each two."""
+    dynamics = replay.dynamics
+    d_times = torch.zeros_like(times)
+    adjoint = cotangents[-1]
+    quadratures = [torch.zeros_like(tensor) for tensor in replay.inputs]
+    for i in range(len(times) - 1, 0, -1):
+        if clock_too:
+            d_times[i] = _dot(cotangents[i], dynamics(times[i], outputs[i]), problem.per_sample)
+        _, adjoint, *quadratures = _backsolve(
+            method, problem, replay, times[i], times[i - 1], outputs[i], adjoint, quadratures
+        )
+        adjoint = adjoint + cotangents[i - 1]
+    if clock_too:
+        before = adjoint - cotangents[0]
+        d_times[0] = -_dot(before, dynamics(times[0], outputs[0]), problem.per_sample)
+    return [adjoint, d_times if clock_too else None, *quadratures]
+
+
+def _backsolve(
+    method: Adjoint,
+    problem: Problem,
+    replay: Replay,
+    start: Tensor,
+    end: Tensor,
+    y: Tensor,
+    adjoint: Tensor,
+    quadratures: Sequence[Tensor],
+) -> tuple[Tensor, ...]:
+    """Integrate ``(y, a, *g)`` from ``start`` to ``end``, for all groups over one variable that runs from 0 to 1."""
+    span = end - start
+    state = (y, adjoint, *quadratures)
+    size = expand(span.to(problem.dynamics.dtype), y.ndim)
+
+    def augmented(s: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        with torch.enable_grad():
+            y = state[0].detach().requires_grad_()
+            value = replay.dynamics(start + s.double() * span, y)
+            pulled = torch.autograd.grad(
+                value, [y, *replay.inputs], -state[1] * size, allow_unused=True, retain_graph=replay.outside
+            ) if value.requires_grad else (None,) * (1 + len(replay.inputs))
+        parts = (torch.zeros_like(x) if g is None else g for g, x in zip(pulled, [y, *replay.inputs], strict=True))
+        return value.detach() * size, *parts
+
+    inner = _inner_problem(method, problem, augmented, state, float(span.abs().max()))
+    inner.start(keep_graph=False)
+    record = inner.integrate()
+    status = Status(int(record.status))
+    if status is not Status.SUCCESS:
+        raise SolveError(
+            f"the adjoint method's backward solve stopped between t = {float(start.max()):g} and "
+            f"{float(end.min()):g}: {status.reason}; gradient='aca' needs no backward solve"
+        )
+    return tuple(inner.dynamics.packing.components(record.nodes[-1]))
+
+
+def _inner_problem(
+    method: Adjoint, problem: Problem, f: Callable[..., Any], state: tuple[Tensor, ...], span: float
+) -> Problem:
+    packing = Packing.of(state, per_sample=False)
+    y0 = packing.pack(state)
+    t = torch.tensor([0.0, 1.0], dtype=torch.float64, device=y0.device)
+    dynamics = Dynamics(f, (), packing, t[0], t[1], problem.dynamics.dtype, y0.device)
+    forward = problem.steps
+    tableau = problem.tableau if method.method is None else find_method(method.method)
+    step_size = method.step_size if method.step_size is not None else problem.step_size
+    steps, grid = None, None
+    if not tableau.adaptive or (step_size is not None and forward is None):
+        grid = grid_of_step_size(t[0], t[1], 1.0 if step_size is None else min(1.0, step_size / span), 10**9)
+    else:
+        base = forward or Adaptive(tableau, Controller(), default_norm(packing), 1e-6, 1e-9)
+        steps = replace(
+            base,
+            tableau=tableau,
+            norm=_norm(method, packing),
+            rtol=_scalar(method.rtol, base.rtol, "rtol"),
+            atol=_scalar(method.atol, base.atol, "atol"),
+            first_step=None,
+            min_step=base.min_step / span,
+            max_step=None if base.max_step is None else base.max_step / span,
+        )
+    return Problem(dynamics, tableau, y0, t, steps, grid, keep_dense=False, statistics=Statistics(f))
+
+
+def _scalar(own: float | None, forward: Tensor | float, name: str) -> Tensor | float:
+    """Return the backward tolerance: its own, or the forward one, the smallest where that is one a component."""
+    if own is not None:
+        return checked_tolerance(name, own, own)
+    return float(forward.min()) if isinstance(forward, Tensor) else forward
+
+
+def _norm(method: Adjoint, packing: Packing) -> Callable[[Tensor], Tensor]:
+    if callable(method.norm):
+        return user_norm(method.norm, packing)
+    if method.norm == "full":
+        return default_norm(packing)
+    first = Packing(packing.keys and packing.keys[:2], packing.kind, packing.shapes[:2], False)
+    inner, length = default_norm(first), sum(first.sizes)
+    return lambda x: inner(x[:length])
+
+
+def _dot(a: Tensor, b: Tensor, per_sample: bool) -> Tensor:
+    product = (a.conj() * b).real if a.is_complex() else a * b
+    return (product.flatten(1).sum(1) if per_sample else product.sum()).double()

@@ -1,0 +1,87 @@
+r"""Accepted steps once more: the pure step function that every derivative of a solve is computed from.
+
+A record holds :math:`(t_i, h_i, y_i)` for each accepted step. The step function
+:math:`(y_{i+1}, F_i) = \psi(t_i, y_i, h_i; \theta)` gives the next state and the interpolant's coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physode.dynamics import Dynamics
+from physode.problem import Problem
+from physode.solvers.stepper import end_derivative, interpolant, take_step
+from physode.solvers.tableaus import Tableau
+from physode.status import Status
+
+__all__ = ["Replay", "safe_nodes"]
+
+
+@dataclass
+class Replay:
+    """The step function of one solve.
+
+    Attributes
+    ----------
+    dynamics
+        The right-hand side; its ``args`` are the detached copies that derivatives are taken with respect to.
+    inputs
+        Those copies, then the leaves.
+    outside
+        Whether leaves act through a graph made before the solve, which must then be kept.
+    """
+
+    tableau: Tableau
+    dynamics: Dynamics
+    inputs: list[Tensor]
+    outside: bool
+
+    @classmethod
+    def of(cls, problem: Problem) -> Replay:
+        """Make the step function of ``problem`` with detached inputs."""
+        args, copies = detached_args(problem.dynamics.args)
+        return cls(
+            problem.tableau,
+            problem.dynamics.with_args(args),
+            [*copies, *problem.leaves.tensors],
+            problem.leaves.outside,
+        )
+
+    def step(self, t: Tensor, y: Tensor, h: Tensor, *, dense: bool) -> tuple[Tensor, ...]:
+        r"""Return :math:`y_{i+1}` and, if ``dense``, the interpolant's coefficients."""
+        step = take_step(self.dynamics, self.tableau, t, y, h)
+        if not dense:
+            return (step.y,)
+        k_end = end_derivative(self.dynamics, t, h, step)
+        return step.y, interpolant(self.dynamics, self.tableau, t, y, h, step, k_end)
+
+
+def detached_args(args: Sequence[Any]) -> tuple[tuple[Any, ...], list[Tensor]]:
+    """Replace the tensors that require gradients by detached copies that do; return these as a list, too."""
+    copies: list[Tensor] = []
+    replaced: list[Any] = []
+    for arg in args:
+        if isinstance(arg, Tensor) and arg.requires_grad:
+            arg = arg.detach().requires_grad_()
+            copies.append(arg)
+        replaced.append(arg)
+    return tuple(replaced), copies
+
+
+def safe_nodes(nodes: Sequence[Tensor], status: Tensor) -> list[Tensor]:
+    """Replace failed samples' states by a good sample's.
+
+    A failed sample stands still in the record, perhaps where the right-hand side is not finite; replayed there, its
+    NaN would spoil the gradients of what all samples share.
+    """
+    failed = status != Status.SUCCESS
+    if status.ndim == 0 or not bool(failed.any()) or bool(failed.all()):
+        return list(nodes)
+    good = int((~failed).nonzero()[0])
+    shape = (-1,) + (1,) * (nodes[0].ndim - 1)
+    return [torch.where(failed.reshape(shape), node[good : good + 1], node) for node in nodes]

@@ -1,0 +1,129 @@
+"""A solve's steps as tensors: the differentiable clock, and the table that outputs are read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from physode.problem import Problem
+from physode.solvers.grid import Grid
+from physode.solvers.groups import expand
+from physode.solvers.interpolation import Location, interpolate, locate
+from physode.solvers.trajectory import Trajectory
+
+__all__ = ["Fetch", "Outcome", "StepTable", "clock", "fetch_recorded", "read_outputs"]
+
+Fetch = Callable[[Sequence[int], Sequence[int]], tuple[Tensor, Tensor | None]]
+"""Gives the states at some nodes, ``(nodes, *state)``, and the interpolant coefficients of some steps,
+``(steps, m, *state)`` or None, with their gradients."""
+
+
+class StepTable(NamedTuple):
+    """Steps that outputs can be read from: one row a step. ``dense`` is None where no output lies inside a step."""
+
+    grid: Grid
+    y_start: Tensor
+    dense: Tensor | None
+    y_end: Tensor
+
+    def read(self, times: Tensor) -> Tensor:
+        """Evaluate the solution at ``times``, ``(outputs, *groups)``; NaN beyond the last step of a failed solve."""
+        outputs = interpolate(locate(times, *self.grid), self.y_start, self.dense, self.y_end)
+        return _blank_unreached(outputs, times, self.grid.ends[-1:])
+
+
+class Outcome(NamedTuple):
+    """What a gradient method returns: the outputs ``(outputs, *state)``, the record of the solve, and the table of all
+    its steps where interpolants are kept."""
+
+    outputs: Tensor
+    record: Trajectory
+    table: StepTable | None
+
+
+def clock(problem: Problem, record: Trajectory) -> Grid:
+    """Return the steps' clock, differentiable with respect to the problem's times.
+
+    Adaptive step sizes count as constants, as ACA has it; the first step starts at the first time and the last one
+    ends at the last.
+    """
+    if problem.grid is not None:
+        return problem.grid
+    if len(record) == 0:
+        return Grid(problem.t[:0], problem.t[:0], problem.t[:0])
+    starts, sizes, ends = (torch.stack(part) for part in (record.starts, record.sizes, record.ends))
+    if sizes.requires_grad or not problem.t.requires_grad:  # the naive method's clock has its graph already
+        return Grid(starts, sizes, ends)
+    t0, t1 = problem.t[0], problem.t[-1]
+    starts = starts + (t0 - t0.detach())
+    is_last = (ends == t1.detach()) & (sizes != 0)
+    return Grid(starts, torch.where(is_last, t1 - starts, sizes), torch.where(is_last, t1, starts + sizes))
+
+
+def fetch_recorded(record: Trajectory) -> Fetch:
+    """Fetch from the record itself, with whatever graph it carries."""
+
+    def fetch(nodes: Sequence[int], steps: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        dense = [record.dense[i] for i in steps]
+        return torch.stack([record.nodes[i] for i in nodes]), torch.stack(dense) if dense else None  # type: ignore[arg-type]
+
+    return fetch
+
+
+def read_outputs(problem: Problem, record: Trajectory, grid: Grid, fetch: Fetch) -> Outcome:
+    """Read the problem's outputs from its record.
+
+    Only the states and interpolants that outputs need are fetched: for an end state, the one node.
+    """
+    if len(record) == 0:
+        return Outcome(_nothing_but_start(problem, fetch), record, None)
+    has_dense = any(dense is not None for dense in record.dense)
+    every = range(len(record))
+    if problem.per_sample or problem.keep_dense:
+        nodes, dense = fetch([*every, len(record)], every if has_dense else [])
+        table = StepTable(grid, nodes[:-1], dense, nodes[1:])
+        return Outcome(table.read(problem.t), record, table if has_dense else None)
+
+    location = locate(problem.t, *grid)
+    if not has_dense:
+        needed, position = torch.unique(location.index + (location.theta == 1.0), return_inverse=True)
+        nodes, _ = fetch(needed.tolist(), [])
+        outputs = nodes if len(needed) == len(position) else nodes.index_select(0, position)
+    else:
+        steps, row = torch.unique(location.index, return_inverse=True)
+        with_dense = [i for i in steps.tolist() if record.dense[i] is not None]
+        nodes, dense = fetch(sorted({*steps.tolist(), *(steps + 1).tolist()}), with_dense)
+        outputs = _read_rows(location.theta, steps, row, with_dense, nodes, dense)
+    return Outcome(_blank_unreached(outputs, problem.t, grid.ends[-1:]), record, None)
+
+
+def _read_rows(
+    theta: Tensor, steps: Tensor, row: Tensor, with_dense: list[int], nodes: Tensor, dense: Tensor | None
+) -> Tensor:
+    """Evaluate outputs that need only ``steps`` of a record; some of these have outputs at their ends only."""
+    known = torch.unique(torch.cat([steps, steps + 1]))
+    start, end = torch.searchsorted(known, steps), torch.searchsorted(known, steps + 1)
+    assert dense is not None
+    if len(with_dense) < len(steps):
+        place = torch.searchsorted(steps, torch.tensor(with_dense, device=steps.device))
+        dense = torch.zeros(len(steps), *dense.shape[1:], dtype=dense.dtype, device=dense.device).index_copy(
+            0, place, dense
+        )
+    return interpolate(Location(row, theta), nodes.index_select(0, start), dense, nodes.index_select(0, end))
+
+
+def _nothing_but_start(problem: Problem, fetch: Fetch) -> Tensor:
+    start, _ = fetch([0], [])
+    blank = torch.full_like(start, torch.nan)
+    return torch.cat([start, *[blank] * (len(problem.t) - 1)])
+
+
+def _blank_unreached(outputs: Tensor, times: Tensor, last: Tensor) -> Tensor:
+    direction = torch.sign(times[-1:] - times[:1]).detach()
+    unreached = direction * (times - last).detach() > 0
+    if not bool(unreached.any()):
+        return outputs
+    return torch.where(expand(unreached, outputs.ndim), torch.nan, outputs)

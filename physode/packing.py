@@ -1,0 +1,99 @@
+"""States of any structure, tensor, tuple, list or dict, as the one tensor that the engine works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Packing"]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a state's parts lie in one tensor.
+
+    A single tensor is left as it is. Parts of a tuple, list or dict are flattened and joined along the last axis:
+    ``(D,)``, or ``(batch, D)`` where the leading axis of every part is the batch (``per_sample``).
+
+    Attributes
+    ----------
+    keys
+        Names or positions of the parts; None for a single tensor.
+    kind
+        The structure's type: ``tuple``, ``list`` or ``dict``.
+    shapes
+        Each part's shape, without the batch axis if ``per_sample``.
+    """
+
+    keys: tuple[Any, ...] | None
+    kind: type
+    shapes: tuple[tuple[int, ...], ...]
+    per_sample: bool
+
+    @classmethod
+    def of(cls, y0: Any, *, per_sample: bool) -> Packing:
+        """Describe the structure of ``y0``."""
+        if isinstance(y0, Tensor):
+            return cls(None, Tensor, (tuple(y0.shape[per_sample:]),), per_sample)
+        keys, parts = _parts(y0)
+        if not parts:
+            raise ValueError("`y0` is empty; give at least one tensor")
+        for key, part in zip(keys, parts, strict=True):
+            if not isinstance(part, Tensor):
+                raise TypeError(f"`y0[{key!r}]` must be a tensor, got {type(part).__name__}")
+        return cls(keys, dict if isinstance(y0, Mapping) else type(y0), _shapes(parts, per_sample), per_sample)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Each part's number of elements (per sample)."""
+        return [torch.Size(shape).numel() for shape in self.shapes]
+
+    def pack(self, state: Any) -> Tensor:
+        """Join the parts of ``state``."""
+        if self.keys is None:
+            return state  # type: ignore[no-any-return]
+        parts = [state[key] for key in self.keys]
+        return torch.cat([part.flatten(int(self.per_sample)) if part.ndim else part.reshape(1) for part in parts], -1)
+
+    def unpack(self, packed: Tensor, leading: int = 0) -> Any:
+        """Split a packed state; ``leading`` further axes (time, say) stand in front."""
+        if self.keys is None:
+            return packed
+        axes = packed.shape[: leading + int(self.per_sample)]
+        parts = packed.split(self.sizes, -1)
+        return self.like([part.reshape(axes + shape) for part, shape in zip(parts, self.shapes, strict=True)])
+
+    def like(self, parts: Sequence[Any]) -> Any:
+        """Arrange ``parts`` in the state's structure."""
+        if self.keys is None:
+            return parts[0]
+        if self.kind is dict:
+            return dict(zip(self.keys, parts, strict=True))
+        if hasattr(self.kind, "_fields"):
+            return self.kind(*parts)
+        return self.kind(parts)
+
+    def components(self, packed: Tensor) -> list[Tensor]:
+        """Split a packed state into its parts, each in its own shape."""
+        return [packed] if self.keys is None else _parts(self.unpack(packed))[1]
+
+
+def _parts(state: Any) -> tuple[tuple[Any, ...], list[Any]]:
+    if isinstance(state, Mapping):
+        return tuple(state), list(state.values())
+    if isinstance(state, (tuple, list)):
+        return tuple(range(len(state))), list(state)
+    raise TypeError(f"`y0` must be a tensor, or a tuple, list or dict of tensors; got {type(state).__name__}")
+
+
+def _shapes(parts: Sequence[Tensor], per_sample: bool) -> tuple[tuple[int, ...], ...]:
+    if per_sample and len({part.shape[:1] for part in parts}) > 1:
+        raise ValueError(
+            "with step_control='per-sample' every part of `y0` needs the same leading (batch) axis, got shapes "
+            + ", ".join(str(tuple(part.shape)) for part in parts)
+        )
+    return tuple(tuple(part.shape[per_sample:]) for part in parts)

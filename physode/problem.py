@@ -1,0 +1,226 @@
+"""An initial value problem made ready for the engine: checked, packed, and evaluated once at its start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physode.dynamics import Dynamics
+from physode.gradients.leaves import Leaves, find_leaves, graph_clock
+from physode.modules import Statistics, uses_dropout
+from physode.packing import Packing
+from physode.solvers.grid import Grid
+from physode.solvers.loop import Adaptive, integrate, march
+from physode.solvers.norms import rms_per_sample, rms_shared
+from physode.solvers.tableaus import Tableau
+from physode.solvers.trajectory import Trajectory, Wanted
+from physode.typing import Norm, Progress
+
+__all__ = ["Problem", "checked_state", "checked_times", "default_norm", "user_norm"]
+
+
+@dataclass
+class Problem:
+    """What the gradient methods work on.
+
+    Attributes
+    ----------
+    dynamics
+        The right-hand side.
+    tableau
+        The method.
+    y0
+        The packed initial state, as given: with its graph.
+    t
+        Output times, float64, ``(outputs, *groups)``, as given: with their graph.
+    steps
+        How adaptive steps are chosen; None for steps on a grid.
+    grid
+        The grid, for given or fixed steps.
+    keep_dense
+        Whether every step's interpolant is kept.
+    """
+
+    dynamics: Dynamics
+    tableau: Tableau
+    y0: Tensor
+    t: Tensor
+    steps: Adaptive | None
+    grid: Grid | None
+    keep_dense: bool
+    statistics: Statistics
+    progress: Progress | None = None
+    k0: Tensor | None = None
+    leaves: Leaves = Leaves((), False)
+    step_size: float | None = None
+    backward_calls: int = 0
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether every sample has its own clock."""
+        return self.t.ndim == 2
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The tensors beside the state and the times that gradients reach: ``args``, then leaves."""
+        return [*self.differentiable_args, *self.leaves.tensors]
+
+    @property
+    def differentiable_args(self) -> list[Tensor]:
+        """The ``args`` that require gradients."""
+        return [arg for arg in self.dynamics.args if isinstance(arg, Tensor) and arg.requires_grad]
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether any gradient can be asked for."""
+        tensors = [self.y0, self.t, *self.inputs]
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+    def start(self, *, keep_graph: bool) -> None:
+        """Evaluate the right-hand side once: check it, find its leaves, and keep the derivative for the first step.
+
+        With ``keep_graph`` (the naive method) the derivative keeps its graph.
+        """
+        y = self.y0 if keep_graph else self.y0.detach()
+        if not torch.is_grad_enabled():
+            self.k0 = self.dynamics.first(self.t[0], y)
+            self.statistics.watch()
+            return
+        since = graph_clock()
+        value = self.dynamics.first(self.t[0] if keep_graph else self.t[0].detach(), y)
+        self.statistics.watch()
+        self.leaves = find_leaves(value, self.dynamics.f, [self.y0, self.t, *self.differentiable_args], since)
+        self.k0 = value if keep_graph else value.detach()
+
+    def integrate(self) -> Trajectory:
+        """Run the forward loop; gradients flow as the caller's grad mode says."""
+        assert self.k0 is not None
+        if self.grid is not None:
+            return march(
+                self.dynamics,
+                self.tableau,
+                *self.grid,
+                self.y0,
+                self.k0,
+                wanted=self._wanted(),
+                progress=self.progress,
+            )
+        assert self.steps is not None
+        return integrate(
+            self.dynamics,
+            self.steps,
+            self.t[0],
+            self.t[-1],
+            self.y0,
+            self.k0,
+            wanted=self._wanted(),
+            statistics=self.statistics,
+            progress=self.progress,
+        )
+
+    def _wanted(self) -> Wanted:
+        if self.keep_dense:
+            return Wanted(None)
+        if not self.per_sample:
+            direction = 1.0 if self.t[-1] >= self.t[0] else -1.0
+            return Wanted((self.t.detach() * direction).tolist(), direction)
+        edges = self.t[[0, -1]] if self.grid is None else torch.cat([self.grid.starts[:1], self.grid.ends])
+        at_edges = (self.t.detach()[:, None] == edges.detach()[None]).any(1)
+        return Wanted([] if bool(at_edges.all()) else None)
+
+
+def default_norm(packing: Packing) -> Norm:
+    """Return the error norm of a state: the largest part's root mean square, see :mod:`physode.solvers.norms`."""
+    rms = rms_per_sample if packing.per_sample else rms_shared
+    if packing.keys is None:
+        return rms
+    return lambda x: torch.stack([rms(part) for part in packing.components(x)]).amax(0)
+
+
+def user_norm(norm: Norm, packing: Packing) -> Norm:
+    """Return a norm on packed states from one on the user's structure."""
+    return lambda x: norm(packing.unpack(x))
+
+
+def checked_state(y0: Any, packing: Packing, *, finite: bool = True) -> Tensor:
+    """Pack ``y0`` after checking that its parts are floating, of one dtype and device, and finite."""
+    parts = packing.components(y0) if packing.keys is None else [y0[key] for key in packing.keys]
+    for part in parts:
+        if not (part.is_floating_point() or part.is_complex()):
+            raise ValueError(f"`y0` must be floating point or complex, got {part.dtype}; convert it: y0.double()")
+        if (part.dtype, part.device) != (parts[0].dtype, parts[0].device):
+            raise ValueError(
+                "the parts of `y0` must share one dtype and device, got "
+                f"{parts[0].dtype} on {parts[0].device} and {part.dtype} on {part.device}"
+            )
+        if finite and not bool(torch.isfinite(part.detach()).all()):
+            bad = int((~torch.isfinite(part.detach())).sum())
+            raise ValueError(f"`y0` must be finite, got {bad} NaN or infinite value(s) of {part.numel()}")
+    return packing.pack(y0)
+
+
+def checked_times(t: Any, *, batch: int | None, device: torch.device) -> Tensor:
+    """Return the output times in float64, ``(outputs,)`` or, for ``batch`` samples, ``(outputs, batch)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``t`` is not a tensor or sequence of at least two finite, strictly rising or falling times.
+    """
+    try:
+        times = t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"`t` must be a tensor or a sequence of numbers, got {type(t).__name__}") from None
+    if times.is_complex() or times.dtype == torch.bool:
+        raise ValueError(f"`t` must be real, got {times.dtype}")
+    times = times.to(device=device, dtype=torch.float64)
+    allowed = "(time,)" if batch is None else f"(time,) or (time, batch={batch})"
+    if times.ndim != 1 and (batch is None or times.ndim != 2 or times.shape[1] != batch):
+        raise ValueError(f"`t` must have the shape {allowed}, got {tuple(times.shape)}")
+    if len(times) < 2:
+        raise ValueError(f"`t` needs at least two times, a start and an end; got {len(times)}")
+    values = times.detach()
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError("`t` must be finite, got NaN or infinite times")
+    steps = values.diff(dim=0)
+    if not bool(((steps > 0).all(0) | (steps < 0).all(0)).all()):
+        raise ValueError(f"`t` must be strictly increasing or decreasing, got {_excerpt(values)}; sort it first")
+    return times if batch is None or times.ndim == 2 else times[:, None].expand(-1, batch)
+
+
+def checked_tolerance(name: str, value: Any, default: float) -> Tensor | float:
+    """Return a tolerance, positive and finite; a tensor gives one a component."""
+    if value is None:
+        return default
+    smallest = float(value.detach().min()) if isinstance(value, Tensor) else float(value)
+    if not (smallest > 0.0 and math.isfinite(smallest)):
+        raise ValueError(f"`{name}` must be positive and finite, got {value}; try {default:g}")
+    return value if isinstance(value, Tensor) else smallest
+
+
+def make_dynamics(f: Callable[..., Any], args: Sequence[Any], packing: Packing, y0: Tensor, t: Tensor) -> Dynamics:
+    """Join the right-hand side with what it is evaluated on."""
+    ends = t.detach()[[0, -1]]
+    shapes = {len(shape) for shape in packing.shapes}
+    return Dynamics(
+        f=f,
+        args=args,
+        packing=packing,
+        low=ends.amin(0),
+        high=ends.amax(0),
+        dtype=y0.real.dtype if y0.is_complex() else y0.dtype,
+        device=y0.device,
+        time_ndim=0 if not packing.per_sample else 1 + (shapes.pop() if len(shapes) == 1 else 0),
+        seed=int(torch.randint(2**62, ())) if uses_dropout(f) else None,
+    )
+
+
+def _excerpt(values: Tensor) -> str:
+    column = values if values.ndim == 1 else values[:, 0]
+    shown = ", ".join(f"{value:g}" for value in column[:5].tolist())
+    return f"[{shown}{', ...' if len(column) > 5 else ''}]"

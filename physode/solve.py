@@ -1,0 +1,272 @@
+"""The front door: solve an initial value problem, differentiably."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from physode.errors import SolveError
+from physode.gradients import GradientMethod, find_gradient
+from physode.gradients.steps import Outcome, StepTable
+from physode.modules import Statistics
+from physode.packing import Packing
+from physode.problem import (
+    Problem,
+    checked_state,
+    checked_times,
+    checked_tolerance,
+    default_norm,
+    make_dynamics,
+    user_norm,
+)
+from physode.solution import Solution, Stats
+from physode.solvers.controllers import Controller
+from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
+from physode.solvers.loop import Adaptive
+from physode.solvers.tableaus import Tableau, find_method
+from physode.status import Status
+from physode.typing import Norm, Progress
+
+__all__ = ["solve"]
+
+_TOLERANCES = {torch.float64: (1e-6, 1e-9), torch.float32: (1e-5, 1e-7)}
+_COARSE = (1e-2, 1e-3)  # half precision
+
+
+def solve(
+    f: Callable[..., Any],
+    y0: Any,
+    t: Tensor | Sequence[float],
+    *,
+    args: Sequence[Any] = (),
+    method: str | Tableau = "dopri5",
+    rtol: float | Tensor | None = None,
+    atol: float | Tensor | None = None,
+    step_size: float | None = None,
+    grid: Tensor | None = None,
+    first_step: float | None = None,
+    min_step: float = 0.0,
+    max_step: float | None = None,
+    max_steps: int = 100_000,
+    step_control: Literal["shared", "per-sample"] = "shared",
+    controller: Controller | None = None,
+    norm: Norm | None = None,
+    gradient: str | GradientMethod = "aca",
+    dense: bool = False,
+    throw: bool = True,
+    progress: Progress | None = None,
+) -> Solution:
+    r"""Solve :math:`dy/dt = f(t, y)`, :math:`y(t_0) = y_0`, with gradients.
+
+    Parameters
+    ----------
+    f
+        The right-hand side, ``f(t, y, *args)``: a module or any callable in PyTorch. With shared steps ``t`` is
+        0-dimensional; with per-sample steps it is shaped ``(batch, 1, ..., 1)`` to broadcast against ``y``.
+    y0
+        The initial state: a floating or complex tensor of any shape, or a tuple, list or dict of tensors.
+    t
+        Output times, at least two, strictly rising or falling; the first is the initial time. ``(time,)``, or with
+        per-sample steps also ``(time, batch)``.
+    args
+        Further inputs of ``f``; gradients reach those tensors that require them.
+    method
+        ``"euler"``, ``"midpoint"``, ``"heun"``, ``"rk4"`` take fixed steps; ``"heun_euler"``, ``"bosh3"``,
+        ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. Or a :class:`Tableau`.
+    rtol, atol
+        Relative and absolute tolerance of the local error, each a number or one a component. By default 1e-6 and 1e-9
+        for double precision, 1e-5 and 1e-7 for single.
+    step_size
+        Fixed steps of this size, with any method. Fixed-step methods without it step from output to output.
+    grid
+        The steps' ends themselves, from ``t[0]`` to ``t[-1]``, ``(steps + 1,)``; no error control.
+    first_step, min_step, max_step, max_steps
+        Bounds of adaptive steps: the first size (by default Hairer's choice), the smallest and largest size, and the
+        number of attempts.
+    step_control
+        ``"shared"``: one step size for the whole state, as in the papers. ``"per-sample"``: the leading axis of
+        ``y0`` is a batch whose samples have their own clocks, step sizes and status, independent of one another.
+    controller
+        The step-size controller, :func:`~physode.solvers.controllers.I` by default.
+    norm
+        The norm of the error divided by its tolerance, on a state's structure; accepted up to 1. By default the root
+        mean square; over a batch or several parts, the largest.
+    gradient
+        ``"aca"``, ``"adjoint"``, ``"naive"``, or an object with options (:class:`~physode.ACA`,
+        :class:`~physode.Adjoint`, :class:`~physode.Naive`).
+    dense
+        Keep every step's interpolant, so that the solution can be called at any time inside the span.
+    throw
+        Raise where the solve or any sample fails; else return what was solved, with the status.
+    progress
+        Called with the finished fraction of the span.
+
+    Returns
+    -------
+    Solution
+        With ``y`` of shape ``(time, *y0.shape)``. Gradients reach ``y0``, ``t``, ``args`` and every parameter that
+        ``f`` uses, registered or not.
+
+    Raises
+    ------
+    SolveError
+        If the solve, or a sample, ended early and ``throw`` is set: reason, time and sample.
+    ValueError, TypeError
+        For arguments that cannot be used, before any long work.
+
+    Examples
+    --------
+    >>> import torch, physode as po
+    >>> sol = po.solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0])
+    >>> round(float(sol.y[-1]), 4)
+    0.3679
+    """
+    tableau, way = find_method(method), find_gradient(gradient)
+    if step_control not in ("shared", "per-sample"):
+        raise ValueError(f"`step_control` must be 'shared' or 'per-sample', got {step_control!r}")
+    if not callable(f):
+        raise TypeError(f"`f` must be callable as f(t, y, *args), got {type(f).__name__}")
+    if isinstance(args, Tensor):
+        raise TypeError("`args` must be a tuple of further inputs, got a tensor; write args=(tensor,)")
+    per_sample = step_control == "per-sample"
+    if per_sample and isinstance(y0, Tensor) and y0.ndim == 0:
+        raise ValueError("`y0` needs a leading batch axis with step_control='per-sample', got a 0-dimensional tensor")
+    packing = Packing.of(y0, per_sample=per_sample)
+    state = checked_state(y0, packing, finite=throw or not per_sample)
+    times = checked_times(t, batch=len(state) if per_sample else None, device=state.device)
+    steps, given = _steps(
+        tableau, packing, state, times, rtol, atol, step_size, grid, first_step, min_step, max_step, max_steps,
+        controller, norm,
+    )  # fmt: skip
+    problem = Problem(
+        dynamics=make_dynamics(f, tuple(args), packing, state, times),
+        tableau=tableau,
+        y0=state,
+        t=times,
+        steps=steps,
+        grid=given,
+        keep_dense=dense,
+        statistics=Statistics(f),
+        progress=progress,
+        step_size=step_size,
+    )
+    outcome = way.solve(problem)
+    if throw:
+        _raise_failures(outcome)
+    return _solution(t, problem, outcome)
+
+
+def _steps(
+    tableau: Tableau,
+    packing: Packing,
+    y0: Tensor,
+    t: Tensor,
+    rtol: float | Tensor | None,
+    atol: float | Tensor | None,
+    step_size: float | None,
+    grid: Tensor | None,
+    first_step: float | None,
+    min_step: float,
+    max_step: float | None,
+    max_steps: int,
+    controller: Controller | None,
+    norm: Norm | None,
+) -> tuple[Adaptive | None, Grid | None]:
+    """Decide between adaptive steps and a grid, and check what belongs to each."""
+    default_rtol, default_atol = _TOLERANCES.get(_real(y0.dtype), _COARSE)
+    relative, absolute = checked_tolerance("rtol", rtol, default_rtol), checked_tolerance("atol", atol, default_atol)
+    for name, value in (("first_step", first_step), ("max_step", max_step)):
+        if value is not None and not (value > 0.0 and math.isfinite(value)):
+            raise ValueError(f"`{name}` must be positive and finite, got {value}")
+    if not (min_step >= 0.0 and math.isfinite(min_step)):
+        raise ValueError(f"`min_step` must be at least 0 and finite, got {min_step}")
+    if max_steps < 1:
+        raise ValueError(f"`max_steps` must be at least 1, got {max_steps}")
+    if grid is not None:
+        if step_size is not None:
+            raise ValueError("give `grid` or `step_size`, not both")
+        ends = checked_times(grid, batch=len(y0) if packing.per_sample else None, device=y0.device)
+        if not torch.equal(ends.detach()[[0, -1]], t.detach()[[0, -1]]):
+            raise ValueError("`grid` must start at t[0] and end at t[-1]")
+        return None, grid_of_times(ends)
+    if step_size is not None:
+        return None, grid_of_step_size(t[0], t[-1], float(step_size), max_steps)
+    if not tableau.adaptive:
+        return None, grid_of_times(t)
+    return Adaptive(
+        tableau=tableau,
+        controller=Controller() if controller is None else controller,
+        norm=default_norm(packing) if norm is None else user_norm(norm, packing),
+        rtol=relative,
+        atol=absolute,
+        first_step=first_step,
+        min_step=min_step,
+        max_step=max_step,
+        max_steps=max_steps,
+    ), None
+
+
+def _real(dtype: torch.dtype) -> torch.dtype:
+    return {torch.complex128: torch.float64, torch.complex64: torch.float32}.get(dtype, dtype)
+
+
+def _raise_failures(outcome: Outcome) -> None:
+    status, ended = outcome.record.status.reshape(-1), outcome.record.ended.reshape(-1)
+    failed = (status != Status.SUCCESS).nonzero().flatten().tolist()
+    if not failed:
+        return
+    first = failed[0]
+    reason = Status(int(status[first])).reason
+    if outcome.record.status.ndim == 0:
+        raise SolveError(f"the solve stopped at t = {float(ended[first]):.9g}: {reason}")
+    others = f" ({len(failed)} of {len(status)} samples failed)" if len(failed) > 1 else ""
+    raise SolveError(
+        f"sample {first} stopped at t = {float(ended[first]):.9g}: {reason}{others}; "
+        "throw=False returns the other samples and a status for each"
+    )
+
+
+def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
+    record, packing = outcome.record, problem.dynamics.packing
+    ends = [problem.t[0].detach(), *(end.detach() for end in record.ends)]
+    forward_calls = problem.dynamics.calls
+    return Solution(
+        t=t if isinstance(t, Tensor) else problem.t,
+        y=packing.unpack(outcome.outputs, leading=1),
+        status=record.status,
+        ended=record.ended,
+        stats=Stats(record.accepted, record.rejected, forward_calls, lambda: problem.backward_calls),
+        step_times=torch.stack(ends),
+        _dense=None if outcome.table is None else _Reader(problem, outcome.table),
+    )
+
+
+class _Reader:
+    """Evaluates a table of steps at any time."""
+
+    def __init__(self, problem: Problem, table: StepTable) -> None:
+        self._packing, self._table, self._per_sample = problem.dynamics.packing, table, problem.per_sample
+        self._ends = problem.t.detach()[[0, -1]]
+
+    def __call__(self, t: Tensor) -> Any:
+        times = t.reshape(1) if t.ndim == 0 else t
+        if self._per_sample and times.ndim == 1:
+            times = times[:, None].expand(-1, self._ends.shape[1])
+        low, high = self._ends.amin(0), self._ends.amax(0)
+        outside = (times.detach() < low) | (times.detach() > high) | torch.isnan(times.detach())
+        if bool(outside.any()):
+            raise ValueError(
+                f"`t` must lie inside the solved span from {float(low.min()):g} to {float(high.max()):g}, "
+                f"got {float(times.detach()[outside][0]):g}"
+            )
+        values = self._packing.unpack(self._table.read(times), leading=1)
+        if t.ndim:
+            return values
+        return self._packing.like([part[0] for part in self._packing_parts(values)])
+
+    def _packing_parts(self, values: Any) -> list[Tensor]:
+        return [values] if self._packing.keys is None else [values[key] for key in self._packing.keys]

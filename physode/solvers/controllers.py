@@ -1,0 +1,115 @@
+r"""Step-size controllers: from the error ratio of an attempt to its verdict and the next step size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Control", "Controller", "I", "PI", "PID"]
+
+_SMALLEST_ERROR = 1e-12
+
+
+class Control(NamedTuple):
+    """What a controller carries from attempt to attempt, one value a group.
+
+    ``size``: the step size proposed, positive; ``error_1``, ``error_2``: the error ratios of the last two accepted
+    steps; ``rejected``: whether the last attempt was rejected.
+    """
+
+    size: Tensor
+    error_1: Tensor
+    error_2: Tensor
+    rejected: Tensor
+
+
+@dataclass(frozen=True)
+class Controller:
+    r"""A PID controller (Soderlind, ACM TOMS 29 (2003) 1-26, Eq. 34 and Sect. 5).
+
+    With :math:`e_n` the error ratio of an accepted step and :math:`k` one more than the order of the error estimate,
+
+    .. math::
+        h_{n+1} = h_n \, s \; e_n^{-(k_P + k_I + k_D)/k} \; e_{n-1}^{(k_P + 2 k_D)/k} \; e_{n-2}^{-k_D/k} ,
+
+    the factor held within ``[min_factor, max_factor]``. After a rejection the integral rule alone shrinks the step, and
+    the step accepted next does not grow. A ratio that is NaN or infinite is rejected with ``min_factor``.
+
+    Attributes
+    ----------
+    proportional, integral, derivative
+        The coefficients :math:`k_P, k_I, k_D`.
+    safety
+        The factor :math:`s`.
+    min_factor, max_factor
+        Bounds of a step's change.
+    """
+
+    proportional: float = 0.0
+    integral: float = 1.0
+    derivative: float = 0.0
+    safety: float = 0.9
+    min_factor: float = 0.2
+    max_factor: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.safety <= 1.0:
+            raise ValueError(f"`safety` must lie in (0, 1], got {self.safety}")
+        if not 0.0 < self.min_factor < 1.0 < self.max_factor:
+            raise ValueError(
+                "`min_factor` must lie in (0, 1) and `max_factor` above 1, "
+                f"got {self.min_factor} and {self.max_factor}"
+            )
+
+    def start(self, size: Tensor) -> Control:
+        """Return the controller's memory before the first attempt with the step size ``size``."""
+        one = torch.ones_like(size.detach())
+        return Control(size, one, one, torch.zeros_like(one, dtype=torch.bool))
+
+    def accepts(self, error: Tensor, size: Tensor) -> Tensor:
+        """Whether an attempt of step size ``size`` with error ratio ``error`` is accepted."""
+        del size
+        return error <= 1.0
+
+    def next(self, control: Control, error: Tensor, size: Tensor, accepted: Tensor, error_order: int) -> Control:
+        """Return the memory after an attempt of step size ``size`` with error ratio ``error``."""
+        k = error_order + 1.0
+        error = error.clamp(min=_SMALLEST_ERROR)
+        integral_rule = self.safety * error ** (-1.0 / k)
+        grown = integral_rule if self._is_integral else self._pid(control, error, k)
+        ceiling = torch.where(control.rejected, 1.0, self.max_factor)
+        grown = torch.minimum(grown.clamp(min=self.min_factor), ceiling)
+        shrunk = torch.nan_to_num(integral_rule, nan=self.min_factor, posinf=self.min_factor)
+        shrunk = shrunk.clamp(self.min_factor, self.safety)
+        return Control(
+            size * torch.where(accepted, grown, shrunk),
+            torch.where(accepted, error, control.error_1),
+            torch.where(accepted, control.error_1, control.error_2),
+            ~accepted,
+        )
+
+    @property
+    def _is_integral(self) -> bool:
+        return self.proportional == 0.0 and self.derivative == 0.0 and self.integral == 1.0
+
+    def _pid(self, control: Control, error: Tensor, k: float) -> Tensor:
+        p, i, d = self.proportional / k, self.integral / k, self.derivative / k
+        return self.safety * error ** -(p + i + d) * control.error_1 ** (p + 2 * d) * control.error_2**-d
+
+
+def I() -> Controller:  # noqa: E743 - the field's name
+    """Return the integral controller, the default."""
+    return Controller()
+
+
+def PI(proportional: float = 0.4, integral: float = 0.3) -> Controller:
+    """Return a proportional-integral controller: fewer rejections where stability limits the step size."""
+    return Controller(proportional, integral)
+
+
+def PID(proportional: float = 0.3, integral: float = 0.3, derivative: float = 0.05) -> Controller:
+    """Return a proportional-integral-derivative controller: the smoothest step sizes."""
+    return Controller(proportional, integral, derivative)

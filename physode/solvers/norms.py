@@ -1,0 +1,51 @@
+"""Norms of local errors, and the error ratio that a controller judges."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from physode.typing import Norm
+
+__all__ = ["error_ratio", "rms_per_sample", "rms_shared", "scale_of"]
+
+
+def rms_shared(x: Tensor) -> Tensor:
+    """Root mean square of one state; of a batch (two axes or more), the largest over the leading axis.
+
+    A mean over the batch would let a thousand easy samples hide the error of a hard one; the largest does not.
+    """
+    if x.ndim < 2 or x.numel() == 0:
+        return torch.linalg.vector_norm(x) * _inverse_root(x.numel())
+    return rms_per_sample(x).amax()
+
+
+def rms_per_sample(x: Tensor) -> Tensor:
+    """Root mean square over all but the leading axis, ``(batch,)``."""
+    if x.ndim == 1:
+        return x.abs()
+    rows = x.flatten(1)
+    return torch.linalg.vector_norm(rows, dim=1) * _inverse_root(rows.shape[1])
+
+
+def _inverse_root(n: int) -> float:
+    return 1.0 / math.sqrt(max(n, 1))
+
+
+def scale_of(y0: Tensor, y1: Tensor, rtol: Tensor | float, atol: Tensor | float) -> Tensor:
+    """Return the tolerated error ``atol + rtol max(|y0|, |y1|)`` of each component."""
+    return torch.maximum(y0.abs(), y1.abs()) * rtol + atol
+
+
+def error_ratio(errors: list[Tensor], scale: Tensor, norm: Norm) -> Tensor:
+    """Return the size of a step's local error, accepted up to 1, in float64 and one value a group.
+
+    Two estimates are combined as ``e1**2 / sqrt(e1**2 + e2**2 / 100)`` (Hairer, Norsett & Wanner, Sect. II.10).
+    """
+    sizes = [norm(error / scale).double() for error in errors]
+    if len(sizes) == 1:
+        return sizes[0]
+    fifth, third = (size.square() for size in sizes)
+    return fifth / (fifth + 0.01 * third).clamp(min=1e-300).sqrt()

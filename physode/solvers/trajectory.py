@@ -1,0 +1,87 @@
+"""The record of a solve: its accepted steps. From it outputs, gradients and Jacobians are computed."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from physode.status import Status
+
+__all__ = ["Trajectory", "Wanted"]
+
+
+@dataclass
+class Trajectory:
+    """The accepted steps of a solve.
+
+    With shared steps times are 0-dimensional; with per-sample steps they are ``(batch,)`` and a step in which a sample
+    was rejected or finished has size 0 for it and leaves its state alone.
+
+    Attributes
+    ----------
+    starts, sizes, ends
+        Each step's start, signed size and end, float64.
+    nodes
+        The states between steps, one more than there are steps.
+    dense
+        Each step's interpolant coefficients; None where no output lies inside the step.
+    status, ended
+        Why and when each group ended.
+    accepted, rejected
+        Steps counted per group.
+    """
+
+    starts: list[Tensor] = field(default_factory=list)
+    sizes: list[Tensor] = field(default_factory=list)
+    ends: list[Tensor] = field(default_factory=list)
+    nodes: list[Tensor] = field(default_factory=list)
+    dense: list[Tensor | None] = field(default_factory=list)
+    status: Tensor = field(default_factory=lambda: torch.tensor(0, dtype=torch.int8))
+    ended: Tensor = field(default_factory=lambda: torch.tensor(0.0, dtype=torch.float64))
+    accepted: Tensor = field(default_factory=lambda: torch.tensor(0))
+    rejected: Tensor = field(default_factory=lambda: torch.tensor(0))
+
+    def append(self, start: Tensor, size: Tensor, end: Tensor, node: Tensor, dense: Tensor | None) -> None:
+        """Record an accepted step."""
+        self.starts.append(start)
+        self.sizes.append(size)
+        self.ends.append(end)
+        self.nodes.append(node)
+        self.dense.append(dense)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def close(self) -> None:
+        """Name the groups whose state is not finite although no step noticed: an overflow, or a fixed-step method."""
+        if bool(torch.isfinite(self.nodes[-1]).all()):
+            return
+        for end, node in zip([*self.starts[:1], *self.ends], self.nodes, strict=True):
+            bad = ~torch.isfinite(node)
+            bad = bad.flatten(1).any(1) if self.status.ndim else bad.any()
+            new = bad & (self.status == Status.SUCCESS)
+            self.status = torch.where(new, torch.tensor(int(Status.NON_FINITE), dtype=torch.int8), self.status)
+            self.ended = torch.where(new, end, self.ended)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which outputs are wanted, asked by the loop to keep only the interpolants that outputs need.
+
+    ``times``: sorted along the solve's direction, or None where every step's interpolant is kept.
+    """
+
+    times: list[float] | None
+    direction: float = 1.0
+
+    def inside(self, start: float, end: float) -> bool:
+        """Whether an output lies strictly inside the step."""
+        if self.times is None:
+            return True
+        low, high = self.direction * start, self.direction * end
+        return bisect_right(self.times, low) < bisect_left(self.times, high)
+
+
