@@ -47,7 +47,9 @@ def test_help_lists_every_command_with_its_help():
         assert text in output
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)], ids=" ".join
+)
 def test_help_answers_without_loading_anything_heavy(arguments):
     script = f"""
 import sys
