@@ -28,10 +28,11 @@ from physode.solvers.controllers import Controller
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.loop import Adaptive
 from physode.solvers.tableaus import Tableau, find_method
+from physode.solvers.trajectory import Trajectory
 from physode.status import Status
 from physode.typing import Norm, Progress
 
-__all__ = ["solve"]
+__all__ = ["pose", "raise_failures", "solve"]
 
 _TOLERANCES = {torch.float64: (1e-6, 1e-9), torch.float32: (1e-5, 1e-7)}
 _COARSE = (1e-2, 1e-3)  # half precision
@@ -125,7 +126,42 @@ def solve(
     >>> round(float(sol.y[-1]), 4)
     0.3679
     """
-    tableau, way = find_method(method), find_gradient(gradient)
+    way = find_gradient(gradient)
+    problem = pose(
+        f, y0, t, args=args, method=method, rtol=rtol, atol=atol, step_size=step_size, grid=grid,
+        first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,
+        controller=controller, norm=norm, dense=dense, finite=throw or step_control == "shared", progress=progress,
+    )  # fmt: skip
+    outcome = way.solve(problem)
+    if throw:
+        raise_failures(outcome.record)
+    return _solution(t, problem, outcome)
+
+
+def pose(
+    f: Callable[..., Any],
+    y0: Any,
+    t: Tensor | Sequence[float],
+    *,
+    args: Sequence[Any] = (),
+    method: str | Tableau = "dopri5",
+    rtol: float | Tensor | None = None,
+    atol: float | Tensor | None = None,
+    step_size: float | None = None,
+    grid: Tensor | None = None,
+    first_step: float | None = None,
+    min_step: float = 0.0,
+    max_step: float | None = None,
+    max_steps: int = 100_000,
+    step_control: str = "shared",
+    controller: Controller | None = None,
+    norm: Norm | None = None,
+    dense: bool = False,
+    finite: bool = True,
+    progress: Progress | None = None,
+) -> Problem:
+    """Check the arguments of :func:`solve` and make the problem that a gradient method works on."""
+    tableau = find_method(method)
     if step_control not in ("shared", "per-sample"):
         raise ValueError(f"`step_control` must be 'shared' or 'per-sample', got {step_control!r}")
     if not callable(f):
@@ -136,13 +172,13 @@ def solve(
     if per_sample and isinstance(y0, Tensor) and y0.ndim == 0:
         raise ValueError("`y0` needs a leading batch axis with step_control='per-sample', got a 0-dimensional tensor")
     packing = Packing.of(y0, per_sample=per_sample)
-    state = checked_state(y0, packing, finite=throw or not per_sample)
+    state = checked_state(y0, packing, finite=finite)
     times = checked_times(t, batch=len(state) if per_sample else None, device=state.device)
     steps, given = _steps(
         tableau, packing, state, times, rtol, atol, step_size, grid, first_step, min_step, max_step, max_steps,
         controller, norm,
     )  # fmt: skip
-    problem = Problem(
+    return Problem(
         dynamics=make_dynamics(f, tuple(args), packing, state, times),
         tableau=tableau,
         y0=state,
@@ -154,10 +190,6 @@ def solve(
         progress=progress,
         step_size=step_size,
     )
-    outcome = way.solve(problem)
-    if throw:
-        _raise_failures(outcome)
-    return _solution(t, problem, outcome)
 
 
 def _steps(
@@ -214,14 +246,15 @@ def _real(dtype: torch.dtype) -> torch.dtype:
     return {torch.complex128: torch.float64, torch.complex64: torch.float32}.get(dtype, dtype)
 
 
-def _raise_failures(outcome: Outcome) -> None:
-    status, ended = outcome.record.status.reshape(-1), outcome.record.ended.reshape(-1)
+def raise_failures(record: Trajectory) -> None:
+    """Raise :class:`SolveError` if any group of the record failed."""
+    status, ended = record.status.reshape(-1), record.ended.reshape(-1)
     failed = (status != Status.SUCCESS).nonzero().flatten().tolist()
     if not failed:
         return
     first = failed[0]
     reason = Status(int(status[first])).reason
-    if outcome.record.status.ndim == 0:
+    if record.status.ndim == 0:
         raise SolveError(f"the solve stopped at t = {float(ended[first]):.9g}: {reason}")
     others = f" ({len(failed)} of {len(status)} samples failed)" if len(failed) > 1 else ""
     raise SolveError(
