@@ -46,6 +46,7 @@ def show_pairs(title: str, pairs: Mapping[str, Any]) -> None:
     for name, value in pairs.items():
         table.add_row(cell(name), cell(value))
     _print(table)
+    click.echo()
 
 
 def cell(value: Any) -> str:
