@@ -103,6 +103,8 @@ class System(nn.Module):
     def config(self) -> dict[str, Any]:
         """Return constructor arguments, JSON-able, that rebuild this system with its current constants."""
         values = {name: value.detach().tolist() for name, value in self.constants.items()}
+        if not values:
+            return {}
         return values | {
             "learnable": _as_flag(self._learnable_names, self.declared),
             "positive": _as_flag(self._log_names, self.declared),
@@ -112,12 +114,18 @@ class System(nn.Module):
         """Return the quantities that a solution conserves, by name; `y` is (..., D). None by default."""
         return {}
 
+    def batched(self) -> tuple[str, ...]:
+        """Return the names of the constants that hold one value a sample."""
+        return tuple(name for name, value in self.constants.items() if value.ndim > self.declared[name].ndim)
+
     def rows(self, index: slice) -> Self:
-        """Return the system of some samples of a batch: constants with a batch axis are cut, shared ones are kept."""
-        config = self.config()
-        for name, value in self.constants.items():
-            config[name] = value.detach()[index] if value.ndim > self.declared[name].ndim else value.detach()
-        return type(self)(**config)
+        """Return the system of some samples: constants with a batch axis are cut, shared ones kept; else itself."""
+        batched = self.batched()
+        if not batched:
+            return self
+        values = {name: value.detach() for name, value in self.constants.items()}
+        cut = {name: value[index] if name in batched else value for name, value in values.items()}
+        return type(self)(**{**self.config(), **cut})
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> Self:

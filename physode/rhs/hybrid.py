@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,16 @@ class Hybrid(System):
     def constants(self) -> dict[str, Tensor]:
         """Current constants of the physics."""
         return self.physics.constants
+
+    def batched(self) -> tuple[str, ...]:
+        """Return the names of the physics' constants that hold one value a sample."""
+        return self.physics.batched()
+
+    def rows(self, index: slice) -> Self:
+        """Return the system of some samples; the residual is shared."""
+        if not self.batched():
+            return self
+        return type(self)(self.physics.rows(index), self.residual, acts_on=self.acts_on)
 
     def invariants(self, y: Tensor) -> dict[str, Tensor]:
         """Return what the physics alone conserves."""

@@ -1,0 +1,26 @@
+"""Simulators: a right-hand side, initial states and constants given or drawn, and an observation model."""
+
+from __future__ import annotations
+
+from physode.simulators.arguments import time_grid
+from physode.simulators.boxes import BOXES, Box, simulate_in_box
+from physode.simulators.core import simulate, system_of
+from physode.simulators.encounters import closest_approach
+from physode.simulators.sampling import sample_bound_bodies, sample_box, sample_masses
+from physode.simulators.three_body import simulate_three_body
+from physode.simulators.van_der_pol import simulate_van_der_pol
+
+__all__ = [
+    "BOXES",
+    "Box",
+    "closest_approach",
+    "sample_bound_bodies",
+    "sample_box",
+    "sample_masses",
+    "simulate",
+    "simulate_in_box",
+    "simulate_three_body",
+    "simulate_van_der_pol",
+    "system_of",
+    "time_grid",
+]

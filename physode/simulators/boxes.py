@@ -1,0 +1,89 @@
+"""Systems whose initial states are drawn from a box, one call for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from numpy.typing import ArrayLike
+
+from physode.datasets import Trajectories
+from physode.rhs import System
+from physode.simulators.arguments import check_constants, checked_count, checked_times, repeated
+from physode.simulators.core import simulate
+from physode.simulators.sampling import sample_box
+from physode.typing import Progress
+
+__all__ = ["BOXES", "Box", "simulate_in_box"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where initial states are drawn from, and how long a system is watched unless told otherwise."""
+
+    bounds: tuple[tuple[float, float], ...]
+    t_end: float
+    points: int
+
+
+BOXES: Mapping[str, Box] = MappingProxyType(
+    {
+        "van_der_pol": Box(((-3.0, 3.0), (-3.0, 3.0)), t_end=20.0, points=1000),
+        "lotka_volterra": Box(((0.5, 5.0), (0.5, 5.0)), t_end=10.0, points=500),
+        "pendulum": Box(((-2.5, 2.5), (-1.0, 1.0)), t_end=10.0, points=500),
+        "harmonic_oscillator": Box(((-1.0, 1.0), (-1.0, 1.0)), t_end=20.0, points=500),
+        "lorenz": Box(((-15.0, 15.0), (-15.0, 15.0), (10.0, 40.0)), t_end=10.0, points=1000),
+    }
+)
+"""The boxes by system."""
+
+
+def simulate_in_box(
+    system: System,
+    *,
+    n: int = 1,
+    y0: ArrayLike | None = None,
+    t: ArrayLike | None = None,
+    t_end: float | None = None,
+    points: int | None = None,
+    noise: float | Sequence[float] = 0.0,
+    seed: int = 0,
+    method: str = "dopri8",
+    rtol: float = 1e-10,
+    atol: float = 1e-12,
+    progress: Progress | None = None,
+) -> Trajectories:
+    """Simulate `n` trajectories of a system, from states drawn uniformly in its box or given.
+
+    Parameters
+    ----------
+    system
+        One of the systems in ``BOXES``.
+    n
+        Number of trajectories.
+    y0
+        Initial state of all, (D,), or of each, (n, D); drawn if None.
+    t
+        Output times, (T,); or give `t_end` and `points` for equally spaced ones from 0.
+    noise, seed, method, rtol, atol, progress
+        As :func:`physode.simulators.simulate`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or the system has no box.
+    SolveError
+        If not one trajectory reached the end.
+    """
+    checked_count(n)
+    check_constants(system, n)
+    if system.name not in BOXES:
+        raise ValueError(f"`system` must be one of: {', '.join(BOXES)}; got {system.name}; use `simulate` with `y0`")
+    box = BOXES[system.name]
+    times = checked_times(t, t_end=t_end, points=points, default=(box.t_end, box.points))
+    drawn = sample_box(box.bounds, n=n, seed=seed) if y0 is None else y0
+    states = repeated(drawn, n, components=len(system.columns))
+    return simulate(
+        system, states, times, noise=noise, seed=seed, method=method, rtol=rtol, atol=atol, progress=progress
+    )

@@ -1,0 +1,211 @@
+"""From a system, initial states and times to trajectories: batched, in bounded memory, with failures named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from physode.datasets import Trajectories
+from physode.errors import SolveError
+from physode.rhs import SYSTEMS, System, build
+from physode.simulators.arguments import Floats, checked_noise, checked_states
+from physode.simulators.sampling import add_noise
+from physode.solution import Solution
+from physode.solve import solve
+from physode.status import Status
+from physode.typing import Progress
+
+__all__ = ["Measure", "simulate", "system_of"]
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    y: Floats
+    failures: list[dict[str, Any]]
+    measured: dict[str, Floats]
+
+
+Measure = Callable[[System, Solution], dict[str, Floats]]
+"""Reads further numbers off the solution of some samples: arrays of shape (samples, ...) by name."""
+
+
+def simulate(
+    system: System,
+    y0: ArrayLike,
+    t: ArrayLike,
+    *,
+    noise: float | Sequence[float] = 0.0,
+    seed: int = 0,
+    method: str = "dopri8",
+    rtol: float = 1e-10,
+    atol: float = 1e-12,
+    max_steps: int = 20_000,
+    chunk_size: int = 32,
+    measure: Measure | None = None,
+    progress: Progress | None = None,
+) -> Trajectories:
+    """Solve `system` from many initial states and observe the solutions.
+
+    Every trajectory has its own step sizes, and its own random numbers derived from `seed` and its index: it is the
+    same alone and in any batch.
+
+    Parameters
+    ----------
+    system
+        The right-hand side; constants may hold one value a trajectory.
+    y0
+        Initial states, (D,) or (N, D). One state is shared by all trajectories of a batch of constants.
+    t
+        Output times, (T,).
+    noise
+        Standard deviation of the independent normal noise on every observed value, in the column's unit: one number, or
+        one a column. Where it is above 0, the exact states are kept as ``y_clean``.
+    seed
+        Seed of the noise.
+    method, rtol, atol, max_steps
+        As :func:`physode.solve`.
+    chunk_size
+        Trajectories solved at a time: memory grows with it, time falls a little.
+    measure
+        Called on each chunk's dense solution; what it returns joins ``params``.
+    progress
+        Called with the fraction done.
+
+    Returns
+    -------
+    Trajectories
+        ``params`` hold every constant, one row a trajectory. ``attrs["failures"]`` lists the trajectories that ended
+        early, with index, reason and time; their values after that time are NaN.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or `y0` and the constants disagree on the number of trajectories.
+    SolveError
+        If not one trajectory reached the end.
+    """
+    states, sigma = checked_states(y0, len(system.columns)), checked_noise(noise, len(system.columns))
+    if chunk_size < 1:
+        raise ValueError(f"`chunk_size` must be at least 1 trajectory, got {chunk_size}")
+    n = _count(system, states)
+    states = np.repeat(states, n, axis=0) if len(states) < n else states
+    times = np.array(t, dtype=np.float64)
+    options = {"method": method, "rtol": rtol, "atol": atol, "max_steps": max_steps}
+    chunks = []
+    for start in range(0, n, chunk_size):
+        rows = slice(start, min(start + chunk_size, n))
+        share = None if progress is None else _share(progress, rows, n)
+        chunks.append(_solve_rows(system, states, times, rows, options=options, measure=measure, progress=share))
+    failures = [failure for chunk in chunks for failure in chunk.failures]
+    if len(failures) == n:
+        first = failures[0]
+        raise SolveError(
+            f"no trajectory reached the end time; trajectory 0 stopped at t = {first['time']:.9g}: "
+            f"{Status[first['reason']].reason}"
+        )
+    clean = np.concatenate([chunk.y for chunk in chunks])
+    measured = {name: np.concatenate([chunk.measured[name] for chunk in chunks]) for name in chunks[0].measured}
+    noisy = bool(sigma.any())
+    return Trajectories(
+        t=times,
+        y=add_noise(clean, sigma, seed=seed) if noisy else clean,
+        y_clean=clean if noisy else None,
+        params={**_constants(system, n), **measured},
+        columns=system.columns,
+        units=system.units,
+        attrs={
+            "system": system.name,
+            "rhs": _shared_config(system, n),
+            "time_unit": system.time_unit,
+            "param_units": dict(system.constant_units),
+            **options,
+            "seed": seed,
+            "noise": sigma.tolist() if np.ndim(noise) else float(sigma[0]),
+            "failures": failures,
+        },
+    )
+
+
+def system_of(trajectories: Trajectories, index: int = 0) -> System:
+    """Return the system that one trajectory was simulated with, constants included.
+
+    Raises
+    ------
+    ConfigError
+        If the trajectories do not say which system they are of.
+    """
+    name = str(trajectories.attrs.get("system"))
+    declared = SYSTEMS[name].declared if name in SYSTEMS else {}
+    own = {key: values[index] for key, values in trajectories.params.items() if key in declared}
+    return build(name, {**trajectories.attrs.get("rhs", {}), **own})
+
+
+def _solve_rows(
+    system: System,
+    states: Floats,
+    times: Floats,
+    rows: slice,
+    *,
+    options: dict[str, Any],
+    measure: Measure | None,
+    progress: Progress | None,
+) -> _Chunk:
+    """Solve some of the trajectories in one batch."""
+    part = system.rows(rows)
+    with torch.no_grad():
+        solution = solve(
+            part,
+            torch.from_numpy(states[rows]),
+            torch.from_numpy(times),
+            **options,
+            step_control="per-sample",
+            dense=measure is not None,
+            throw=False,
+            progress=progress,
+        )
+        measured = {} if measure is None else measure(part, solution)
+    failures = [
+        {"trajectory": rows.start + row, "reason": status.name, "time": time}
+        for row, (status, time) in solution.failures.items()
+    ]
+    return _Chunk(solution.y.transpose(0, 1).numpy(), failures, measured)
+
+
+def _count(system: System, states: Floats) -> int:
+    """Return the number of trajectories that initial states and batches of constants agree on."""
+    counts = {name: len(system.constants[name]) for name in system.batched()}
+    if len(states) > 1 or not counts:
+        counts["y0"] = len(states)
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"`{name}` for {count}" for name, count in counts.items())
+        raise ValueError(f"`y0` and the constants must be for the same number of trajectories, got {told}")
+    return next(iter(counts.values()))
+
+
+def _constants(system: System, n: int) -> dict[str, Floats]:
+    """Return every constant with one row a trajectory."""
+    batched, rows = system.batched(), {}
+    for name, value in system.constants.items():
+        values = value.detach().numpy().astype(np.float64)
+        rows[name] = values if name in batched else np.repeat(values[None], n, axis=0)
+    return rows
+
+
+def _shared_config(system: System, n: int) -> dict[str, Any]:
+    """Return the constructor arguments that all trajectories share; constants that differ are in the parameters."""
+    config = {name: value for name, value in system.config().items() if name not in {"learnable", "positive"}}
+    for name in system.batched():
+        values = config.pop(name)
+        if n == 1:
+            config[name] = values[0]
+    return config
+
+
+def _share(progress: Progress, rows: slice, n: int) -> Progress:
+    """Return the progress of one chunk as a share of all."""
+    return lambda fraction: progress((rows.start + fraction * (rows.stop - rows.start)) / n)
