@@ -52,6 +52,7 @@ def simulate_in_box(
     method: str = "dopri8",
     rtol: float = 1e-10,
     atol: float = 1e-12,
+    max_steps: int = 20_000,
     progress: Progress | None = None,
 ) -> Trajectories:
     """Simulate `n` trajectories of a system, from states drawn uniformly in its box or given.
@@ -66,7 +67,7 @@ def simulate_in_box(
         Initial state of all, (D,), or of each, (n, D); drawn if None.
     t
         Output times, (T,); or give `t_end` and `points` for equally spaced ones from 0.
-    noise, seed, method, rtol, atol, progress
+    noise, seed, method, rtol, atol, max_steps, progress
         As :func:`physode.simulators.simulate`.
 
     Raises
@@ -85,5 +86,14 @@ def simulate_in_box(
     drawn = sample_box(box.bounds, n=n, seed=seed) if y0 is None else y0
     states = repeated(drawn, n, components=len(system.columns))
     return simulate(
-        system, states, times, noise=noise, seed=seed, method=method, rtol=rtol, atol=atol, progress=progress
+        system,
+        states,
+        times,
+        noise=noise,
+        seed=seed,
+        method=method,
+        rtol=rtol,
+        atol=atol,
+        max_steps=max_steps,
+        progress=progress,
     )

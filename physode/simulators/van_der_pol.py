@@ -30,6 +30,7 @@ def simulate_van_der_pol(
     method: str = "dopri8",
     rtol: float = 1e-10,
     atol: float = 1e-12,
+    max_steps: int = 20_000,
     progress: Progress | None = None,
 ) -> Trajectories:
     """Simulate `n` trajectories of :class:`physode.rhs.VanDerPol`.
@@ -47,7 +48,7 @@ def simulate_van_der_pol(
         Initial state of all, (2,), or of each, (n, 2); by default the preset's, or drawn between -3 and 3.
     t
         Output times, (T,); or give `t_end` and `points` for equally spaced ones from 0.
-    noise, seed, method, rtol, atol, progress
+    noise, seed, method, rtol, atol, max_steps, progress
         As :func:`physode.simulators.simulate`.
 
     Raises
@@ -80,5 +81,6 @@ def simulate_van_der_pol(
         method=method,
         rtol=rtol,
         atol=atol,
+        max_steps=max_steps,
         progress=progress,
     )
