@@ -67,6 +67,18 @@ class Dynamics:
         """Return the same right-hand side with other arguments, its calls counted from 0."""
         return replace(self, args=args, calls=0)
 
+    def detached(self) -> tuple[Dynamics, list[Tensor]]:
+        """Return the same right-hand side with those ``args`` that require gradients replaced by detached copies that
+        do, its calls counted from 0; and the copies."""
+        copies: list[Tensor] = []
+        args: list[Any] = []
+        for arg in self.args:
+            if isinstance(arg, Tensor) and arg.requires_grad:
+                arg = arg.detach().requires_grad_()
+                copies.append(arg)
+            args.append(arg)
+        return self.with_args(tuple(args)), copies
+
     def first(self, t: Tensor, y: Tensor) -> Tensor:
         """Evaluate once and check that the result is a derivative of the state.
 

@@ -84,18 +84,20 @@ class Problem:
     def start(self, *, keep_graph: bool) -> None:
         """Evaluate the right-hand side once: check it, find its leaves, and keep the derivative for the first step.
 
-        With ``keep_graph`` (the naive method) the derivative keeps its graph.
+        With ``keep_graph`` (the naive method) the derivative keeps its graph, and there is no need to know the leaves.
         """
-        y = self.y0 if keep_graph else self.y0.detach()
-        if not torch.is_grad_enabled():
-            self.k0 = self.dynamics.first(self.t[0], y)
+        if keep_graph:
+            self.k0 = self.dynamics.first(self.t[0], self.y0)
             self.statistics.watch()
             return
+        dynamics, copies = self.dynamics.detached()
         since = graph_clock()
-        value = self.dynamics.first(self.t[0] if keep_graph else self.t[0].detach(), y)
+        value = dynamics.first(self.t[0].detach(), self.y0.detach())
+        self.dynamics.calls += dynamics.calls
         self.statistics.watch()
-        self.leaves = find_leaves(value, self.dynamics.f, [self.y0, self.t, *self.differentiable_args], since)
-        self.k0 = value if keep_graph else value.detach()
+        self.k0 = value.detach()
+        if torch.is_grad_enabled():
+            self.leaves = find_leaves(value, self.dynamics.f, copies, since)
 
     def integrate(self) -> Trajectory:
         """Run the forward loop; gradients flow as the caller's grad mode says."""

@@ -12,6 +12,7 @@ errors, and the gradient with it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -145,20 +146,23 @@ def _backsolve(
 ) -> tuple[Tensor, ...]:
     """Integrate ``(y, a, *g)`` from ``start`` to ``end``, for all groups over one variable that runs from 0 to 1."""
     span = end - start
-    state = (y, adjoint, *quadratures)
+    outer = (y, adjoint, *quadratures)
+    common = functools.reduce(torch.promote_types, [part.dtype for part in outer])
     size = expand(span.to(problem.dynamics.dtype), y.ndim)
 
     def augmented(s: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         with torch.enable_grad():
-            y = state[0].detach().requires_grad_()
+            y = _typed(state[0], like=outer[0]).detach().requires_grad_()
             value = replay.dynamics(start + s.double() * span, y)
-            pulled = torch.autograd.grad(
-                value, [y, *replay.inputs], -state[1] * size, allow_unused=True, retain_graph=replay.outside
-            ) if value.requires_grad else (None,) * (1 + len(replay.inputs))
-        parts = (torch.zeros_like(x) if g is None else g for g, x in zip(pulled, [y, *replay.inputs], strict=True))
-        return value.detach() * size, *parts
+            pulled: Sequence[Tensor | None] = (None,) * (1 + len(replay.inputs))
+            if value.requires_grad:
+                ahead = -_typed(state[1], like=outer[1]) * size
+                wanted = [y, *replay.inputs]
+                pulled = torch.autograd.grad(value, wanted, ahead, allow_unused=True, retain_graph=replay.outside)
+        parts = [torch.zeros_like(part) if g is None else g for g, part in zip(pulled, outer[1:], strict=True)]
+        return tuple(part.to(common) for part in (value.detach() * size, *parts))
 
-    inner = _inner_problem(method, problem, augmented, state, float(span.abs().max()))
+    inner = _inner_problem(method, problem, augmented, tuple(part.to(common) for part in outer), float(span.abs().max()))
     inner.start(keep_graph=False)
     record = inner.integrate()
     status = Status(int(record.status))
@@ -167,7 +171,13 @@ def _backsolve(
             f"the adjoint method's backward solve stopped between t = {float(start.max()):g} and "
             f"{float(end.min()):g}: {status.reason}; gradient='aca' needs no backward solve"
         )
-    return tuple(inner.dynamics.packing.components(record.nodes[-1]))
+    ended = inner.dynamics.packing.components(record.nodes[-1])
+    return tuple(_typed(part, like=before) for part, before in zip(ended, outer, strict=True))
+
+
+def _typed(value: Tensor, *, like: Tensor) -> Tensor:
+    """Undo the promotion to the dtype that the joined state has."""
+    return (value.real if value.is_complex() and not like.is_complex() else value).to(like.dtype)
 
 
 def _inner_problem(
@@ -176,7 +186,7 @@ def _inner_problem(
     packing = Packing.of(state, per_sample=False)
     y0 = packing.pack(state)
     t = torch.tensor([0.0, 1.0], dtype=torch.float64, device=y0.device)
-    dynamics = Dynamics(f, (), packing, t[0], t[1], problem.dynamics.dtype, y0.device)
+    dynamics = Dynamics(f, (), packing, t[0], t[1], y0.real.dtype, y0.device)
     forward = problem.steps
     tableau = problem.tableau if method.method is None else find_method(method.method)
     step_size = method.step_size if method.step_size is not None else problem.step_size

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,10 +43,10 @@ class Replay:
     @classmethod
     def of(cls, problem: Problem) -> Replay:
         """Make the step function of ``problem`` with detached inputs."""
-        args, copies = detached_args(problem.dynamics.args)
+        dynamics, copies = problem.dynamics.detached()
         return cls(
             problem.tableau,
-            problem.dynamics.with_args(args),
+            dynamics,
             [*copies, *problem.leaves.tensors],
             problem.leaves.outside,
         )
@@ -59,18 +58,6 @@ class Replay:
             return (step.y,)
         k_end = end_derivative(self.dynamics, t, h, step)
         return step.y, interpolant(self.dynamics, self.tableau, t, y, h, step, k_end)
-
-
-def detached_args(args: Sequence[Any]) -> tuple[tuple[Any, ...], list[Tensor]]:
-    """Replace the tensors that require gradients by detached copies that do; return these as a list, too."""
-    copies: list[Tensor] = []
-    replaced: list[Any] = []
-    for arg in args:
-        if isinstance(arg, Tensor) and arg.requires_grad:
-            arg = arg.detach().requires_grad_()
-            copies.append(arg)
-        replaced.append(arg)
-    return tuple(replaced), copies
 
 
 def safe_nodes(nodes: Sequence[Tensor], status: Tensor) -> list[Tensor]:
