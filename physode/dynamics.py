@@ -56,7 +56,7 @@ class Dynamics:
     def evaluate(self, t: Tensor, y: Tensor) -> Any:
         """Return what ``f`` returned, unpacked and unchecked."""
         self.calls += 1
-        time = torch.minimum(torch.maximum(t, self.low), self.high).to(self.dtype)
+        time = torch.clamp(t, self.low, self.high).to(self.dtype)
         time, state = expand(time, self.time_ndim), self.packing.unpack(y)
         if self.seed is None:
             return self.f(time, state, *self.args)

@@ -13,6 +13,7 @@ Gauss-Newton methods converge to rounding.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -187,7 +188,9 @@ def _dense_tangents(
         columns = torch.func.vmap(pushed, in_dims=(None, None, None, -1, -1), out_dims=-1)
         return columns(t, y, h, dy, direct)
 
-    return _mapped(all_columns, (0, 0, 0, 0), t, y, h, tangents)
+    with warnings.catch_warnings():  # torch's forward mode scripts its own formulas, and warns of it
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        return _mapped(all_columns, (0, 0, 0, 0), t, y, h, tangents)
 
 
 def _mapped(function: Callable[..., Any], in_dims: tuple[int | None, ...], *inputs: Tensor) -> Any:

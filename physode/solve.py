@@ -224,7 +224,7 @@ def _steps(
         ends = checked_times(grid, batch=len(y0) if packing.per_sample else None, device=y0.device)
         if not torch.equal(ends.detach()[[0, -1]], t.detach()[[0, -1]]):
             raise ValueError("`grid` must start at t[0] and end at t[-1]")
-        return None, grid_of_times(ends)
+        return None, grid_of_times(torch.cat([t[:1], ends[1:-1], t[-1:]]))
     if step_size is not None:
         return None, grid_of_step_size(t[0], t[-1], float(step_size), max_steps)
     if not tableau.adaptive:
