@@ -1,0 +1,101 @@
+"""The loop's decisions, with a scripted error estimate in place of numerics."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from physode.modules import Statistics
+from physode.solvers.controllers import Controller
+from physode.solvers.loop import Adaptive, integrate
+from physode.solvers.tableaus import METHODS
+from physode.solvers.trajectory import Wanted
+from physode.status import Status
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def run(errors, *, t1=1.0, first_step=0.25, **options):
+    """Integrate dy/dt = 1 with an error norm that plays back a script, the last entry for ever."""
+    script = iter(errors)
+    last = [0.0]
+
+    def norm(x):
+        last[0] = next(script, last[0])
+        return torch.tensor(last[0])
+
+    calls = []
+
+    def rhs(t, y):
+        calls.append(float(t))
+        return torch.ones_like(y)
+
+    steps = Adaptive(METHODS["heun_euler"], Controller(), norm, 1e-3, 1e-3, first_step=first_step, **options)
+    start, end = torch.tensor(0.0), torch.tensor(t1)
+    record = integrate(
+        rhs, steps, start, end, torch.zeros(2), torch.ones(2), wanted=Wanted([]), statistics=Statistics(rhs)
+    )
+    return record, calls
+
+
+# The first entry of a script answers for the derivative at the start.
+
+
+def test_rejected_steps_continue_at_the_same_place():
+    record, _ = run([0.0, 4.0, 0.5])
+    assert int(record.rejected) == 1
+    assert float(record.starts[0]) == 0.0
+    assert float(record.sizes[0]) == pytest.approx(0.25 * 0.9 * 4.0**-0.5)
+
+
+def test_the_first_stage_is_not_evaluated_again_after_a_rejection():
+    _, calls = run([0.0, 4.0, 0.5], t1=0.1, first_step=0.1)
+    assert calls.count(0.0) == 0
+
+
+def test_the_last_step_lands_on_the_end_exactly():
+    record, _ = run([0.0, 0.81], t1=0.7)
+    assert float(record.ends[-1]) == 0.7
+    assert record.nodes[-1].tolist() == pytest.approx([0.7, 0.7])
+
+
+def test_no_sliver_is_left_for_the_last_step():
+    record, _ = run([0.0, 0.81], t1=0.25 * (1 + 5e-4), first_step=0.25)
+    assert len(record) == 1
+
+
+def test_steps_and_nodes_join():
+    record, _ = run([0.0, 0.3, 0.9, 2.0, 0.5, 0.8], t1=2.0, first_step=0.01)
+    assert len(record.nodes) == len(record) + 1
+    assert [float(end) for end in record.ends[:-1]] == [float(start) for start in record.starts[1:]]
+    assert int(record.accepted) == len(record)
+
+
+def test_a_step_stays_below_the_largest_allowed():
+    record, _ = run([0.0, 0.0], max_step=0.1)
+    assert max(float(size) for size in record.sizes) <= 0.1 / 0.999
+
+
+def test_attempts_are_counted_out():
+    record, _ = run([0.0, 0.81], first_step=1e-3, max_steps=7)
+    assert int(record.status) == Status.MAX_STEPS
+    assert int(record.accepted + record.rejected) == 7
+    assert float(record.ended) == float(record.ends[-1])
+
+
+def test_endless_rejections_end_with_underflow():
+    record, calls = run([0.0, 9.0])
+    assert int(record.status) == Status.STEP_UNDERFLOW
+    assert len(record) == 0 and len(calls) < 300
+
+
+def test_endless_nan_ends_as_not_finite():
+    record, calls = run([0.0, float("nan")])
+    assert int(record.status) == Status.NON_FINITE
+    assert len(calls) < 100
+
+
+def test_a_derivative_that_is_not_finite_at_the_start_ends_at_once():
+    record, calls = run([float("nan")])
+    assert int(record.status) == Status.NON_FINITE and float(record.ended) == 0.0
+    assert calls == []
