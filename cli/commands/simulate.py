@@ -152,12 +152,14 @@ def _write(simulate: Simulate, out: Path, *, force: bool, as_json: bool) -> None
 
 
 def _summary(out: Path, trajectories: Trajectories) -> dict[str, Any]:
+    import numpy as np
+
     attrs, params = trajectories.attrs, trajectories.params
     measured = {}
     if "min_distance" in params:
         measured = {
-            "min_distance": float(params["min_distance"].min()),
-            "max_energy_drift": float(params["energy_drift"].max()),
+            "min_distance": float(np.nanmin(params["min_distance"])),
+            "max_energy_drift": float(np.nanmax(params["energy_drift"])),
         }
     return {
         "path": str(out),

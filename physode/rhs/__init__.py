@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from physode.rhs.augmented import AugmentedNBody, pair_features
-from physode.rhs.base import Constant, System
+from physode.rhs.base import System
+from physode.rhs.constants import Constant
 from physode.rhs.hybrid import Hybrid
 from physode.rhs.neural import ACTIVATIONS, MLP
 from physode.rhs.physical import (

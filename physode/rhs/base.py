@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeAlias, overload
+from typing import Any, ClassVar, Self
 
-import numpy as np
-import torch
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from physode.rhs.constants import Constant, ConstantLike, Names, as_constant, as_flag, chosen
 from physode.rhs.preset import Preset
 
-__all__ = ["Constant", "ConstantLike", "Names", "System"]
-
-ConstantLike: TypeAlias = Tensor | ArrayLike
-Names: TypeAlias = bool | Sequence[str]
-
-
-class Constant:
-    """Declares a physical constant of a :class:`System` and reads its physical value.
-
-    Parameters
-    ----------
-    ndim
-        Axes of one value: 0 for a number, 1 for a vector such as the masses. A stored value may have one more, leading
-        axis: one value per sample of a batch.
-    """
-
-    def __init__(self, *, ndim: int = 0) -> None:
-        self.ndim = ndim
-        self.name = ""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Constant: ...
-    @overload
-    def __get__(self, instance: System, owner: type) -> Tensor: ...
-    def __get__(self, instance: System | None, owner: type) -> Constant | Tensor:
-        return self if instance is None else instance.constant(self.name)
+__all__ = ["System"]
 
 
 class System(nn.Module):
@@ -106,8 +76,8 @@ class System(nn.Module):
         if not values:
             return {}
         return values | {
-            "learnable": _as_flag(self._learnable_names, self.declared),
-            "positive": _as_flag(self._log_names, self.declared),
+            "learnable": as_flag(self._learnable_names, self.declared),
+            "positive": as_flag(self._log_names, self.declared),
         }
 
     def invariants(self, y: Tensor) -> dict[str, Tensor]:
@@ -148,10 +118,10 @@ class System(nn.Module):
 
     def _register_constants(self, *, learnable: Names, positive: Names, **values: ConstantLike) -> None:
         declared = self.declared
-        self._learnable_names = _chosen(learnable, declared, "learnable")
-        self._log_names = _chosen(positive, declared, "positive")
+        self._learnable_names = chosen(learnable, declared, "learnable")
+        self._log_names = chosen(positive, declared, "positive")
         for name, value in values.items():
-            tensor = _as_constant(name, value, declared[name].ndim)
+            tensor = as_constant(name, value, declared[name].ndim)
             if name in self._log_names:
                 if not bool((tensor > 0).all()):
                     raise ValueError(f"`{name}` must be above 0 to be kept positive, got {tensor.tolist()}")
@@ -160,31 +130,3 @@ class System(nn.Module):
                 self.register_parameter(f"raw_{name}", nn.Parameter(tensor.detach().clone()))
             else:
                 self.register_buffer(f"raw_{name}", tensor)
-
-
-def _as_constant(name: str, value: ConstantLike, ndim: int) -> Tensor:
-    tensor = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value, dtype=np.float64))
-    if not tensor.is_floating_point():
-        tensor = tensor.to(torch.float64)
-    if not bool(tensor.isfinite().all()):
-        raise ValueError(f"`{name}` must be finite, got {tensor.tolist()}")
-    if tensor.ndim not in (ndim, ndim + 1):
-        one = "a number" if ndim == 0 else "a vector"
-        raise ValueError(f"`{name}` must be {one}, or one per sample of a batch, got shape {tuple(tensor.shape)}")
-    return tensor
-
-
-def _chosen(flag: Names, declared: Mapping[str, Constant], argument: str) -> frozenset[str]:
-    if isinstance(flag, bool):
-        return frozenset(declared) if flag else frozenset()
-    names = (flag,) if isinstance(flag, str) else tuple(flag)
-    unknown = [name for name in names if name not in declared]
-    if unknown:
-        raise ValueError(f"`{argument}` names unknown constants {unknown}; choose from {sorted(declared)}")
-    return frozenset(names)
-
-
-def _as_flag(names: frozenset[str], declared: Mapping[str, Constant]) -> bool | list[str]:
-    if names and names != frozenset(declared):
-        return sorted(names)
-    return bool(names)

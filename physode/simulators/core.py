@@ -70,7 +70,8 @@ def simulate(
     method, rtol, atol, max_steps
         As :func:`physode.solve`.
     chunk_size
-        Trajectories solved at a time: memory grows with it, time falls a little.
+        Trajectories solved at a time. Memory grows with it and with the steps taken: with `measure`, a step of a batch
+        of 32 three-body systems holds about 200 kB.
     measure
         Called on each chunk's dense solution; what it returns joins ``params``.
     progress

@@ -41,6 +41,9 @@ def closest_approach(solution: Solution) -> tuple[Tensor, Tensor, Tensor]:
         Distance and time, each (batch,), and the pair's number (batch,) in the order of
         :func:`physode.rhs.pair_distances`.
     """
+    if len(solution.step_times) == 1:  # nobody took a step
+        distance, pair = pair_distances(solution.y[0]).min(-1)
+        return distance, solution.step_times[0], pair
     times = _subdivided(solution.step_times)
     best, index = torch.full_like(times[0], torch.inf), torch.zeros_like(times[0], dtype=torch.int64)
     for start in range(0, len(times), _BLOCK):
@@ -61,15 +64,16 @@ def closest_approach(solution: Solution) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def energy_drift(system: System, y: Tensor) -> Floats:
-    """Return the largest relative change of the energy over the outputs `y` (T, N, D), per trajectory."""
+    """Return the largest relative change of the energy over the outputs `y` (T, N, D); NaN where unknown."""
     energy = system.invariants(y)["energy"].numpy()
-    scale = np.abs(energy[0])
-    drift: Floats = np.nanmax(np.abs(energy - energy[0]), axis=0) / np.where(scale > 0, scale, 1.0)
-    return drift
+    with np.errstate(invalid="ignore"):  # infinite where bodies coincide, NaN where a trajectory has ended
+        change = np.abs(energy - energy[0]) / np.where(energy[0] == 0.0, 1.0, np.abs(energy[0]))
+    drift: Floats = np.where(np.isnan(change), -np.inf, change).max(axis=0)
+    return np.where(drift >= 0.0, drift, np.nan)
 
 
 def close_encounters(params: dict[str, Floats], below: Floats, *, bodies: int) -> list[dict[str, Any]]:
-    """List the trajectories whose closest approach is nearer than `below` (N,): index, bodies, time, distance."""
+    """List the trajectories whose closest approach is not above `below` (N,): index, bodies, time, distance."""
     i, j = np.triu_indices(bodies, 1)
     return [
         {
@@ -78,7 +82,7 @@ def close_encounters(params: dict[str, Floats], below: Floats, *, bodies: int) -
             "time": float(params["min_distance_time"][index]),
             "distance": float(params["min_distance"][index]),
         }
-        for index in np.flatnonzero(params["min_distance"] < below)
+        for index in np.flatnonzero(params["min_distance"] <= below)
         for pair in [int(params["min_distance_pair"][index])]
     ]
 

@@ -165,6 +165,14 @@ def test_gradients_reach_a_mass_tensor_that_is_not_a_parameter(rng):
     assert bool((masses.grad != 0).all())
 
 
+def test_a_given_mass_tensor_is_not_changed_by_the_system():
+    masses = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    system = ThreeBody(masses)
+    system.load_state_dict(ThreeBody([3.0, 3.0, 3.0]).state_dict())
+    assert system.masses.tolist() == [3.0, 3.0, 3.0]
+    assert masses.tolist() == [1.0, 2.0, 0.5]
+
+
 def test_positive_masses_stay_positive_whatever_an_optimiser_does():
     system = ThreeBody([1.0, 2.0, 0.5], learnable=True, positive=True)
     with torch.no_grad():

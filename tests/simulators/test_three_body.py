@@ -140,6 +140,20 @@ def test_a_lone_collision_is_an_error():
         simulate_three_body(masses=[1.0, 1.0, 1.0], y0=falling, t_end=0.5, points=11)
 
 
+def test_bodies_that_coincide_at_the_start_are_named():
+    coinciding = np.zeros(18)
+    coinciding[6] = 5.0
+    apart = np.zeros(18)
+    apart[[0, 3, 7]] = 1.0, -1.0, 1.0
+    simulated = simulate_three_body(n=2, masses=[1.0, 1.0, 1.0], y0=[coinciding, apart], t_end=0.1, points=4)
+    (failure,), (encounter,) = simulated.attrs["failures"], simulated.attrs["close_encounters"]
+    assert failure == {"trajectory": 0, "reason": "NON_FINITE", "time": 0.0}
+    assert (encounter["trajectory"], encounter["distance"], encounter["bodies"]) == (0, 0.0, [1, 2])
+    assert np.isnan(simulated.params["energy_drift"]).tolist() == [True, False]
+    with pytest.raises(SolveError, match="no trajectory reached the end time; trajectory 0 stopped at t = 0"):
+        simulate_three_body(masses=[1.0, 1.0, 1.0], y0=coinciding, t_end=0.1, points=4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from physode.rhs.base import Constant, ConstantLike, Names, System
+from physode.rhs.base import System
+from physode.rhs.constants import Constant, ConstantLike, Names
 
 __all__ = ["LotkaVolterra"]
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.rhs.base import Constant, ConstantLike, Names, System
+from physode.rhs.base import System
+from physode.rhs.constants import Constant, ConstantLike, Names
 
 __all__ = ["G_ASTRONOMICAL", "NBody", "body_columns", "pair_distances"]
 

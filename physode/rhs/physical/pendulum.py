@@ -7,7 +7,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from physode.rhs.base import Constant, ConstantLike, Names, System
+from physode.rhs.base import System
+from physode.rhs.constants import Constant, ConstantLike, Names
 
 __all__ = ["Pendulum"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from physode.rhs.base import ConstantLike, Names
+from physode.rhs.constants import ConstantLike, Names
 from physode.rhs.physical.n_body import G_ASTRONOMICAL, NBody
 from physode.rhs.preset import Preset
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from physode.rhs.base import Constant, ConstantLike, Names, System
+from physode.rhs.base import System
+from physode.rhs.constants import Constant, ConstantLike, Names
 from physode.rhs.preset import Preset
 
 __all__ = ["VanDerPol"]
