@@ -1,0 +1,152 @@
+"""What an experiment returns, and its files: a table in Markdown, everything in JSON, the figure in PNG."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from physode.datasets.atomic import replacing
+from physode.datasets.provenance import provenance
+from physode.errors import DataError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Finding", "Result", "Row", "Series", "as_dict", "check_free", "markdown", "paths", "write"]
+
+Row = Mapping[str, Any]
+Series = Mapping[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A statement of the paper beside what was found here, and whether the two agree."""
+
+    paper: str
+    ours: str
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one experiment.
+
+    Attributes
+    ----------
+    name, title
+        The experiment's name, such as ``"fig4"``, and its subject.
+    config
+        The configuration that it ran with.
+    rows
+        The table: one dictionary a row, with the same keys in each.
+    findings
+        What the paper says and what was found.
+    series
+        The arrays that only the figure needs.
+    """
+
+    name: str
+    title: str
+    config: Mapping[str, Any]
+    rows: Sequence[Row]
+    findings: Sequence[Finding]
+    series: Series = field(default_factory=dict, repr=False)
+
+
+def paths(name: str, folder: Path) -> dict[str, Path]:
+    """Return the files that :func:`write` makes, by kind."""
+    return {
+        kind: folder / f"{name}.{suffix}" for kind, suffix in (("figure", "png"), ("table", "md"), ("data", "json"))
+    }
+
+
+def check_free(name: str, folder: Path) -> None:
+    """Raise ``DataError`` if a file of the experiment exists already: to be called before the work."""
+    taken = [str(path) for path in paths(name, folder).values() if path.exists()]
+    if taken:
+        raise DataError(
+            f"{', '.join(taken)} exist already; choose another folder, or overwrite (--force on the command line)"
+        )
+
+
+def write(result: Result, figure: Figure, folder: Path, *, overwrite: bool = False) -> dict[str, Path]:
+    """Write the figure, the table and the data into ``folder``, made where it is missing; return their paths.
+
+    Raises
+    ------
+    DataError
+        If one of the files exists and ``overwrite`` is False.
+    """
+    if not overwrite:
+        check_free(result.name, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = paths(result.name, folder)
+    with replacing(files["figure"], overwrite=overwrite) as part:
+        figure.savefig(part, format="png", dpi=150)
+    with replacing(files["table"], overwrite=overwrite) as part:
+        part.write_text(markdown(result, figure=files["figure"].name), encoding="utf-8")
+    with replacing(files["data"], overwrite=overwrite) as part:
+        part.write_text(json.dumps(as_dict(result) | {"made": provenance()}, indent=2) + "\n", encoding="utf-8")
+    return files
+
+
+def as_dict(result: Result) -> dict[str, Any]:
+    """Return the result, without the figure's arrays, as JSON can hold it: what is not finite becomes None."""
+    return {
+        "name": result.name,
+        "title": result.title,
+        "config": _plain(result.config),
+        "rows": [_plain(row) for row in result.rows],
+        "findings": [vars(finding) for finding in result.findings],
+    }
+
+
+def markdown(result: Result, *, figure: str | None = None) -> str:
+    """Return the result as a Markdown page."""
+    columns = list(result.rows[0]) if result.rows else []
+    parts = [
+        f"# {result.title}",
+        *([f"![{result.title}]({figure})"] if figure else []),
+        _table(
+            ["the paper", "here", "agrees"],
+            [[f.paper, f.ours, "yes" if f.agrees else "no"] for f in result.findings],
+        ),
+        _table(columns, [[_cell(row[name]) for name in columns] for row in result.rows]),
+        "Configuration: " + ", ".join(f"{name} = {_cell(value)}" for name, value in result.config.items()) + ".",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case float():
+            return f"{value:.4g}"
+        case list() | tuple():
+            return ", ".join(map(_cell, value))
+        case _:
+            return str(value)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {name: _plain(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value
