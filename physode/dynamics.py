@@ -68,8 +68,10 @@ class Dynamics:
         return replace(self, args=args, calls=0)
 
     def detached(self) -> tuple[Dynamics, list[Tensor]]:
-        """Return the same right-hand side with those ``args`` that require gradients replaced by detached copies that
-        do, its calls counted from 0; and the copies."""
+        """Return the right-hand side with detached copies of the ``args`` that require gradients, and these copies.
+
+        The copies require gradients in turn; calls are counted from 0.
+        """
         copies: list[Tensor] = []
         args: list[Any] = []
         for arg in self.args:

@@ -64,7 +64,7 @@ class Packing:
         if self.keys is None:
             return packed
         axes = packed.shape[: leading + int(self.per_sample)]
-        parts = packed.split(self.sizes, -1)
+        parts = torch.split(packed, self.sizes, -1)
         return self.like([part.reshape(axes + shape) for part, shape in zip(parts, self.shapes, strict=True)])
 
     def like(self, parts: Sequence[Any]) -> Any:

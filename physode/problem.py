@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from physode.dynamics import Dynamics
-from physode.gradients.leaves import Leaves, find_leaves, graph_clock
+from physode.gradients.leaves import NOTHING, Leaves, find_leaves, graph_clock
 from physode.modules import Statistics, uses_dropout
 from physode.packing import Packing
 from physode.solvers.grid import Grid
@@ -56,7 +56,7 @@ class Problem:
     statistics: Statistics
     progress: Progress | None = None
     k0: Tensor | None = None
-    leaves: Leaves = Leaves((), False)
+    leaves: Leaves = NOTHING
     step_size: float | None = None
     backward_calls: int = 0
 
@@ -106,7 +106,7 @@ class Problem:
             return march(
                 self.dynamics,
                 self.tableau,
-                *self.grid,
+                self.grid,
                 self.y0,
                 self.k0,
                 wanted=self._wanted(),

@@ -64,8 +64,8 @@ def sensitivities(
     Parameters
     ----------
     f, y0, t, args, options
-        As for :func:`physode.solve`; ``y0`` is one real tensor. With ``step_control="per-sample"`` parameters are shared
-        by all samples.
+        As for :func:`physode.solve`; ``y0`` is one real tensor. With ``step_control="per-sample"`` all samples share
+        the parameters.
     parameters
         Tensors that ``f`` depends on: registered parameters of the module ``f``, or members of ``args``.
     initial_state
@@ -125,9 +125,7 @@ class _Steps:
         return step.y.flatten(), interpolant(dynamics, tableau, t, y, h, step, k_end).flatten()
 
 
-def _propagate(
-    steps: _Steps, grid: Grid, nodes: Tensor, *, initial_state: bool
-) -> tuple[Tensor, Tensor | None]:
+def _propagate(steps: _Steps, grid: Grid, nodes: Tensor, *, initial_state: bool) -> tuple[Tensor, Tensor | None]:
     """Run the recurrence; return S at all nodes, ``(steps + 1, *state, P)``, and the interpolants' dF/dtheta."""
     per_sample = steps.problem.per_sample
     state = nodes.shape[1 + per_sample :]
@@ -176,13 +174,13 @@ def _step_jacobians(steps: _Steps, t: Tensor, y: Tensor, h: Tensor) -> tuple[Ten
     return by_state.flatten(2), by_theta
 
 
-def _dense_tangents(
-    steps: _Steps, t: Tensor, y: Tensor, h: Tensor, tangents: Tensor, direct: Tensor
-) -> Tensor:
+def _dense_tangents(steps: _Steps, t: Tensor, y: Tensor, h: Tensor, tangents: Tensor, direct: Tensor) -> Tensor:
     """Push S through the interpolants' coefficients: one forward derivative a column, all steps at once."""
 
     def pushed(t: Tensor, y: Tensor, h: Tensor, dy: Tensor, dtheta: Tensor) -> Tensor:
-        return torch.func.jvp(lambda y, theta: steps(t, y, h, theta)[1], (y, steps.theta), (dy, dtheta))[1]
+        moved = torch.func.jvp(lambda y, theta: steps(t, y, h, theta)[1], (y, steps.theta), (dy, dtheta))
+        tangent: Tensor = moved[1]
+        return tangent
 
     def all_columns(t: Tensor, y: Tensor, h: Tensor, dy: Tensor) -> Tensor:
         columns = torch.func.vmap(pushed, in_dims=(None, None, None, -1, -1), out_dims=-1)
@@ -190,7 +188,8 @@ def _dense_tangents(
 
     with warnings.catch_warnings():  # torch's forward mode scripts its own formulas, and warns of it
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        return _mapped(all_columns, (0, 0, 0, 0), t, y, h, tangents)
+        pushed_through: Tensor = _mapped(all_columns, (0, 0, 0, 0), t, y, h, tangents)
+    return pushed_through
 
 
 def _mapped(function: Callable[..., Any], in_dims: tuple[int | None, ...], *inputs: Tensor) -> Any:
@@ -220,7 +219,7 @@ def _binder(f: Callable[..., Any], args: tuple[Any, ...], parameters: Sequence[T
     sizes, shapes = [p.numel() for p in parameters], [p.shape for p in parameters]
 
     def bind(theta: Tensor) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        values = [part.reshape(shape) for part, shape in zip(theta.split(sizes), shapes, strict=True)]
+        values = [part.reshape(shape) for part, shape in zip(torch.split(theta, sizes), shapes, strict=True)]
         own = {registered[id(p)]: v for p, v in zip(parameters, values, strict=True) if id(p) in registered}
         replaced = list(args)
         for parameter, value in zip(parameters, values, strict=True):
@@ -269,8 +268,8 @@ def covariance(jacobian: Tensor, *, sigma: Tensor | float | None = None, residua
     singular = torch.linalg.svdvals(triangle)
     if bool((scale == 0).any()) or float(singular[-1]) < 1e-13 * float(singular[0]):
         raise ValueError("the data do not determine every parameter: some combination of them leaves no trace")
-    inverse = torch.linalg.inv(triangle) / scale[:, None]
-    return variance * inverse @ inverse.T
+    inverse: Tensor = torch.linalg.inv(triangle) / scale[:, None]
+    return variance * (inverse @ inverse.T)
 
 
 def correlation(covariance: Tensor) -> Tensor:

@@ -23,7 +23,9 @@ class Status(IntEnum):
 
 _REASONS = {
     Status.SUCCESS: "reached the end time",
-    Status.MAX_STEPS: "`max_steps` attempts were used up; raise `max_steps`, loosen `rtol`/`atol`, or check for stiffness",
+    Status.MAX_STEPS: (
+        "`max_steps` attempts were used up; raise `max_steps`, loosen `rtol`/`atol`, or check for stiffness"
+    ),
     Status.STEP_UNDERFLOW: (
         "the step size fell below its smallest value (`min_step` or the clock's resolution); "
         "the solution has a pole or a jump there, or the tolerances are tighter than the dtype allows"

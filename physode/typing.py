@@ -9,8 +9,7 @@ from torch import Tensor
 
 __all__ = ["Norm", "Progress", "RightHandSide", "State"]
 
-type_State = Tensor | tuple[Tensor, ...] | list[Tensor] | Mapping[str, Tensor]
-State = type_State
+State = Tensor | tuple[Tensor, ...] | list[Tensor] | Mapping[str, Tensor]
 """A state: one tensor, or a tuple, list or dict of tensors."""
 
 Norm = Callable[[Any], Tensor]

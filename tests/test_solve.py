@@ -53,7 +53,8 @@ def test_a_dict_and_a_tuple_of_tensors_are_states(control):
 
     y0 = {"a": torch.ones(4, 2), "b": torch.zeros(4, 2, 3)}
     sol = po.solve(f, y0, [0.0, 1.0], step_control=control)
-    assert sol.y["a"].shape == (2, 4, 2) and sol.y["b"].shape == (2, 4, 2, 3)
+    assert sol.y["a"].shape == (2, 4, 2)
+    assert sol.y["b"].shape == (2, 4, 2, 3)
     assert torch.allclose(sol.y["b"][-1], torch.full((4, 2, 3), 2 * (1 - math.exp(-1))), atol=1e-5)
     pair = po.solve(lambda t, y: (y[1], -y[0]), (torch.ones(4, 1), torch.zeros(4, 1)), [0.0, 1.0], step_control=control)
     assert isinstance(pair.y, tuple)
@@ -73,7 +74,8 @@ def test_outputs_are_of_the_states_dtype_and_the_clock_is_double():
         return -y
 
     sol = po.solve(f, torch.ones(2, dtype=torch.float32), [0.0, 1.0])
-    assert sol.y.dtype == torch.float32 and set(seen) == {torch.float32}
+    assert sol.y.dtype == torch.float32
+    assert set(seen) == {torch.float32}
     assert sol.step_times.dtype == torch.float64
 
 
@@ -94,7 +96,8 @@ def test_the_right_hand_side_is_never_called_outside_the_span():
                 return torch.sqrt(torch.tensor(1.0)) * -y
 
             po.solve(f, torch.ones(1), [first, 0.33, last], method=method, rtol=1e-9, atol=1e-9)
-            assert min(seen) >= 0.1 and max(seen) <= 0.7, method
+            assert min(seen) >= 0.1, method
+            assert max(seen) <= 0.7, method
 
 
 def test_steps_are_not_cut_at_outputs():
@@ -123,7 +126,8 @@ def test_a_solution_without_interpolants_says_how_to_keep_them():
 def test_progress_ends_at_one():
     seen = []
     po.solve(Spiral(), torch.tensor([1.0, 0.0]), [0.0, 5.0], progress=seen.append)
-    assert seen == sorted(seen) and seen[-1] == 1.0
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
 
 
 def test_per_sample_times_give_each_sample_its_own_span():
@@ -137,7 +141,8 @@ class TestFailures:
         sol = po.solve(lambda t, y: y * y, torch.ones(1), [0.0, 0.5, 2.0], throw=False)
         assert sol.failures[0][0] is po.Status.STEP_UNDERFLOW
         assert sol.failures[0][1] == pytest.approx(1.0, abs=1e-3)
-        assert float(sol.y[1]) == pytest.approx(2.0, rel=1e-4) and math.isnan(float(sol.y[2]))
+        assert float(sol.y[1]) == pytest.approx(2.0, rel=1e-4)
+        assert math.isnan(float(sol.y[2]))
 
     def test_the_error_names_reason_time_and_sample(self):
         with pytest.raises(po.errors.SolveError, match=r"stopped at t = 1\.0.*step size fell below"):
@@ -152,23 +157,27 @@ class TestFailures:
         with pytest.raises(po.errors.SolveError, match="NaN or infinite"):
             po.solve(f, torch.ones(2), [0.0, 1.0])
         sol = po.solve(f, torch.ones(2), [0.0, 1.0], throw=False)
-        assert sol.failures[0][0] is po.Status.NON_FINITE and sol.failures[0][1] == pytest.approx(0.5, abs=1e-6)
+        assert sol.failures[0][0] is po.Status.NON_FINITE
+        assert sol.failures[0][1] == pytest.approx(0.5, abs=1e-6)
 
     def test_nan_at_the_start_is_named(self):
         sol = po.solve(lambda t, y: y * torch.nan, torch.ones(2), [0.0, 1.0], throw=False)
         assert sol.failures[0] == (po.Status.NON_FINITE, 0.0)
-        assert sol.y[0].tolist() == [1.0, 1.0] and bool(sol.y[1].isnan().all())
+        assert sol.y[0].tolist() == [1.0, 1.0]
+        assert bool(sol.y[1].isnan().all())
 
     def test_a_fixed_step_method_names_its_overflow(self):
         sol = po.solve(lambda t, y: y**3, torch.ones(1) * 10, [0.0, 5.0], method="rk4", step_size=0.1, throw=False)
-        assert sol.failures[0][0] is po.Status.NON_FINITE and 0 < sol.failures[0][1] < 5
+        assert sol.failures[0][0] is po.Status.NON_FINITE
+        assert 0 < sol.failures[0][1] < 5
 
     def test_max_steps_ends_with_its_status_and_the_partial_solution(self):
         times = torch.linspace(0, 100, 101)
         sol = po.solve(Spiral(), torch.tensor([1.0, 0.0]), times, max_steps=20, throw=False)
         assert sol.failures[0][0] is po.Status.MAX_STEPS
         reached = times <= sol.failures[0][1]
-        assert bool(sol.y[reached].isfinite().all()) and bool(sol.y[~reached].isnan().all())
+        assert bool(sol.y[reached].isfinite().all())
+        assert bool(sol.y[~reached].isnan().all())
 
     def test_min_step_ends_with_a_status(self):
         sol = po.solve(lambda t, y: -1e6 * (y - t.cos()), torch.zeros(1), [0.0, 1.0], min_step=1e-2, throw=False)

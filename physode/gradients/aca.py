@@ -71,13 +71,15 @@ class ACA:
         grid = clock(problem, record)
         fetch = fetch_recorded(record)
         if problem.needs_gradient and (len(record) or problem.y0.requires_grad):
-            fetch = _graph_fetch(problem, record, grid) if self.memory == "graph" else self._fetch(problem, record, grid)
+            through = _graph_fetch if self.memory == "graph" else self._fetch
+            fetch = through(problem, record, grid)
         return read_outputs(problem, record, grid, fetch)
 
     def _fetch(self, problem: Problem, record: Trajectory, grid: Grid) -> Fetch:
         def fetch(nodes: Any, steps: Any) -> tuple[Tensor, Tensor | None]:
             plan = _Plan(problem, record, list(nodes), list(steps), self.parallel)
-            states, dense = _Checkpointed.apply(plan, grid.starts, grid.sizes, problem.y0, *problem.inputs)
+            inputs = (grid.starts, grid.sizes, problem.y0, *problem.inputs)
+            states, dense = _Checkpointed.apply(plan, *inputs)  # type: ignore[no-untyped-call]
             return states, dense if plan.steps else None
 
         return fetch
@@ -231,7 +233,8 @@ def _parallel(
             (through_dense,) = _pull(replayed[1:], [y], dense, keep=True)
         ahead = _recur(state, jacobians, through_dense, [given.nodes.get(i) for i in rows])
         state = ahead[0]
-        d_t, d_h, *inputs = _pull(replayed, [t, h, *replay.inputs], [torch.stack(ahead[1:]), *dense], keep=replay.outside)
+        cotangents = [torch.stack(ahead[1:]), *dense]
+        d_t, d_h, *inputs = _pull(replayed, [t, h, *replay.inputs], cotangents, keep=replay.outside)
         totals = [_sum(total, part) for total, part in zip(totals, inputs, strict=True)]
         if d_t is not None:
             d_starts[rows.start : rows.stop] = d_t

@@ -29,8 +29,8 @@ from physode.modules import Statistics
 from physode.packing import Packing
 from physode.problem import Problem, checked_tolerance, default_norm, user_norm
 from physode.solvers.controllers import Controller
-from physode.solvers.groups import expand
 from physode.solvers.grid import grid_of_step_size
+from physode.solvers.groups import expand
 from physode.solvers.loop import Adaptive
 from physode.solvers.tableaus import find_method
 from physode.status import Status
@@ -70,8 +70,9 @@ class Adjoint:
         if not problem.needs_gradient:
             return outcome
         if bool((record.status != Status.SUCCESS).any()):
-            raise SolveError("the adjoint method needs a solve that reached its end time; use gradient='aca' to see why")
-        outputs = Backsolve.apply(self, problem, outcome.outputs, problem.y0, problem.t, *problem.inputs)
+            raise SolveError("the adjoint method needs a solve that reached its end; gradient='aca' shows why not")
+        inputs = (outcome.outputs, problem.y0, problem.t, *problem.inputs)
+        outputs = Backsolve.apply(self, problem, *inputs)  # type: ignore[no-untyped-call]
         return outcome._replace(outputs=outputs)
 
 
@@ -116,7 +117,7 @@ def _back_through_outputs(
     *,
     clock_too: bool,
 ) -> list[Tensor | None]:
-    """Return dL/dy0, dL/dt and dL/d(inputs): from the last output to the first, one augmented solve between each two."""
+    """Return dL/dy0, dL/dt and dL/d(inputs): one augmented solve between each two outputs, from the last back."""
     dynamics = replay.dynamics
     d_times = torch.zeros_like(times)
     adjoint = cotangents[-1]
@@ -162,7 +163,8 @@ def _backsolve(
         parts = [torch.zeros_like(part) if g is None else g for g, part in zip(pulled, outer[1:], strict=True)]
         return tuple(part.to(common) for part in (value.detach() * size, *parts))
 
-    inner = _inner_problem(method, problem, augmented, tuple(part.to(common) for part in outer), float(span.abs().max()))
+    joined = tuple(part.to(common) for part in outer)
+    inner = _inner_problem(method, problem, augmented, joined, float(span.abs().max()))
     inner.start(keep_graph=False)
     record = inner.integrate()
     status = Status(int(record.status))

@@ -14,15 +14,22 @@ from torch import Tensor
 
 from physode.modules import module_of
 
-__all__ = ["Leaves", "check_no_new_leaf", "find_leaves", "graph_clock"]
+__all__ = ["NOTHING", "Leaves", "check_no_new_leaf", "find_leaves", "graph_clock"]
 
 
 class Leaves(NamedTuple):
-    """``tensors``: the leaves that require gradients. ``outside``: whether they act through operations done before
-    the solve (a network that makes the weights, say), whose graph every evaluation shares."""
+    """What a right-hand side depends on.
+
+    ``tensors``: the leaves that require gradients. ``outside``: whether they act through operations done before the
+    solve (a network that makes the weights, say), whose graph every evaluation shares.
+    """
 
     tensors: tuple[Tensor, ...]
     outside: bool
+
+
+NOTHING = Leaves((), False)
+"""A right-hand side without parameters."""
 
 
 def graph_clock() -> int:

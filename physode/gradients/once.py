@@ -28,4 +28,7 @@ def first_order_only(gradients: Sequence[Tensor | None], message: str) -> list[T
     if not torch.is_grad_enabled():  # no graph of the backward pass is asked for
         return list(gradients)
     anchor = torch.zeros((), requires_grad=True)
-    return [None if value is None else _FirstOrder.apply(message, anchor, value) for value in gradients]
+    return [
+        None if value is None else _FirstOrder.apply(message, anchor, value)  # type: ignore[no-untyped-call]
+        for value in gradients
+    ]

@@ -36,8 +36,10 @@ class StepTable(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a gradient method returns: the outputs ``(outputs, *state)``, the record of the solve, and the table of all
-    its steps where interpolants are kept."""
+    """What a gradient method returns.
+
+    The outputs ``(outputs, *state)``, the record of the solve, and the table of its steps where interpolants are kept.
+    """
 
     outputs: Tensor
     record: Trajectory
@@ -89,11 +91,11 @@ def read_outputs(problem: Problem, record: Trajectory, grid: Grid, fetch: Fetch)
 
     location = locate(problem.t, *grid)
     if not has_dense:
-        needed, position = torch.unique(location.index + (location.theta == 1.0), return_inverse=True)
+        needed, position = torch.unique(location.step + (location.theta == 1.0), return_inverse=True)
         nodes, _ = fetch(needed.tolist(), [])
         outputs = nodes if len(needed) == len(position) else nodes.index_select(0, position)
     else:
-        steps, row = torch.unique(location.index, return_inverse=True)
+        steps, row = torch.unique(location.step, return_inverse=True)
         with_dense = [i for i in steps.tolist() if record.dense[i] is not None]
         nodes, dense = fetch(sorted({*steps.tolist(), *(steps + 1).tolist()}), with_dense)
         outputs = _read_rows(location.theta, steps, row, with_dense, nodes, dense)

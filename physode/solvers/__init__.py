@@ -1,0 +1,1 @@
+"""The engine: tableaus, steps, controllers, loops, interpolation. It knows nothing of gradients."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Control", "Controller", "I", "PI", "PID"]
+__all__ = ["PI", "PID", "Control", "Controller", "I"]
 
 _SMALLEST_ERROR = 1e-12
 
@@ -60,8 +60,7 @@ class Controller:
             raise ValueError(f"`safety` must lie in (0, 1], got {self.safety}")
         if not 0.0 < self.min_factor < 1.0 < self.max_factor:
             raise ValueError(
-                "`min_factor` must lie in (0, 1) and `max_factor` above 1, "
-                f"got {self.min_factor} and {self.max_factor}"
+                f"`min_factor` must lie in (0, 1) and `max_factor` above 1, got {self.min_factor} and {self.max_factor}"
             )
 
     def start(self, size: Tensor) -> Control:
@@ -100,16 +99,16 @@ class Controller:
         return self.safety * error ** -(p + i + d) * control.error_1 ** (p + 2 * d) * control.error_2**-d
 
 
-def I() -> Controller:  # noqa: E743 - the field's name
+def I() -> Controller:  # noqa: E743, N802 - the field's names
     """Return the integral controller, the default."""
     return Controller()
 
 
-def PI(proportional: float = 0.4, integral: float = 0.3) -> Controller:
+def PI(proportional: float = 0.4, integral: float = 0.3) -> Controller:  # noqa: N802
     """Return a proportional-integral controller: fewer rejections where stability limits the step size."""
     return Controller(proportional, integral)
 
 
-def PID(proportional: float = 0.3, integral: float = 0.3, derivative: float = 0.05) -> Controller:
+def PID(proportional: float = 0.3, integral: float = 0.3, derivative: float = 0.05) -> Controller:  # noqa: N802
     """Return a proportional-integral-derivative controller: the smoothest step sizes."""
     return Controller(proportional, integral, derivative)

@@ -25,10 +25,10 @@ __all__ = ["Location", "interpolate", "locate"]
 class Location(NamedTuple):
     """Where outputs lie: in which step of the record, and how far into it.
 
-    ``index`` (outputs, *groups) and ``theta`` of the same shape, float64; ``theta`` is 0 or 1 exactly at steps' ends.
+    ``step`` (outputs, *groups) and ``theta`` of the same shape, float64; ``theta`` is 0 or 1 exactly at steps' ends.
     """
 
-    index: Tensor
+    step: Tensor
     theta: Tensor
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from physode.modules import Statistics
-from physode.solvers.controllers import Controller
+from physode.solvers.controllers import Control, Controller
+from physode.solvers.grid import Grid
 from physode.solvers.groups import expand
 from physode.solvers.initial_step import initial_step
 from physode.solvers.norms import error_ratio, scale_of
@@ -22,7 +23,7 @@ from physode.solvers.trajectory import Trajectory, Wanted
 from physode.status import Status
 from physode.typing import Norm, Progress
 
-__all__ = ["Adaptive", "march", "integrate"]
+__all__ = ["Adaptive", "integrate", "march"]
 
 _STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
 _RESOLUTION = 4 * torch.finfo(torch.float64).eps
@@ -66,68 +67,48 @@ def integrate(
     Trajectory
         With a status per group; never raises on a failing solution.
     """
-    tableau, controller = steps.tableau, steps.controller
-    direction = torch.sign(t1 - t0).detach()
+    tableau = steps.tableau
+    record = _begin(y0, t0, t1)
+    active = _finite_start(record, steps.norm(k0), t0)
+    control = steps.controller.start(_first_size(rhs, steps, t0, t1, y0, k0, statistics))
     t, y, k = t0, y0, k0
-    control = controller.start(_first_size(rhs, steps, t0, t1, y0, k0, statistics))
-    record = Trajectory(nodes=[y0], status=torch.zeros_like(direction, dtype=torch.int8), ended=t1.detach().clone())
-    record.accepted = record.rejected = torch.zeros_like(direction, dtype=torch.int64)
-    active = _name_bad_start(record, steps.norm(k0), t0)
-
-    attempts = 0
-    while bool(active.any()):
-        if attempts == steps.max_steps:
-            _end(record, active, torch.full_like(record.status, int(Status.MAX_STEPS)), t)
+    for _ in range(steps.max_steps):
+        if not bool(active.any()):
             break
-        attempts += 1
-        remaining = direction * (t1 - t)
-        proposed = _bounded(control.size, steps)
-        is_last = proposed >= _STRETCH * remaining
-        size = torch.where(is_last, remaining, proposed)
-        if active.ndim:
-            size = torch.where(active, size, 0.0)
-        h = direction * size
-        t_next = torch.where(is_last, t1, t + h)
-
         before = statistics.snapshot()
-        step = take_step(rhs, tableau, t, y, h, k)
-        k_end = end_derivative(rhs, t, h, step) if tableau.fsal else None
-        ks = step.ks if k_end is None else (*step.ks, k_end)
-        scale = scale_of(y, step.y, steps.rtol, steps.atol)
-        error = error_ratio(local_errors(tableau, h, ks), scale, steps.norm)
-        accepted = controller.accepts(error, size) & active
-        control = controller.next(control, error, size, accepted, tableau.error_order)
+        size, h, t_next = _propose(steps, control, t, t1, active)
+        attempt, k_end, error = _attempt(rhs, steps, t, y, h, k)
+        accepted = steps.controller.accepts(error, size) & active
         rejected = active & ~accepted
-        record.accepted = record.accepted + accepted
-        record.rejected = record.rejected + rejected
+        control = steps.controller.next(control, error, size, accepted, tableau.error_order)
+        record.count(accepted, rejected)
 
         if bool(accepted.any()):
-            y_next, t_from = _select(accepted, step.y, y), t
-            t = t_next if not accepted.ndim else torch.where(accepted, t_next, t)
-            if accepted.ndim:
-                h = torch.where(accepted, h, 0.0)
+            t_from, y_from = t, y
+            t, y = _select(accepted, t_next, t), _select(accepted, attempt.y, y)
+            h = _select(accepted, h, torch.zeros_like(h))
             active = active & (t != t1)
-            inside = wanted.inside(float(t_from.detach()), float(t.detach())) if not accepted.ndim else wanted.times is None
+            inside = wanted.inside(t_from, t)
             if k_end is None and (inside or bool(active.any())):
-                k_end = rhs(t, y_next)
+                k_end = rhs(t, y)
             dense = None
             if inside:
                 assert k_end is not None
-                dense = interpolant(rhs, tableau, t_from, y, h, Step(y_next, step.ks), k_end)
-            record.append(t_from, h, t, y_next, dense)
-            y, k = y_next, k if k_end is None else _select(accepted, k_end, k)
+                dense = interpolant(rhs, tableau, t_from, y_from, h, Step(y, attempt.ks), k_end)
+            record.append(t_from, h, t, y, dense)
+            k = k if k_end is None else _select(accepted, k_end, k)
             if progress is not None:
                 progress(float(((t - t0) / (t1 - t0)).detach().min()))
         else:
             statistics.restore(before)
         if bool(rejected.any()):
-            floor = (_RESOLUTION * t.detach().abs()).clamp(min=steps.min_step)
-            floor = torch.maximum(floor, _SMALLEST_SHARE * (t1 - t0).detach().abs())
+            floor = _smallest_step(steps, t, t0, t1)
             stuck = rejected & (size <= floor)
             reason = torch.where(torch.isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE))
-            _end(record, stuck, reason.to(torch.int8), t)
+            record.end(stuck, reason, t)
             active = active & ~stuck
             control = control._replace(size=torch.maximum(control.size, floor))
+    record.end(active, torch.full_like(record.status, int(Status.MAX_STEPS)), t)
     record.close()
     return record
 
@@ -135,28 +116,22 @@ def integrate(
 def march(
     rhs: Rhs,
     tableau: Tableau,
-    starts: Tensor,
-    sizes: Tensor,
-    ends: Tensor,
+    grid: Grid,
     y0: Tensor,
     k0: Tensor,
     *,
     wanted: Wanted,
     progress: Progress | None = None,
 ) -> Trajectory:
-    """Take the given steps, ``(steps, *groups)``, without error control."""
-    groups = starts.shape[1:]
-    record = Trajectory(nodes=[y0], ended=ends[-1].detach().clone())
-    record.status = torch.zeros(groups, dtype=torch.int8, device=y0.device)
-    record.accepted = (sizes != 0).sum(0)
-    record.rejected = torch.zeros_like(record.accepted)
-    edges = [] if groups else list(zip(starts.tolist(), ends.tolist(), strict=True))
-    y, k = y0, k0 if len(starts) else None
-    for i, (t, h, end) in enumerate(zip(starts, sizes, ends, strict=True)):
+    """Take the steps of a grid, without error control. ``k0`` is the derivative at the start."""
+    record = _begin(y0, grid.starts[0], grid.ends[-1])
+    record.count((grid.sizes != 0).sum(0), torch.zeros_like(record.rejected))
+    count = len(grid.starts)
+    y, k = y0, k0 if count else None
+    for i, (t, h, end) in enumerate(zip(*grid, strict=True)):
         step = take_step(rhs, tableau, t, y, h, k)
-        inside = wanted.inside(*edges[i]) if not groups else wanted.times is None
-        more = tableau.fsal and i + 1 < len(starts)
-        k = rhs(end, step.y) if inside or more else None
+        inside = wanted.inside(t, end)
+        k = rhs(end, step.y) if inside or (tableau.fsal and i + 1 < count) else None
         dense = None
         if inside:
             assert k is not None
@@ -164,22 +139,25 @@ def march(
         record.append(t, h, end, step.y, dense)
         y = step.y
         if progress is not None:
-            progress((i + 1) / len(starts))
+            progress((i + 1) / count)
     record.close()
     return record
 
 
-def _select(accepted: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """Take ``new`` where accepted. A shared verdict is known to be one here: no gradient flows through a rejection."""
-    if accepted.ndim == 0:
-        return new
-    return torch.where(expand(accepted, new.ndim), new, old)
+def _begin(y0: Tensor, t0: Tensor, t1: Tensor) -> Trajectory:
+    """Return an empty record; groups count as successful, arriving at the end, until they fail."""
+    groups = torch.zeros_like(t0.detach())
+    counter = groups.long()
+    return Trajectory(
+        nodes=[y0], status=groups.to(torch.int8), ended=t1.detach().clone(), accepted=counter, rejected=counter
+    )
 
 
-def _bounded(size: Tensor, steps: Adaptive) -> Tensor:
-    if steps.min_step == 0.0 and steps.max_step is None:
-        return size
-    return size.clamp(min=steps.min_step, max=steps.max_step)
+def _finite_start(record: Trajectory, derivative_size: Tensor, t0: Tensor) -> Tensor:
+    """End the groups whose derivative is not finite at the start; return those that go on."""
+    good = torch.isfinite(derivative_size.detach())
+    record.end(~good, torch.full_like(record.status, int(Status.NON_FINITE)), t0)
+    return good
 
 
 def _first_size(
@@ -201,13 +179,40 @@ def _first_size(
         )
 
 
-def _name_bad_start(record: Trajectory, derivative_size: Tensor, t0: Tensor) -> Tensor:
-    """End the groups whose derivative is not finite at the start; return those that go on."""
-    good = torch.isfinite(derivative_size.detach())
-    _end(record, ~good, torch.full_like(record.status, int(Status.NON_FINITE)), t0)
-    return good
+def _propose(steps: Adaptive, control: Control, t: Tensor, t1: Tensor, active: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the attempt's size, signed size and end; the last step lands on the end time exactly."""
+    direction = torch.sign(t1 - t).detach()
+    remaining = direction * (t1 - t)
+    proposed = control.size
+    if steps.min_step > 0.0 or steps.max_step is not None:
+        proposed = proposed.clamp(min=steps.min_step, max=steps.max_step)
+    is_last = proposed >= _STRETCH * remaining
+    size = torch.where(is_last, remaining, proposed)
+    if active.ndim:
+        size = torch.where(active, size, 0.0)
+    h = direction * size
+    return size, h, torch.where(is_last, t1, t + h)
 
 
-def _end(record: Trajectory, groups: Tensor, reason: Tensor, t: Tensor) -> None:
-    record.status = torch.where(groups, reason, record.status)
-    record.ended = torch.where(groups, t.detach(), record.ended)
+def _attempt(
+    rhs: Rhs, steps: Adaptive, t: Tensor, y: Tensor, h: Tensor, k: Tensor
+) -> tuple[Step, Tensor | None, Tensor]:
+    """Return a step, the derivative at its end if the error estimate needs it, and the error ratio."""
+    step = take_step(rhs, steps.tableau, t, y, h, k)
+    k_end = end_derivative(rhs, t, h, step) if steps.tableau.fsal else None
+    ks = step.ks if k_end is None else (*step.ks, k_end)
+    scale = scale_of(y, step.y, steps.rtol, steps.atol)
+    return step, k_end, error_ratio(local_errors(steps.tableau, h, ks), scale, steps.norm)
+
+
+def _smallest_step(steps: Adaptive, t: Tensor, t0: Tensor, t1: Tensor) -> Tensor:
+    """Return the size below which a rejected step is a failure: ``min_step`` or the clock's resolution."""
+    floor = (_RESOLUTION * t.detach().abs()).clamp(min=steps.min_step)
+    return torch.maximum(floor, _SMALLEST_SHARE * (t1 - t0).detach().abs())
+
+
+def _select(accepted: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Take ``new`` where accepted. A shared verdict is positive here: no graph of a rejected state is kept."""
+    if accepted.ndim == 0:
+        return new
+    return torch.where(expand(accepted, new.ndim), new, old)

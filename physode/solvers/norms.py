@@ -18,7 +18,7 @@ def rms_shared(x: Tensor) -> Tensor:
     A mean over the batch would let a thousand easy samples hide the error of a hard one; the largest does not.
     """
     if x.ndim < 2 or x.numel() == 0:
-        return torch.linalg.vector_norm(x) * _inverse_root(x.numel())
+        return _root_mean_square(x, None)
     return rms_per_sample(x).amax()
 
 
@@ -27,11 +27,13 @@ def rms_per_sample(x: Tensor) -> Tensor:
     if x.ndim == 1:
         return x.abs()
     rows = x.flatten(1)
-    return torch.linalg.vector_norm(rows, dim=1) * _inverse_root(rows.shape[1])
+    return _root_mean_square(rows, 1)
 
 
-def _inverse_root(n: int) -> float:
-    return 1.0 / math.sqrt(max(n, 1))
+def _root_mean_square(x: Tensor, dim: int | None) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(x, dim=dim)
+    count = x.numel() if dim is None else x.shape[dim]
+    return length * (1.0 / math.sqrt(max(count, 1)))
 
 
 def scale_of(y0: Tensor, y1: Tensor, rtol: Tensor | float, atol: Tensor | float) -> Tensor:

@@ -88,13 +88,11 @@ def end_derivative(rhs: Rhs, t: Tensor, h: Tensor, step: Step) -> Tensor:
 
 
 def local_errors(tableau: Tableau, h: Tensor, ks: Sequence[Tensor]) -> list[Tensor]:
-    """Return the local error estimates; ``ks`` are the stages, followed by the end's derivative if the method is FSAL."""
+    """Return the local error estimates from the stages, followed by the end's derivative if the method is FSAL."""
     return _weighted_sums(tableau.b_err, h, ks)
 
 
-def interpolant(
-    rhs: Rhs, tableau: Tableau, t: Tensor, y: Tensor, h: Tensor, step: Step, k_end: Tensor
-) -> Tensor:
+def interpolant(rhs: Rhs, tableau: Tableau, t: Tensor, y: Tensor, h: Tensor, step: Step, k_end: Tensor) -> Tensor:
     r"""Return the interpolant's coefficients :math:`F_1, \dots, F_m` of a step, shape ``(m, *y.shape)``.
 
     The first three are cubic Hermite's, the others are :math:`h \sum_j d_j k_j` over all stages, the extra ones

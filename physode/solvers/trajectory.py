@@ -52,6 +52,16 @@ class Trajectory:
         self.nodes.append(node)
         self.dense.append(dense)
 
+    def count(self, accepted: Tensor, rejected: Tensor) -> None:
+        """Count steps and rejected attempts, per group."""
+        self.accepted = self.accepted + accepted
+        self.rejected = self.rejected + rejected
+
+    def end(self, groups: Tensor, reason: Tensor, t: Tensor) -> None:
+        """Name why some groups ended early, and when."""
+        self.status = torch.where(groups, reason.to(torch.int8), self.status)
+        self.ended = torch.where(groups, t.detach(), self.ended)
+
     def __len__(self) -> int:
         return len(self.starts)
 
@@ -63,25 +73,23 @@ class Trajectory:
             bad = ~torch.isfinite(node)
             bad = bad.flatten(1).any(1) if self.status.ndim else bad.any()
             new = bad & (self.status == Status.SUCCESS)
-            self.status = torch.where(new, torch.tensor(int(Status.NON_FINITE), dtype=torch.int8), self.status)
-            self.ended = torch.where(new, end, self.ended)
+            self.end(new, torch.full_like(self.status, int(Status.NON_FINITE)), end)
 
 
 @dataclass(frozen=True)
 class Wanted:
     """Which outputs are wanted, asked by the loop to keep only the interpolants that outputs need.
 
-    ``times``: sorted along the solve's direction, or None where every step's interpolant is kept.
+    ``times``: those of shared steps, sorted along the solve's direction; empty where every output is at a step's end;
+    None where every step's interpolant is kept.
     """
 
     times: list[float] | None
     direction: float = 1.0
 
-    def inside(self, start: float, end: float) -> bool:
+    def inside(self, start: Tensor, end: Tensor) -> bool:
         """Whether an output lies strictly inside the step."""
-        if self.times is None:
-            return True
-        low, high = self.direction * start, self.direction * end
+        if self.times is None or not self.times:
+            return self.times is None
+        low, high = self.direction * float(start.detach()), self.direction * float(end.detach())
         return bisect_right(self.times, low) < bisect_left(self.times, high)
-
-

@@ -38,7 +38,8 @@ def test_batch_norm_statistics_move_with_accepted_evaluations_only(gradient, met
     last = 0 if method in ("dopri5", "bosh3") else 1  # the last step of these needs no derivative at its end
     assert tracked == 1 + per_step * steps - last
     sol.y[-1].square().sum().backward()
-    assert int(norm.num_batches_tracked) == tracked and torch.equal(norm.running_mean, mean)
+    assert int(norm.num_batches_tracked) == tracked
+    assert torch.equal(norm.running_mean, mean)
 
 
 def test_batch_norm_statistics_are_those_of_the_accepted_steps_alone():

@@ -15,13 +15,13 @@ GRID = torch.tensor([0.0, 1.0, 1.5, 4.0], dtype=torch.float64)
 
 def test_outputs_are_found_in_their_steps():
     location = locate(torch.tensor([0.0, 0.25, 1.0, 1.25, 4.0]), *grid_of_times(GRID))
-    assert location.index.tolist() == [0, 0, 0, 1, 2]
+    assert location.step.tolist() == [0, 0, 0, 1, 2]
     assert location.theta.tolist() == [0.0, 0.25, 1.0, 0.5, 1.0]
 
 
 def test_outputs_are_found_when_time_falls():
     location = locate(torch.tensor([4.0, 2.75, 1.25, 0.0]), *grid_of_times(GRID.flip(0)))
-    assert location.index.tolist() == [0, 0, 1, 2]
+    assert location.step.tolist() == [0, 0, 1, 2]
     assert location.theta.tolist() == [0.0, 0.5, 0.5, 1.0]
 
 
@@ -30,7 +30,7 @@ def test_steps_of_size_zero_hold_no_outputs():
     ends = torch.tensor([[1.0, 0.0], [1.0, 2.0], [3.0, 3.0]])
     times = torch.tensor([[0.5, 0.5], [1.0, 2.5], [2.0, 3.0]])
     location = locate(times, starts, ends - starts, ends)
-    assert location.index.tolist() == [[0, 1], [0, 2], [2, 2]]
+    assert location.step.tolist() == [[0, 1], [0, 2], [2, 2]]
     assert location.theta.tolist() == [[0.5, 0.25], [1.0, 0.5], [0.5, 1.0]]
 
 
@@ -45,9 +45,7 @@ def test_hermites_coefficients_reproduce_a_cubic():
     change, first, last = cubic(ends) - cubic(starts), sizes * slope(starts), sizes * slope(ends)
     coefficients = torch.stack([change, first - change, 2 * change - first - last], 1)[..., None]
     times = torch.linspace(0, 4, 23)
-    found = interpolate(
-        locate(times, starts, sizes, ends), cubic(starts)[:, None], coefficients, cubic(ends)[:, None]
-    )
+    found = interpolate(locate(times, starts, sizes, ends), cubic(starts)[:, None], coefficients, cubic(ends)[:, None])
     assert torch.allclose(found[:, 0], cubic(times), atol=1e-13)
 
 

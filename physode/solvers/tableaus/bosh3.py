@@ -15,5 +15,5 @@ BOSH3 = Tableau(
     b_err=((2 / 9 - 7 / 24, 1 / 3 - 1 / 4, 4 / 9 - 1 / 3, -1 / 8),),
     error_order=2,
     interpolant_order=3,
-    reference="P. Bogacki & L. F. Shampine, Appl. Math. Lett. 2 (1989) 321-325; interpolant: cubic Hermite, as published",
+    reference="P. Bogacki & L. F. Shampine, Appl. Math. Lett. 2 (1989) 321-325; interpolant: cubic Hermite",
 )
