@@ -1,0 +1,90 @@
+"""One look for every figure: colours that colour-blind readers tell apart, units on the axes, no global state.
+
+Figures are made without ``pyplot``: nothing opens a window, needs a display, or must be closed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from physode.datasets.atomic import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["COLOURS", "INK", "MUTED", "SPAN", "finish", "label", "mark_training", "new_figure", "styled"]
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
+"""For things side by side, after Okabe and Ito; they differ in lightness too."""
+
+INK, MUTED, SPAN = "#222222", "#8A8A8A", "#F1EEE6"
+"""Text and lines that matter, those that do not, and the shade of the training span."""
+
+_RC: Any = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#555555",
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "savefig.dpi": 150,
+    "text.color": INK,
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in physode's style while the block runs; the caller's own style is left alone."""
+    from matplotlib import rc_context
+
+    with rc_context(_RC):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches whose parts are kept from overlapping."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
+    """Write the figure if a path is given, whole or not at all; its suffix names the format."""
+    if path is not None:
+        target = Path(path)
+        with replacing(target, overwrite=True) as part:
+            figure.savefig(part, format=target.suffix[1:] or "png")
+    return figure
+
+
+def label(name: str, unit: str = "") -> str:
+    """Return a quantity's name with its unit."""
+    return f"{name} ({unit})" if unit else name
+
+
+def mark_training(axes: Axes, start: float, end: float) -> None:
+    """Shade the training span behind a function of time."""
+    axes.axvspan(start, end, color=SPAN, zorder=0, label="training span")

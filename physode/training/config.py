@@ -1,0 +1,215 @@
+"""The settings of a fit: one frozen record, checked when it is made, kept as TOML beside the results."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import torch
+
+from physode.errors import ConfigError
+from physode.solvers.tableaus import find_method
+
+__all__ = ["DTYPES", "GRADIENTS", "LOSSES", "OPTIMIZERS", "RHS", "FitConfig"]
+
+RHS = ("physical", "augmented", "neural", "hybrid")
+OPTIMIZERS = ("lm", "adam", "lbfgs", "sgd")
+GRADIENTS = ("aca", "adjoint", "naive")
+LOSSES = ("positions", "state")
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+_EPOCHS = {"lm": 50, "adam": 100, "sgd": 100, "lbfgs": 30}
+# Adam's are those of the ACA paper's Table 8 for the models it is from; large networks want smaller steps.
+_RATES = {"lm": (1.0, 1.0), "adam": (0.1, 0.99), "sgd": (0.01, 1.0), "lbfgs": (1.0, 1.0)}
+_NETWORK_RATE = (0.01, 0.999)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How to fit a right-hand side to trajectories. What is None is decided from the rest, and from the data.
+
+    Attributes
+    ----------
+    rhs
+        ``"physical"``: the system that the data name, its constants unknown. ``"augmented"``: accelerations from one
+        linear layer on pair features (ACA paper, Eq. 34). ``"neural"``: a network. ``"hybrid"``: physics and a network.
+    optimizer
+        ``"lm"`` (Levenberg-Marquardt on exact discrete Jacobians), ``"adam"``, ``"sgd"`` or ``"lbfgs"``; by default
+        ``"lm"`` for physical right-hand sides and ``"adam"`` for the others.
+    gradient
+        How the first-order optimisers' gradients are computed; ``"lm"`` has its Jacobians.
+    method, rtol, atol, max_steps
+        As :func:`physode.solve`. By default dopri8 at 1e-9 for physical right-hand sides in double precision, whose
+        constants are then right to some eight digits, else dopri5 at the solver's own tolerances.
+    epochs
+        Most evaluations of ``"lm"``; steps of the others.
+    lr, lr_decay
+        Learning rate, and its factor from epoch to epoch. ``"lm"`` has none.
+    seed
+        Of the initial weights.
+    device, dtype
+        Where and in which precision to compute.
+    train_until
+        Time up to which the data are used; by default half of their span. The rest measures the extrapolation.
+    loss
+        Mean squared error over ``"positions"`` or over the whole ``"state"``; by default positions where the columns
+        are bodies' positions and velocities.
+    init
+        Initial guesses by constant, one number or one an element; 1 by default.
+    free
+        The constants to fit, the others keeping the data's values; all by default.
+    positive
+        Whether fitted constants are kept above 0, by fitting their logarithms.
+    hidden, activation
+        The network: widths of its hidden layers (none for augmented, else 64, 64) and the function between them.
+    trajectories
+        Which trajectories to fit, by index; all by default. They share their constants.
+    """
+
+    rhs: str = "physical"
+    optimizer: str | None = None
+    gradient: str = "aca"
+    method: str | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    max_steps: int = 20_000
+    epochs: int | None = None
+    lr: float | None = None
+    lr_decay: float | None = None
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float64"
+    train_until: float | None = None
+    loss: str | None = None
+    init: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    free: tuple[str, ...] = ()
+    positive: bool = False
+    hidden: tuple[int, ...] | None = None
+    activation: str = "tanh"
+    trajectories: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, choices in (("rhs", RHS), ("gradient", GRADIENTS), ("dtype", tuple(DTYPES))):
+            _check_choice(name, getattr(self, name), choices)
+        for name, choices in (("optimizer", OPTIMIZERS), ("loss", LOSSES)):
+            if getattr(self, name) is not None:
+                _check_choice(name, getattr(self, name), choices)
+        for name in ("rtol", "atol", "lr", "lr_decay"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ConfigError(f"`{name}` must be positive and finite, got {value}")
+        if self.lr_decay is not None and self.lr_decay > 1:
+            raise ConfigError(f"`lr_decay` must not be above 1, got {self.lr_decay}")
+        for name in ("epochs", "max_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"`{name}` must be at least 1, got {value}")
+        if self.train_until is not None and not math.isfinite(self.train_until):
+            raise ConfigError(f"`train_until` must be a finite time, got {self.train_until}")
+        try:
+            torch.device(self.device)
+            if self.method is not None:
+                find_method(self.method)
+        except (ValueError, RuntimeError) as error:
+            raise ConfigError(str(error).partition("\n")[0]) from error
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        """Refuse settings that would be ignored beside others."""
+        physical = self.rhs in ("physical", "hybrid")
+        for name in ("init", "free", "positive"):
+            if getattr(self, name) and not physical:
+                raise ConfigError(f"`{name}` needs a right-hand side with constants; rhs={self.rhs!r} has none")
+        if self.hidden is not None and self.rhs == "physical":
+            raise ConfigError("`hidden` needs a network, rhs='physical' has none; try rhs='hybrid'")
+        if self.optimizer_name == "lm":
+            if self.gradient != "aca":
+                raise ConfigError(
+                    f"`gradient` {self.gradient!r} has no part in optimizer='lm', which uses exact discrete Jacobians; "
+                    "choose optimizer='adam', 'sgd' or 'lbfgs'"
+                )
+            if self.lr not in (None, 1.0) or self.lr_decay not in (None, 1.0):
+                raise ConfigError("`lr` and `lr_decay` have no part in optimizer='lm', which chooses its own steps")
+
+    @property
+    def optimizer_name(self) -> str:
+        """The optimiser, chosen or by default."""
+        return self.optimizer or ("lm" if self.rhs == "physical" else "adam")
+
+    def completed(self) -> Self:
+        """Return the settings with every default that does not depend on the data filled in."""
+        optimizer = self.optimizer_name
+        exact = self.rhs == "physical" and self.dtype == "float64"
+        method = self.method or ("dopri8" if exact else "dopri5")
+        if exact:
+            rtol, atol = 1e-9, 1e-11
+        else:
+            rtol, atol = (1e-6, 1e-9) if self.dtype == "float64" else (1e-5, 1e-7)
+        network = self.rhs in ("neural", "hybrid")
+        lr, decay = _NETWORK_RATE if network and optimizer == "adam" else _RATES[optimizer]
+        hidden = self.hidden
+        if hidden is None:
+            hidden = (64, 64) if network else ()
+        return dataclasses.replace(
+            self,
+            optimizer=optimizer,
+            method=method,
+            rtol=rtol if self.rtol is None else self.rtol,
+            atol=atol if self.atol is None else self.atol,
+            epochs=_EPOCHS[optimizer] if self.epochs is None else self.epochs,
+            lr=lr if self.lr is None else self.lr,
+            lr_decay=decay if self.lr_decay is None else self.lr_decay,
+            hidden=None if self.rhs == "physical" else hidden,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as what TOML and JSON can say; None is left out."""
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        values["init"] = {name: list(guess) for name, guess in self.init.items()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make settings from what :meth:`as_dict` returned.
+
+        Raises
+        ------
+        ConfigError
+            If a name is unknown, or a value is of the wrong type or out of range.
+        """
+        known = {each.name for each in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"unknown settings {unknown}; known are {sorted(known)}")
+        for name, kinds in _KINDS.items():
+            value = values.get(name)
+            if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
+                raise ConfigError(f"`{name}` is of the wrong type: {value!r}")
+        settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        try:
+            settings["init"] = {key: tuple(map(float, guess)) for key, guess in values.get("init", {}).items()}
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"`init` must hold lists of numbers, got {values['init']!r}") from error
+        return cls(**settings)
+
+
+_REAL = (int, float)
+_KINDS: Mapping[str, Any] = {
+    **dict.fromkeys(("rtol", "atol", "lr", "lr_decay", "train_until"), _REAL),
+    **dict.fromkeys(("epochs", "max_steps", "seed"), int),
+    **dict.fromkeys(("method", "device", "activation"), str),
+    **dict.fromkeys(("free", "hidden", "trajectories"), (list, tuple)),
+    "positive": bool,
+}
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"`{name}` must be one of: {', '.join(choices)}; got {value!r}")

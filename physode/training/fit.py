@@ -1,0 +1,205 @@
+"""Fit a right-hand side to trajectories: the library call behind ``physode fit``."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from physode.datasets import Trajectories
+from physode.errors import ConfigError
+from physode.rhs import System
+from physode.solution import Solution
+from physode.training.build import build_rhs, guesses
+from physode.training.config import FitConfig
+from physode.training.data import choose, digest, has_bodies, prepare, train_end
+from physode.training.objective import Objective
+from physode.training.optimisers import optimise
+from physode.training.report import Report, make_report
+from physode.training.run import Run
+from physode.training.state import Epoch, TrainingState
+
+__all__ = ["Fit", "effective_config", "fit"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit returns.
+
+    Attributes
+    ----------
+    config
+        The effective settings.
+    rhs
+        The fitted right-hand side, the best of all epochs.
+    report
+        Constants, errors, and how it ended.
+    history
+        One entry an epoch, those of a resumed run's first part excepted.
+    predictions
+        Solutions of the fitted right-hand side at all times of the data.
+    """
+
+    config: FitConfig
+    rhs: System
+    report: Report
+    history: tuple[Epoch, ...]
+    predictions: Trajectories
+
+
+def effective_config(config: FitConfig, trajectories: Trajectories) -> FitConfig:
+    """Fill in every default, those that depend on the data included.
+
+    Raises
+    ------
+    ConfigError
+        If the settings do not fit the data.
+    """
+    chosen = choose(trajectories, config)
+    init = {}
+    if config.rhs in ("physical", "hybrid"):
+        init = {name: tuple(guess.reshape(-1).tolist()) for name, guess in guesses(config, chosen).items()}
+    return dataclasses.replace(
+        config.completed(),
+        init=init,
+        free=tuple(init),
+        train_until=train_end(chosen.t, config.train_until),
+        loss=config.loss or ("positions" if has_bodies(chosen.columns) else "state"),
+    )
+
+
+def fit(
+    trajectories: Trajectories,
+    config: FitConfig | None = None,
+    *,
+    run: Run | None = None,
+    resume: bool = False,
+    checkpoint_seconds: float = 5.0,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> Fit:
+    """Fit a right-hand side to trajectories by least squares.
+
+    The loss is the mean squared difference from the observed values up to ``config.train_until``, over all trajectories
+    at once. Initial states are taken as known: the first state, before noise where the file knows it.
+
+    Parameters
+    ----------
+    trajectories
+        The data; NaN marks missing values.
+    config
+        Settings; by default the data's own system with all its constants unknown.
+    run
+        A folder to keep history, checkpoints, predictions and log in.
+    resume
+        Whether to go on from the last checkpoint of `run`. The numbers are then those of a run that was never
+        interrupted.
+    checkpoint_seconds
+        Shortest time between checkpoints; 0 for one every epoch.
+    on_epoch
+        Called after every epoch.
+
+    Raises
+    ------
+    ConfigError
+        If the settings do not fit the data, or a resumed run's data have changed.
+    DataError
+        If initial states are missing, or a checkpoint is damaged.
+    SolveError
+        If the solve fails at the initial guess, or after every step however short.
+    """
+    config = effective_config(config or FitConfig(), trajectories)
+    if resume and run is None:
+        raise ConfigError("`resume` needs a `run` to go on with")
+    if run is not None and run.digest != digest(trajectories):
+        raise ConfigError(f"the data are not those that {run.path} was made with; start another run")
+    chosen = choose(trajectories, config)
+    journal = _Journal(run, checkpoint_seconds, on_epoch)
+    devices = [config.device] if torch.device(config.device).type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(config.seed)
+        objective = Objective(build_rhs(config, chosen), prepare(chosen, config), config)
+        journal.begin(config, resume=resume)
+        try:
+            state = optimise(objective, state=journal.state, on_epoch=journal)
+        except BaseException:
+            journal.keep()
+            raise
+    objective.rhs.load_state_dict(state.best_model)
+    solution = objective.predict()
+    report = make_report(objective, chosen, solution, epochs=state.epoch, ended=state.finished)
+    predictions = _predictions(objective, chosen, solution)
+    journal.end(state, predictions, report)
+    return Fit(config, objective.rhs, report, tuple(journal.history), predictions)
+
+
+class _Journal:
+    """Keeps the history, and a run's folder up to date, while an optimiser works."""
+
+    def __init__(self, run: Run | None, seconds: float, on_epoch: Callable[[Epoch], object] | None) -> None:
+        self.history: list[Epoch] = []
+        self.state: TrainingState | None = None
+        self._run, self._seconds, self._on_epoch = run, seconds, on_epoch
+        self._saved = time.monotonic()
+
+    def begin(self, config: FitConfig, *, resume: bool) -> None:
+        _log.info("fit %s: %s", "goes on" if resume else "begins", config.as_dict())
+        if resume and self._run is not None:
+            self.state = self._run.last()
+            self._run.forget_after(self.state.epoch)
+
+    def __call__(self, epoch: Epoch, state: TrainingState) -> None:
+        self.history.append(epoch)
+        self.state = state
+        if self._run is not None:
+            self._run.append(epoch)
+            if time.monotonic() - self._saved >= self._seconds:
+                self.keep()
+        if self._on_epoch is not None:
+            self._on_epoch(epoch)
+
+    def keep(self) -> None:
+        """Write a checkpoint of where the fit stands, if it has got anywhere."""
+        if self._run is not None and self.state is not None:
+            self._run.save(self.state)
+            self._saved = time.monotonic()
+
+    def end(self, state: TrainingState, predictions: Trajectories, report: Report) -> None:
+        self.state = state
+        self.keep()
+        if self._run is not None:
+            self._run.write_results(predictions, report.as_dict())
+        _log.info("fit ended after epoch %d: %s; loss %.6g", state.epoch, state.finished, report.loss)
+
+
+def _predictions(objective: Objective, chosen: Trajectories, solution: Solution) -> Trajectories:
+    """Return what the fitted right-hand side predicts, in the layout of the data."""
+    rhs, config, n = objective.rhs, objective.config, len(chosen)
+    y = solution.y.detach().cpu().numpy()
+    constants = {name: value.detach().double().cpu().numpy() for name, value in rhs.constants.items()}
+    own: dict[str, Any] = {key: value for key, value in rhs.config().items() if key not in ("learnable", "positive")}
+    return Trajectories(
+        t=chosen.t,
+        y=y.transpose(1, 0, 2) if objective.data.batched else y[None],
+        params={name: np.repeat(value[None], n, axis=0) for name, value in constants.items()},
+        columns=chosen.columns,
+        units=chosen.units,
+        attrs={
+            "system": rhs.name,
+            "rhs": own,
+            "time_unit": chosen.attrs.get("time_unit", ""),
+            "param_units": {name: unit for name, unit in rhs.constant_units.items() if name in constants},
+            "method": config.method,
+            "rtol": config.rtol,
+            "atol": config.atol,
+            "seed": config.seed,
+            "fit": config.as_dict(),
+        },
+    )

@@ -1,0 +1,89 @@
+"""Where an optimisation stands: all that it needs to go on to the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Epoch", "OnEpoch", "TrainingState", "random_states", "restore_random_states"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of a fit's history.
+
+    Attributes
+    ----------
+    epoch
+        Steps taken so far, for ``"lm"`` evaluations; 0 is the initial guess.
+    loss
+        Mean squared error over the training span; None where the solve failed and the step was taken back.
+    accepted, rejected, rhs_forward, rhs_backward
+        Work of the evaluation, where known.
+    lr
+        Learning rate of the step that led here, where there is one.
+    retries
+        Steps that were taken back before this one, because the solve failed there.
+    """
+
+    epoch: int
+    loss: float | None
+    accepted: int | None = None
+    rejected: int | None = None
+    rhs_forward: int | None = None
+    rhs_backward: int | None = None
+    lr: float | None = None
+    retries: int = 0
+
+
+@dataclass
+class TrainingState:
+    """What a checkpoint holds.
+
+    Attributes
+    ----------
+    epoch, loss
+        As :class:`Epoch`, of the last one.
+    model
+        ``state_dict()`` of the right-hand side there.
+    optimizer
+        The optimiser's own state.
+    random
+        States of the random number generators.
+    best_loss, best_model
+        The smallest loss so far, and the right-hand side there.
+    finished
+        Why the optimisation ended; empty while it has not.
+    """
+
+    epoch: int
+    loss: float
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    random: dict[str, Tensor]
+    best_loss: float
+    best_model: dict[str, Tensor]
+    finished: str = ""
+
+
+OnEpoch = Callable[[Epoch, TrainingState], None]
+"""Told of every epoch, and where the optimisation stands after it."""
+
+
+def random_states(device: str) -> dict[str, Tensor]:
+    """Return the states of torch's generators that a fit on `device` may draw from."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.device(device).type == "cuda":
+        states["device"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def restore_random_states(states: dict[str, Tensor], device: str) -> None:
+    """Set the generators to what :func:`random_states` returned."""
+    torch.set_rng_state(states["cpu"].cpu())
+    if "device" in states:
+        torch.cuda.set_rng_state(states["device"].cpu(), device)
