@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.experiments.figure import COLORS, LABELS, panels
+from physode.experiments.figure import COLOURS, LABELS, panels
 from physode.experiments.report import Finding, Result, Row, Series
+from physode.plotting.style import styled
 from physode.rhs import VanDerPol
 from physode.solution import Solution
 from physode.solve import solve
@@ -169,35 +170,36 @@ def _findings(last: Row) -> list[Finding]:
 
 def draw(result: Result) -> Figure:
     """Draw both trajectories over time and in the phase plane, and errors against the span."""
-    figure, (left, middle, right) = panels(1, 3, width=13.0, height=4.2)
-    _draw_over_time(left, result.series)
-    _draw_phase_plane(middle, result.series)
-    _draw_errors(right, result.rows)
-    return figure
+    with styled():
+        figure, (left, middle, right) = panels(1, 3, width=13.0, height=4.2)
+        _draw_over_time(left, result.series)
+        _draw_phase_plane(middle, result.series)
+        _draw_errors(right, result.rows)
+        return figure
 
 
 def _draw_over_time(axes: Any, data: Series) -> None:
-    axes.plot(data["t"], data["forward"][:, 0], color=COLORS["forward"], label="forward")
-    axes.plot(data["t"], data["reverse"][:, 0], "--", color=COLORS["reverse"], label="reverse, from y(T)")
+    axes.plot(data["t"], data["forward"][:, 0], color=COLOURS["forward"], label="forward")
+    axes.plot(data["t"], data["reverse"][:, 0], "--", color=COLOURS["reverse"], label="reverse, from y(T)")
     axes.plot(
-        data["t_checkpoints"], data["checkpoints"][:, 0], "o", ms=3.5, color=COLORS["aca"], label="ACA's checkpoints"
+        data["t_checkpoints"], data["checkpoints"][:, 0], "o", ms=3.5, color=COLOURS["aca"], label="ACA's checkpoints"
     )
-    axes.set(xlabel="t", ylabel="$y_1$", title="over time")
-    axes.legend()
+    axes.set(xlabel="t", ylabel="$y_1$", title="Over time", ylim=(-1.3, 2.6))
+    axes.legend(loc="upper right")
 
 
 def _draw_phase_plane(axes: Any, data: Series) -> None:
-    axes.plot(*data["forward"].T, color=COLORS["forward"])
-    axes.plot(*data["reverse"].T, "--", color=COLORS["reverse"])
-    axes.plot(*data["checkpoints"].T, "o", ms=3.5, color=COLORS["aca"])
+    axes.plot(*data["forward"].T, color=COLOURS["forward"])
+    axes.plot(*data["reverse"].T, "--", color=COLOURS["reverse"])
+    axes.plot(*data["checkpoints"].T, "o", ms=3.5, color=COLOURS["aca"])
     for point, marker, text, offset in (
         (data["forward"][0], "*", "y(0)", (4, 12)),
-        (data["reverse"][0], "X", "the reverse solve ends here", (-12, -4)),
+        (data["reverse"][0], "X", "the reverse\nsolve ends here", (-12, -12)),
     ):
-        color = "black" if marker == "*" else COLORS["reverse"]
+        color = "black" if marker == "*" else COLOURS["reverse"]
         axes.plot(*point, marker, ms=11, color=color, zorder=5)
         axes.annotate(text, point, xytext=offset, textcoords="offset points", color=color, ha="right")
-    axes.set(xlabel="$y_1$", ylabel="$y_2$", title="phase plane")
+    axes.set(xlabel="$y_1$", ylabel="$y_2$", title="Phase plane")
 
 
 def _draw_errors(axes: Any, rows: Sequence[Row]) -> None:
@@ -206,14 +208,14 @@ def _draw_errors(axes: Any, rows: Sequence[Row]) -> None:
         ("reverse", "s--", "reverse error at 0", "reverse solve, |error of y(0)|"),
         ("forward", "s-", "forward error at T", "forward solve, |error of y(T)|"),
     ):
-        axes.semilogy(spans, [row[column] for row in rows], style, ms=4, color=COLORS[name], label=label)
+        axes.semilogy(spans, [row[column] for row in rows], style, ms=4, color=COLOURS[name], label=label)
     for method in _METHODS:
         values = [row[f"gradient error, {method}"] for row in rows]
-        color = COLORS[method]
+        color = COLOURS[method]
         axes.semilogy(spans, values, "o-", ms=4, color=color, label=f"{LABELS[method]}, gradient (relative)")
         failed = [span for span, value in zip(spans, values, strict=True) if not math.isfinite(value)]
         axes.plot(failed, [0.97] * len(failed), "x", color=color, transform=axes.get_xaxis_transform())
     if any(not math.isfinite(row["gradient error, adjoint"]) for row in rows):
-        axes.plot([], [], "x", color=COLORS["adjoint"], label="adjoint: its reverse solve diverges")
-    axes.set(xlabel="span T", ylabel="error", title="errors against the span")
-    axes.legend(fontsize="x-small", loc="lower right")
+        axes.plot([], [], "x", color=COLOURS["adjoint"], label="adjoint: its reverse solve diverges")
+    axes.set(xlabel="span T", ylabel="error", title="Errors against the span")
+    axes.legend(fontsize="x-small", loc="lower right", frameon=True)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from physode.experiments.figure import COLORS, panels
+from physode.experiments.figure import COLOURS, panels
 from physode.experiments.report import Finding, Result, Row
+from physode.plotting.style import MUTED, styled
 from physode.solution import Solution
 from physode.solve import solve
 from physode.typing import Progress
@@ -179,32 +180,34 @@ def draw(result: Result) -> Figure:
     """Draw the input, y(T), both reconstructions, and the reconstruction error against T."""
     from matplotlib.colors import PowerNorm
 
-    figure, axes = panels(1, 5, width=15.0, height=3.4, width_ratios=[1, 1, 1, 1, 1.5])
-    titles = {
-        "input": "input",
-        "state at T": f"y(T), T = {result.config['span']:g}",
-        "adjoint": "adjoint: integrated back",
-        "aca": "ACA: its first checkpoint",
-    }
-    largest = float(abs(result.series["state at T"]).max())
-    for panel, (name, title) in zip(axes, titles.items(), strict=False):
-        if name == "state at T":
-            panel.imshow(result.series[name], cmap="RdBu_r", vmin=-largest, vmax=largest)
-        else:
-            brightness = PowerNorm(0.5, vmin=0.0, vmax=float(result.series["input"].max()), clip=True)
-            panel.imshow(result.series[name], cmap="gray", norm=brightness)
-        panel.set(title=title, xticks=[], yticks=[])
-    _draw_errors(axes[-1], result)
-    return figure
+    with styled():
+        figure, axes = panels(1, 5, width=15.0, height=3.4, width_ratios=[1, 1, 1, 1, 1.5])
+        titles = {
+            "input": "Input",
+            "state at T": f"y(T), T = {result.config['span']:g}",
+            "adjoint": "Adjoint: integrated back",
+            "aca": "ACA: its first checkpoint",
+        }
+        largest = float(abs(result.series["state at T"]).max())
+        for panel, (name, title) in zip(axes, titles.items(), strict=False):
+            if name == "state at T":
+                panel.imshow(result.series[name], cmap="RdBu_r", vmin=-largest, vmax=largest)
+            else:
+                brightness = PowerNorm(0.5, vmin=0.0, vmax=float(result.series["input"].max()), clip=True)
+                panel.imshow(result.series[name], cmap="gray", norm=brightness)
+            panel.set(title=title, xticks=[], yticks=[])
+            panel.spines[:].set_visible(False)
+        _draw_errors(axes[-1], result)
+        return figure
 
 
 def _draw_errors(axes: Any, result: Result) -> None:
     for style, (precision, rtol) in zip(("-", "--", ":"), result.config["variants"], strict=False):
         rows = [row for row in result.rows if (row["precision"], row["rtol"]) == (precision, rtol)]
         for name, key in (("adjoint", "adjoint reconstruction error"), ("forward", "forward error")):
-            axes.semilogy([row["T"] for row in rows], [row[key] for row in rows], style, color=COLORS[name])
-        axes.plot([], [], style, color="black", label=f"{precision}, rtol {rtol:g}")
-    axes.plot([], [], color=COLORS["adjoint"], label="integrated back: the input")
-    axes.plot([], [], color=COLORS["forward"], label="forward: y(T)")
-    axes.set(xlabel="T", title="relative error (ACA's input: 0)")
+            axes.semilogy([row["T"] for row in rows], [row[key] for row in rows], style, color=COLOURS[name])
+        axes.plot([], [], style, color=MUTED, label=f"{precision}, rtol {rtol:g}")
+    axes.plot([], [], color=COLOURS["adjoint"], label="integrated back: the input")
+    axes.plot([], [], color=COLOURS["forward"], label="forward: y(T)")
+    axes.set(xlabel="T", title="Relative error (ACA's input: 0)")
     axes.legend(fontsize="x-small")

@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from physode.experiments.figure import COLORS, LABELS, panels
+from physode.experiments.figure import COLOURS, LABELS, panels
 from physode.experiments.report import Finding, Result, Row
+from physode.plotting.style import styled
 from physode.solve import solve
 from physode.typing import Progress
 
@@ -172,22 +173,23 @@ def _slack(config: Config) -> float:
 def draw(result: Result) -> Figure:
     """Draw the absolute errors, as the paper does, and below them each error as a multiple of ACA's."""
     rates = result.config["rates"]
-    figure, axes = panels(2, len(rates), width=5.6 * len(rates), height=6.6, sharex=True, squeeze=False)
-    for (top, bottom), rate in zip(axes.T, rates, strict=True):
-        rows = [row for row in result.rows if row["k"] == rate]
-        spans = [row["T"] for row in rows]
-        bottom.axhline(1.0, color=COLORS["aca"], lw=2.5)
-        for name in (*_METHODS, *_PEERS):
-            if name not in rows[0]:
-                continue
-            peer, method = name in _PEERS, name.split()[-1]
-            style = {"color": COLORS[method], "ls": ":" if peer else "-", "marker": "o", "ms": 3}
-            label = f"{LABELS[method]}{' (torchdiffeq)' if peer else ''}"
-            top.semilogy(spans, [row[name] * row["exact dL/dz0"] for row in rows], label=label, **style)
-            if name != "aca":
-                bottom.plot(spans, [row[name] / row["aca"] for row in rows], **style)
-        top.set(title=f"k = {rate:g}: {'growth' if rate > 0 else 'decay'}", ylabel="|error of dL/dz0|")
-        bottom.set_yscale("log")
-        bottom.set(xlabel="T", ylabel="error / ACA's error", xticks=[t for t in spans if t % 5 == 0] or spans)
-    axes[0, 0].legend(fontsize="small")
-    return figure
+    with styled():
+        figure, axes = panels(2, len(rates), width=5.6 * len(rates), height=6.6, sharex=True, squeeze=False)
+        for (top, bottom), rate in zip(axes.T, rates, strict=True):
+            rows = [row for row in result.rows if row["k"] == rate]
+            spans = [row["T"] for row in rows]
+            bottom.axhline(1.0, color=COLOURS["aca"], lw=2.5)
+            for name in (*_METHODS, *_PEERS):
+                if name not in rows[0]:
+                    continue
+                peer, method = name in _PEERS, name.split()[-1]
+                style = {"color": COLOURS[method], "ls": ":" if peer else "-", "marker": "o", "ms": 3}
+                label = f"{LABELS[method]}{' (torchdiffeq)' if peer else ''}"
+                top.semilogy(spans, [row[name] * row["exact dL/dz0"] for row in rows], label=label, **style)
+                if name != "aca":
+                    bottom.plot(spans, [row[name] / row["aca"] for row in rows], **style)
+            top.set(title=f"k = {rate:g}: {'growth' if rate > 0 else 'decay'}", ylabel="|error of dL/dz0|")
+            bottom.set_yscale("log")
+            bottom.set(xlabel="T", ylabel="error / ACA's error", xticks=[t for t in spans if t % 5 == 0] or spans)
+        axes[0, 0].legend(fontsize="small")
+        return figure
