@@ -34,9 +34,9 @@ install: $(STAMP) ## The same, and say how to start physode
 
 demo: $(STAMP) ## Simulate three bodies, fit their masses, draw the figures (into demo/)
 	@mkdir -p demo
-	cd demo && ../$(BIN)/physode simulate threebody --preset aca --force
+	cd demo && ../$(BIN)/physode simulate threebody --preset aca --t-end 2 --points 2000 --force
 	cd demo && ../$(BIN)/physode fit --rhs physical --force
-	cd demo && ../$(BIN)/physode plot "$$(ls -dt runs/*/ | head -n 1)" --force
+	cd demo && ../$(BIN)/physode plot runs/threebody-physical --force
 
 test: $(STAMP) ## Run the tests, without the slow ones
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -157,7 +157,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     from physode.datasets import read_trajectories
     from physode.training import fit
 
-    with run.logging(), _progress(run) as on_epoch:
+    with _progress(run) as on_epoch:
         found = fit(
             read_trajectories(run.data),
             run.config,

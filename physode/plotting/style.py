@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["COLOURS", "INK", "MUTED", "SPAN", "finish", "label", "mark_training", "new_figure", "styled"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
-"""For things side by side, after Okabe and Ito; they differ in lightness too."""
+"""For things side by side, after Okabe and Ito's palette for every kind of colour vision."""
 
 INK, MUTED, SPAN = "#222222", "#8A8A8A", "#F1EEE6"
 """Text and lines that matter, those that do not, and the shade of the training span."""

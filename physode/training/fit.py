@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,8 +121,12 @@ def fit(
         raise ConfigError("`resume` needs a `run` to go on with")
     if run is not None and run.digest != digest(trajectories):
         raise ConfigError(f"the data are not those that {run.path} was made with; start another run")
-    chosen = choose(trajectories, config)
     journal = _Journal(run, checkpoint_seconds, on_epoch)
+    with nullcontext() if run is None else run.logging():
+        return _fit(choose(trajectories, config), config, journal, resume=resume)
+
+
+def _fit(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: bool) -> Fit:
     devices = [config.device] if torch.device(config.device).type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(config.seed)
@@ -129,7 +134,8 @@ def fit(
         journal.begin(config, resume=resume)
         try:
             state = optimise(objective, state=journal.state, on_epoch=journal)
-        except BaseException:
+        except BaseException as error:
+            _log.info("fit stopped: %s", error or type(error).__name__)
             journal.keep()
             raise
     objective.rhs.load_state_dict(state.best_model)
