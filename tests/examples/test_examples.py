@@ -1,0 +1,114 @@
+"""Every example runs, saves its figure, and finds what its story says it finds."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scipy.integrate import solve_ivp
+
+FOLDER = Path(__file__).parents[2] / "examples"
+EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(name, folder, **options):
+    found = load(name).main(folder, **options)
+    assert [path.name for path in folder.iterdir()] == [f"{name}.png"]
+    assert (folder / f"{name}.png").stat().st_size > 10_000
+    return found
+
+
+def test_the_examples_are_numbered_without_gaps_and_tested_here():
+    assert [name[:2] for name in EXAMPLES] == [f"{number:02d}" for number in range(1, len(EXAMPLES) + 1)]
+    source = Path(__file__).read_text()
+    assert all(f'run("{name}"' in source for name in EXAMPLES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_begins_with_its_story_and_how_to_run_it(name):
+    story = load(name).__doc__
+    assert f"python examples/{name}.py --out ." in story
+
+
+def test_an_example_runs_as_a_script(tmp_path):
+    command = [sys.executable, str(FOLDER / "01_custom_ode.py"), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "d angle(20) / d damping" in done.stdout
+    assert (tmp_path / "01_custom_ode.png").exists()
+
+
+def final_angle(damping, frequency):
+    def swing(t, y):
+        return [
+            y[1],
+            -torch.sin(torch.tensor(y[0])).item()
+            - damping * y[1]
+            + 0.5 * torch.cos(torch.tensor(frequency * t)).item(),
+        ]
+
+    return solve_ivp(swing, (0, 20), [0.5, 0.0], method="DOP853", rtol=1e-12, atol=1e-12).y[0, -1]
+
+
+def test_01_its_gradients_are_finite_differences_of_scipy_s_solution(tmp_path):
+    found = run("01_custom_ode", tmp_path)
+    step = 1e-5
+    for name, lower, upper in (
+        ("damping", (0.2 - step, 0.9), (0.2 + step, 0.9)),
+        ("frequency", (0.2, 0.9 - step), (0.2, 0.9 + step)),
+    ):
+        assert found[name] == pytest.approx((final_angle(*upper) - final_angle(*lower)) / (2 * step), rel=1e-4)
+    assert found["end time"] == pytest.approx(found["velocity"], rel=1e-6)
+
+
+def test_02_the_masses_are_found_within_their_standard_errors(tmp_path):
+    found = run("02_three_bodies", tmp_path, adam_steps=8)
+    assert found["largest deviation in standard errors"] < 4
+    assert found["largest error"] < 1e-3
+    assert found["last loss of Adam"] < found["first loss of Adam"]
+    assert found["last loss"] == pytest.approx(1e-6, rel=0.2)  # the noise's own
+    assert found["error beyond"] < 1e-6
+
+
+def test_03_each_sample_takes_its_own_steps_and_a_bad_one_hurts_no_other(tmp_path):
+    found = run("03_batches_per_sample", tmp_path)
+    assert found["fewest steps"] < 0.5 * found["most steps"] < found["shared steps"]
+    assert found["failed sample"] == 2
+    assert found["others unchanged"] == 1
+
+
+def test_04_aca_s_gradient_is_the_best_at_common_tolerances(tmp_path):
+    found = run("04_gradient_methods", tmp_path)
+    assert found["aca at 1e-5"] < 0.5 * min(found["adjoint at 1e-5"], found["naive at 1e-5"])
+    assert found["aca at 1e-8"] < 0.1 * found["adjoint at 1e-8"]
+
+
+def test_05_the_network_learns(tmp_path):
+    found = run("05_neural_ode", tmp_path, steps=60)
+    assert found["last loss"] < 0.2 * found["first loss"]
+
+
+@pytest.mark.slow
+def test_05_the_network_follows_a_new_trajectory(tmp_path):
+    assert run("05_neural_ode", tmp_path)["error"] < 0.5
+
+
+def test_06_the_hybrid_fits_what_physics_alone_cannot_and_extrapolates(tmp_path):
+    found = run("06_hybrid", tmp_path, steps=60)
+    assert found["hybrid, training"] < 0.1 * found["physics, training"]
+    assert found["hybrid, beyond"] < 0.1 * found["physics, beyond"]
+
+
+def test_07_the_torchdiffeq_script_finds_the_constants(tmp_path):
+    found = run("07_torchdiffeq_script", tmp_path, steps=40)
+    assert found["frequency"] == pytest.approx(2.0, abs=0.1)
+    assert found["last loss"] < 0.02
