@@ -118,6 +118,14 @@ def test_a_dense_solution_passes_through_the_outputs(method):
         sol(3.1)
 
 
+@pytest.mark.parametrize("span", [[0.0, 3.0], [3.0, 0.0]])
+def test_a_dense_solution_takes_times_in_any_order(span):
+    sol = po.solve(Spiral(), torch.tensor([1.0, 0.0]), span, dense=True)
+    times = torch.tensor([1.0, 3.0, 0.5, 2.0])
+    expected = torch.stack([sol(float(t)) for t in times])
+    assert torch.equal(sol(times), expected)
+
+
 def test_a_solution_without_interpolants_says_how_to_keep_them():
     with pytest.raises(ValueError, match="dense=True"):
         po.solve(decay, torch.ones(1), [0.0, 1.0])(0.5)
@@ -165,6 +173,17 @@ class TestFailures:
         assert sol.failures[0] == (po.Status.NON_FINITE, 0.0)
         assert sol.y[0].tolist() == [1.0, 1.0]
         assert bool(sol.y[1].isnan().all())
+
+    def test_a_sample_that_fails_at_its_start_has_no_later_outputs(self):
+        f = lambda t, y: torch.where(y > 1.5, torch.nan, -y)  # noqa: E731
+        y0, options = torch.tensor([[1.0], [2.0]]), {"step_control": "per-sample", "throw": False, "dense": True}
+        for times in ([0.0, 0.5, 1.0], [1.0, 0.5, 0.8 - 0.8]):
+            sol = po.solve(f, y0, times, **options)
+            assert list(sol.failures) == [1]
+            assert sol.y[0].flatten().tolist() == [1.0, 2.0]
+            assert bool(sol.y[1:, 1].isnan().all())
+            assert bool(sol.y[1:, 0].isfinite().all())
+            assert bool(sol(0.25)[1].isnan().all())
 
     def test_a_fixed_step_method_names_its_overflow(self):
         sol = po.solve(lambda t, y: y**3, torch.ones(1) * 10, [0.0, 5.0], method="rk4", step_size=0.1, throw=False)

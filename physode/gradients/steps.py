@@ -22,8 +22,12 @@ Fetch = Callable[[Sequence[int], Sequence[int]], tuple[Tensor, Tensor | None]]
 
 
 class StepTable(NamedTuple):
-    """Steps that outputs can be read from: one row a step. ``dense`` is None where no output lies inside a step."""
+    """Steps that outputs can be read from: one row a step.
 
+    ``direction`` is the sign of each group's span; ``dense`` is None where no output lies inside a step.
+    """
+
+    direction: Tensor
     grid: Grid
     y_start: Tensor
     dense: Tensor | None
@@ -32,7 +36,7 @@ class StepTable(NamedTuple):
     def read(self, times: Tensor) -> Tensor:
         """Evaluate the solution at ``times``, ``(outputs, *groups)``; NaN beyond the last step of a failed solve."""
         outputs = interpolate(locate(times, *self.grid), self.y_start, self.dense, self.y_end)
-        return _blank_unreached(outputs, times, self.grid.ends[-1:])
+        return _blank_unreached(outputs, times, self.direction, self.grid.ends[-1])
 
 
 class Outcome(NamedTuple):
@@ -82,11 +86,12 @@ def read_outputs(problem: Problem, record: Trajectory, grid: Grid, fetch: Fetch)
     """
     if len(record) == 0:
         return Outcome(_nothing_but_start(problem, fetch), record, None)
+    direction = torch.sign(problem.t[-1] - problem.t[0]).detach()
     has_dense = any(dense is not None for dense in record.dense)
     every = range(len(record))
     if problem.per_sample or problem.keep_dense:
         nodes, dense = fetch([*every, len(record)], every if has_dense else [])
-        table = StepTable(grid, nodes[:-1], dense, nodes[1:])
+        table = StepTable(direction, grid, nodes[:-1], dense, nodes[1:])
         return Outcome(table.read(problem.t), record, table if has_dense else None)
 
     location = locate(problem.t, *grid)
@@ -99,7 +104,7 @@ def read_outputs(problem: Problem, record: Trajectory, grid: Grid, fetch: Fetch)
         with_dense = [i for i in steps.tolist() if record.dense[i] is not None]
         nodes, dense = fetch(sorted({*steps.tolist(), *(steps + 1).tolist()}), with_dense)
         outputs = _read_rows(location.theta, steps, row, with_dense, nodes, dense)
-    return Outcome(_blank_unreached(outputs, problem.t, grid.ends[-1:]), record, None)
+    return Outcome(_blank_unreached(outputs, problem.t, direction, grid.ends[-1]), record, None)
 
 
 def _read_rows(
@@ -123,8 +128,7 @@ def _nothing_but_start(problem: Problem, fetch: Fetch) -> Tensor:
     return torch.cat([start, *[blank] * (len(problem.t) - 1)])
 
 
-def _blank_unreached(outputs: Tensor, times: Tensor, last: Tensor) -> Tensor:
-    direction = torch.sign(times[-1:] - times[:1]).detach()
+def _blank_unreached(outputs: Tensor, times: Tensor, direction: Tensor, last: Tensor) -> Tensor:
     unreached = direction * (times - last).detach() > 0
     if not bool(unreached.any()):
         return outputs

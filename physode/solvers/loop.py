@@ -17,6 +17,7 @@ from physode.solvers.grid import Grid
 from physode.solvers.groups import expand
 from physode.solvers.initial_step import initial_step
 from physode.solvers.norms import error_ratio, scale_of
+from physode.solvers.observer import Observer
 from physode.solvers.stepper import Rhs, Step, end_derivative, interpolant, local_errors, take_step
 from physode.solvers.tableaus import Tableau
 from physode.solvers.trajectory import Trajectory, Wanted
@@ -56,11 +57,13 @@ def integrate(
     wanted: Wanted,
     statistics: Statistics,
     progress: Progress | None = None,
+    observer: Observer | None = None,
 ) -> Trajectory:
     """Integrate from ``t0`` to ``t1`` with steps that keep the local error within the tolerance.
 
     Times are one value a group. Each attempt is a step for every group; a group that rejects its attempt, has arrived
-    or has failed keeps its time and state. ``k0`` is the derivative at the start.
+    or has failed keeps its time and state. ``k0`` is the derivative at the start. The ``observer`` sees each attempt
+    and may end the solve.
 
     Returns
     -------
@@ -77,6 +80,8 @@ def integrate(
             break
         before = statistics.snapshot()
         size, h, t_next = _propose(steps, control, t, t1, active)
+        if observer is not None:
+            observer.before(t, y, h)
         attempt, k_end, error = _attempt(rhs, steps, t, y, h, k)
         accepted = steps.controller.accepts(error, size) & active
         rejected = active & ~accepted
@@ -108,7 +113,11 @@ def integrate(
             record.end(stuck, reason, t)
             active = active & ~stuck
             control = control._replace(size=torch.maximum(control.size, floor))
+        if observer is not None and observer.after(record, bool(accepted.any())):
+            record.end(active, torch.full_like(record.status, int(Status.SUCCESS)), t)
+            active = torch.zeros_like(active)
     record.end(active, torch.full_like(record.status, int(Status.MAX_STEPS)), t)
+    record.proposed = control.size
     record.close()
     return record
 
@@ -118,17 +127,19 @@ def march(
     tableau: Tableau,
     grid: Grid,
     y0: Tensor,
-    k0: Tensor,
+    k0: Tensor | None,
     *,
     wanted: Wanted,
     progress: Progress | None = None,
+    observer: Observer | None = None,
 ) -> Trajectory:
-    """Take the steps of a grid, without error control. ``k0`` is the derivative at the start."""
+    """Take the steps of a grid, without error control. ``k0`` is the derivative at the start, where it is known."""
     record = _begin(y0, grid.starts[0], grid.ends[-1])
-    record.count((grid.sizes != 0).sum(0), torch.zeros_like(record.rejected))
     count = len(grid.starts)
     y, k = y0, k0 if count else None
     for i, (t, h, end) in enumerate(zip(*grid, strict=True)):
+        if observer is not None:
+            observer.before(t, y, h)
         step = take_step(rhs, tableau, t, y, h, k)
         inside = wanted.inside(t, end)
         k = rhs(end, step.y) if inside or (tableau.fsal and i + 1 < count) else None
@@ -140,6 +151,11 @@ def march(
         y = step.y
         if progress is not None:
             progress((i + 1) / count)
+        if observer is not None and observer.after(record, True):
+            record.ended = end.detach().clone()
+            break
+    taken = grid.sizes[: len(record)] != 0
+    record.count(taken.sum(0), torch.zeros_like(record.rejected))
     record.close()
     return record
 

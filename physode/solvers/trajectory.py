@@ -32,6 +32,8 @@ class Trajectory:
         Why and when each group ended.
     accepted, rejected
         Steps counted per group.
+    proposed
+        The size, positive, that the controller would have tried next.
     """
 
     starts: list[Tensor] = field(default_factory=list)
@@ -43,6 +45,7 @@ class Trajectory:
     ended: Tensor = field(default_factory=lambda: torch.tensor(0.0, dtype=torch.float64))
     accepted: Tensor = field(default_factory=lambda: torch.tensor(0))
     rejected: Tensor = field(default_factory=lambda: torch.tensor(0))
+    proposed: Tensor | None = None
 
     def append(self, start: Tensor, size: Tensor, end: Tensor, node: Tensor, dense: Tensor | None) -> None:
         """Record an accepted step."""
