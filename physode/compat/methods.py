@@ -1,0 +1,104 @@
+"""torchdiffeq's methods by name: what each is here, which options it knows, and which callbacks it calls."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from physode.compat.errors import InvalidArgument
+from physode.compat.tableaus import FEHLBERG2, HEUN3, RK4_38
+from physode.solvers.tableaus import METHODS as ENGINE
+from physode.solvers.tableaus import Tableau
+
+__all__ = ["METHODS", "Method", "find_method"]
+
+_ADAPTIVE = frozenset(
+    {
+        "norm", "first_step", "min_step", "max_step", "max_num_steps", "safety", "ifactor", "dfactor", "dtype",
+        "step_t", "jump_t",
+    }
+)  # fmt: skip
+_FIXED = frozenset({"norm", "step_size", "grid_constructor", "interp", "perturb"})
+_ADAMS = _FIXED | {"max_order", "max_iters"}
+_SCIPY = frozenset({"norm", "solver", "min_step", "max_step", "grid_points", "eps"})
+
+STEP, ACCEPT, REJECT = "callback_step", "callback_accept_step", "callback_reject_step"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of torchdiffeq's.
+
+    Attributes
+    ----------
+    name, kind
+        Its name there, and who integrates: the engine's adaptive loop, its march over a grid, or an adapter.
+    tableau
+        The Runge-Kutta method; of an Adams method, the one that starts it.
+    implicit
+        Of an Adams method: whether its prediction is corrected.
+    """
+
+    name: str
+    kind: Literal["adaptive", "fixed", "adams", "scipy"]
+    tableau: Tableau = RK4_38
+    implicit: bool = False
+
+    @property
+    def options(self) -> frozenset[str]:
+        """The options that it knows."""
+        return {"adaptive": _ADAPTIVE, "fixed": _FIXED, "adams": _ADAMS, "scipy": _SCIPY}[self.kind]
+
+    @property
+    def callbacks(self) -> frozenset[str]:
+        """The callbacks that it calls."""
+        if self.kind == "adaptive":
+            return frozenset({STEP, ACCEPT, REJECT})
+        return frozenset() if self.kind == "scipy" else frozenset({STEP})
+
+    def known(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options that the method knows; warn of others."""
+        unused = {name: value for name, value in options.items() if name not in self.options}
+        if unused:
+            warnings.warn(f"{self.name}: Unexpected arguments {unused}", stacklevel=4)
+        return {name: value for name, value in options.items() if name in self.options}
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("dopri8", "adaptive", ENGINE["dopri8"]),
+        Method("dopri5", "adaptive", ENGINE["dopri5"]),
+        Method("tsit5", "adaptive", ENGINE["tsit5"]),
+        Method("bosh3", "adaptive", ENGINE["bosh3"]),
+        Method("fehlberg2", "adaptive", FEHLBERG2),
+        Method("adaptive_heun", "adaptive", ENGINE["heun_euler"]),
+        Method("euler", "fixed", ENGINE["euler"]),
+        Method("midpoint", "fixed", ENGINE["midpoint"]),
+        Method("heun2", "fixed", ENGINE["heun"]),
+        Method("heun3", "fixed", HEUN3),
+        Method("rk4", "fixed", RK4_38),
+        Method("explicit_adams", "adams"),
+        Method("implicit_adams", "adams", implicit=True),
+        Method("fixed_adams", "adams", implicit=True),
+        Method("adams", "adams", implicit=True),
+        Method("scipy_solver", "scipy"),
+    )
+}
+
+
+def find_method(name: str | None) -> Method:
+    """Return the method called ``name``; dopri5 by default.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists the known ones.
+    """
+    if name is None:
+        return METHODS["dopri5"]
+    if name not in METHODS:
+        raise InvalidArgument(f"`method` must be one of {', '.join(METHODS)}; got {name!r}")
+    return METHODS[name]

@@ -1,0 +1,205 @@
+"""torchdiffeq's arguments, checked and made ready for the engine."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physode.compat.errors import InvalidArgument
+from physode.compat.methods import Method, find_method
+from physode.compat.observers import Callbacks
+from physode.dynamics import Dynamics
+from physode.modules import Statistics, uses_dropout
+from physode.packing import Packing
+from physode.typing import Norm
+
+__all__ = ["Flow", "Setup", "mixed_norm", "read_arguments", "rms_norm"]
+
+
+@dataclass
+class Flow(Dynamics):
+    """The right-hand side, taken as leniently as torchdiffeq does: parts of any shape, results of any dtype."""
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, packed."""
+        value = self.evaluate(t, y)
+        if self.packing.keys is not None:
+            value = torch.cat([part.reshape(-1) for part in value])
+        if not isinstance(value, Tensor):
+            hint = "; is a `return` missing?" if value is None else ""
+            raise TypeError(f"`func` must return a tensor like `y0`, got {type(value).__name__}{hint}")
+        value = value.to(y.dtype)
+        if value.shape == y.shape:
+            return value
+        return value.reshape(y.shape) if value.numel() == y.numel() else value.expand_as(y)
+
+
+@dataclass
+class Setup:
+    """One solve.
+
+    Attributes
+    ----------
+    flow, statistics
+        The right-hand side on packed states.
+    y0
+        The packed initial state, with its graph.
+    t, given_t
+        The output times in float64, and as they were given.
+    rtol, atol, norm
+        Tolerances, a number or one a component, and the error norm on packed states.
+    method, options
+        The method, and the options that it knows.
+    callbacks
+        The caller's.
+    event
+        The event function on packed states, positive at the start; None for a solve to the last time.
+    """
+
+    flow: Flow
+    statistics: Statistics
+    y0: Tensor
+    t: Tensor
+    given_t: Tensor
+    rtol: Tensor | float
+    atol: Tensor | float
+    norm: Norm
+    method: Method
+    options: dict[str, Any]
+    callbacks: Callbacks
+    event: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    @property
+    def packing(self) -> Packing:
+        """How states are packed."""
+        return self.flow.packing
+
+    @property
+    def direction(self) -> float:
+        """1 forward in time, -1 backward."""
+        return -1.0 if len(self.t) > 1 and bool(self.t[-1] < self.t[0]) else 1.0
+
+    def unpack(self, outputs: Tensor) -> Any:
+        """Return packed outputs in the structure of ``y0``."""
+        return self.packing.unpack(outputs, leading=1)
+
+
+def read_arguments(
+    func: Callable[..., Any],
+    y0: Any,
+    t: Any,
+    *,
+    rtol: Any,
+    atol: Any,
+    method: str | None,
+    options: Mapping[str, Any] | None,
+    event_fn: Callable[..., Tensor] | None = None,
+) -> Setup:
+    """Check torchdiffeq's arguments and bring them into the engine's form.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that cannot be used. Most are ``AssertionError`` as well, as scripts may expect.
+    """
+    if not isinstance(y0, (Tensor, tuple)):
+        raise InvalidArgument(f"`y0` must be a tensor or a tuple of tensors, got {type(y0).__name__}")
+    packing = Packing.of(y0, per_sample=False)
+    state = packing.pack(y0)
+    check_times(t)
+    if event_fn is not None and len(t) != 2:
+        raise InvalidArgument(f"`t` must have two times with `event_fn`, a start and a direction; got {len(t)}")
+    chosen, given = find_method(method), dict(options or {})
+    if t.device != state.device:
+        warnings.warn("t is not on the same device as y0. Coercing to y0.device.", stacklevel=3)
+    times = t.to(device=state.device, dtype=torch.float64)
+    edges = times.detach()[[0, -1]]
+    flow = Flow(
+        f=func,
+        args=(),
+        packing=packing,
+        low=edges.amin(),
+        high=edges.amax(),
+        dtype=state.real.dtype if state.is_complex() else state.dtype,
+        device=state.device,
+        seed=int(torch.randint(2**62, ())) if uses_dropout(func) else None,
+    )
+    return Setup(
+        flow=flow,
+        statistics=Statistics(func),
+        y0=state,
+        t=times,
+        given_t=t,
+        rtol=_tolerance("rtol", rtol, packing, state),
+        atol=_tolerance("atol", atol, packing, state),
+        norm=_packed_norm(given.get("norm"), packing),
+        method=chosen,
+        options=chosen.known(given),
+        callbacks=Callbacks.of(func, packing, chosen),
+        event=None if event_fn is None else combined_event(event_fn, packing, t[0], state),
+    )
+
+
+def check_times(t: Any) -> None:
+    """Check that ``t`` is a one-dimensional floating tensor, strictly rising or falling."""
+    if not isinstance(t, Tensor):
+        raise InvalidArgument(f"`t` must be a tensor, got {type(t).__name__}; write torch.tensor(t)")
+    if not t.is_floating_point():
+        raise TypeError(f"`t` must be floating point, got {t.dtype}; convert it: t.double()")
+    if t.ndim != 1 or len(t) == 0:
+        raise InvalidArgument(f"`t` must have the shape (time,), got {tuple(t.shape)}")
+    steps = t.detach().diff()
+    if not bool((steps > 0).all() | (steps < 0).all()):
+        raise InvalidArgument(f"`t` must be strictly increasing or decreasing, got {t.detach().tolist()[:5]} ...")
+
+
+def combined_event(
+    event_fn: Callable[..., Tensor], packing: Packing, t0: Tensor, y0: Tensor
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return one event function of packed states: the smallest of several, each made positive at the start."""
+    with torch.no_grad():
+        signs = torch.sign(event_fn(t0, packing.unpack(y0)))
+    return lambda t, y: torch.min(event_fn(t, packing.unpack(y)) * signs)
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """Root mean square of all components."""
+    return torch.linalg.vector_norm(x) / math.sqrt(max(x.numel(), 1))
+
+
+def mixed_norm(parts: tuple[Tensor, ...]) -> Tensor:
+    """The largest part's root mean square; 0 without parts."""
+    return torch.stack([rms_norm(part) for part in parts]).amax() if parts else torch.zeros(())
+
+
+def _packed_norm(norm: Callable[[Any], Any] | None, packing: Packing) -> Norm:
+    if norm is None:
+        norm = rms_norm if packing.keys is None else mixed_norm
+    given = norm
+    return lambda x: torch.abs(torch.as_tensor(given(packing.unpack(x)), device=x.device))
+
+
+def _tolerance(name: str, value: Any, packing: Packing, y0: Tensor) -> Tensor | float:
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise InvalidArgument(f"`{name}` must not require gradients; pass {name}.detach()")
+    several = isinstance(value, (tuple, list)) or (isinstance(value, Tensor) and value.ndim > 0)
+    if packing.keys is not None and several:
+        if len(value) != len(packing.shapes):
+            raise InvalidArgument(
+                f"`{name}` must be a number or have one entry for each of y0's {len(packing.shapes)} parts, "
+                f"got {len(value)}"
+            )
+        spread = (
+            torch.as_tensor(part).to(y0.device).expand(shape).reshape(-1)
+            for part, shape in zip(value, packing.shapes, strict=True)
+        )
+        return torch.cat(list(spread))
+    if several:
+        return torch.as_tensor(value, device=y0.device)
+    return float(value)
