@@ -93,7 +93,7 @@ def sensitivities(
         steps = _Steps(problem, bind, flat, any(dense is not None for dense in record.dense))
         nodes = torch.stack(record.nodes[:-1])
         states, coefficients = _propagate(steps, grid, nodes, initial_state=initial_state)
-        table = StepTable(grid, states[:-1], coefficients, states[1:])
+        table = StepTable(torch.sign(problem.t[-1] - problem.t[0]), grid, states[:-1], coefficients, states[1:])
         return Sensitivities(y, table.read(problem.t))
 
 

@@ -166,7 +166,7 @@ def pose(
         raise ValueError(f"`step_control` must be 'shared' or 'per-sample', got {step_control!r}")
     if not callable(f):
         raise TypeError(f"`f` must be callable as f(t, y, *args), got {type(f).__name__}")
-    if isinstance(args, Tensor):
+    if torch.is_tensor(args):
         raise TypeError("`args` must be a tuple of further inputs, got a tensor; write args=(tensor,)")
     per_sample = step_control == "per-sample"
     if per_sample and isinstance(y0, Tensor) and y0.ndim == 0:

@@ -33,7 +33,7 @@ def solve(setup: Setup) -> Tensor:
     grid = grid_taken(record)
     if linear:
         starts, ends = torch.stack(record.nodes[:-1]), torch.stack(record.nodes[1:])
-        return StepTable(grid, starts, (ends - starts)[:, None], ends).read(setup.t)
+        return StepTable(_direction(grid), grid, starts, (ends - starts)[:, None], ends).read(setup.t)
     return read_outputs(_problem(setup), record, grid, fetch_recorded(record)).outputs
 
 
@@ -43,7 +43,8 @@ def solve_dense(setup: Setup) -> Callable[[Tensor], Tensor]:
         raise InvalidArgument("odeint_dense needs a Runge-Kutta or Adams method, got method='scipy_solver'")
     record = _record(setup, Wanted(None))
     dense = torch.stack([coefficients for coefficients in record.dense if coefficients is not None])
-    return StepTable(grid_taken(record), torch.stack(record.nodes[:-1]), dense, torch.stack(record.nodes[1:])).read
+    grid, nodes = grid_taken(record), torch.stack(record.nodes)
+    return StepTable(_direction(grid), grid, nodes[:-1], dense, nodes[1:]).read
 
 
 def interpolation(setup: Setup) -> str:
@@ -59,6 +60,10 @@ def interpolation(setup: Setup) -> str:
 def grid_taken(record: Trajectory) -> Grid:
     """Return a record's steps as tensors."""
     return Grid(torch.stack(record.starts), torch.stack(record.sizes), torch.stack(record.ends))
+
+
+def _direction(grid: Grid) -> Tensor:
+    return torch.sign(grid.ends[-1] - grid.starts[0]).detach()
 
 
 def _record(setup: Setup, wanted: Wanted) -> Trajectory:
