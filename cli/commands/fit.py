@@ -36,7 +36,9 @@ _SETTINGS = (
     *("rhs", "optimizer", "gradient", "method", "rtol", "atol", "epochs", "lr", "lr_decay", "seed", "device", "dtype"),
     *("train_until", "loss", "free", "positive", "hidden"),
 )
-_WITH_RESUME = {"resume", "epochs", "as_json", "checkpoint_seconds"}
+_WITH_RESUME = {"resume", "epochs", "as_json", "checkpoint_seconds", "threads"}
+# Numbers in all states of a time below which threads cost more than they bring, above all where cores are shared.
+_SMALL = 4096
 
 
 def _numbers(text: str, kind: type[int] | type[float] = float) -> tuple[float, ...]:
@@ -135,6 +137,11 @@ def _guesses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     show_default=True,
     help="Shortest time between checkpoints.",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Threads to compute with on CPU.  [default: 1 for small states, else torch's]",
+)
 @force_option
 @json_option
 @click.pass_context
@@ -157,9 +164,11 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     from physode.datasets import read_trajectories
     from physode.training import fit
 
+    trajectories = read_trajectories(run.data)
+    _choose_threads(options["threads"], trajectories.y[:, 0].size)
     with _progress(run) as on_epoch:
         found = fit(
-            read_trajectories(run.data),
+            trajectories,
             run.config,
             run=run,
             resume=resume,
@@ -221,6 +230,13 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> Run | None:
         run = dataclasses.replace(run, config=dataclasses.replace(run.config, epochs=options["epochs"]))
         run.write_config()
     return run
+
+
+def _choose_threads(threads: int | None, size: int) -> None:
+    import torch
+
+    if threads is not None or size < _SMALL:
+        torch.set_num_threads(threads or 1)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ __all__ = ["Comparison", "plot_orbits", "plot_phase_portrait", "plot_series"]
 
 Array = np.ndarray[Any, Any]
 
+_REACH = 0.75  # of the true paths' extent: how far beyond them fitted paths are shown
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -69,6 +71,10 @@ def plot_orbits(comparison: Comparison, *, path: str | os.PathLike[str] | None =
         With the columns r1_x, ..., vn_z of bodies; or of three components, drawn as one point's path.
     path
         Where to write the figure, if anywhere.
+
+    Notes
+    -----
+    Where a fitted path leaves the neighbourhood of the true ones it is not followed; the distance is.
     """
     bodies = max(1, len(comparison.columns) // 6)
     axes_names = ("x", "y", "z") if len(comparison.columns) % 6 == 0 else comparison.columns[:3]
@@ -79,11 +85,12 @@ def plot_orbits(comparison: Comparison, *, path: str | os.PathLike[str] | None =
         space: Any = left.add_subplot(projection="3d")
         errors = right.add_subplot()
         mark_training(errors, float(comparison.t[0]), comparison.train_until)
+        near = _near(comparison, 3 * bodies)
         for body in range(bodies):
             columns = slice(3 * body, 3 * body + 3)
             colour = COLOURS[body % len(COLOURS)]
             true, fitted = comparison.observed[:, columns], comparison.fitted[:, columns]
-            _draw_path(space, comparison, true, fitted, colour)
+            _draw_path(space, comparison, true, near[:, columns], colour)
             name = f"body {body + 1}" if bodies > 1 else "distance"
             errors.plot(comparison.t, _positive(np.linalg.norm(fitted - true, axis=-1)), color=colour, label=name)
         for which, name in zip("xyz", axes_names, strict=True):
@@ -106,7 +113,7 @@ def plot_phase_portrait(comparison: Comparison, *, path: str | os.PathLike[str] 
         figure = new_figure(10.5, 4.8)
         grid = figure.add_gridspec(2, 2, width_ratios=(1.0, 1.25))
         plane = figure.add_subplot(grid[:, 0])
-        _draw_path(plane, comparison, comparison.observed[:, :2], comparison.fitted[:, :2], COLOURS[0])
+        _draw_path(plane, comparison, comparison.observed[:, :2], _near(comparison, 2), COLOURS[0])
         plane.set(xlabel=comparison.axis(0), ylabel=comparison.axis(1), title="Phase portrait")
         plane.legend(handles=_path_legend(comparison), loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
         for row in range(2):
@@ -147,6 +154,19 @@ def _draw_path(axes: Any, comparison: Comparison, true: Array, fitted: Array, co
     axes.plot(*fitted[turn:].T, color=INK, lw=1.0, ls=(0, (4, 2)))
     axes.plot(*true[:1].T, "o", color=colour, ms=6)
     axes.plot(*fitted[turn : turn + 1].T, "o", mfc="white", mec=colour, mew=1.6, ms=6)
+
+
+def _near(comparison: Comparison, columns: int) -> Array:
+    """Return the fitted states with positions far from all true ones blanked, lest these become a dot in the figure."""
+    true, fitted = comparison.observed[:, :columns], comparison.fitted.copy()
+    dimensions = min(3, columns)
+    points = true.reshape(-1, dimensions)
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    reach = _REACH * float((high - low).max())
+    for begin in range(0, columns, dimensions):
+        part = fitted[:, begin : begin + dimensions]
+        part[((part < low - reach) | (part > high + reach)).any(axis=-1)] = np.nan
+    return fitted
 
 
 def _path_legend(comparison: Comparison) -> list[Any]:

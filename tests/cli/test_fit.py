@@ -102,6 +102,14 @@ def test_options_reach_the_settings(oscillation, folder):
     }
 
 
+@pytest.mark.parametrize(("arguments", "threads"), [([], 1), (["--threads", "2"], 2)])
+def test_small_states_are_fitted_on_one_thread_unless_asked(oscillation, monkeypatch, arguments, threads):
+    told = []
+    monkeypatch.setattr("torch.set_num_threads", told.append)
+    assert run("vdp.h5", "--epochs", "1", *arguments).exit_code == 0
+    assert told == [threads]
+
+
 def test_a_run_goes_on_with_more_epochs(oscillation):
     options = ("vdp.h5", "--optimizer", "adam", "--method", "dopri5", "--rtol", "1e-5", "--json")
     assert run(*options, "--epochs", "2", "--name", "short").exit_code == 0

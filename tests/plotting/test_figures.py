@@ -91,6 +91,13 @@ def test_series_draw_the_first_components():
     assert [axes.get_ylabel() for axes in figure.axes] == ["a", "b", "c"]
 
 
+def test_a_fitted_path_that_escapes_is_not_followed(orbits):
+    orbits.fitted[60:, 0] += 100.0
+    space, errors = plot_orbits(orbits).axes
+    assert max(abs(limit) for limit in space.get_xlim()) < 3
+    assert errors.get_lines()[0].get_ydata()[-1] > 99
+
+
 def test_missing_and_failed_values_leave_gaps(orbits):
     orbits.observed[3:6] = np.nan
     orbits.fitted[60:] = np.nan
