@@ -39,8 +39,8 @@ def odeint_adjoint(
 ) -> Any:
     """Solve as :func:`~physode.compat.torchdiffeq.odeint` does; gradients come from the adjoint equations.
 
-    Memory does not grow with the number of steps, and gradients carry truncation errors of their own;
-    ``physode.solve(..., gradient="aca")`` has neither.
+    No step is kept between the passes but the outputs; gradients carry truncation errors of their own, which those of
+    ``physode.solve(..., gradient="aca")`` do not.
 
     Parameters
     ----------

@@ -170,7 +170,8 @@ def combined_event(
 
 def rms_norm(x: Tensor) -> Tensor:
     """Root mean square of all components."""
-    return torch.linalg.vector_norm(x) / math.sqrt(max(x.numel(), 1))
+    size: Tensor = torch.linalg.vector_norm(x) / math.sqrt(max(x.numel(), 1))
+    return size
 
 
 def mixed_norm(parts: tuple[Tensor, ...]) -> Tensor:
