@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from physode.modules import module_of
+from physode.modules import modules_of
 
 __all__ = ["NOTHING", "Leaves", "check_no_new_leaf", "find_leaves", "graph_clock"]
 
@@ -48,7 +48,7 @@ def find_leaves(value: Tensor, f: Callable[..., Any], known: Sequence[Tensor], s
     value
         The evaluation's result, with its graph.
     f
-        The right-hand side; parameters of the module it belongs to are added, used here or not, since another time
+        The right-hand side; parameters of the modules it calls upon are added, used here or not, since another time
         may use them.
     known
         The inputs that the evaluation was made with: not leaves of ``f``.
@@ -56,8 +56,7 @@ def find_leaves(value: Tensor, f: Callable[..., Any], known: Sequence[Tensor], s
         :func:`graph_clock` before the evaluation.
     """
     found, outside = _walk(value, since)
-    module = module_of(f)
-    registered = [] if module is None else [p for p in module.parameters() if p.requires_grad]
+    registered = [p for module in modules_of(f) for p in module.parameters() if p.requires_grad]
     skip = {id(tensor) for tensor in known}
     leaves = {id(leaf): leaf for leaf in [*registered, *found] if id(leaf) not in skip}
     return Leaves(tuple(leaves.values()), outside)

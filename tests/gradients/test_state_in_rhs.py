@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -99,3 +100,37 @@ def test_with_dropout_the_recomputation_agrees_with_the_forward_pass():
         found.append(torch.autograd.grad(y.square().sum(), list(block.parameters())))
     for a, b in zip(*found, strict=True):
         assert torch.allclose(a, b, atol=1e-12)
+
+
+def wrappings(net):
+    class Holder:
+        def __init__(self):
+            self.net = net
+
+        def __call__(self, t, y):
+            return 20 * self.net(y)
+
+        def method(self, t, y):
+            return 20 * self.net(y)
+
+    def with_default(t, y, net=net):
+        return 20 * net(y)
+
+    return {
+        "closure": lambda t, y: 20 * net(y),
+        "default": with_default,
+        "object": Holder(),
+        "method": Holder().method,
+        "partial": functools.partial(lambda net, t, y: 20 * net(y), net),
+    }
+
+
+@pytest.mark.parametrize("how", list(wrappings(None)))
+def test_modules_behind_functions_are_seen(how):
+    net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3))
+    sol = po.solve(wrappings(net)[how], torch.randn(16, 3), [0.0, 0.3], rtol=1e-2, atol=1e-2)
+    assert int(sol.stats.rejected) > 0
+    assert int(net[1].num_batches_tracked) == 1 + 6 * int(sol.stats.accepted)
+    with_dropout = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+    sol = po.solve(wrappings(with_dropout)[how], torch.randn(4, 3), [0.0, 0.1], rtol=1e-9, atol=1e-9)
+    assert int(sol.stats.accepted) < 200
