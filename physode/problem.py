@@ -44,6 +44,8 @@ class Problem:
         The grid, for given or fixed steps.
     keep_dense
         Whether every step's interpolant is kept.
+    keep_nodes
+        Whether every step's state is kept, to be replayed; else, with shared steps, only those that outputs need.
     """
 
     dynamics: Dynamics
@@ -54,6 +56,7 @@ class Problem:
     grid: Grid | None
     keep_dense: bool
     statistics: Statistics
+    keep_nodes: bool = True
     progress: Progress | None = None
     k0: Tensor | None = None
     leaves: Leaves = NOTHING
@@ -130,10 +133,9 @@ class Problem:
             return Wanted(None)
         if not self.per_sample:
             direction = 1.0 if self.t[-1] >= self.t[0] else -1.0
-            return Wanted((self.t.detach() * direction).tolist(), direction)
-        edges = self.t[[0, -1]] if self.grid is None else torch.cat([self.grid.starts[:1], self.grid.ends])
-        at_edges = (self.t.detach()[:, None] == edges.detach()[None]).any(1)
-        return Wanted([] if bool(at_edges.all()) else None)
+            return Wanted((self.t.detach() * direction).tolist(), direction, self.keep_nodes)
+        at_ends = len(self.t) == 2 or (self.grid is not None and torch.equal(self.grid.ends, self.t[1:]))
+        return Wanted([] if at_ends else None)
 
 
 def default_norm(packing: Packing) -> Norm:

@@ -143,7 +143,7 @@ def pose(
     y0: Any,
     t: Tensor | Sequence[float],
     *,
-    args: Sequence[Any] = (),
+    args: Any = (),
     method: str | Tableau = "dopri5",
     rtol: float | Tensor | None = None,
     atol: float | Tensor | None = None,
@@ -166,7 +166,7 @@ def pose(
         raise ValueError(f"`step_control` must be 'shared' or 'per-sample', got {step_control!r}")
     if not callable(f):
         raise TypeError(f"`f` must be callable as f(t, y, *args), got {type(f).__name__}")
-    if torch.is_tensor(args):
+    if isinstance(args, Tensor):
         raise TypeError("`args` must be a tuple of further inputs, got a tensor; write args=(tensor,)")
     per_sample = step_control == "per-sample"
     if per_sample and isinstance(y0, Tensor) and y0.ndim == 0:

@@ -66,6 +66,7 @@ class ACA:
     def solve(self, problem: Problem) -> Outcome:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
         problem.start(keep_graph=False)
+        problem.keep_nodes = problem.needs_gradient or problem.keep_dense
         with torch.no_grad():
             record = problem.integrate()
         grid = clock(problem, record)

@@ -64,6 +64,7 @@ class Adjoint:
     def solve(self, problem: Problem) -> Outcome:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
         problem.start(keep_graph=False)
+        problem.keep_nodes = problem.keep_dense
         with torch.no_grad():
             record = problem.integrate()
             outcome = read_outputs(problem, record, clock(problem, record), fetch_recorded(record))
@@ -207,7 +208,7 @@ def _inner_problem(
             min_step=base.min_step / span,
             max_step=None if base.max_step is None else base.max_step / span,
         )
-    return Problem(dynamics, tableau, y0, t, steps, grid, keep_dense=False, statistics=Statistics(f))
+    return Problem(dynamics, tableau, y0, t, steps, grid, keep_dense=False, statistics=Statistics(f), keep_nodes=False)
 
 
 def _scalar(own: float | None, forward: Tensor | float, name: str) -> Tensor | float:

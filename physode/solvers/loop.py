@@ -101,6 +101,7 @@ def integrate(
                 assert k_end is not None
                 dense = interpolant(rhs, tableau, t_from, y_from, h, Step(y, attempt.ks), k_end)
             record.append(t_from, h, t, y, dense)
+            record.thin(wanted)
             k = k if k_end is None else _select(accepted, k_end, k)
             if progress is not None:
                 progress(float(((t - t0) / (t1 - t0)).detach().min()))
@@ -148,6 +149,7 @@ def march(
             assert k is not None
             dense = interpolant(rhs, tableau, t, y, h, step, k)
         record.append(t, h, end, step.y, dense)
+        record.thin(wanted)
         y = step.y
         if progress is not None:
             progress((i + 1) / count)

@@ -25,7 +25,7 @@ class Trajectory:
     starts, sizes, ends
         Each step's start, signed size and end, float64.
     nodes
-        The states between steps, one more than there are steps.
+        The states between steps, one more than there are steps; empty tensors in place of those forgotten.
     dense
         Each step's interpolant coefficients; None where no output lies inside the step.
     status, ended
@@ -55,6 +55,11 @@ class Trajectory:
         self.nodes.append(node)
         self.dense.append(dense)
 
+    def thin(self, wanted: Wanted) -> None:
+        """Forget the last state but two where neither outputs nor gradients need it; the last step is always whole."""
+        if len(self) > 2 and wanted.forgets(self.starts[-3], self.ends[-2]):
+            self.nodes[-3] = self.nodes[-3].new_empty(0)
+
     def count(self, accepted: Tensor, rejected: Tensor) -> None:
         """Count steps and rejected attempts, per group."""
         self.accepted = self.accepted + accepted
@@ -81,14 +86,15 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which outputs are wanted, asked by the loop to keep only the interpolants that outputs need.
+    """Which outputs are wanted, asked by the loop to keep no more than outputs and gradients need.
 
     ``times``: those of shared steps, sorted along the solve's direction; empty where every output is at a step's end;
-    None where every step's interpolant is kept.
+    None where every step's interpolant is kept. ``nodes``: whether every state is kept.
     """
 
     times: list[float] | None
     direction: float = 1.0
+    nodes: bool = True
 
     def inside(self, start: Tensor, end: Tensor) -> bool:
         """Whether an output lies strictly inside the step."""
@@ -96,3 +102,10 @@ class Wanted:
             return self.times is None
         low, high = self.direction * float(start.detach()), self.direction * float(end.detach())
         return bisect_right(self.times, low) < bisect_left(self.times, high)
+
+    def forgets(self, start: Tensor, end: Tensor) -> bool:
+        """Whether the state between two steps, that span this interval, is of no use any more."""
+        if self.nodes or not self.times:
+            return False
+        low, high = self.direction * float(start.detach()), self.direction * float(end.detach())
+        return bisect_left(self.times, low) == bisect_right(self.times, high)

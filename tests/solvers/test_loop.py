@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
+import physode as po
 from physode.modules import Statistics
 from physode.solvers.controllers import Controller
 from physode.solvers.loop import Adaptive, integrate
@@ -101,3 +104,23 @@ def test_a_derivative_that_is_not_finite_at_the_start_ends_at_once():
     assert int(record.status) == Status.NON_FINITE
     assert float(record.ended) == 0.0
     assert calls == []
+
+
+@pytest.mark.parametrize("gradient", ["aca", "adjoint"])
+def test_states_that_nothing_needs_are_forgotten(gradient, monkeypatch):
+    kept = []
+
+    def counting(self):
+        kept.append(sum(node.numel() > 0 for node in self.nodes))
+
+    monkeypatch.setattr("physode.solvers.trajectory.Trajectory.close", counting)
+    y0 = torch.tensor([1.0, 0.0], requires_grad=gradient == "adjoint")
+    times = [0.0, 3.0, 30.0]
+    sol = po.solve(lambda t, y: torch.stack([y[1], -y[0]]), y0, times, rtol=1e-8, atol=1e-8, gradient=gradient)
+    assert int(sol.stats.accepted) > 100
+    assert kept == [6]  # two for each output
+    assert sol.y[:, 0].tolist() == pytest.approx([math.cos(t) for t in times], abs=1e-6)
+    y0.requires_grad_(True)
+    kept.clear()
+    sol = po.solve(lambda t, y: torch.stack([y[1], -y[0]]), y0, times, rtol=1e-8, atol=1e-8)
+    assert kept == [int(sol.stats.accepted) + 1]
