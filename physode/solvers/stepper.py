@@ -49,10 +49,23 @@ def _combine(weights: Sequence[Tensor], ks: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def _weighted_sums(rows: Sequence[tuple[float, ...]], h: Tensor, ks: Sequence[Tensor]) -> list[Tensor]:
+class _Terms(NamedTuple):
+    """The weights of several sums that are not zero: the stages that each sum uses, and all weights in that order."""
+
+    used: tuple[tuple[int, ...], ...]
+    weights: tuple[float, ...]
+
+
+@lru_cache(maxsize=256)
+def _terms(rows: tuple[tuple[float, ...], ...]) -> _Terms:
+    used = tuple(tuple(j for j, weight in enumerate(row) if weight != 0.0) for row in rows)
+    return _Terms(used, tuple(row[j] for row, js in zip(rows, used, strict=True) for j in js))
+
+
+def _weighted_sums(rows: tuple[tuple[float, ...], ...], h: Tensor, ks: Sequence[Tensor]) -> list[Tensor]:
     """Return ``h * sum_j row[j] ks[j]`` for each row."""
-    used = [[j for j, weight in enumerate(row) if weight != 0.0] for row in rows]
-    weights = iter(_scaled(tuple(row[j] for row, js in zip(rows, used, strict=True) for j in js), h, ks[0]))
+    used, values = _terms(rows)
+    weights = iter(_scaled(values, h, ks[0]))
     return [_combine([next(weights) for _ in js], [ks[j] for j in js]) for js in used]
 
 
@@ -70,9 +83,8 @@ def take_step(rhs: Rhs, tableau: Tableau, t: Tensor, y: Tensor, h: Tensor, k1: T
     k1
         The derivative at ``(t, y)`` where it is known, else evaluated here.
     """
-    rows = (*tableau.a[1:], tableau.b)
-    used = [[j for j, weight in enumerate(row) if weight != 0.0] for row in rows]
-    weights = iter(_scaled(tuple(row[j] for row, js in zip(rows, used, strict=True) for j in js), h, y))
+    used, values = _terms((*tableau.a[1:], tableau.b))
+    weights = iter(_scaled(values, h, y))
     times = (expand(_constants(tableau.c, t.device), t.ndim + 1) * h + t).unbind(0)
     ks = [rhs(t, y) if k1 is None else k1]
     for js, time in zip(used, (*times[1:], None), strict=True):
