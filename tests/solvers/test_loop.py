@@ -124,3 +124,17 @@ def test_states_that_nothing_needs_are_forgotten(gradient, monkeypatch):
     kept.clear()
     sol = po.solve(lambda t, y: torch.stack([y[1], -y[0]]), y0, times, rtol=1e-8, atol=1e-8)
     assert kept == [int(sol.stats.accepted) + 1]
+
+
+@pytest.mark.parametrize("method", ["dopri5", "bosh3", "dopri8"])
+def test_outputs_are_the_same_whether_states_are_forgotten_or_kept(method):
+    generator = torch.Generator().manual_seed(0)
+    for span in (0.01, 1.0, 10.0, 40.0):
+        inner = torch.rand(int(1 + span / 4), generator=generator).sort().values * span
+        times = torch.cat([torch.zeros(1), inner, torch.tensor([span])])
+        for t in (times, times.flip(0)):
+            found = []
+            for y0 in (torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0], requires_grad=True)):
+                sol = po.solve(lambda t, y: torch.stack([y[1], -y[0]]), y0, t, method=method, rtol=1e-6, atol=1e-6)
+                found.append(sol.y.detach())
+            assert torch.equal(*found)
