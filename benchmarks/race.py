@@ -1,50 +1,201 @@
-"""Timing contestants fairly: one process, one thread, interleaved rounds, medians, ratios."""
+"""Timing contestants fairly: one process, one thread, answers compared, interleaved rounds, medians.
+
+Each contestant runs once first; that run is timed apart, for it has what compiling costs. Then its answers are
+compared, at the task's tolerance and at a tight one: who disagrees, fails or is missing is not timed, and a line says
+why. Then all run once a round, in turn, so that all meet the same machine. Contestants whose rounds would take longer
+than the time given to each get fewer.
+"""
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
-__all__ = ["Contestant", "Placing", "race", "table"]
+from benchmarks.agreement import Bounds, Errors, disagreement, errors_of
+from benchmarks.peers import Peer, Runner
+from benchmarks.task import Answer, Task, Work
+
+__all__ = ["Check", "Heat", "Placing", "Settings", "interleave", "race", "rounds_within"]
 
 
-class Contestant(NamedTuple):
-    """One way to do a case's work; ``run`` does it once."""
+_LOOSE = Bounds(1e-1, 1e-1)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured.
+
+    Attributes
+    ----------
+    rounds
+        Timed rounds.
+    quick
+        Small sizes only.
+    seconds
+        The time that one contestant may spend on its rounds; it has one round at least.
+    longest
+        The forecast of one run beyond which a contestant is left out.
+    only
+        Races whose title does not have this text are left out.
+    say
+        Told what happens.
+    """
+
+    rounds: int = 5
+    quick: bool = False
+    seconds: float = 20.0
+    longest: float = 60.0
+    only: str = ""
+    say: Callable[[str], object] = print
+
+
+@dataclass(frozen=True)
+class Placing:
+    """A contestant's times over its rounds and its first run, in seconds; its work; its answer's errors."""
 
     name: str
-    run: Callable[[], object]
+    times: tuple[float, ...]
+    first: float
+    errors: Errors
+    work: Work
+    peak: int | None = None
+
+    @property
+    def median(self) -> float:
+        """The median over the rounds."""
+        return statistics.median(self.times)
 
 
-class Placing(NamedTuple):
-    """A contestant's times over all rounds, in seconds."""
+@dataclass(frozen=True)
+class Heat:
+    """The outcome of one race: who ran, and why others did not."""
 
+    title: str
+    placings: tuple[Placing, ...]
+    notes: tuple[str, ...] = ()
+
+    def find(self, name: str) -> Placing | None:
+        """Return a contestant's placing if it has one."""
+        return next((placing for placing in self.placings if placing.name == name), None)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A tight task with its right answer, on which each contestant must agree within bounds; asked once each."""
+
+    task: Task
+    right: Answer
+    bounds: Bounds
+    _verdicts: dict[str, str | None] = field(default_factory=dict)
+
+    def verdict(self, peer: Peer) -> str | None:
+        """Return what is wrong with a contestant's answer, or None."""
+        if peer.name not in self._verdicts:
+            runner = peer.prepare(self.task, bool(self.right.gradients))
+            self._verdicts[peer.name] = disagreement(errors_of(runner.answer(runner.run()), self.right), self.bounds)
+        return self._verdicts[peer.name]
+
+
+@dataclass
+class _Runs:
     name: str
-    median: float
-    fastest: float
-    slowest: float
+    runner: Runner
+    first: float
+    errors: Errors
+    times: list[float] = field(default_factory=list)
 
 
-def race(contestants: Sequence[Contestant], rounds: int) -> list[Placing]:
-    """Run every contestant once to warm up, then once a round, in turn, so that all meet the same machine."""
-    for contestant in contestants:
-        contestant.run()
-    times: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
-    for _ in range(rounds):
-        for contestant in contestants:
-            start = time.perf_counter()
-            contestant.run()
-            times[contestant.name].append(time.perf_counter() - start)
-    return [Placing(name, statistics.median(t), min(t), max(t)) for name, t in times.items()]
+def race(
+    title: str,
+    task: Task,
+    peers: Sequence[Peer],
+    settings: Settings,
+    *,
+    gradient: bool = True,
+    check: Check | None = None,
+    right: Answer | None = None,
+    bounds: Bounds = _LOOSE,
+    peaks: bool = False,
+) -> Heat:
+    """Race the peers on a task.
+
+    Parameters
+    ----------
+    title
+        What the heat is called.
+    task, peers
+        What is to be done, and by whom.
+    settings
+        How often.
+    gradient
+        Whether gradients are asked for, or the solve alone.
+    check
+        A tight task on which contestants must agree.
+    right
+        The right answer to the task itself, by default the first contestant's; and how far answers may be from it.
+    peaks
+        Whether peak memory is measured too.
+    """
+    settings.say(f"{title} ...")
+    notes: list[str] = []
+    runs: list[_Runs] = []
+    for peer in peers:
+        if peer.missing:
+            notes.append(f"{peer.name}: left out, {peer.missing}")
+            continue
+        try:
+            runner = peer.prepare(task, gradient)
+            first, result = _timed(runner.run)
+            answer = runner.answer(result)
+            wrong = check.verdict(peer) if check and peer.compared else None
+        except Exception as error:  # noqa: BLE001 - whatever a contestant dies of, the others run
+            notes.append(f"{peer.name}: not timed, {first_line(error)}")
+            continue
+        right = right or answer
+        errors = errors_of(answer, right) if peer.compared else Errors(0.0, 0.0)
+        del answer, result
+        wrong = wrong or disagreement(errors, bounds)
+        if wrong:
+            notes.append(f"{peer.name}: not timed, {wrong}")
+            continue
+        settings.say(f"  {peer.name}: first run {first:.2f} s")
+        runs.append(_Runs(peer.name, runner, first, errors))
+    interleave([(run.runner.run, run.times) for run in runs], settings)
+    placings = []
+    for run in runs:
+        work = run.runner.work()
+        peak = run.runner.peak() if peaks else None
+        placings.append(Placing(run.name, tuple(run.times), run.first, run.errors, work, peak))
+    for note in notes:
+        settings.say(f"  {note}")
+    return Heat(title, tuple(placings), tuple(notes))
 
 
-def table(title: str, placings: Sequence[Placing]) -> str:
-    """Return a Markdown table: milliseconds, and each contestant's median over the first one's."""
-    base = placings[0].median
-    lines = [f"### {title}", "", "| | median ms | from | to | times the first |", "|---|---:|---:|---:|---:|"]
-    lines += [
-        f"| {p.name} | {p.median * 1e3:.2f} | {p.fastest * 1e3:.2f} | {p.slowest * 1e3:.2f} | {p.median / base:.2f} |"
-        for p in placings
-    ]
-    return "\n".join(lines)
+def interleave(entries: Sequence[tuple[Callable[[], Any], list[float]]], settings: Settings) -> None:
+    """Run every entry once a round, in turn, and note its times; slow ones drop out after their share of time."""
+    for number in range(settings.rounds):
+        for run, times in entries:
+            if number == 0 or number < rounds_within(settings.seconds, times[0], settings.rounds):
+                times.append(_timed(run)[0])
+
+
+def rounds_within(seconds: float, one: float, rounds: int) -> int:
+    """Return how many of the rounds fit the time if one takes this long: one at least."""
+    return max(1, min(rounds, int(seconds / one))) if one > 0 else rounds
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error's kind and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+
+
+def _timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    gc.collect()
+    start = time.perf_counter()
+    result = run()
+    return time.perf_counter() - start, result

@@ -1,0 +1,17 @@
+"""The cases, one a file: each has ``run(settings)``, which returns a :class:`~benchmarks.report.Report`."""
+
+from __future__ import annotations
+
+__all__ = ["CASES"]
+
+CASES = {
+    "three_body": "three bodies, 1000 outputs, B from 1 to 10,000, single and double precision",
+    "vdp_spread": "van der Pol, a thousand samples of very different stiffness",
+    "mlp": "a neural right-hand side, D = 2 and 64",
+    "conv": "an image-sized block of convolutions with batch norm",
+    "irregular": "latent states at times of their own",
+    "memory": "peak memory against the number of steps",
+    "scaling": "time against steps, batch and state size",
+    "must_show": "the ratios asked for, and those seen",
+}
+"""The cases' names and what they are."""
