@@ -62,6 +62,7 @@ class Problem:
     leaves: Leaves = NOTHING
     step_size: float | None = None
     backward_calls: int = 0
+    compile: bool | str = False
 
     @property
     def per_sample(self) -> bool:
@@ -141,14 +142,30 @@ class Problem:
 def default_norm(packing: Packing) -> Norm:
     """Return the error norm of a state: the largest part's root mean square, see :mod:`physode.solvers.norms`."""
     rms = rms_per_sample if packing.per_sample else rms_shared
-    if packing.keys is None:
-        return rms
-    return lambda x: torch.stack([rms(part) for part in packing.components(x)]).amax(0)
+    return rms if packing.keys is None else _LargestPart(rms, packing)
 
 
 def user_norm(norm: Norm, packing: Packing) -> Norm:
     """Return a norm on packed states from one on the user's structure."""
-    return lambda x: norm(packing.unpack(x))
+    return _OnStructure(norm, packing)
+
+
+@dataclass(frozen=True)
+class _LargestPart:
+    norm: Norm
+    packing: Packing
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.stack([self.norm(part) for part in self.packing.components(x)]).amax(0)
+
+
+@dataclass(frozen=True)
+class _OnStructure:
+    norm: Norm
+    packing: Packing
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.norm(self.packing.unpack(x))
 
 
 def checked_state(y0: Any, packing: Packing, *, finite: bool = True) -> Tensor:

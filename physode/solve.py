@@ -11,7 +11,7 @@ from torch import Tensor
 
 from physode.errors import SolveError
 from physode.gradients import GradientMethod, find_gradient
-from physode.gradients.steps import Outcome, StepTable
+from physode.gradients.steps import Outcome, Recorded, StepTable
 from physode.modules import Statistics
 from physode.packing import Packing
 from physode.problem import (
@@ -28,7 +28,6 @@ from physode.solvers.controllers import Controller
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.loop import Adaptive
 from physode.solvers.tableaus import Tableau, find_method
-from physode.solvers.trajectory import Trajectory
 from physode.status import Status
 from physode.typing import Norm, Progress
 
@@ -59,6 +58,7 @@ def solve(
     gradient: str | GradientMethod = "aca",
     dense: bool = False,
     throw: bool = True,
+    compile: bool | Literal["auto"] = False,
     progress: Progress | None = None,
 ) -> Solution:
     r"""Solve :math:`dy/dt = f(t, y)`, :math:`y(t_0) = y_0`, with gradients.
@@ -132,6 +132,7 @@ def solve(
         first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,
         controller=controller, norm=norm, dense=dense, finite=throw or step_control == "shared", progress=progress,
     )  # fmt: skip
+    problem.compile = compile
     outcome = way.solve(problem)
     if throw:
         raise_failures(outcome.record)
@@ -246,7 +247,7 @@ def _real(dtype: torch.dtype) -> torch.dtype:
     return {torch.complex128: torch.float64, torch.complex64: torch.float32}.get(dtype, dtype)
 
 
-def raise_failures(record: Trajectory) -> None:
+def raise_failures(record: Recorded) -> None:
     """Raise :class:`SolveError` if any group of the record failed."""
     status, ended = record.status.reshape(-1), record.ended.reshape(-1)
     failed = (status != Status.SUCCESS).nonzero().flatten().tolist()
@@ -265,7 +266,7 @@ def raise_failures(record: Trajectory) -> None:
 
 def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
     record, packing = outcome.record, problem.dynamics.packing
-    ends = [problem.t[0].detach(), *(end.detach() for end in record.ends)]
+    ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
     forward_calls = problem.dynamics.calls
     return Solution(
         t=t if isinstance(t, Tensor) else problem.t,
@@ -273,7 +274,7 @@ def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
         status=record.status,
         ended=record.ended,
         stats=Stats(record.accepted, record.rejected, forward_calls, lambda: problem.backward_calls),
-        step_times=torch.stack(ends),
+        step_times=ends,
         _dense=None if outcome.table is None else _Reader(problem, outcome.table),
     )
 

@@ -65,6 +65,9 @@ class ACA:
 
     def solve(self, problem: Problem) -> Outcome:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
+        if problem.compile:
+            from physode.compiled.solving import solve_compiled
+            return solve_compiled(problem)
         problem.start(keep_graph=False)
         problem.keep_nodes = problem.needs_gradient or problem.keep_dense
         with torch.no_grad():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from physode.solvers.groups import expand
 from physode.solvers.interpolation import Location, interpolate, locate
 from physode.solvers.trajectory import Trajectory
 
-__all__ = ["Fetch", "Outcome", "StepTable", "clock", "fetch_recorded", "read_outputs"]
+__all__ = ["Fetch", "Outcome", "Recorded", "StepTable", "adaptive_clock", "clock", "fetch_recorded", "read_outputs"]
 
 Fetch = Callable[[Sequence[int], Sequence[int]], tuple[Tensor, Tensor | None]]
 """Gives the states at some nodes, ``(nodes, *state)``, and the interpolant coefficients of some steps,
@@ -39,6 +39,20 @@ class StepTable(NamedTuple):
         return _blank_unreached(outputs, times, self.direction, self.grid.ends[-1])
 
 
+class Recorded(Protocol):
+    """What a solve tells of its steps, whoever took them."""
+
+    status: Tensor
+    ended: Tensor
+    accepted: Tensor
+    rejected: Tensor
+
+    def clock(self) -> Grid:
+        """Return the steps' starts, sizes and ends."""
+
+    def __len__(self) -> int: ...
+
+
 class Outcome(NamedTuple):
     """What a gradient method returns.
 
@@ -46,7 +60,7 @@ class Outcome(NamedTuple):
     """
 
     outputs: Tensor
-    record: Trajectory
+    record: Recorded
     table: StepTable | None
 
 
@@ -56,11 +70,12 @@ def clock(problem: Problem, record: Trajectory) -> Grid:
     Adaptive step sizes count as constants, as ACA has it; the first step starts at the first time and the last one
     ends at the last.
     """
-    if problem.grid is not None:
-        return problem.grid
-    if len(record) == 0:
-        return Grid(problem.t[:0], problem.t[:0], problem.t[:0])
-    starts, sizes, ends = (torch.stack(part) for part in (record.starts, record.sizes, record.ends))
+    return problem.grid if problem.grid is not None else adaptive_clock(problem, record.clock())
+
+
+def adaptive_clock(problem: Problem, taken: Grid) -> Grid:
+    """Return the clock of the adaptive steps ``taken``, differentiable as :func:`clock` has it."""
+    starts, sizes, ends = taken
     if sizes.requires_grad or not problem.t.requires_grad:  # the naive method's clock has its graph already
         return Grid(starts, sizes, ends)
     t0, t1 = problem.t[0], problem.t[-1]

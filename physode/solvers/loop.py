@@ -6,7 +6,7 @@ from; with gradients enabled the same operations are the naive method's graph.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from physode.solvers.trajectory import Trajectory, Wanted
 from physode.status import Status
 from physode.typing import Norm, Progress
 
-__all__ = ["Adaptive", "integrate", "march"]
+__all__ = ["Adaptive", "attempt", "integrate", "march", "propose", "smallest_step"]
 
 _STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
 _RESOLUTION = 4 * torch.finfo(torch.float64).eps
@@ -44,6 +44,10 @@ class Adaptive:
     min_step: float = 0.0
     max_step: float | None = None
     max_steps: int = 100_000
+
+    def with_tolerances(self, rtol: Tensor | float, atol: Tensor | float) -> Adaptive:
+        """Return the same choices with other tolerances."""
+        return replace(self, rtol=rtol, atol=atol)
 
 
 def integrate(
@@ -79,10 +83,10 @@ def integrate(
         if not bool(active.any()):
             break
         before = statistics.snapshot()
-        size, h, t_next = _propose(steps, control, t, t1, active)
+        size, h, t_next = propose(steps, control, t, t1, active)
         if observer is not None:
             observer.before(t, y, h)
-        attempt, k_end, error = _attempt(rhs, steps, t, y, h, k)
+        step, k_end, error = attempt(rhs, steps, t, y, h, k)
         accepted = steps.controller.accepts(error, size) & active
         rejected = active & ~accepted
         control = steps.controller.next(control, error, size, accepted, tableau.error_order)
@@ -90,7 +94,7 @@ def integrate(
 
         if bool(accepted.any()):
             t_from, y_from = t, y
-            t, y = _select(accepted, t_next, t), _select(accepted, attempt.y, y)
+            t, y = _select(accepted, t_next, t), _select(accepted, step.y, y)
             h = _select(accepted, h, torch.zeros_like(h))
             active = active & (t != t1)
             inside = wanted.inside(t_from, t)
@@ -99,7 +103,7 @@ def integrate(
             dense = None
             if inside:
                 assert k_end is not None
-                dense = interpolant(rhs, tableau, t_from, y_from, h, Step(y, attempt.ks), k_end)
+                dense = interpolant(rhs, tableau, t_from, y_from, h, Step(y, step.ks), k_end)
             record.append(t_from, h, t, y, dense)
             record.thin(wanted)
             k = k if k_end is None else _select(accepted, k_end, k)
@@ -108,7 +112,7 @@ def integrate(
         else:
             statistics.restore(before)
         if bool(rejected.any()):
-            floor = _smallest_step(steps, t, t0, t1)
+            floor = smallest_step(steps, t, t0, t1)
             stuck = rejected & (size <= floor)
             reason = torch.where(torch.isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE))
             record.end(stuck, reason, t)
@@ -197,7 +201,7 @@ def _first_size(
         )
 
 
-def _propose(steps: Adaptive, control: Control, t: Tensor, t1: Tensor, active: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def propose(steps: Adaptive, control: Control, t: Tensor, t1: Tensor, active: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the attempt's size, signed size and end; the last step lands on the end time exactly."""
     direction = torch.sign(t1 - t).detach()
     remaining = direction * (t1 - t)
@@ -212,7 +216,7 @@ def _propose(steps: Adaptive, control: Control, t: Tensor, t1: Tensor, active: T
     return size, h, torch.where(is_last, t1, t + h)
 
 
-def _attempt(
+def attempt(
     rhs: Rhs, steps: Adaptive, t: Tensor, y: Tensor, h: Tensor, k: Tensor
 ) -> tuple[Step, Tensor | None, Tensor]:
     """Return a step, the derivative at its end if the error estimate needs it, and the error ratio."""
@@ -223,7 +227,7 @@ def _attempt(
     return step, k_end, error_ratio(local_errors(steps.tableau, h, ks), scale, steps.norm)
 
 
-def _smallest_step(steps: Adaptive, t: Tensor, t0: Tensor, t1: Tensor) -> Tensor:
+def smallest_step(steps: Adaptive, t: Tensor, t0: Tensor, t1: Tensor) -> Tensor:
     """Return the size below which a rejected step is a failure: ``min_step`` or the clock's resolution."""
     floor = (_RESOLUTION * t.detach().abs()).clamp(min=steps.min_step)
     return torch.maximum(floor, _SMALLEST_SHARE * (t1 - t0).detach().abs())

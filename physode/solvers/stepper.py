@@ -37,9 +37,17 @@ def _constants(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 def _scaled(values: tuple[float, ...], h: Tensor, like: Tensor) -> Sequence[Tensor]:
     """Return ``h * value`` for each value, in the state's dtype and shaped to broadcast against it."""
+    if torch.compiler.is_compiling():  # numbers are inlined: no table of them in memory
+        return [expand((h * value).to(like.dtype), like.ndim) for value in values]
     constants = _constants(values, h.device)
     products = (expand(constants, h.ndim + 1) * h).to(like.dtype)
     return expand(products, like.ndim + 1).unbind(0) if h.ndim else products.unbind(0)
+
+
+def _stage_times(nodes: tuple[float, ...], t: Tensor, h: Tensor) -> Sequence[Tensor]:
+    if torch.compiler.is_compiling():
+        return [node * h + t for node in nodes]
+    return (expand(_constants(nodes, t.device), t.ndim + 1) * h + t).unbind(0)
 
 
 def _combine(weights: Sequence[Tensor], ks: Sequence[Tensor]) -> Tensor:
@@ -56,10 +64,16 @@ class _Terms(NamedTuple):
     weights: tuple[float, ...]
 
 
-@lru_cache(maxsize=256)
 def _terms(rows: tuple[tuple[float, ...], ...]) -> _Terms:
+    return _sorted_out(rows) if torch.compiler.is_compiling() else _remembered(rows)
+
+
+def _sorted_out(rows: tuple[tuple[float, ...], ...]) -> _Terms:
     used = tuple(tuple(j for j, weight in enumerate(row) if weight != 0.0) for row in rows)
     return _Terms(used, tuple(row[j] for row, js in zip(rows, used, strict=True) for j in js))
+
+
+_remembered = lru_cache(maxsize=256)(_sorted_out)
 
 
 def _weighted_sums(rows: tuple[tuple[float, ...], ...], h: Tensor, ks: Sequence[Tensor]) -> list[Tensor]:
@@ -85,7 +99,7 @@ def take_step(rhs: Rhs, tableau: Tableau, t: Tensor, y: Tensor, h: Tensor, k1: T
     """
     used, values = _terms((*tableau.a[1:], tableau.b))
     weights = iter(_scaled(values, h, y))
-    times = (expand(_constants(tableau.c, t.device), t.ndim + 1) * h + t).unbind(0)
+    times = _stage_times(tableau.c, t, h)
     ks = [rhs(t, y) if k1 is None else k1]
     for js, time in zip(used, (*times[1:], None), strict=True):
         state = y + _combine([next(weights) for _ in js], [ks[j] for j in js])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from physode.solvers.grid import Grid
 from physode.status import Status
 
 __all__ = ["Trajectory", "Wanted"]
@@ -46,6 +47,13 @@ class Trajectory:
     accepted: Tensor = field(default_factory=lambda: torch.tensor(0))
     rejected: Tensor = field(default_factory=lambda: torch.tensor(0))
     proposed: Tensor | None = None
+
+    def clock(self) -> Grid:
+        """Return the steps' starts, sizes and ends as tensors, ``(steps, *groups)``."""
+        if not self.starts:
+            none = self.ended.new_empty(0, *self.ended.shape)
+            return Grid(none, none, none)
+        return Grid(torch.stack(self.starts), torch.stack(self.sizes), torch.stack(self.ends))
 
     def append(self, start: Tensor, size: Tensor, end: Tensor, node: Tensor, dense: Tensor | None) -> None:
         """Record an accepted step."""

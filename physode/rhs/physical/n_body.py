@@ -31,7 +31,8 @@ class NBody(System):
     :math:`(r_1, \ldots, r_n, v_1, \ldots, v_n)`, three coordinates each, of shape (..., 6 n).
 
     Sums over bodies and coordinates are written as additions in a fixed order, never as reductions or matrix products:
-    a sample's result then does not depend, in any bit, on how many samples are evaluated beside it.
+    a sample's result then does not depend, in any bit, on how many samples are evaluated beside it. The batch is the
+    innermost axis throughout: each operation runs along memory over many samples, not over three coordinates.
 
     Parameters
     ----------
@@ -87,22 +88,24 @@ class NBody(System):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dy/dt, shaped like `y`."""
-        r, v = torch.unflatten(y, -1, (2, self.n, 3)).unbind(-3)
-        d = r.unsqueeze(-3) - r.unsqueeze(-2)  # (..., i, j, 3): r_j - r_i
+        r, v = y.movedim(-1, 0).unflatten(0, (2, self.n, 3)).unbind(0)  # (body, coordinate, ...)
+        d = r.unsqueeze(0) - r.unsqueeze(1)  # (i, j, coordinate, ...): r_j - r_i
         # A body's distance to itself is set to 1: its term is then 0, and so is its derivative.
-        q = reduce(add, (d * d).unbind(-1)) + self._diagonal.to(y.dtype)
+        q = reduce(add, (d * d).unbind(2)) + _trailing(self._diagonal.to(y.dtype), y.ndim - 1)
         if self.softening:
             q = q + self.softening**2
         weight = self._gravity(y) / (q * q.sqrt())
-        a = reduce(add, (d * weight.unsqueeze(-1)).unbind(-2))
+        a = reduce(add, (d * weight.unsqueeze(2)).unbind(1))
         if self.velocity_scale != 1.0:
             v = self.velocity_scale * v
-        return torch.stack((v, a), -3).flatten(-3)
+        return torch.cat((v.flatten(0, 1), a.flatten(0, 1))).movedim(0, -1)
 
     def _gravity(self, y: Tensor) -> Tensor:
-        """Return G m_j, to be broadcast over (..., i, j)."""
-        masses = self.masses.to(y.dtype)
-        return self.G * (masses if masses.ndim == 1 else masses.unsqueeze(-2))
+        """Return G m_j, to be broadcast over (i, j, ...)."""
+        scaled = self.G * self.masses.to(y.dtype)
+        if scaled.ndim == 1:
+            return _trailing(scaled, y.ndim - 1)
+        return scaled.mT.reshape(self.n, *(1,) * (y.ndim - 2), -1)
 
     def config(self) -> dict[str, Any]:
         """Return constructor arguments, JSON-able, with the current masses."""
@@ -140,6 +143,11 @@ def pair_distances(y: Tensor) -> Tensor:
     r = torch.unflatten(y[..., : 3 * n], -1, (n, 3))
     i, j = torch.triu_indices(n, n, 1, device=y.device)
     return (r[..., i, :] - r[..., j, :]).square().sum(-1).sqrt()
+
+
+def _trailing(x: Tensor, axes: int) -> Tensor:
+    """Append axes of length 1."""
+    return x.reshape(*x.shape, *(1,) * axes)
 
 
 def _checked(name: str, value: float, *, zero: bool = False) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 __all__ = ["Tableau"]
 
@@ -86,7 +85,7 @@ class Tableau:
         """Whether the method estimates its local error."""
         return bool(self.b_err)
 
-    @cached_property
+    @property
     def fsal(self) -> bool:
         """Whether the error estimate needs the derivative at the step's end."""
         return any(len(row) > self.stages for row in self.b_err)

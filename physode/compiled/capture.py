@@ -1,0 +1,160 @@
+"""From a right-hand side written in Python to a tensor program with every input in view.
+
+``torch.compile``'s front end traces the right-hand side once. Its guards decide at every later solve whether the trace
+still holds: another attribute, shape or dtype means another trace, never a wrong answer. What it used beside time and
+state, parameters, buffers, closures' tensors and ``args``, become explicit inputs: they can be differentiated.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from physode.compiled.build import Unsupported, fresh
+from physode.dynamics import Dynamics
+from physode.solvers.groups import expand
+
+__all__ = ["Captured", "Program", "capture", "code_of"]
+
+_REMEMBERED = 128  # right-hand sides whose traces are kept
+
+
+class Program:
+    """A traced right-hand side: a pure function of time, state and further tensors.
+
+    Attributes
+    ----------
+    compiled
+        What was compiled from it, by what it depends on.
+    """
+
+    def __init__(self, graph: torch.fx.GraphModule, time: int | None, state: int, inputs: int) -> None:
+        self._graph, self._time, self._state, self._inputs = graph, time, state, inputs
+        self.compiled: dict[Hashable, Any] = {}
+
+    def __call__(self, t: Tensor, y: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+        """Return dy/dt for the time as the user's function has it."""
+        others = iter(tensors)
+        full = [
+            t if i == self._time else y if i == self._state else next(others)
+            for i in range(self._inputs)
+        ]
+        (value,) = self._graph(*full)
+        return value  # type: ignore[no-any-return]
+
+    def others(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the inputs beside time and state."""
+        return tuple(x for i, x in enumerate(inputs) if i not in (self._time, self._state))
+
+
+class Captured(NamedTuple):
+    """A program and the tensors that it is to be evaluated with now."""
+
+    program: Program
+    tensors: tuple[Tensor, ...]
+
+
+class _Caught(threading.local):
+    program: Program | None = None
+    inputs: tuple[Any, ...] = ()
+    time: Tensor
+    state: Tensor
+
+
+_caught = _Caught()
+_traces: OrderedDict[Hashable, Callable[..., Tensor]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def capture(dynamics: Dynamics, t: Tensor, y: Tensor) -> Captured:
+    """Trace the right-hand side, or find its trace.
+
+    Parameters
+    ----------
+    dynamics
+        The right-hand side.
+    t, y
+        A time, one a group, and a packed state, to evaluate at.
+
+    Raises
+    ------
+    Unsupported
+        If it cannot be written as one tensor program, or changes tensors in place.
+    """
+    if dynamics.seed is not None:
+        raise Unsupported("it uses dropout, whose mask is drawn once a solve")
+    time = t.detach().to(dynamics.dtype, copy=True)
+    state = y.detach().clone()
+    _caught.program, _caught.time, _caught.state = None, time, state
+    trace = _trace_of(dynamics)
+    with torch.no_grad():
+        trace(dynamics.f, dynamics.packing, dynamics.args, dynamics.time_ndim, time, state)
+    program, inputs = _caught.program, _caught.inputs
+    _caught.program, _caught.inputs = None, ()
+    del _caught.time, _caught.state
+    if program is None:
+        raise Unsupported("it does not depend on tensors in a way that can be traced")
+    return Captured(program, program.others(inputs))
+
+
+def code_of(f: Any) -> Hashable:
+    """Return what tells right-hand sides of different code apart: a code object or a type."""
+    if isinstance(f, functools.partial):
+        return ("partial", code_of(f.func))
+    if isinstance(f, types.MethodType):
+        return code_of(f.__func__)
+    if isinstance(f, types.FunctionType):
+        return f.__code__
+    return type(f)
+
+
+def _evaluate(f: Any, packing: Any, args: Any, time_ndim: int, t: Tensor, y: Tensor) -> Tensor:
+    value: Tensor = packing.pack(f(expand(t, time_ndim), packing.unpack(y), *args))
+    return value.clone()  # an operation at least: a program without any would not be traced
+
+
+def _trace_of(dynamics: Dynamics) -> Callable[..., Tensor]:
+    key = code_of(dynamics.f)
+    with _lock:
+        if key in _traces:
+            _traces.move_to_end(key)
+        else:
+            _traces[key] = torch.compile(fresh(_evaluate), fullgraph=True, dynamic=False, backend=_catch)
+            if len(_traces) > _REMEMBERED:
+                _traces.popitem(last=False)
+        return _traces[key]
+
+
+def _catch(graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable[..., Any]:
+    """Keep the traced graph; when called with a solve's tensors, keep these too."""
+    program: Program | None = None
+    del example
+
+    def run(*inputs: Any) -> Any:
+        nonlocal program
+        if program is None:
+            program = _program(graph, inputs)
+        _caught.program, _caught.inputs = program, inputs
+        return (_caught.state,)
+
+    return run
+
+
+def _program(graph: torch.fx.GraphModule, inputs: Sequence[Any]) -> Program:
+    place = {id(value): i for i, value in enumerate(inputs)}
+    if id(_caught.state) not in place:
+        raise Unsupported("its value does not depend on the state")
+    if not all(isinstance(value, Tensor) for value in inputs):
+        raise Unsupported("its shapes depend on values")
+    versions = [value._version for value in inputs]
+    graph(*inputs)
+    if versions != [value._version for value in inputs]:
+        raise Unsupported("it changes tensors in place")
+    return Program(graph, place.get(id(_caught.time)), place[id(_caught.state)], len(inputs))

@@ -1,0 +1,193 @@
+"""The adaptive loop as one tensor program: attempts run to the end, or to a full record, without the interpreter.
+
+The same pure functions make an attempt here and in :mod:`physode.solvers.loop`; what Python decides there by looking,
+``where`` decides here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch._higher_order_ops import while_loop
+
+from physode.compiled.capture import Program
+from physode.compiled.layout import Layout
+from physode.solvers.controllers import Control
+from physode.solvers.groups import expand
+from physode.solvers.initial_step import initial_step
+from physode.solvers.loop import Adaptive, attempt, propose, smallest_step
+from physode.solvers.stepper import Rhs, Step, interpolant
+from physode.status import Status
+
+__all__ = ["Clock", "Groups", "Record", "Walk", "beginning", "rhs_of", "walking"]
+
+
+class Clock(NamedTuple):
+    """Times, one a group: the span's ends, and its low and high end, where the right-hand side's time is held."""
+
+    t0: Tensor
+    t1: Tensor
+    low: Tensor
+    high: Tensor
+
+
+class Walk(NamedTuple):
+    """What the loop carries, in few tensors, since each costs an allocation an attempt.
+
+    ``counts``: the rows filled and the attempts made. ``groups``: one row for each of :class:`Groups`. ``y``, ``k``:
+    the state and its derivative as stored rows.
+    """
+
+    counts: Tensor
+    groups: Tensor
+    y: Tensor
+    k: Tensor
+
+
+class Groups(NamedTuple):
+    """Each group's time, controller memory, verdicts and counts, in float64."""
+
+    t: Tensor
+    size: Tensor
+    error_1: Tensor
+    error_2: Tensor
+    was_rejected: Tensor
+    active: Tensor
+    status: Tensor
+    ended: Tensor
+    accepted: Tensor
+    rejected: Tensor
+
+    def pack(self) -> Tensor:
+        """Join in one tensor, ``(10, *groups)``."""
+        return torch.stack([value.double() for value in self])
+
+    @classmethod
+    def unpack(cls, packed: Tensor) -> Groups:
+        """Split :meth:`pack`'s tensor; verdicts are booleans again."""
+        groups = cls(*packed.unbind(0))
+        return groups._replace(was_rejected=groups.was_rejected != 0, active=groups.active != 0)
+
+
+class Record(NamedTuple):
+    """A block of steps as it is filled, one row a step: the clock, and ``(rows, 1 + m, *stored)``, the state at the
+    step's start and its interpolant's coefficients, if any."""
+
+    starts: Tensor
+    sizes: Tensor
+    ends: Tensor
+    steps: Tensor
+
+
+def rhs_of(program: Program, clock: Clock, tensors: Sequence[Tensor]) -> Rhs:
+    """Return the right-hand side as the solvers call it, its clock in float64 and inside the span."""
+
+    def rhs(t: Tensor, y: Tensor) -> Tensor:
+        real = y.real.dtype if y.is_complex() else y.dtype
+        return program(torch.clamp(t, clock.low, clock.high).to(real), y, tensors)
+
+    return rhs
+
+
+def beginning(program: Program, steps: Adaptive, layout: Layout) -> Callable[..., Walk]:
+    """Return the function that makes the loop's first state."""
+
+    def begin(clock: Clock, tensors: tuple[Tensor, ...], y0: Tensor, rtol: Tensor, atol: Tensor) -> Walk:
+        rhs = rhs_of(program, clock, tensors)
+        t0, t1 = clock.t0, clock.t1
+        y = layout.view(y0)
+        k = rhs(t0, y)
+        good = torch.isfinite(steps.norm(k))
+        if steps.first_step is None:
+            order = steps.tableau.error_order
+            size = initial_step(
+                rhs, t=t0, y=y, k=k, span=t1 - t0, order=order, rtol=rtol, atol=atol, norm=steps.norm
+            )
+        else:
+            size = torch.full_like(t0, steps.first_step).minimum((t1 - t0).abs())
+        one, none = torch.ones_like(t0), torch.zeros_like(t0)
+        status = torch.where(good, int(Status.SUCCESS), int(Status.NON_FINITE))
+        groups = Groups(t0, size, one, one, none, good, status, torch.where(good, t1, t0), none, none)
+        counts = torch.zeros(2, dtype=torch.int64, device=t0.device)
+        return Walk(counts, groups.pack(), y0.clone(), layout.store(k))
+
+    return begin
+
+
+def walking(program: Program, steps: Adaptive, layout: Layout, *, dense: bool) -> Callable[..., tuple[Tensor, ...]]:
+    """Return the function that takes attempts until every group has ended, the record is full or none is left.
+
+    Its record is written in place; it returns the state to go on from.
+    """
+
+    def walk(
+        state: tuple[Tensor, ...],
+        record: Record,
+        clock: Clock,
+        tensors: tuple[Tensor, ...],
+        rtol: Tensor,
+        atol: Tensor,
+        most: Tensor,
+    ) -> tuple[Tensor, ...]:
+        rhs = rhs_of(program, clock, tensors)
+        rows = len(record.starts) - 1
+        bounded = steps.with_tolerances(rtol, atol)
+
+        def goes_on(counts: Tensor, groups: Tensor, y: Tensor, k: Tensor) -> Tensor:
+            row, attempts = counts.unbind(0)
+            return Groups.unpack(groups).active.any() & (row < rows) & (attempts < most)
+
+        def once(*state: Tensor) -> tuple[Tensor, ...]:
+            return tuple(advance(rhs, bounded, layout, clock, record, Walk(*state), dense=dense))
+
+        return while_loop(goes_on, once, state)  # type: ignore[no-any-return]
+
+    return walk
+
+
+def advance(
+    rhs: Rhs, steps: Adaptive, layout: Layout, clock: Clock, record: Record, walk: Walk, *, dense: bool
+) -> Walk:
+    """Make one attempt; groups that reject it, have arrived or have failed stay where they are."""
+    groups = Groups.unpack(walk.groups)
+    t, active, y, k = groups.t, groups.active, layout.view(walk.y), layout.view(walk.k)
+    control = Control(groups.size, groups.error_1, groups.error_2, groups.was_rejected)
+    size, h, t_next = propose(steps, control, t, clock.t1, active)
+    step, k_end, error = attempt(rhs, steps, t, y, h, k)
+    accepted = steps.controller.accepts(error, size) & active
+    rejected = active & ~accepted
+    control = steps.controller.next(control, error, size, accepted, steps.tableau.error_order)
+
+    def select(new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(expand(accepted, new.ndim), new, old)
+
+    t_new, y_new, taken = select(t_next, t), select(step.y, y), select(h, torch.zeros_like(h))
+    if k_end is None:
+        k_end = rhs(t_new, y_new)
+    rows = [y]
+    if dense:
+        rows += interpolant(rhs, steps.tableau, t, y, taken, Step(y_new, step.ks), k_end).unbind(0)
+    row = walk.counts[:1]
+    for block, value in zip(record, (t, taken, t_new, torch.stack([layout.store(x) for x in rows])), strict=True):
+        block.index_copy_(0, row, value.unsqueeze(0))
+
+    floor = smallest_step(steps, t_new, clock.t0, clock.t1)
+    stuck = rejected & (size <= floor)
+    why = torch.where(torch.isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE))
+    groups = Groups(
+        t=t_new,
+        size=torch.where(rejected.any(), torch.maximum(control.size, floor), control.size),
+        error_1=control.error_1,
+        error_2=control.error_2,
+        was_rejected=control.rejected,
+        active=active & (t_new != clock.t1) & ~stuck,
+        status=torch.where(stuck, why, groups.status),
+        ended=torch.where(stuck, t_new, groups.ended),
+        accepted=groups.accepted + accepted,
+        rejected=groups.rejected + rejected,
+    )
+    counts = walk.counts + torch.stack([accepted.any(), torch.ones_like(accepted.any())])
+    return Walk(counts, groups.pack(), layout.store(y_new), layout.store(select(k_end, k)))
