@@ -18,8 +18,9 @@ from physode.solvers.groups import expand
 from physode.solvers.initial_step import initial_step
 from physode.solvers.norms import error_ratio, scale_of
 from physode.solvers.observer import Observer
-from physode.solvers.stepper import Rhs, Step, end_derivative, interpolant, local_errors, take_step
+from physode.solvers.stepper import Rhs, Step, local_errors
 from physode.solvers.tableaus import Tableau
+from physode.solvers.taker import Plain, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.status import Status
 from physode.typing import Norm, Progress
@@ -29,6 +30,7 @@ __all__ = ["Adaptive", "attempt", "integrate", "march", "propose", "smallest_ste
 _STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
 _RESOLUTION = 4 * torch.finfo(torch.float64).eps
 _SMALLEST_SHARE = 1e-30  # of the span: ends a failing start at t = 0, where the clock resolves anything
+_PLAIN = Plain()
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,13 @@ def integrate(
     statistics: Statistics,
     progress: Progress | None = None,
     observer: Observer | None = None,
+    taker: Taker = _PLAIN,
 ) -> Trajectory:
     """Integrate from ``t0`` to ``t1`` with steps that keep the local error within the tolerance.
 
     Times are one value a group. Each attempt is a step for every group; a group that rejects its attempt, has arrived
     or has failed keeps its time and state. ``k0`` is the derivative at the start. The ``observer`` sees each attempt
-    and may end the solve.
+    and may end the solve; the ``taker`` takes the steps.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def integrate(
         size, h, t_next = propose(steps, control, t, t1, active)
         if observer is not None:
             observer.before(t, y, h)
-        step, k_end, error = attempt(rhs, steps, t, y, h, k)
+        step, k_end, error = attempt(rhs, steps, t, y, h, k, taker)
         accepted = steps.controller.accepts(error, size) & active
         rejected = active & ~accepted
         control = steps.controller.next(control, error, size, accepted, tableau.error_order)
@@ -98,12 +101,10 @@ def integrate(
             h = _select(accepted, h, torch.zeros_like(h))
             active = active & (t != t1)
             inside = wanted.inside(t_from, t)
-            if k_end is None and (inside or bool(active.any())):
-                k_end = rhs(t, y)
-            dense = None
-            if inside:
-                assert k_end is not None
-                dense = interpolant(rhs, tableau, t_from, y_from, h, Step(y, step.ks), k_end)
+            more = k_end is None and bool(active.any())
+            y, k_end, dense = taker.finish(
+                rhs, tableau, t_from, y_from, h, t, Step(y, step.ks), k_end, with_end=more, dense=inside
+            )
             record.append(t_from, h, t, y, dense)
             record.thin(wanted)
             k = k if k_end is None else _select(accepted, k_end, k)
@@ -111,6 +112,7 @@ def integrate(
                 progress(float(((t - t0) / (t1 - t0)).detach().min()))
         else:
             statistics.restore(before)
+        del step, k_end  # room for the next attempt
         if bool(rejected.any()):
             floor = smallest_step(steps, t, t0, t1)
             stuck = rejected & (size <= floor)
@@ -137,6 +139,7 @@ def march(
     wanted: Wanted,
     progress: Progress | None = None,
     observer: Observer | None = None,
+    taker: Taker = _PLAIN,
 ) -> Trajectory:
     """Take the steps of a grid, without error control. ``k0`` is the derivative at the start, where it is known."""
     record = _begin(y0, grid.starts[0], grid.ends[-1])
@@ -145,16 +148,11 @@ def march(
     for i, (t, h, end) in enumerate(zip(*grid, strict=True)):
         if observer is not None:
             observer.before(t, y, h)
-        step = take_step(rhs, tableau, t, y, h, k)
-        inside = wanted.inside(t, end)
-        k = rhs(end, step.y) if inside or (tableau.fsal and i + 1 < count) else None
-        dense = None
-        if inside:
-            assert k is not None
-            dense = interpolant(rhs, tableau, t, y, h, step, k)
-        record.append(t, h, end, step.y, dense)
+        step, _ = taker.take(rhs, tableau, t, y, h, k, with_end=False)
+        more = tableau.fsal and i + 1 < count
+        y, k, dense = taker.finish(rhs, tableau, t, y, h, end, step, None, with_end=more, dense=wanted.inside(t, end))
+        record.append(t, h, end, y, dense)
         record.thin(wanted)
-        y = step.y
         if progress is not None:
             progress((i + 1) / count)
         if observer is not None and observer.after(record, True):
@@ -217,11 +215,10 @@ def propose(steps: Adaptive, control: Control, t: Tensor, t1: Tensor, active: Te
 
 
 def attempt(
-    rhs: Rhs, steps: Adaptive, t: Tensor, y: Tensor, h: Tensor, k: Tensor
+    rhs: Rhs, steps: Adaptive, t: Tensor, y: Tensor, h: Tensor, k: Tensor, taker: Taker = _PLAIN
 ) -> tuple[Step, Tensor | None, Tensor]:
     """Return a step, the derivative at its end if the error estimate needs it, and the error ratio."""
-    step = take_step(rhs, steps.tableau, t, y, h, k)
-    k_end = end_derivative(rhs, t, h, step) if steps.tableau.fsal else None
+    step, k_end = taker.take(rhs, steps.tableau, t, y, h, k, with_end=steps.tableau.fsal)
     ks = step.ks if k_end is None else (*step.ks, k_end)
     scale = scale_of(y, step.y, steps.rtol, steps.atol)
     return step, k_end, error_ratio(local_errors(steps.tableau, h, ks), scale, steps.norm)
