@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from physode.modules import frozen_randomness
 from physode.packing import Packing
 from physode.solvers.groups import expand
+from physode.solvers.numbers import Number
 
 __all__ = ["Dynamics"]
 
@@ -49,19 +51,29 @@ class Dynamics:
     seed: int | None = None
     calls: int = field(default=0, compare=False)
 
-    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        """Return dy/dt, packed; ``t`` in float64, one value a group."""
+    def __call__(self, t: Number, y: Tensor) -> Tensor:
+        """Return dy/dt, packed; ``t`` is a float, or float64, one value a group."""
         return self.packing.pack(self.evaluate(t, y))
 
-    def evaluate(self, t: Tensor, y: Tensor) -> Any:
+    def evaluate(self, t: Number, y: Tensor) -> Any:
         """Return what ``f`` returned, unpacked and unchecked."""
         self.calls += 1
-        time = torch.clamp(t, self.low, self.high).to(self.dtype)
-        time, state = expand(time, self.time_ndim), self.packing.unpack(y)
+        time, state = self._time(t), self.packing.unpack(y)
         if self.seed is None:
             return self.f(time, state, *self.args)
         with frozen_randomness(self.seed, self.device):
             return self.f(time, state, *self.args)
+
+    def _time(self, t: Number) -> Tensor:
+        """Return the time as ``f`` takes it."""
+        if isinstance(t, Tensor):
+            return expand(torch.clamp(t, self.low, self.high).to(self.dtype), self.time_ndim)
+        low, high = self._span
+        return torch.scalar_tensor(min(max(t, low), high), dtype=self.dtype, device=self.device)
+
+    @cached_property
+    def _span(self) -> tuple[float, float]:
+        return float(self.low), float(self.high)
 
     def with_args(self, args: Sequence[Any]) -> Dynamics:
         """Return the same right-hand side with other arguments, its calls counted from 0."""

@@ -17,7 +17,9 @@ from physode.packing import Packing
 from physode.solvers.grid import Grid
 from physode.solvers.loop import Adaptive, integrate, march
 from physode.solvers.norms import rms_per_sample, rms_shared
+from physode.solvers.numbers import Number
 from physode.solvers.tableaus import Tableau
+from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.typing import Norm, Progress
 
@@ -94,40 +96,59 @@ class Problem:
             self.k0 = self.dynamics.first(self.t[0], self.y0)
             self.statistics.watch()
             return
-        dynamics, copies = self.dynamics.detached()
+        self.first(*self.dynamics.detached(), self.y0.detach())
+
+    def first(self, dynamics: Dynamics, copies: Sequence[Tensor], y0: Tensor) -> Tensor:
+        """Start with the first evaluation by ``dynamics`` at ``y0``, and return it with its graph.
+
+        ``copies`` are the ``args`` of ``dynamics`` that require gradients: like ``y0`` they are no leaves of ``f``.
+        """
         since = graph_clock()
-        value = dynamics.first(self.t[0].detach(), self.y0.detach())
+        value = dynamics.first(self.t[0].detach(), y0)
         self.dynamics.calls += dynamics.calls
         self.statistics.watch()
         self.k0 = value.detach()
         if torch.is_grad_enabled():
-            self.leaves = find_leaves(value, self.dynamics.f, copies, since)
+            self.leaves = find_leaves(value, self.dynamics.f, [*copies, y0], since)
+        return value
 
-    def integrate(self) -> Trajectory:
-        """Run the forward loop; gradients flow as the caller's grad mode says."""
+    def integrate(self, dynamics: Dynamics | None = None, taker: Taker = PLAIN) -> Trajectory:
+        """Run the forward loop; gradients flow as the caller's grad mode says.
+
+        ``dynamics`` is the right-hand side, by default the problem's own; its calls count as the problem's.
+        """
+        rhs = self.dynamics if dynamics is None else dynamics
         assert self.k0 is not None
         if self.grid is not None:
             return march(
-                self.dynamics,
+                rhs,
                 self.tableau,
                 self.grid,
                 self.y0,
                 self.k0,
                 wanted=self._wanted(),
                 progress=self.progress,
+                taker=taker,
             )
         assert self.steps is not None
         return integrate(
-            self.dynamics,
+            rhs,
             self.steps,
-            self.t[0],
-            self.t[-1],
+            *self._span(),
             self.y0,
             self.k0,
             wanted=self._wanted(),
             statistics=self.statistics,
             progress=self.progress,
+            taker=taker,
         )
+
+    def _span(self) -> tuple[Number, Number]:
+        """Return the first and the last time, floats where one clock runs without a graph."""
+        t0, t1 = self.t[0], self.t[-1]
+        if self.per_sample or torch.is_grad_enabled():
+            return t0, t1
+        return t0.item(), t1.item()
 
     def _wanted(self) -> Wanted:
         if self.keep_dense:

@@ -87,7 +87,7 @@ def sensitivities(
         problem.start(keep_graph=False)
         record = problem.integrate()
         raise_failures(record)
-        grid = Grid(torch.stack(record.starts), torch.stack(record.sizes), torch.stack(record.ends))
+        grid = record.clock()
         y = read_outputs(problem, record, grid, fetch_recorded(record)).outputs
         flat = torch.cat([p.detach().reshape(-1) for p in parameters]) if parameters else y0.new_empty(0)
         steps = _Steps(problem, bind, flat, any(dense is not None for dense in record.dense))

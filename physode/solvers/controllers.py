@@ -8,22 +8,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from physode.solvers.numbers import Number, clamp, finite_or, logical_not, minimum, where
+
 __all__ = ["PI", "PID", "Control", "Controller", "I"]
 
 _SMALLEST_ERROR = 1e-12
 
 
 class Control(NamedTuple):
-    """What a controller carries from attempt to attempt, one value a group.
+    """What a controller carries from attempt to attempt, one value a group: floats or tensors.
 
     ``size``: the step size proposed, positive; ``error_1``, ``error_2``: the error ratios of the last two accepted
     steps; ``rejected``: whether the last attempt was rejected.
     """
 
-    size: Tensor
-    error_1: Tensor
-    error_2: Tensor
-    rejected: Tensor
+    size: Number
+    error_1: Number
+    error_2: Number
+    rejected: Number
 
 
 @dataclass(frozen=True)
@@ -63,38 +65,36 @@ class Controller:
                 f"`min_factor` must lie in (0, 1) and `max_factor` above 1, got {self.min_factor} and {self.max_factor}"
             )
 
-    def start(self, size: Tensor) -> Control:
+    def start(self, size: Number) -> Control:
         """Return the controller's memory before the first attempt with the step size ``size``."""
+        if not isinstance(size, Tensor):
+            return Control(size, 1.0, 1.0, False)
         one = torch.ones_like(size.detach())
         return Control(size, one, one, torch.zeros_like(one, dtype=torch.bool))
 
-    def accepts(self, error: Tensor, size: Tensor) -> Tensor:
+    def accepts(self, error: Number, size: Number) -> Number:
         """Whether an attempt of step size ``size`` with error ratio ``error`` is accepted."""
         del size
         return error <= 1.0
 
-    def next(self, control: Control, error: Tensor, size: Tensor, accepted: Tensor, error_order: int) -> Control:
+    def next(self, control: Control, error: Number, size: Number, accepted: Number, error_order: int) -> Control:
         """Return the memory after an attempt of step size ``size`` with error ratio ``error``."""
         k = error_order + 1.0
-        error = error.clamp(min=_SMALLEST_ERROR)
-        integral_rule = self.safety * error ** (-1.0 / k)
-        grown = integral_rule if self._is_integral else self._pid(control, error, k)
-        ceiling = torch.where(control.rejected, 1.0, self.max_factor)
-        grown = torch.minimum(grown.clamp(min=self.min_factor), ceiling)
-        shrunk = torch.nan_to_num(integral_rule, nan=self.min_factor, posinf=self.min_factor)
-        shrunk = shrunk.clamp(self.min_factor, self.safety)
-        return Control(
-            size * torch.where(accepted, grown, shrunk),
-            torch.where(accepted, error, control.error_1),
-            torch.where(accepted, control.error_1, control.error_2),
-            ~accepted,
-        )
+        error = clamp(error, _SMALLEST_ERROR)
+        rule = self.safety * error ** (-1.0 / k)
+        error_1, error_2 = control.error_1, control.error_2  # of no use to the integral rule
+        if not self._is_integral:
+            rule = where(accepted, self._pid(control, error, k), rule)
+            error_1, error_2 = where(accepted, error, error_1), where(accepted, error_1, error_2)
+        ceiling = where(accepted, where(control.rejected, 1.0, self.max_factor), self.safety)
+        factor = minimum(clamp(finite_or(rule, self.min_factor), self.min_factor), ceiling)
+        return Control(size * factor, error_1, error_2, logical_not(accepted))
 
     @property
     def _is_integral(self) -> bool:
         return self.proportional == 0.0 and self.derivative == 0.0 and self.integral == 1.0
 
-    def _pid(self, control: Control, error: Tensor, k: float) -> Tensor:
+    def _pid(self, control: Control, error: Number, k: float) -> Number:
         p, i, d = self.proportional / k, self.integral / k, self.derivative / k
         return self.safety * error ** -(p + i + d) * control.error_1 ** (p + 2 * d) * control.error_2**-d
 

@@ -16,11 +16,25 @@ from physode.solvers.controllers import Control, Controller
 from physode.solvers.grid import Grid
 from physode.solvers.groups import expand
 from physode.solvers.initial_step import initial_step
+from physode.solvers.later import Later
 from physode.solvers.norms import error_ratio, scale_of
+from physode.solvers.numbers import (
+    Number,
+    anywhere,
+    clamp,
+    detached,
+    is_shared,
+    isfinite,
+    logical_not,
+    maximum,
+    sign,
+    smallest,
+    where,
+)  # fmt: skip
 from physode.solvers.observer import Observer
 from physode.solvers.stepper import Rhs, Step, local_errors
 from physode.solvers.tableaus import Tableau
-from physode.solvers.taker import Plain, Taker
+from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.status import Status
 from physode.typing import Norm, Progress
@@ -30,7 +44,6 @@ __all__ = ["Adaptive", "attempt", "integrate", "march", "propose", "smallest_ste
 _STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
 _RESOLUTION = 4 * torch.finfo(torch.float64).eps
 _SMALLEST_SHARE = 1e-30  # of the span: ends a failing start at t = 0, where the clock resolves anything
-_PLAIN = Plain()
 
 
 @dataclass(frozen=True)
@@ -55,8 +68,8 @@ class Adaptive:
 def integrate(
     rhs: Rhs,
     steps: Adaptive,
-    t0: Tensor,
-    t1: Tensor,
+    t0: Number,
+    t1: Number,
     y0: Tensor,
     k0: Tensor,
     *,
@@ -64,13 +77,13 @@ def integrate(
     statistics: Statistics,
     progress: Progress | None = None,
     observer: Observer | None = None,
-    taker: Taker = _PLAIN,
+    taker: Taker = PLAIN,
 ) -> Trajectory:
     """Integrate from ``t0`` to ``t1`` with steps that keep the local error within the tolerance.
 
-    Times are one value a group. Each attempt is a step for every group; a group that rejects its attempt, has arrived
-    or has failed keeps its time and state. ``k0`` is the derivative at the start. The ``observer`` sees each attempt
-    and may end the solve; the ``taker`` takes the steps.
+    Times are floats for a shared clock without a graph, else tensors, one value a group. Each attempt is a step for
+    every group; a group that rejects its attempt, has arrived or has failed keeps its time and state. ``k0`` is the
+    derivative at the start. The ``observer`` sees each attempt and may end the solve; the ``taker`` takes the steps.
 
     Returns
     -------
@@ -79,52 +92,60 @@ def integrate(
     """
     tableau = steps.tableau
     record = _begin(y0, t0, t1)
-    active = _finite_start(record, steps.norm(k0), t0)
+    active = _finite_start(record, _like(t0, steps.norm(k0)), t0)
     control = steps.controller.start(_first_size(rhs, steps, t0, t1, y0, k0, statistics))
+    steps = steps.with_tolerances(*(_tolerance(value, y0) for value in (steps.rtol, steps.atol)))
+    later = Later(rhs, tableau, y0)
     t, y, k = t0, y0, k0
     for _ in range(steps.max_steps):
-        if not bool(active.any()):
+        if not anywhere(active):
             break
         before = statistics.snapshot()
         size, h, t_next = propose(steps, control, t, t1, active)
         if observer is not None:
             observer.before(t, y, h)
         step, k_end, error = attempt(rhs, steps, t, y, h, k, taker)
+        error = _like(t, error)
         accepted = steps.controller.accepts(error, size) & active
-        rejected = active & ~accepted
+        rejected = active & logical_not(accepted)
         control = steps.controller.next(control, error, size, accepted, tableau.error_order)
         record.count(accepted, rejected)
 
-        if bool(accepted.any()):
+        some = anywhere(accepted)
+        if some:
             t_from, y_from = t, y
             t, y = _select(accepted, t_next, t), _select(accepted, step.y, y)
-            h = _select(accepted, h, torch.zeros_like(h))
+            h = _select(accepted, h, 0.0)
             active = active & (t != t1)
             inside = wanted.inside(t_from, t)
-            more = k_end is None and bool(active.any())
+            waits = inside and later.useful and taker is PLAIN
+            more = k_end is None and (waits or anywhere(active))
             y, k_end, dense = taker.finish(
-                rhs, tableau, t_from, y_from, h, t, Step(y, step.ks), k_end, with_end=more, dense=inside
+                rhs, tableau, t_from, y_from, h, t, Step(y, step.ks), k_end, with_end=more, dense=inside and not waits
             )
             record.append(t_from, h, t, y, dense)
+            if waits:
+                assert k_end is not None
+                later.add(record, h, Step(y, step.ks), k_end)
             record.thin(wanted)
             k = k if k_end is None else _select(accepted, k_end, k)
             if progress is not None:
-                progress(float(((t - t0) / (t1 - t0)).detach().min()))
+                progress(smallest((t - t0) / (t1 - t0)))
         else:
             statistics.restore(before)
-        del step, k_end  # room for the next attempt
-        if bool(rejected.any()):
+        del step, k_end  # a rejected attempt's graph goes before the next one's is made
+        if anywhere(rejected):
             floor = smallest_step(steps, t, t0, t1)
             stuck = rejected & (size <= floor)
-            reason = torch.where(torch.isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE))
-            record.end(stuck, reason, t)
-            active = active & ~stuck
-            control = control._replace(size=torch.maximum(control.size, floor))
-        if observer is not None and observer.after(record, bool(accepted.any())):
-            record.end(active, torch.full_like(record.status, int(Status.SUCCESS)), t)
-            active = torch.zeros_like(active)
-    record.end(active, torch.full_like(record.status, int(Status.MAX_STEPS)), t)
-    record.proposed = control.size
+            record.end(stuck, where(isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE)), t)
+            active = active & logical_not(stuck)
+            control = control._replace(size=maximum(control.size, floor))
+        if observer is not None and observer.after(record, some):
+            record.end(active, int(Status.SUCCESS), t)
+            active = active & False
+    later.fill(record)
+    record.end(active, int(Status.MAX_STEPS), t)
+    record.finish(control.size)
     record.close()
     return record
 
@@ -139,7 +160,7 @@ def march(
     wanted: Wanted,
     progress: Progress | None = None,
     observer: Observer | None = None,
-    taker: Taker = _PLAIN,
+    taker: Taker = PLAIN,
 ) -> Trajectory:
     """Take the steps of a grid, without error control. ``k0`` is the derivative at the start, where it is known."""
     record = _begin(y0, grid.starts[0], grid.ends[-1])
@@ -164,58 +185,75 @@ def march(
     return record
 
 
-def _begin(y0: Tensor, t0: Tensor, t1: Tensor) -> Trajectory:
+def _begin(y0: Tensor, t0: Number, t1: Number) -> Trajectory:
     """Return an empty record; groups count as successful, arriving at the end, until they fail."""
-    groups = torch.zeros_like(t0.detach())
-    counter = groups.long()
-    return Trajectory(
-        nodes=[y0], status=groups.to(torch.int8), ended=t1.detach().clone(), accepted=counter, rejected=counter
-    )
+    ended = _tensor(t1, y0).detach().clone()
+    record = Trajectory(nodes=[y0], status=torch.zeros_like(ended, dtype=torch.int8), ended=ended)
+    if isinstance(t0, Tensor):
+        record.accepted = record.rejected = torch.zeros_like(ended, dtype=torch.int64)
+    return record
 
 
-def _finite_start(record: Trajectory, derivative_size: Tensor, t0: Tensor) -> Tensor:
+def _like(t: Number, value: Tensor) -> Number:
+    """Return one value a group as the clock's kind of number; for floats, the one look at the device in an attempt."""
+    return value if isinstance(t, Tensor) else float(value)
+
+
+def _tensor(value: Number, y: Tensor) -> Tensor:
+    """Return a clock's number as a tensor beside ``y``."""
+    return value if isinstance(value, Tensor) else torch.full((), value, dtype=torch.float64, device=y.device)
+
+
+def _tolerance(value: Tensor | float, y: Tensor) -> Tensor:
+    """Return a tolerance as a tensor in the state's precision, which multiplies faster than a number does."""
+    return value if isinstance(value, Tensor) else y.real.new_full((), value)
+
+
+def _finite_start(record: Trajectory, derivative_size: Number, t0: Number) -> Number:
     """End the groups whose derivative is not finite at the start; return those that go on."""
-    good = torch.isfinite(derivative_size.detach())
-    record.end(~good, torch.full_like(record.status, int(Status.NON_FINITE)), t0)
+    good = isfinite(detached(derivative_size))
+    record.end(logical_not(good), int(Status.NON_FINITE), t0)
     return good
 
 
 def _first_size(
-    rhs: Rhs, steps: Adaptive, t0: Tensor, t1: Tensor, y0: Tensor, k0: Tensor, statistics: Statistics
-) -> Tensor:
+    rhs: Rhs, steps: Adaptive, t0: Number, t1: Number, y0: Tensor, k0: Tensor, statistics: Statistics
+) -> Number:
+    start, span = _tensor(t0, y0), _tensor(t1 - t0, y0)
     if steps.first_step is not None:
-        return torch.full_like(t0, steps.first_step).minimum((t1 - t0).abs())
+        return _like(t0, torch.full_like(span, steps.first_step).minimum(span.abs()))
     with statistics.preserved():
-        return initial_step(
+        size = initial_step(
             rhs,
-            t=t0,
+            t=start,
             y=y0,
             k=k0,
-            span=t1 - t0,
+            span=span,
             order=steps.tableau.error_order,
             rtol=steps.rtol,
             atol=steps.atol,
             norm=steps.norm,
         )
+    return _like(t0, size)
 
 
-def propose(steps: Adaptive, control: Control, t: Tensor, t1: Tensor, active: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def propose(steps: Adaptive, control: Control, t: Number, t1: Number, active: Number) -> tuple[Number, Number, Number]:
     """Return the attempt's size, signed size and end; the last step lands on the end time exactly."""
-    direction = torch.sign(t1 - t).detach()
+    direction = detached(sign(t1 - t))
     remaining = direction * (t1 - t)
     proposed = control.size
     if steps.min_step > 0.0 or steps.max_step is not None:
-        proposed = proposed.clamp(min=steps.min_step, max=steps.max_step)
+        proposed = clamp(proposed, steps.min_step, steps.max_step)
     is_last = proposed >= _STRETCH * remaining
-    size = torch.where(is_last, remaining, proposed)
-    if active.ndim:
-        size = torch.where(active, size, 0.0)
+    size = where(is_last, remaining, proposed)
+    if not is_shared(active):
+        size = where(active, size, 0.0)
     h = direction * size
-    return size, h, torch.where(is_last, t1, t + h)
+    return size, h, where(is_last, t1, t + h)
 
 
 def attempt(
-    rhs: Rhs, steps: Adaptive, t: Tensor, y: Tensor, h: Tensor, k: Tensor, taker: Taker = _PLAIN
+    rhs: Rhs, steps: Adaptive, t: Number, y: Tensor, h: Number, k: Tensor, taker: Taker = PLAIN
 ) -> tuple[Step, Tensor | None, Tensor]:
     """Return a step, the derivative at its end if the error estimate needs it, and the error ratio."""
     step, k_end = taker.take(rhs, steps.tableau, t, y, h, k, with_end=steps.tableau.fsal)
@@ -224,14 +262,12 @@ def attempt(
     return step, k_end, error_ratio(local_errors(steps.tableau, h, ks), scale, steps.norm)
 
 
-def smallest_step(steps: Adaptive, t: Tensor, t0: Tensor, t1: Tensor) -> Tensor:
+def smallest_step(steps: Adaptive, t: Number, t0: Number, t1: Number) -> Number:
     """Return the size below which a rejected step is a failure: ``min_step`` or the clock's resolution."""
-    floor = (_RESOLUTION * t.detach().abs()).clamp(min=steps.min_step)
-    return torch.maximum(floor, _SMALLEST_SHARE * (t1 - t0).detach().abs())
+    floor = clamp(_RESOLUTION * abs(detached(t)), steps.min_step)
+    return maximum(floor, _SMALLEST_SHARE * abs(detached(t1 - t0)))
 
 
-def _select(accepted: Tensor, new: Tensor, old: Tensor) -> Tensor:
+def _select(accepted: Number, new: Number, old: Number) -> Number:
     """Take ``new`` where accepted. A shared verdict is positive here: no graph of a rejected state is kept."""
-    if accepted.ndim == 0:
-        return new
-    return torch.where(expand(accepted, new.ndim), new, old)
+    return new if is_shared(accepted) else torch.where(expand(accepted, new.ndim), new, old)

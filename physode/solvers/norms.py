@@ -38,7 +38,10 @@ def _root_mean_square(x: Tensor, dim: int | None) -> Tensor:
 
 def scale_of(y0: Tensor, y1: Tensor, rtol: Tensor | float, atol: Tensor | float) -> Tensor:
     """Return the tolerated error ``atol + rtol max(|y0|, |y1|)`` of each component."""
-    return torch.maximum(y0.abs(), y1.abs()) * rtol + atol
+    largest = torch.maximum(y0.abs(), y1.abs())
+    if isinstance(rtol, Tensor) and isinstance(atol, Tensor):
+        return torch.addcmul(atol, largest, rtol)
+    return largest * rtol + atol
 
 
 def error_ratio(errors: list[Tensor], scale: Tensor, norm: Norm) -> Tensor:

@@ -6,10 +6,11 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+from physode.solvers.numbers import Number
 from physode.solvers.stepper import Rhs, Step, end_derivative, interpolant, take_step
 from physode.solvers.tableaus import Tableau
 
-__all__ = ["End", "Plain", "Taker"]
+__all__ = ["PLAIN", "End", "Plain", "Taker"]
 
 
 class End(NamedTuple):
@@ -24,7 +25,7 @@ class Taker(Protocol):
     """Takes the steps of a loop: each is tried, perhaps several times with other sizes, and finished where accepted."""
 
     def take(
-        self, rhs: Rhs, tableau: Tableau, t: Tensor, y: Tensor, h: Tensor, k: Tensor | None, *, with_end: bool
+        self, rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
     ) -> tuple[Step, Tensor | None]:
         """Try a step; return it, and the derivative at its end if that is asked for."""
 
@@ -32,10 +33,10 @@ class Taker(Protocol):
         self,
         rhs: Rhs,
         tableau: Tableau,
-        t: Tensor,
+        t: Number,
         y: Tensor,
-        h: Tensor,
-        t_end: Tensor,
+        h: Number,
+        t_end: Number,
         step: Step,
         k_end: Tensor | None,
         *,
@@ -49,7 +50,7 @@ class Plain:
     """Evaluates what is asked for and nothing else; gradients flow as the caller's grad mode says."""
 
     def take(
-        self, rhs: Rhs, tableau: Tableau, t: Tensor, y: Tensor, h: Tensor, k: Tensor | None, *, with_end: bool
+        self, rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
     ) -> tuple[Step, Tensor | None]:
         """Try a step."""
         step = take_step(rhs, tableau, t, y, h, k)
@@ -59,10 +60,10 @@ class Plain:
         self,
         rhs: Rhs,
         tableau: Tableau,
-        t: Tensor,
+        t: Number,
         y: Tensor,
-        h: Tensor,
-        t_end: Tensor,
+        h: Number,
+        t_end: Number,
         step: Step,
         k_end: Tensor | None,
         *,
@@ -76,3 +77,6 @@ class Plain:
             return End(step.y, k_end, None)
         assert k_end is not None
         return End(step.y, k_end, interpolant(rhs, tableau, t, y, h, step, k_end))
+
+
+PLAIN = Plain()

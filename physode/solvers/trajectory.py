@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from physode.solvers.grid import Grid
+from physode.solvers.numbers import Number, as_float, detached
 from physode.status import Status
 
 __all__ = ["Trajectory", "Wanted"]
@@ -24,7 +25,7 @@ class Trajectory:
     Attributes
     ----------
     starts, sizes, ends
-        Each step's start, signed size and end, float64.
+        Each step's start, signed size and end: floats, or float64 tensors.
     nodes
         The states between steps, one more than there are steps; empty tensors in place of those forgotten.
     dense
@@ -37,15 +38,15 @@ class Trajectory:
         The size, positive, that the controller would have tried next.
     """
 
-    starts: list[Tensor] = field(default_factory=list)
-    sizes: list[Tensor] = field(default_factory=list)
-    ends: list[Tensor] = field(default_factory=list)
+    starts: list[Number] = field(default_factory=list)
+    sizes: list[Number] = field(default_factory=list)
+    ends: list[Number] = field(default_factory=list)
     nodes: list[Tensor] = field(default_factory=list)
     dense: list[Tensor | None] = field(default_factory=list)
     status: Tensor = field(default_factory=lambda: torch.tensor(0, dtype=torch.int8))
     ended: Tensor = field(default_factory=lambda: torch.tensor(0.0, dtype=torch.float64))
-    accepted: Tensor = field(default_factory=lambda: torch.tensor(0))
-    rejected: Tensor = field(default_factory=lambda: torch.tensor(0))
+    accepted: Number = 0
+    rejected: Number = 0
     proposed: Tensor | None = None
 
     def clock(self) -> Grid:
@@ -53,9 +54,14 @@ class Trajectory:
         if not self.starts:
             none = self.ended.new_empty(0, *self.ended.shape)
             return Grid(none, none, none)
-        return Grid(torch.stack(self.starts), torch.stack(self.sizes), torch.stack(self.ends))
+        return Grid(*(self._stacked(values) for values in (self.starts, self.sizes, self.ends)))
 
-    def append(self, start: Tensor, size: Tensor, end: Tensor, node: Tensor, dense: Tensor | None) -> None:
+    def _stacked(self, values: list[Number]) -> Tensor:
+        if isinstance(values[0], Tensor):
+            return torch.stack(values)
+        return torch.tensor(values, dtype=torch.float64, device=self.ended.device)
+
+    def append(self, start: Number, size: Number, end: Number, node: Tensor, dense: Tensor | None) -> None:
         """Record an accepted step."""
         self.starts.append(start)
         self.sizes.append(size)
@@ -68,15 +74,26 @@ class Trajectory:
         if len(self) > 2 and wanted.forgets(self.starts[-3], self.ends[-2]):
             self.nodes[-3] = self.nodes[-3].new_empty(0)
 
-    def count(self, accepted: Tensor, rejected: Tensor) -> None:
+    def count(self, accepted: Number, rejected: Number) -> None:
         """Count steps and rejected attempts, per group."""
         self.accepted = self.accepted + accepted
         self.rejected = self.rejected + rejected
 
-    def end(self, groups: Tensor, reason: Tensor, t: Tensor) -> None:
+    def end(self, groups: Number, reason: Tensor | int, t: Number) -> None:
         """Name why some groups ended early, and when."""
-        self.status = torch.where(groups, reason.to(torch.int8), self.status)
-        self.ended = torch.where(groups, t.detach(), self.ended)
+        if groups is False:
+            return
+        if not isinstance(groups, Tensor):
+            groups = torch.ones_like(self.status, dtype=torch.bool)
+        codes = reason if isinstance(reason, Tensor) else torch.full_like(self.status, reason)
+        self.status = torch.where(groups, codes.to(torch.int8), self.status)
+        self.ended = torch.where(groups, detached(t), self.ended)
+
+    def finish(self, proposed: Number) -> None:
+        """Note the size that would have been tried next; counts become tensors."""
+        device = self.ended.device
+        self.proposed = torch.as_tensor(proposed, dtype=torch.float64, device=device)
+        self.accepted, self.rejected = (torch.as_tensor(n, device=device) for n in (self.accepted, self.rejected))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -89,7 +106,7 @@ class Trajectory:
             bad = ~torch.isfinite(node)
             bad = bad.flatten(1).any(1) if self.status.ndim else bad.any()
             new = bad & (self.status == Status.SUCCESS)
-            self.end(new, torch.full_like(self.status, int(Status.NON_FINITE)), end)
+            self.end(new, int(Status.NON_FINITE), end)
 
 
 @dataclass(frozen=True)
@@ -104,16 +121,16 @@ class Wanted:
     direction: float = 1.0
     nodes: bool = True
 
-    def inside(self, start: Tensor, end: Tensor) -> bool:
+    def inside(self, start: Number, end: Number) -> bool:
         """Whether an output lies strictly inside the step."""
         if self.times is None or not self.times:
             return self.times is None
-        low, high = self.direction * float(start.detach()), self.direction * float(end.detach())
+        low, high = self.direction * as_float(start), self.direction * as_float(end)
         return bisect_right(self.times, low) < bisect_left(self.times, high)
 
-    def forgets(self, start: Tensor, end: Tensor) -> bool:
+    def forgets(self, start: Number, end: Number) -> bool:
         """Whether the state between two steps, that span this interval, is of no use any more."""
         if self.nodes or not self.times:
             return False
-        low, high = self.direction * float(start.detach()), self.direction * float(end.detach())
+        low, high = self.direction * as_float(start), self.direction * as_float(end)
         return bisect_left(self.times, low) == bisect_right(self.times, high)

@@ -85,27 +85,31 @@ class NBody(System):
         self.units = (length,) * (3 * self.n) + (velocity,) * (3 * self.n)
         self._diagonal: Tensor
         self.register_buffer("_diagonal", torch.eye(self.n, dtype=torch.float64), persistent=False)
+        self._scales: Tensor
+        scales = torch.tensor([self.velocity_scale, self.G], dtype=torch.float64)
+        self.register_buffer("_scales", scales, persistent=False)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dy/dt, shaped like `y`."""
-        r, v = y.movedim(-1, 0).unflatten(0, (2, self.n, 3)).unbind(0)  # (body, coordinate, ...)
-        d = r.unsqueeze(0) - r.unsqueeze(1)  # (i, j, coordinate, ...): r_j - r_i
+        state = _batch_last(y)
+        r, v = state.view(2, self.n, 3, *state.shape[1:]).unbind(0)  # (body, coordinate, ...)
+        d = r - r.unsqueeze(1)  # (i, j, coordinate, ...): r_j - r_i
         # A body's distance to itself is set to 1: its term is then 0, and so is its derivative.
         q = reduce(add, (d * d).unbind(2)) + _trailing(self._diagonal.to(y.dtype), y.ndim - 1)
         if self.softening:
             q = q + self.softening**2
-        weight = self._gravity(y) / (q * q.sqrt())
+        weight = self._masses(y) / (q * q.sqrt())
         a = reduce(add, (d * weight.unsqueeze(2)).unbind(1))
-        if self.velocity_scale != 1.0:
-            v = self.velocity_scale * v
-        return torch.cat((v.flatten(0, 1), a.flatten(0, 1))).movedim(0, -1)
+        scaled = torch.stack((v, a)) * _trailing(self._scales.to(y.dtype), y.ndim + 1)
+        change = scaled.flatten(0, 2)
+        return change if y.ndim == 1 else change.movedim(0, -1)
 
-    def _gravity(self, y: Tensor) -> Tensor:
-        """Return G m_j, to be broadcast over (i, j, ...)."""
-        scaled = self.G * self.masses.to(y.dtype)
-        if scaled.ndim == 1:
-            return _trailing(scaled, y.ndim - 1)
-        return scaled.mT.reshape(self.n, *(1,) * (y.ndim - 2), -1)
+    def _masses(self, y: Tensor) -> Tensor:
+        """Return m_j, to be broadcast over (i, j, ...)."""
+        masses = self.masses.to(y.dtype)
+        if masses.ndim == 1:
+            return _trailing(masses, y.ndim - 1)
+        return masses.mT.reshape(self.n, *(1,) * (y.ndim - 2), -1)
 
     def config(self) -> dict[str, Any]:
         """Return constructor arguments, JSON-able, with the current masses."""
@@ -145,9 +149,14 @@ def pair_distances(y: Tensor) -> Tensor:
     return (r[..., i, :] - r[..., j, :]).square().sum(-1).sqrt()
 
 
+def _batch_last(y: Tensor) -> Tensor:
+    """Move the state's axis to the front."""
+    return y if y.ndim == 1 else y.movedim(-1, 0)
+
+
 def _trailing(x: Tensor, axes: int) -> Tensor:
     """Append axes of length 1."""
-    return x.reshape(*x.shape, *(1,) * axes)
+    return x if axes == 0 else x.reshape(x.shape + (1,) * axes)
 
 
 def _checked(name: str, value: float, *, zero: bool = False) -> float:
