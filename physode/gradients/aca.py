@@ -7,8 +7,9 @@ With :math:`y_{i+1} = \psi(t_i, y_i, h_i; \theta)` the accepted steps and :math:
     \qquad
     \frac{dL}{d\theta} = \sum_i \Big(\frac{\partial \psi_i}{\partial \theta}\Big)^{\!\top} \lambda_{i+1} ,
 
-the exact gradient of the numerical solution on the accepted steps. Sequentially, each step is replayed and pulled back
-in turn. In parallel, as all :math:`y_i` are known, every step is replayed in one batched evaluation; the Jacobians
+the exact gradient of the numerical solution on the accepted steps. Sequentially, each step is pulled back in turn, by
+the graph kept from the forward pass (:mod:`physode.gradients.kept`) or by one of its replay. In parallel, as all
+:math:`y_i` are known, every step is replayed in one batched evaluation; the Jacobians
 :math:`\partial \psi_i / \partial y_i` come from as many batched pull-backs as the state has components, the recurrence
 is a chain of small products, and one more batched pull-back gives :math:`dL/d\theta`.
 """
@@ -22,13 +23,16 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from physode.gradients.kept import Kept
 from physode.gradients.leaves import check_no_new_leaf
 from physode.gradients.once import first_order_only
+from physode.gradients.pulling import Cotangents, add, pull
 from physode.gradients.replay import Replay, safe_nodes
 from physode.gradients.steps import Fetch, Outcome, clock, fetch_recorded, read_outputs
 from physode.problem import Problem
 from physode.solvers.grid import Grid
 from physode.solvers.trajectory import Trajectory
+from physode.status import Status
 
 __all__ = ["ACA"]
 
@@ -47,19 +51,28 @@ class ACA:
     ----------
     memory
         ``"checkpoint"`` keeps the accepted steps' states and recomputes each step for its gradient: memory grows like
-        the number of steps plus one step's graph. ``"graph"`` replays the accepted steps once with their graph kept:
-        more memory, and derivatives of any order.
+        the number of steps plus one step's graph. ``"auto"`` keeps the graphs of accepted steps as well, from the
+        first on, while they fit the budget, and recomputes the later ones: no evaluation is made twice. It does so
+        where steps are pulled back one by one, share one clock, and no gradient in the times is asked for; else it is
+        ``"checkpoint"``. The first backward pass frees the graphs; another one recomputes. ``"graph"`` replays the
+        accepted steps once with their graph kept: more memory, and derivatives of any order.
     parallel
         Pull all steps back at once (True), one by one (False), or choose by the state's size. Where a right-hand side
         cannot be mapped over steps (control flow on values, batch norm in training), steps are pulled back one by one.
+    budget
+        Bytes that graphs kept by ``"auto"`` may take, as estimated from the first evaluation; by default a quarter of
+        the memory that is free on the state's device when the solve starts.
     """
 
-    memory: Literal["checkpoint", "graph"] = "checkpoint"
+    memory: Literal["auto", "checkpoint", "graph"] = "auto"
     parallel: bool | Literal["auto"] = "auto"
+    budget: int | None = None
 
     def __post_init__(self) -> None:
-        if self.memory not in ("checkpoint", "graph"):
-            raise ValueError(f"`memory` must be 'checkpoint' or 'graph', got {self.memory!r}")
+        if self.memory not in ("auto", "checkpoint", "graph"):
+            raise ValueError(f"`memory` must be 'auto', 'checkpoint' or 'graph', got {self.memory!r}")
+        if self.budget is not None and self.budget < 0:
+            raise ValueError(f"`budget` must be a number of bytes, at least 0, got {self.budget!r}")
         if self.parallel not in (True, False, "auto"):
             raise ValueError(f"`parallel` must be True, False or 'auto', got {self.parallel!r}")
 
@@ -67,21 +80,39 @@ class ACA:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
         if problem.compile:
             from physode.compiled.solving import solve_compiled
+
             return solve_compiled(problem)
-        problem.start(keep_graph=False)
+        kept = Kept(problem, self.budget) if self._keeps(problem) else None
+        if kept is None:
+            problem.start(keep_graph=False)
         problem.keep_nodes = problem.needs_gradient or problem.keep_dense
+        if not problem.needs_gradient:
+            kept = None
         with torch.no_grad():
-            record = problem.integrate()
+            record = problem.integrate() if kept is None else kept.integrate()
+        if bool((record.status != Status.SUCCESS).any()):
+            kept = None  # failed samples may have NaN in their graphs, which replays leave out
         grid = clock(problem, record)
         fetch = fetch_recorded(record)
         if problem.needs_gradient and (len(record) or problem.y0.requires_grad):
-            through = _graph_fetch if self.memory == "graph" else self._fetch
-            fetch = through(problem, record, grid)
+            graph = self.memory == "graph"
+            fetch = _graph_fetch(problem, record, grid) if graph else self._fetch(problem, record, grid, kept)
         return read_outputs(problem, record, grid, fetch)
 
-    def _fetch(self, problem: Problem, record: Trajectory, grid: Grid) -> Fetch:
+    def _keeps(self, problem: Problem) -> bool:
+        """Whether graphs of steps are kept as long as they fit the budget."""
+        times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
+        return (
+            self.memory == "auto"
+            and torch.is_grad_enabled()
+            and not any(time.requires_grad for time in times)
+            and not (problem.per_sample and problem.grid is None)
+            and not _in_parallel(problem, self.parallel)
+        )
+
+    def _fetch(self, problem: Problem, record: Trajectory, grid: Grid, kept: Kept | None) -> Fetch:
         def fetch(nodes: Any, steps: Any) -> tuple[Tensor, Tensor | None]:
-            plan = _Plan(problem, record, list(nodes), list(steps), self.parallel)
+            plan = _Plan(problem, record, list(nodes), list(steps), self.parallel, kept)
             inputs = (grid.starts, grid.sizes, problem.y0, *problem.inputs)
             states, dense = _Checkpointed.apply(plan, *inputs)  # type: ignore[no-untyped-call]
             return states, dense if plan.steps else None
@@ -95,13 +126,7 @@ class _Plan(NamedTuple):
     nodes: list[int]
     steps: list[int]
     parallel: bool | Literal["auto"]
-
-
-class _Cotangents(NamedTuple):
-    """dL/d(states) by node and dL/d(interpolant coefficients) by step, of those that outputs read."""
-
-    nodes: dict[int, Tensor]
-    dense: dict[int, Tensor]
+    kept: Kept | None
 
 
 class _Gradients(NamedTuple):
@@ -128,7 +153,7 @@ class _Checkpointed(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
         plan: _Plan = ctx.plan
         starts, sizes = ctx.saved_tensors[:2]
-        given = _Cotangents(
+        given = Cotangents(
             dict(zip(plan.nodes, cotangents[0].detach().unbind(0), strict=True)),
             dict(zip(plan.steps, cotangents[1].detach().unbind(0), strict=True)) if plan.steps else {},
         )
@@ -143,11 +168,11 @@ class _Checkpointed(torch.autograd.Function):
         )
 
 
-def _pull_back(plan: _Plan, starts: Tensor, sizes: Tensor, given: _Cotangents, clock_too: bool) -> _Gradients:
+def _pull_back(plan: _Plan, starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool) -> _Gradients:
     replay = Replay.of(plan.problem)
     nodes = safe_nodes(plan.record.nodes, plan.record.status)
     try:
-        if _in_parallel(plan):
+        if plan.record.starts and _in_parallel(plan.problem, plan.parallel):
             try:
                 return _parallel(replay, nodes, starts, sizes, given, clock_too)
             except RuntimeError as error:
@@ -155,37 +180,43 @@ def _pull_back(plan: _Plan, starts: Tensor, sizes: Tensor, given: _Cotangents, c
                     _log.warning("ACA pulls steps back one by one: %s", error)
                 else:
                     _log.debug("ACA pulls steps back one by one: %s", error)
-        return _sequential(replay, nodes, starts, sizes, given, clock_too)
+        return _sequential(replay, nodes, starts, sizes, given, clock_too, plan.kept)
     finally:
         plan.problem.backward_calls += replay.dynamics.calls
 
 
-def _in_parallel(plan: _Plan) -> bool:
-    y0 = plan.problem.y0
-    if y0.is_complex() or not plan.record.starts:
+def _in_parallel(problem: Problem, parallel: bool | Literal["auto"]) -> bool:
+    """Whether steps are pulled back at once."""
+    if problem.y0.is_complex():
         return False  # a pull-back is linear over the real numbers only: no complex Jacobian
-    if plan.parallel != "auto":
-        return plan.parallel
-    groups, dimension = _extent(plan)
+    if parallel != "auto":
+        return parallel
+    groups, dimension = _extent(problem)
     return dimension <= _PARALLEL_DIMENSION and groups * dimension**2 <= _PARALLEL_WORK
 
 
-def _extent(plan: _Plan) -> tuple[int, int]:
+def _extent(problem: Problem) -> tuple[int, int]:
     """Return the number of groups and of components of each group's state."""
-    y0 = plan.problem.y0
-    groups = y0.shape[0] if plan.problem.per_sample else 1
+    y0 = problem.y0
+    groups = y0.shape[0] if problem.per_sample else 1
     return groups, y0.numel() // max(groups, 1)
 
 
 def _sequential(
-    replay: Replay, nodes: list[Tensor], starts: Tensor, sizes: Tensor, given: _Cotangents, clock_too: bool
+    replay: Replay,
+    nodes: list[Tensor],
+    starts: Tensor,
+    sizes: Tensor,
+    given: Cotangents,
+    clock_too: bool,
+    kept: Kept | None,
 ) -> _Gradients:
-    """Replay the steps from the last to the first, each with a graph of its own, dropped at once."""
+    """Go from the last step to the first, replaying each down to those kept: one graph a step, dropped at once."""
     steps = len(starts)
     totals: list[Tensor | None] = [None] * len(replay.inputs)
     d_starts, d_sizes = torch.zeros_like(starts), torch.zeros_like(sizes)
     state = given.nodes.get(steps)
-    for i in reversed(range(steps)):
+    for i in reversed(range(0 if kept is None else len(kept), steps)):
         dense = given.dense.get(i)
         if state is not None or dense is not None:
             y = nodes[i].detach().requires_grad_()
@@ -194,24 +225,26 @@ def _sequential(
                 replayed = replay.step(t, y, h, dense=dense is not None)
             check_no_new_leaf(replayed, [y, t, h, *replay.inputs])
             ahead = torch.zeros_like(y) if state is None else state
-            state, d_t, d_h, *inputs = _pull(
+            state, d_t, d_h, *inputs = pull(
                 replayed,
                 [y, t, h, *replay.inputs],
                 [ahead] if dense is None else [ahead, dense],
                 keep=replay.outside,
             )
-            totals = [_sum(total, part) for total, part in zip(totals, inputs, strict=True)]
+            totals = [add(total, part) for total, part in zip(totals, inputs, strict=True)]
             if d_t is not None:
                 d_starts[i] = d_t
             if d_h is not None:
                 d_sizes[i] = d_h
-        state = _sum(state, given.nodes.get(i))
+        state = add(state, given.nodes.get(i))
+    if kept is not None:
+        state, totals = kept.pull_back(state, given, totals)
     first = torch.zeros_like(nodes[0]) if state is None else state
     return _Gradients(d_starts, d_sizes, first, totals)
 
 
 def _parallel(
-    replay: Replay, nodes: list[Tensor], starts: Tensor, sizes: Tensor, given: _Cotangents, clock_too: bool
+    replay: Replay, nodes: list[Tensor], starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool
 ) -> _Gradients:
     """Replay a chunk of steps in one batched evaluation; chunks go from the last to the first."""
     steps = len(starts)
@@ -234,12 +267,12 @@ def _parallel(
         if with_dense:
             blank = torch.zeros_like(replayed[1][0])
             dense = [torch.stack([given.dense.get(i, blank) for i in rows])]
-            (through_dense,) = _pull(replayed[1:], [y], dense, keep=True)
+            (through_dense,) = pull(replayed[1:], [y], dense, keep=True)
         ahead = _recur(state, jacobians, through_dense, [given.nodes.get(i) for i in rows])
         state = ahead[0]
         cotangents = [torch.stack(ahead[1:]), *dense]
-        d_t, d_h, *inputs = _pull(replayed, [t, h, *replay.inputs], cotangents, keep=replay.outside)
-        totals = [_sum(total, part) for total, part in zip(totals, inputs, strict=True)]
+        d_t, d_h, *inputs = pull(replayed, [t, h, *replay.inputs], cotangents, keep=replay.outside)
+        totals = [add(total, part) for total, part in zip(totals, inputs, strict=True)]
         if d_t is not None:
             d_starts[rows.start : rows.stop] = d_t
         if d_h is not None:
@@ -279,21 +312,6 @@ def _chunk_length(replay: Replay, node: Tensor, per_sample: bool) -> int:
     dimension = node[0].numel() if per_sample else node.numel()
     operations = 40 * (replay.tableau.stages + len(replay.tableau.c_extra))
     return max(1, _CHUNK_ELEMENTS // max(1, node.numel() * (operations + 4 * dimension * replay.tableau.stages)))
-
-
-def _pull(outputs: Any, inputs: list[Tensor], cotangents: list[Tensor], *, keep: bool) -> tuple[Tensor | None, ...]:
-    """Return the vector-Jacobian products; None for inputs that need none or have no part in the outputs."""
-    wanted = [tensor for tensor in inputs if tensor.requires_grad]
-    if not wanted:
-        return (None,) * len(inputs)
-    pulled = iter(torch.autograd.grad(outputs, wanted, cotangents, retain_graph=keep, allow_unused=True))
-    return tuple(next(pulled) if tensor.requires_grad else None for tensor in inputs)
-
-
-def _sum(total: Tensor | None, part: Tensor | None) -> Tensor | None:
-    if total is None or part is None:
-        return part if total is None else total
-    return total + part
 
 
 def _graph_fetch(problem: Problem, record: Trajectory, grid: Grid) -> Fetch:

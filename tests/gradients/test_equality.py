@@ -18,7 +18,8 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 EXACT = {
     "aca": po.ACA(),
-    "aca sequential": po.ACA(parallel=False),
+    "aca sequential": po.ACA(memory="checkpoint", parallel=False),
+    "aca kept": po.ACA(parallel=False),
     "aca parallel": po.ACA(parallel=True),
     "aca graph": po.ACA(memory="graph"),
     "naive": po.Naive(),
@@ -41,7 +42,7 @@ def assert_close(found, expected, tolerance=1e-10):
 
 
 @pytest.mark.parametrize("method", list(METHODS))
-@pytest.mark.parametrize("name", ["aca", "aca sequential", "aca graph"])
+@pytest.mark.parametrize("name", ["aca", "aca sequential", "aca kept", "aca graph"])
 def test_aca_equals_naive_on_the_same_accepted_steps(method, name):
     with torch.no_grad():
         steps = po.solve(
@@ -53,11 +54,12 @@ def test_aca_equals_naive_on_the_same_accepted_steps(method, name):
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in FIXED])
-def test_sequential_equals_parallel_and_graph_on_adaptive_steps(method):
+def test_sequential_equals_parallel_kept_and_graph_on_adaptive_steps(method):
     options = {"method": method, "rtol": 1e-5, "atol": 1e-6}
     sequential = gradients(EXACT["aca sequential"], **options)
     assert_close(gradients(EXACT["aca parallel"], **options), sequential)
     assert_close(gradients(EXACT["aca graph"], **options), sequential)
+    assert_close(gradients(EXACT["aca kept"], **options), sequential)
 
 
 def test_the_parallel_pass_in_several_chunks_equals_one(monkeypatch):
@@ -102,7 +104,7 @@ def test_a_second_derivative_that_would_be_wrong_raises(gradient):
         first.sum().backward()
 
 
-@pytest.mark.parametrize("name", ["aca", "aca sequential", "aca graph", "naive"])
+@pytest.mark.parametrize("name", ["aca", "aca sequential", "aca kept", "aca graph", "naive"])
 @pytest.mark.parametrize("method", ["dopri5", "heun_euler"])
 def test_per_sample_gradients_are_those_of_each_sample_alone(name, method):
     generator = torch.Generator().manual_seed(3)
@@ -269,7 +271,8 @@ def test_evaluations_are_counted_forwards_and_backwards():
             calls += 1
             return super().forward(t, y)
 
-    sol = po.solve(Counted(), torch.tensor([1.0, 0.0]), [0.0, 2.0], gradient=po.ACA(parallel=False))
+    one_by_one = po.ACA(memory="checkpoint", parallel=False)
+    sol = po.solve(Counted(), torch.tensor([1.0, 0.0]), [0.0, 2.0], gradient=one_by_one)
     assert sol.stats.rhs_forward == calls
     assert sol.stats.rhs_backward == 0
     assert int(sol.stats.attempts) == int(sol.stats.accepted) + int(sol.stats.rejected)

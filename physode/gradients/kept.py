@@ -1,0 +1,175 @@
+r"""Graphs of accepted steps, kept from the forward pass for the backward pass.
+
+A step is a map of the state and the derivative at its start,
+
+.. math::
+    (y_{i+1}, k_{i+1}, F_i) = \Psi(y_i, k_i; \theta), \qquad k_0 = f(t_0, y_0; \theta),
+
+with :math:`k_{i+1} = f(t_{i+1}, y_{i+1})` and the interpolant's coefficients :math:`F_i`. Each attempt starts at leaves
+of its own, so that its graph holds nothing of the steps before it and goes with it when it is rejected. With
+:math:`\lambda_i = dL/dy_i` and :math:`\mu_i = dL/dk_i`, one pull-back a step, from the last to the first, gives
+
+.. math::
+    (\lambda_i, \mu_i) = \Big(\frac{\partial \Psi_i}{\partial (y_i, k_i)}\Big)^{\!\top}
+    \Big(\lambda_{i+1}, \mu_{i+1}, \frac{\partial L}{\partial F_i}\Big)
+    + \Big(\frac{\partial L}{\partial y_i}, 0\Big)
+
+and, summed over steps, :math:`dL/d\theta`. A derivative that two steps share has one graph, in the step that it ends:
+nothing is evaluated twice.
+
+The first steps are kept, until the budget is spent; the later ones are replayed from their states, which the backward
+pass does first. So nothing recorded is thrown away, and the forward pass stops recording when it stops keeping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from physode.gradients.budget import free_bytes, saved_bytes
+from physode.gradients.leaves import check_no_new_leaf
+from physode.gradients.pulling import Cotangents, add, pull
+from physode.problem import Problem
+from physode.solvers.numbers import Number
+from physode.solvers.stepper import Rhs, Step
+from physode.solvers.tableaus import Tableau
+from physode.solvers.taker import End, Plain
+from physode.solvers.trajectory import Trajectory
+
+__all__ = ["Kept"]
+
+_SHARE = 0.25  # of the free memory: what graphs may take by default
+_NODES = 2**12  # bytes of an evaluation's graph apart from the tensors that it saves
+
+
+class _Start(NamedTuple):
+    """The leaves that an attempt starts at."""
+
+    y: Tensor
+    k: Tensor | None
+
+
+class Kept(Plain):
+    """Takes the steps of a solve with one clock, and keeps the graphs of the accepted ones within a budget.
+
+    What the first evaluation saves for its gradient is taken for what every evaluation saves.
+
+    Parameters
+    ----------
+    problem
+        Not started yet: its first evaluation is made here, with a graph.
+    budget
+        Bytes that graphs may take; None for a quarter of what is free.
+    """
+
+    def __init__(self, problem: Problem, budget: int | None) -> None:
+        self._problem = problem
+        self._dynamics, copies = problem.dynamics.detached()
+        self._y0 = problem.y0.detach().requires_grad_()
+        with saved_bytes() as saved:
+            self._k0: Tensor | None = problem.first(self._dynamics, copies, self._y0)
+        self._inputs = [*copies, *problem.leaves.tensors]
+        state = self._y0.numel() * self._y0.element_size()
+        evaluations = problem.tableau.stages + len(problem.tableau.c_extra)
+        self.cost = evaluations * (_NODES + max(saved.bytes, state))
+        self._room = int(_SHARE * free_bytes(self._y0.device)) if budget is None else budget
+        self._start: _Start | None = None
+        self._steps: list[tuple[_Start, End]] = []
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def integrate(self) -> Trajectory:
+        """Run the forward loop of the problem; its record has no graph."""
+        self._dynamics.calls = 0
+        record = self._problem.integrate(self._dynamics, self)
+        if not self._steps:
+            self._k0 = None
+        self._problem.dynamics.calls += self._dynamics.calls
+        return record
+
+    def take(
+        self, rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
+    ) -> tuple[Step, Tensor | None]:
+        """Try a step, from leaves while there is room for its graph."""
+        self._start = None
+        if self._room < self.cost:
+            return super().take(rhs, tableau, t, y, h, k, with_end=with_end)
+        self._start = _Start(y.detach().requires_grad_(), None if k is None else k.detach().requires_grad_())
+        with torch.enable_grad():
+            return super().take(rhs, tableau, t, self._start.y, h, self._start.k, with_end=with_end)
+
+    def finish(
+        self,
+        rhs: Rhs,
+        tableau: Tableau,
+        t: Number,
+        y: Tensor,
+        h: Number,
+        t_end: Number,
+        step: Step,
+        k_end: Tensor | None,
+        *,
+        with_end: bool,
+        dense: bool,
+    ) -> End:
+        """Finish a step and keep its graph; the loop goes on without it."""
+        if self._start is None:
+            return super().finish(rhs, tableau, t, y, h, t_end, step, k_end, with_end=with_end, dense=dense)
+        with torch.enable_grad():
+            end = super().finish(rhs, tableau, t, self._start.y, h, t_end, step, k_end, with_end=with_end, dense=dense)
+        self._steps.append((self._start, end))
+        self._room -= self.cost
+        return End(*(None if part is None else part.detach() for part in end))
+
+    def pull_back(
+        self, state: Tensor | None, given: Cotangents, totals: list[Tensor | None]
+    ) -> tuple[Tensor | None, list[Tensor | None]]:
+        """Pull back through the kept steps, each let go at once.
+
+        Parameters
+        ----------
+        state
+            dL/dy where the kept steps end.
+        given
+            What outputs ask of the states and interpolants.
+        totals
+            dL/d(inputs) by the later steps.
+
+        Returns
+        -------
+        tuple
+            dL/dy0 and dL/d(inputs).
+        """
+        steps, self._steps = self._steps, []  # a second backward pass replays them
+        slope: Tensor | None = None
+        while steps:
+            start, end = steps.pop()
+            cotangents = (state, slope, given.dense.get(len(steps)))
+            state, slope, totals = self._pull(end, cotangents, start, totals)
+            state = add(state, given.nodes.get(len(steps)))
+        before, _, totals = self._pull((self._k0,), (slope,), _Start(self._y0, None), totals)
+        self._k0 = None
+        return add(state, before), totals
+
+    def _pull(
+        self,
+        outputs: Sequence[Tensor | None],
+        cotangents: Sequence[Tensor | None],
+        start: _Start,
+        totals: list[Tensor | None],
+    ) -> tuple[Tensor | None, Tensor | None, list[Tensor | None]]:
+        """Pull back through one graph; return dL/dy and dL/dk at its start, and what dL/d(inputs) then is."""
+        pairs = zip(outputs, cotangents, strict=True)
+        asked = [(value, ahead) for value, ahead in pairs if value is not None and ahead is not None]
+        asked = [(value, ahead) for value, ahead in asked if value.requires_grad]
+        if not asked:
+            return None, None, totals
+        values, aheads = zip(*asked, strict=True)
+        inputs = [start.y, start.y.new_empty(0) if start.k is None else start.k, *self._inputs]
+        check_no_new_leaf(values, inputs)
+        state, slope, *parts = pull(values, inputs, aheads, keep=self._problem.leaves.outside)
+        return state, slope, [add(total, part) for total, part in zip(totals, parts, strict=True)]

@@ -1,0 +1,36 @@
+"""Pull-backs: cotangents of a solve's outputs carried back to its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Cotangents", "add", "pull"]
+
+
+class Cotangents(NamedTuple):
+    """dL/d(states) by node and dL/d(interpolant coefficients) by step, of those that outputs read."""
+
+    nodes: dict[int, Tensor]
+    dense: dict[int, Tensor]
+
+
+def pull(
+    outputs: Any, inputs: Sequence[Tensor], cotangents: Sequence[Tensor], *, keep: bool
+) -> tuple[Tensor | None, ...]:
+    """Return the vector-Jacobian products; None for inputs that need none or have no part in the outputs."""
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    if not wanted:
+        return (None,) * len(inputs)
+    pulled = iter(torch.autograd.grad(outputs, wanted, cotangents, retain_graph=keep, allow_unused=True))
+    return tuple(next(pulled) if tensor.requires_grad else None for tensor in inputs)
+
+
+def add(total: Tensor | None, part: Tensor | None) -> Tensor | None:
+    """Return the sum, None standing for zero."""
+    if total is None or part is None:
+        return part if total is None else total
+    return total + part

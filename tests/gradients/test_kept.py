@@ -1,0 +1,322 @@
+"""Graphs kept from the forward pass: the same gradients as replays give, within a budget, and gone after use."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+import physode as po
+from physode.gradients.budget import free_bytes, saved_bytes
+from physode.gradients.kept import Kept
+from physode.solve import pose
+from physode.solvers.tableaus import METHODS
+from tests.systems import Spiral, van_der_pol
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+KEPT = po.ACA(parallel=False)
+REPLAYED = po.ACA(memory="checkpoint", parallel=False)
+ADAPTIVE = [name for name, tableau in METHODS.items() if tableau.adaptive]
+BOTH = {"auto": KEPT, "checkpoint": REPLAYED}
+
+
+class Block(nn.Module):
+    """A network with batch norm, stiff enough for rejected attempts."""
+
+    def __init__(self, layer: nn.Module | None = None) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 8), layer or nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3))
+
+    def forward(self, t, y):
+        return 20 * self.net(y)
+
+
+def assert_close(found, expected, tolerance=1e-11):
+    for a, b in zip(found, expected, strict=True):
+        assert float((a - b).abs().max()) <= tolerance * max(1.0, float(b.abs().max()))
+
+
+def spiral(gradient, *, times=9, through=None, **options):
+    """Return gradients and the solution; ``through`` reads what the loss is made of."""
+    system = Spiral()
+    y0 = torch.tensor([1.0, 0.5], requires_grad=True)
+    sol = po.solve(system, y0, torch.linspace(0, 2, times), gradient=gradient, **options)
+    y = sol.y if through is None else through(sol)
+    loss = (y * torch.linspace(0.5, 1.5, y.numel()).reshape(y.shape)).sum()
+    return torch.autograd.grad(loss, [y0, *system.parameters()]), sol
+
+
+def bytes_of_a_step():
+    """The cost of one step of the spiral by dopri5, as the estimate has it."""
+    return Kept(pose(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 2.0]), 0).cost
+
+
+@pytest.mark.parametrize("method", ADAPTIVE)
+@pytest.mark.parametrize("times", [2, 9, 60])
+def test_kept_graphs_give_the_gradients_of_replays_and_no_evaluation_is_made_again(method, times):
+    options = {"method": method, "rtol": 1e-5, "atol": 1e-6, "times": times, "first_step": 1.0}
+    found, sol = spiral(KEPT, **options)
+    expected, replayed = spiral(REPLAYED, **options)
+    assert int(sol.stats.rejected) > 0
+    assert_close(found, expected)
+    assert torch.equal(sol.y, replayed.y)
+    assert sol.stats.rhs_forward == replayed.stats.rhs_forward
+    assert sol.stats.rhs_backward == 0 < replayed.stats.rhs_backward
+    naive, _ = spiral("naive", method=method, times=times, grid=sol.step_times)
+    assert_close(found, naive)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_on_a_grid_kept_graphs_give_the_naive_gradient(method):
+    grid = torch.linspace(0, 2, 21)
+    found, sol = spiral(KEPT, method=method, grid=grid, times=7)
+    assert_close(found, spiral("naive", method=method, grid=grid, times=7)[0])
+    assert sol.stats.rhs_backward == 0
+
+
+@pytest.mark.parametrize("method", ["dopri5", "heun_euler", "dopri8"])
+def test_dense_solutions_have_the_same_gradients(method):
+    def between(sol):
+        return torch.stack([sol(torch.tensor(t)) for t in (0.1, 0.77, 1.9)])
+
+    options = {"method": method, "dense": True, "through": between}
+    assert_close(spiral(KEPT, **options)[0], spiral(REPLAYED, **options)[0])
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 10])
+@pytest.mark.parametrize("times", [2, 60])
+def test_beyond_the_budget_steps_are_replayed(steps, times):
+    one = bytes_of_a_step()
+    found, sol = spiral(po.ACA(parallel=False, budget=steps * one), times=times)
+    expected, replayed = spiral(REPLAYED, times=times)
+    taken = int(sol.stats.accepted)
+    assert taken > 10
+    assert_close(found, expected)
+    if times == 2:
+        assert sol.stats.rhs_backward == 6 * (taken - steps)
+    assert (0 < sol.stats.rhs_backward < replayed.stats.rhs_backward) == (steps > 0)
+
+
+class TestBatchNorm:
+    @pytest.mark.parametrize("method", ADAPTIVE)
+    @pytest.mark.parametrize("times", [2, 5])
+    def test_gradients_and_statistics_are_those_of_replays(self, method, times):
+        y0 = torch.randn(16, 3)
+        first = Block()
+        found = {}
+        for name, gradient in BOTH.items():
+            block = copy.deepcopy(first)
+            sol = po.solve(
+                block, y0, torch.linspace(0, 0.3, times), method=method, rtol=1e-2, atol=1e-2, gradient=gradient
+            )
+            assert int(sol.stats.rejected) > 0
+            before = [buffer.clone() for buffer in block.buffers()]
+            gradients = torch.autograd.grad(sol.y.square().sum(), list(block.parameters()))
+            assert all(map(torch.equal, before, block.buffers()))
+            found[name] = gradients, before
+        assert_close(found["auto"][0], found["checkpoint"][0], 1e-9)
+        assert all(map(torch.equal, found["auto"][1], found["checkpoint"][1]))
+
+    def test_a_grid_of_accepted_steps_gives_the_naive_gradient(self):
+        block, y0 = Block(), torch.randn(16, 3)
+        steps = po.solve(block, y0, [0.0, 0.1], method="heun_euler", rtol=1e-2, atol=1e-2).step_times
+        found = []
+        for gradient in (KEPT, po.ACA(memory="graph"), "naive"):
+            y = po.solve(block, y0, [0.0, 0.1], method="heun_euler", grid=steps, gradient=gradient).y[-1]
+            found.append(torch.autograd.grad(y.square().sum(), list(block.parameters())))
+        assert_close(found[0], found[2], 1e-9)
+        assert_close(found[1], found[2], 1e-9)
+
+
+def test_dropout_draws_one_mask_in_both_ways():
+    block, y0 = Block(nn.Dropout(0.5)), torch.randn(4, 3)
+    found = []
+    for gradient in BOTH.values():
+        torch.manual_seed(7)
+        y = po.solve(block, y0, [0.0, 0.1], gradient=gradient).y[-1]
+        torch.manual_seed(99)
+        found.append(torch.autograd.grad(y.square().sum(), list(block.parameters())))
+    assert_close(*found)
+
+
+class TestWhatGradientsReach:
+    def test_args_closures_and_what_another_network_made(self):
+        y0 = torch.tensor([1.0, 0.5])
+        found = []
+        for gradient in BOTH.values():
+            seed, hidden, log_rate = (torch.tensor(x, requires_grad=True) for x in (0.25, 0.4, -0.5))
+            made = log_rate.exp()
+            f = lambda t, y, rate: -rate * y + hidden * torch.sin(made * y)  # noqa: E731, B023
+            sol = po.solve(f, y0, [0.0, 0.5, 1.0], args=(seed * 2,), gradient=gradient)
+            found.append(torch.autograd.grad(sol.y.square().sum(), [seed, hidden, log_rate]))
+        assert_close(*found)
+
+    def test_times(self):
+        found = []
+        for gradient in BOTH.values():
+            times = torch.linspace(0, 1, 4, requires_grad=True)
+            sol = po.solve(Spiral(), torch.tensor([1.0, 0.5]), times, gradient=gradient)
+            found.append(torch.autograd.grad(sol.y.square().sum(), times))
+        assert_close(*found)
+
+    def test_a_state_alone(self):
+        y0 = torch.tensor([1.0, 0.5], requires_grad=True)
+        y = po.solve(lambda t, y: torch.sin(y) * t, y0, [0.0, 1.0], gradient=KEPT).y
+        expected = po.solve(lambda t, y: torch.sin(y) * t, y0, [0.0, 1.0], gradient=REPLAYED).y
+        assert_close(torch.autograd.grad(y.sum(), y0), torch.autograd.grad(expected.sum(), y0))
+
+    def test_states_in_a_dict(self):
+        found = []
+        for gradient in BOTH.values():
+            x, rate = torch.ones(2, 3, requires_grad=True), torch.tensor(0.7, requires_grad=True)
+            f = lambda t, y: {"x": y["v"], "v": -rate * y["x"]}  # noqa: E731, B023
+            sol = po.solve(f, {"x": x, "v": torch.zeros(2, 3)}, [0.0, 0.3, 1.0], gradient=gradient)
+            found.append(torch.autograd.grad(sol.y["x"].square().sum(), [x, rate]))
+        assert_close(*found)
+
+    @pytest.mark.parametrize("control", ["adaptive", "grid"])
+    def test_samples_with_steps_of_their_own(self, control):
+        y0, times = torch.randn(5, 2), torch.linspace(0, 1, 4)
+        found = []
+        for gradient in BOTH.values():
+            mu = torch.linspace(0, 4, 5)[:, None].requires_grad_()
+            options = {"grid": torch.linspace(0, 1, 30)} if control == "grid" else {"rtol": 1e-3}
+            sol = po.solve(van_der_pol, y0, times, args=(mu,), step_control="per-sample", gradient=gradient, **options)
+            found.append(torch.autograd.grad(sol.y.square().sum(), mu))
+        assert_close(*found)
+
+    def test_a_constant_right_hand_side_and_outputs_at_the_start_only(self):
+        y0 = torch.tensor([1.0, 0.5], requires_grad=True)
+        slope = torch.ones(2, requires_grad=True)
+        y = po.solve(lambda t, y: slope, y0, [0.0, 1.0], gradient=KEPT).y
+        by_state, by_slope = torch.autograd.grad(y[-1].sum(), [y0, slope], retain_graph=True)
+        assert_close([by_state, by_slope], [torch.ones(2), torch.ones(2)])
+        assert_close(torch.autograd.grad(y[0].sum(), y0), [torch.ones(2)])
+
+    def test_an_unregistered_parameter_used_only_later_is_named_not_lost(self):
+        late = torch.tensor(1.0, requires_grad=True)
+        f = lambda t, y: -y * (late if float(t) > 0.5 else 1.0)  # noqa: E731
+        y = po.solve(f, torch.ones(1, requires_grad=True), [0.0, 1.0], gradient=KEPT).y[-1].sum()
+        with pytest.raises(RuntimeError, match="evaluation at the start did not use: register it"):
+            y.backward()
+
+
+def test_a_failed_solve_is_replayed():
+    rate = torch.tensor(1.0, requires_grad=True)
+    found = []
+    for gradient in BOTH.values():
+        sol = po.solve(lambda t, y: rate * y * y, torch.ones(1), [0.0, 0.5, 2.0], gradient=gradient, throw=False)
+        assert not sol.success
+        found.append(torch.autograd.grad(sol.y[1].sum(), rate))
+        assert sol.stats.rhs_backward > 0
+    assert_close(*found)
+
+
+def test_weights_changed_between_forward_and_backward_raise():
+    system = Spiral()
+    y = po.solve(system, torch.tensor([1.0, 0.0]), [0.0, 1.0], gradient=KEPT).y[-1].sum()
+    with torch.no_grad():
+        system.rate.mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_outputs_changed_in_place_leave_the_gradient_right():
+    expected, _ = spiral(KEPT)
+    system, y0 = Spiral(), torch.tensor([1.0, 0.5], requires_grad=True)
+    sol = po.solve(system, y0, torch.linspace(0, 2, 9), gradient=KEPT)
+    loss = (sol.y * torch.linspace(0.5, 1.5, 18).reshape(9, 2)).sum()
+    with torch.no_grad():
+        sol.y.mul_(3.0)
+    assert_close(torch.autograd.grad(loss, [y0, *system.parameters()]), expected)
+
+
+def test_a_second_derivative_raises():
+    y0 = torch.ones(1, requires_grad=True)
+    y = po.solve(lambda t, y: -y * y, y0, [0.0, 1.0], gradient=KEPT).y[-1].sum()
+    (first,) = torch.autograd.grad(y, y0, create_graph=True)
+    with pytest.raises(RuntimeError, match="ACA\\(memory='graph'\\)"):
+        first.sum().backward()
+
+
+def test_a_second_backward_pass_replays_and_agrees():
+    system, y0 = Spiral(), torch.tensor([1.0, 0.5], requires_grad=True)
+    sol = po.solve(system, y0, [0.0, 1.0, 2.0], gradient=KEPT)
+    wanted = [y0, *system.parameters()]
+    first = torch.autograd.grad(sol.y.square().sum(), wanted, retain_graph=True)
+    assert sol.stats.rhs_backward == 0
+    assert_close(torch.autograd.grad(sol.y.square().sum(), wanted), first)
+    assert sol.stats.rhs_backward > 0
+
+
+class _Watched(torch.autograd.Function):
+    """The identity with an object in its graph that weak references see."""
+
+    @staticmethod
+    def forward(ctx, y, alive):
+        ctx.token = _Token()
+        alive.add(ctx.token)
+        return y.clone()
+
+    @staticmethod
+    def backward(ctx, cotangent):
+        return cotangent, None
+
+
+class _Token:
+    pass
+
+
+class TestMemory:
+    def alive(self, *, grad=True, **options):
+        tokens: weakref.WeakSet[_Token] = weakref.WeakSet()
+        rate = torch.tensor(2.0, requires_grad=True)
+        with torch.set_grad_enabled(grad):
+            sol = po.solve(
+                lambda t, y: -rate * _Watched.apply(y, tokens) ** 3, torch.ones(2), [0.0, 3.0], gradient=KEPT, **options
+            )
+        gc.collect()
+        return sol, tokens
+
+    def test_each_evaluation_of_accepted_steps_has_one_graph(self):
+        sol, tokens = self.alive(first_step=3.0)
+        assert int(sol.stats.rejected) > 0
+        assert len(tokens) == 1 + 6 * int(sol.stats.accepted)
+
+    def test_graphs_go_with_the_first_backward_pass(self):
+        sol, tokens = self.alive()
+        sol.y[-1].sum().backward(retain_graph=True)
+        gc.collect()
+        assert len(tokens) == 0
+
+    def test_graphs_go_with_the_solution(self):
+        sol, tokens = self.alive()
+        del sol
+        assert len(tokens) == 0
+
+    def test_without_gradients_nothing_is_kept(self):
+        assert len(self.alive(grad=False)[1]) == 0
+
+
+def test_what_an_evaluation_saves_is_counted_once_a_storage_without_parameters():
+    weight = torch.ones(3, 3, requires_grad=True)
+    y = torch.ones(5, 3, requires_grad=True)
+    with saved_bytes() as saved:
+        hidden = torch.tanh(y @ weight.T)
+        (hidden * hidden).sum()
+    assert saved.bytes == 5 * 3 * 8
+
+
+def test_some_memory_is_free():
+    assert free_bytes(torch.device("cpu")) > 2**20
+
+
+@pytest.mark.parametrize(("name", "value"), [("memory", "all"), ("budget", -1)])
+def test_options_that_make_no_sense_are_errors(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        po.ACA(**{name: value})
