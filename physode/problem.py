@@ -64,7 +64,6 @@ class Problem:
     leaves: Leaves = NOTHING
     step_size: float | None = None
     backward_calls: int = 0
-    compile: bool | str = False
 
     @property
     def per_sample(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.gradients import GradientMethod, find_gradient
+from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.steps import Outcome, Recorded, StepTable
 from physode.modules import Statistics
 from physode.packing import Packing
@@ -103,6 +103,11 @@ def solve(
         Keep every step's interpolant, so that the solution can be called at any time inside the span.
     throw
         Raise where the solve or any sample fails; else return what was solved, with the status.
+    compile
+        Solve by programs that are compiled once for a right-hand side, method and shape, and used again by every such
+        solve: many times faster for small systems, after seconds to a minute of compiling. ``"auto"`` compiles once
+        solves of a kind have taken longer than that, as in fits. Where it cannot be done (control flow on values, batch
+        norm in training, complex states, gradients other than ACA's) the solve goes on without, with one warning.
     progress
         Called with the finished fraction of the span.
 
@@ -132,11 +137,18 @@ def solve(
         first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,
         controller=controller, norm=norm, dense=dense, finite=throw or step_control == "shared", progress=progress,
     )  # fmt: skip
-    problem.compile = compile
-    outcome = way.solve(problem)
+    outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
     if throw:
         raise_failures(outcome.record)
     return _solution(t, problem, outcome)
+
+
+def _compiled(problem: Problem, way: GradientMethod, compile: Any) -> Outcome:
+    if not (compile is True or compile == "auto"):
+        raise ValueError(f"`compile` must be True, False or 'auto', got {compile!r}")
+    from physode.compiled.choice import solve_with  # the compiler takes a while to import
+
+    return solve_with(problem, compile, lambda: way.solve(problem), aca=isinstance(way, ACA))
 
 
 def pose(

@@ -33,11 +33,14 @@ class Program:
     ----------
     compiled
         What was compiled from it, by what it depends on.
+    holds
+        Whether a second evaluation was found to follow the same trace.
     """
 
     def __init__(self, graph: torch.fx.GraphModule, time: int | None, state: int, inputs: int) -> None:
         self._graph, self._time, self._state, self._inputs = graph, time, state, inputs
         self.compiled: dict[Hashable, Any] = {}
+        self.holds = False
 
     def __call__(self, t: Tensor, y: Tensor, tensors: Sequence[Tensor]) -> Tensor:
         """Return dy/dt for the time as the user's function has it."""
@@ -89,19 +92,31 @@ def capture(dynamics: Dynamics, t: Tensor, y: Tensor) -> Captured:
         If it cannot be written as one tensor program, or changes tensors in place.
     """
     if dynamics.seed is not None:
-        raise Unsupported("it uses dropout, whose mask is drawn once a solve")
+        raise Unsupported("the right-hand side uses dropout, whose mask is drawn once a solve")
     time = t.detach().to(dynamics.dtype, copy=True)
     state = y.detach().clone()
+    trace = _trace_of(dynamics, y)
+    program, inputs = _call(trace, dynamics, time, state)
+    if not program.holds:
+        again, _ = _call(trace, dynamics, time, state)
+        if again is not program:
+            raise Unsupported("the right-hand side changes something of its own at every call, which no trace can follow")
+        program.holds = True
+    return Captured(program, program.others(inputs))
+
+
+def _call(
+    trace: Callable[..., Tensor], dynamics: Dynamics, time: Tensor, state: Tensor
+) -> tuple[Program, tuple[Tensor, ...]]:
     _caught.program, _caught.time, _caught.state = None, time, state
-    trace = _trace_of(dynamics)
     with torch.no_grad():
         trace(dynamics.f, dynamics.packing, dynamics.args, dynamics.time_ndim, time, state)
     program, inputs = _caught.program, _caught.inputs
     _caught.program, _caught.inputs = None, ()
     del _caught.time, _caught.state
     if program is None:
-        raise Unsupported("it does not depend on tensors in a way that can be traced")
-    return Captured(program, program.others(inputs))
+        raise Unsupported("the right-hand side is not made of tensor operations that can be traced")
+    return program, inputs
 
 
 def code_of(f: Any) -> Hashable:
@@ -120,8 +135,8 @@ def _evaluate(f: Any, packing: Any, args: Any, time_ndim: int, t: Tensor, y: Ten
     return value.clone()  # an operation at least: a program without any would not be traced
 
 
-def _trace_of(dynamics: Dynamics) -> Callable[..., Tensor]:
-    key = code_of(dynamics.f)
+def _trace_of(dynamics: Dynamics, y: Tensor) -> Callable[..., Tensor]:
+    key = code_of(dynamics.f), tuple(y.shape), y.dtype, y.device
     with _lock:
         if key in _traces:
             _traces.move_to_end(key)
@@ -150,11 +165,30 @@ def _catch(graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable[..., 
 def _program(graph: torch.fx.GraphModule, inputs: Sequence[Any]) -> Program:
     place = {id(value): i for i, value in enumerate(inputs)}
     if id(_caught.state) not in place:
-        raise Unsupported("its value does not depend on the state")
+        raise Unsupported("the right-hand side's value does not depend on the state")
     if not all(isinstance(value, Tensor) for value in inputs):
-        raise Unsupported("its shapes depend on values")
+        raise Unsupported("the right-hand side's shapes depend on values")
+    _call_views(graph)
     versions = [value._version for value in inputs]
-    graph(*inputs)
+    (value,) = graph(*inputs)
+    state = _caught.state
+    if (value.shape, value.dtype, value.device) != (state.shape, state.dtype, state.device):
+        raise Unsupported("the right-hand side's value is not like the state")  # solved without, the error says how
     if versions != [value._version for value in inputs]:
-        raise Unsupported("it changes tensors in place")
+        raise Unsupported("the right-hand side changes tensors in place")
     return Program(graph, place.get(id(_caught.time)), place[id(_caught.state)], len(inputs))
+
+
+_VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "T": lambda x: x.permute(*reversed(range(x.ndim))),
+    "mT": lambda x: x.transpose(-1, -2),
+    "data": lambda x: x.detach(),
+}
+
+
+def _call_views(graph: torch.fx.GraphModule) -> None:
+    """Write views that are taken as attributes as calls: loops take attributes out of their body, where they alias."""
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and node.target is getattr and node.args[1] in _VIEWS:
+            node.target, node.args = _VIEWS[node.args[1]], node.args[:1]
+    graph.recompile()

@@ -22,7 +22,7 @@ from physode.solvers.loop import Adaptive, attempt, propose, smallest_step
 from physode.solvers.stepper import Rhs, Step, interpolant
 from physode.status import Status
 
-__all__ = ["Clock", "Groups", "Record", "Walk", "beginning", "rhs_of", "walking"]
+__all__ = ["Clock", "Groups", "Record", "Summary", "Walk", "advance", "begin", "rhs_of", "summary", "walking"]
 
 
 class Clock(NamedTuple):
@@ -45,6 +45,12 @@ class Walk(NamedTuple):
     groups: Tensor
     y: Tensor
     k: Tensor
+
+    @classmethod
+    def fresh(cls, t0: Tensor, y0: Tensor) -> Walk:
+        """Return what a solve starts from; :func:`begin` fills in the rest."""
+        counts = torch.zeros(2, dtype=torch.int64, device=y0.device)
+        return cls(counts, t0.new_zeros(len(Groups._fields), *t0.shape), y0, torch.zeros_like(y0))
 
 
 class Groups(NamedTuple):
@@ -92,38 +98,41 @@ def rhs_of(program: Program, clock: Clock, tensors: Sequence[Tensor]) -> Rhs:
     return rhs
 
 
-def beginning(program: Program, steps: Adaptive, layout: Layout) -> Callable[..., Walk]:
-    """Return the function that makes the loop's first state."""
-
-    def begin(clock: Clock, tensors: tuple[Tensor, ...], y0: Tensor, rtol: Tensor, atol: Tensor) -> Walk:
-        rhs = rhs_of(program, clock, tensors)
-        t0, t1 = clock.t0, clock.t1
-        y = layout.view(y0)
-        k = rhs(t0, y)
-        good = torch.isfinite(steps.norm(k))
-        if steps.first_step is None:
-            order = steps.tableau.error_order
-            size = initial_step(
-                rhs, t=t0, y=y, k=k, span=t1 - t0, order=order, rtol=rtol, atol=atol, norm=steps.norm
-            )
-        else:
-            size = torch.full_like(t0, steps.first_step).minimum((t1 - t0).abs())
-        one, none = torch.ones_like(t0), torch.zeros_like(t0)
-        status = torch.where(good, int(Status.SUCCESS), int(Status.NON_FINITE))
-        groups = Groups(t0, size, one, one, none, good, status, torch.where(good, t1, t0), none, none)
-        counts = torch.zeros(2, dtype=torch.int64, device=t0.device)
-        return Walk(counts, groups.pack(), y0.clone(), layout.store(k))
-
-    return begin
+def begin(rhs: Rhs, steps: Adaptive, layout: Layout, clock: Clock, y0: Tensor) -> Walk:
+    """Return the state before the first attempt."""
+    t0, t1 = clock.t0, clock.t1
+    y = layout.view(y0)
+    k = rhs(t0, y)
+    good = torch.isfinite(steps.norm(k))
+    if steps.first_step is None:
+        size = initial_step(
+            rhs,
+            t=t0,
+            y=y,
+            k=k,
+            span=t1 - t0,
+            order=steps.tableau.error_order,
+            rtol=steps.rtol,
+            atol=steps.atol,
+            norm=steps.norm,
+        )
+    else:
+        size = torch.full_like(t0, steps.first_step).minimum((t1 - t0).abs())
+    one, none = torch.ones_like(t0), torch.zeros_like(t0)
+    status = torch.where(good, int(Status.SUCCESS), int(Status.NON_FINITE))
+    groups = Groups(t0, size, one, one, none, good, status, torch.where(good, t1, t0), none, none)
+    return Walk(torch.zeros(2, dtype=torch.int64, device=t0.device), groups.pack(), y0, layout.store(k))
 
 
 def walking(program: Program, steps: Adaptive, layout: Layout, *, dense: bool) -> Callable[..., tuple[Tensor, ...]]:
     """Return the function that takes attempts until every group has ended, the record is full or none is left.
 
-    Its record is written in place; it returns the state to go on from.
+    Its record is written in place; it returns the state to go on from, and the :class:`Summary` packed. With ``fresh``
+    it begins a solve from the state's ``y``.
     """
 
     def walk(
+        fresh: Tensor,
         state: tuple[Tensor, ...],
         record: Record,
         clock: Clock,
@@ -143,9 +152,30 @@ def walking(program: Program, steps: Adaptive, layout: Layout, *, dense: bool) -
         def once(*state: Tensor) -> tuple[Tensor, ...]:
             return tuple(advance(rhs, bounded, layout, clock, record, Walk(*state), dense=dense))
 
-        return while_loop(goes_on, once, state)  # type: ignore[no-any-return]
+        start = begin(rhs, bounded, layout, clock, state[2])
+        chosen = tuple(torch.where(fresh, new, old) for new, old in zip(start, state, strict=True))
+        end = Walk(*while_loop(goes_on, once, chosen))
+        return (*end, summary(end))
 
     return walk
+
+
+class Summary(NamedTuple):
+    """What the host looks at between blocks: rows filled, attempts made, and whether any group goes on, has failed or
+    is not finite."""
+
+    rows: int
+    attempts: int
+    active: int
+    failed: int
+    broken: int
+
+
+def summary(walk: Walk) -> Tensor:
+    """Return the :class:`Summary` as a tensor: one look-up gets it all."""
+    groups = Groups.unpack(walk.groups)
+    flags = groups.active.any(), (groups.status != 0).any(), ~torch.isfinite(walk.y).all()
+    return torch.cat([walk.counts, torch.stack(flags).long()])
 
 
 def advance(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch._higher_order_ops import while_loop
 
 from physode.compiled.capture import Program
-from physode.compiled.forward import Clock, Record, rhs_of
+from physode.compiled.forward import Clock, rhs_of
 from physode.compiled.layout import Layout
 from physode.solvers.stepper import end_derivative, interpolant, take_step
 from physode.solvers.tableaus import Tableau
@@ -20,21 +20,21 @@ __all__ = ["pulling"]
 def pulling(
     program: Program, tableau: Tableau, layout: Layout, wanted: Sequence[int], *, dense: bool, clock_too: bool
 ) -> Callable[..., tuple[Tensor, ...]]:
-    """Return the function that pulls cotangents back through a block of recorded steps.
+    """Return the function that pulls cotangents back through a block of ``count`` steps.
 
-    ``wanted`` are the places, among the program's further tensors, of those to differentiate with respect to.
-    ``clock_too`` asks for the gradients in the steps' starts and sizes, written into the blocks given for them.
+    ``wanted`` are the places, among the program's further tensors, of those to differentiate with respect to. It
+    returns dL/dy at the block's start, with ``clock_too`` dL/d(starts) and dL/d(sizes), and its part of dL/d(wanted).
     """
 
     def pull(
         count: Tensor,
-        record: Record,
+        starts: Tensor,
+        sizes: Tensor,
+        nodes: Tensor,
         clock: Clock,
         tensors: tuple[Tensor, ...],
         cotangents: Tensor,
         ahead: Tensor,
-        d_starts: Tensor,
-        d_sizes: Tensor,
     ) -> tuple[Tensor, ...]:
         def step(t: Tensor, h: Tensor, y: Tensor, *chosen: Tensor) -> tuple[Tensor, ...]:
             full = list(tensors)
@@ -51,28 +51,23 @@ def pulling(
 
         def once(left: Tensor, ahead: Tensor, *totals: Tensor) -> tuple[Tensor, ...]:
             row = (left - 1).reshape(1)
-            t, h, rows, given = (
-                block.index_select(0, row).squeeze(0) for block in (record.starts, record.sizes, record.steps, cotangents)
-            )
-            y = layout.view(rows[0])
+            t, h, node, given = (x.index_select(0, row).squeeze(0) for x in (starts, sizes, nodes, cotangents))
+            y = layout.view(node)
             chosen = [tensors[place] for place in wanted]
             outputs = (layout.view(ahead), layout.view(given[1:], 1))[: 1 + dense]
             if clock_too:
                 _, back = torch.func.vjp(step, t, h, y, *chosen)
                 d_t, d_h, d_y, *parts = back(outputs)
-                d_starts.index_copy_(0, row, d_t.unsqueeze(0))
-                d_sizes.index_copy_(0, row, d_h.unsqueeze(0))
+                found = [total.index_copy(0, row, d.unsqueeze(0)) for total, d in zip(totals, (d_t, d_h), strict=False)]
             else:
                 _, back = torch.func.vjp(lambda y, *chosen: step(t, h, y, *chosen), y, *chosen)
+                found = []
                 d_y, *parts = back(outputs)
-            return (
-                left - 1,
-                layout.store(d_y) + given[0],
-                *(total + part for total, part in zip(totals, parts, strict=True)),
-            )
+            found += [total + part for total, part in zip(totals[len(found) :], parts, strict=True)]
+            return left - 1, layout.store(d_y) + given[0], *found
 
-        zeros = [torch.zeros_like(tensors[place]) for place in wanted]
-        found = while_loop(goes_on, once, (count.clone(), ahead.clone(), *zeros))
-        return found[1:]  # type: ignore[no-any-return]
+        blank = [torch.zeros_like(starts), torch.zeros_like(sizes)] if clock_too else []
+        start = (count.clone(), ahead.clone(), *blank, *(torch.zeros_like(tensors[place]) for place in wanted))
+        return tuple(while_loop(goes_on, once, start)[1:])
 
     return pull

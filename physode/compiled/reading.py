@@ -1,55 +1,83 @@
-r"""Outputs read from a table of steps, and their cotangents gathered back into it.
+r"""Outputs read from a block of steps, and their cotangents gathered back into it.
 
-Row :math:`i` of a table holds the state at step :math:`i`'s start and its interpolant's coefficients
-:math:`F_1, \dots, F_m`; the last row holds the end of the solve. An output is a sum over one row,
+Row :math:`i` of a block holds the state at step :math:`i`'s start and its interpolant's coefficients
+:math:`F_1, \dots, F_m`; the row behind the last step holds the state there. An output is a sum over one row,
 :math:`y = \sum_p w_p(\theta) \, T_{i,p}`, see :mod:`physode.solvers.interpolation`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch._higher_order_ops import while_loop
 
 from physode.solvers.interpolation import Location
 
-__all__ = ["read", "weights_of"]
+__all__ = ["Place", "gather", "gather_each", "place_of", "scatter", "scatter_each", "weights_of"]
 
 _WIDE = 2048  # elements of a state from which steps are read one by one, their outputs all at once
 
 
-def weights_of(location: Location, columns: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return each output's row and weights ``(outputs, columns)``; one at a step's end is the next row's start."""
+class Place(NamedTuple):
+    """Where outputs lie in a block, ``(outputs, *groups)``: the row, how far into the step, and whether in this block.
+
+    An output at a step's end is the next row's start. ``left`` is in the state's precision.
+    """
+
+    row: Tensor
+    left: Tensor
+    inside: Tensor
+
+
+def place_of(location: Location, dtype: torch.dtype) -> Place:
+    """Return the place of outputs that all lie in the block."""
     at_end = location.theta == 1.0
-    left = torch.where(at_end, 0.0, location.theta).to(dtype)
+    return Place(location.step + at_end, torch.where(at_end, 0.0, location.theta).to(dtype), torch.ones_like(at_end))
+
+
+def weights_of(place: Place, columns: int) -> Tensor:
+    """Return the weights of a row's columns in each output, ``(outputs, columns, *groups)``."""
+    return torch.stack(_basis(place.left, columns), 1)
+
+
+def _basis(left: Tensor, columns: int) -> list[Tensor]:
+    right = 1.0 - left
     weights = [torch.ones_like(left)]
     basis = left
     for p in range(columns - 1):
         weights.append(basis)
-        basis = basis * ((1.0 - left) if p % 2 == 0 else left)
-    return location.step + at_end, torch.stack(weights, -1)
+        basis = basis * (right if p % 2 == 0 else left)
+    return weights
 
 
-def read(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """Evaluate outputs.
+def gather(block: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Return outputs ``(outputs, *stored)`` from a ``block`` ``(steps + 1, columns, *stored)``; ``rows`` rise."""
+    flat = block.flatten(2)
+    if flat.shape[2] < _WIDE:
+        outputs = torch.bmm(weights.unsqueeze(1), flat.index_select(0, rows))
+    else:
+        outputs = flat.new_empty(len(rows), flat.shape[2])
+        for i, a, b in _segments(rows, len(block)):
+            torch.mm(weights[a:b], flat[i], out=outputs[a:b])
+    return outputs.reshape(len(rows), *block.shape[2:])
 
-    Parameters
-    ----------
-    table
-        ``(steps + 1, columns, *stored)``.
-    rows
-        Each output's row, rising, ``(outputs,)``.
-    weights
-        ``(outputs, columns)``.
 
-    Returns
-    -------
-    Tensor
-        ``(outputs, *stored)``.
-    """
-    flat = _Read.apply(table.flatten(2), rows, weights)  # type: ignore[no-untyped-call]
-    return flat.reshape(len(rows), *table.shape[2:])  # type: ignore[no-any-return]
+def scatter(given: Tensor, rows: Tensor, weights: Tensor, used: int, blank: Tensor) -> Tensor:
+    """Return what cotangents of outputs are to a block's first ``used`` rows; ``blank`` has the block's shape."""
+    found = blank.flatten(2)
+    found[:used] = 0.0
+    cotangents = given.reshape(len(rows), -1)
+    if found.shape[2] < _WIDE:
+        found.index_add_(0, rows, weights.unsqueeze(2) * cotangents.unsqueeze(1))
+    else:
+        for i, a, b in _segments(rows, used):
+            torch.mm(weights[a:b].T, cotangents[a:b], out=found[i])
+    return blank
 
 
 def _segments(rows: Tensor, count: int) -> list[tuple[int, int, int]]:
@@ -58,29 +86,62 @@ def _segments(rows: Tensor, count: int) -> list[tuple[int, int, int]]:
     return [(i, a, b) for i, (a, b) in enumerate(zip(bounds, bounds[1:], strict=False)) if a < b]
 
 
-class _Read(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(table, rows, weights)
-        if table.shape[2] < _WIDE:
-            return torch.bmm(weights.unsqueeze(1), table.index_select(0, rows)).squeeze(1)
-        outputs = table.new_empty(len(rows), table.shape[2])
-        for i, a, b in _segments(rows, len(table)):
-            torch.mm(weights[a:b], table[i], out=outputs[a:b])
-        return outputs
+def gather_each(batch_last: bool) -> Callable[..., tuple[Tensor, ...]]:
+    """Return :func:`gather` for samples with steps of their own: ``rows`` are ``(outputs, batch)``.
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, given: Tensor) -> Any:
-        table, rows, weights = ctx.saved_tensors
-        found, in_weights = torch.zeros_like(table), torch.empty_like(weights)
-        if table.shape[2] < _WIDE:
-            found.index_add_(0, rows, weights.unsqueeze(2) * given.unsqueeze(1))
-            if ctx.needs_input_grad[2]:
-                in_weights = torch.bmm(table.index_select(0, rows), given.unsqueeze(2)).squeeze(2)
-            return found, None, in_weights
-        for i, a, b in _segments(rows, len(table)):
-            torch.mm(weights[a:b].T, given[a:b], out=found[i])
-            if ctx.needs_input_grad[2]:
-                torch.mm(given[a:b], table[i].T, out=in_weights[a:b])
-        return found, None, in_weights
+    Outputs that do not lie in the block (``inside`` is False) stay as they are.
+    """
+
+    def read(block: Tensor, rows: Tensor, left: Tensor, inside: Tensor, outputs: Tensor) -> tuple[Tensor, ...]:
+        steps = _flat(block, 2, batch_last)
+        components, batch = (torch.arange(n, device=rows.device) for n in steps.shape[2:])
+        index = rows.unsqueeze(1), components[:, None], batch
+        parts = [
+            weight.unsqueeze(1) * steps[:, p][index] for p, weight in enumerate(_basis(left, steps.shape[1]))
+        ]
+        found = reduce(add, parts)
+        known = _flat(outputs, 1, batch_last)
+        known.copy_(torch.where(inside.unsqueeze(1), found, known))
+        return (inside.any(),)
+
+    return read
+
+
+def _flat(x: Tensor, leading: int, batch_last: bool) -> Tensor:
+    """Return a view with the state as ``(components, batch)`` behind ``leading`` axes."""
+    if x.ndim == leading + 1:
+        return x.unsqueeze(leading)
+    if batch_last:
+        return x.flatten(leading, -2)
+    return x.flatten(leading + 1).transpose(-1, -2)
+
+
+def scatter_each(batch_last: bool) -> Callable[..., tuple[Tensor, ...]]:
+    """Return :func:`scatter` for samples with steps of their own.
+
+    One output after the other is added to the blocks' rows: for one output no two samples share an element, so that no
+    sum depends on the order of threads.
+    """
+
+    def spread(
+        given: Tensor, rows: Tensor, left: Tensor, inside: Tensor, blank: Tensor
+    ) -> tuple[Tensor, ...]:
+        found = _flat(blank, 2, batch_last)
+        cotangents = _flat(given, 1, batch_last)
+        columns, components, batch = (torch.arange(n, device=rows.device) for n in found.shape[1:])
+
+        def goes_on(k: Tensor) -> Tensor:
+            return k < len(rows)
+
+        def once(k: Tensor) -> tuple[Tensor, ...]:
+            at = k.reshape(1)
+            row, theta, value, here = (x.index_select(0, at).squeeze(0) for x in (rows, left, cotangents, inside))
+            index = row, columns[:, None, None], components[:, None], batch
+            weights = torch.stack(_basis(theta, len(columns))).unsqueeze(1)
+            part = torch.where(here, weights * value, 0.0)
+            found.index_put_(index, found[index] + part)
+            return (k + 1,)
+
+        return while_loop(goes_on, once, (torch.zeros((), dtype=torch.int64, device=rows.device),))  # type: ignore[no-any-return]
+
+    return spread

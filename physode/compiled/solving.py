@@ -1,32 +1,25 @@
-"""Solving by compiled programs: the loop forward, the outputs, and ACA's pass back."""
+"""Solving by compiled programs, block of steps after block: the loop, the outputs read, and what ACA needs is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from physode.compiled.build import Compiled, Unsupported
-from physode.compiled.capture import Captured, Program, capture
-from physode.compiled.forward import Clock, Groups, Record, Walk, beginning, walking
+from physode.compiled.backward import Plan, differentiable
+from physode.compiled.blocks import Block, Reading
+from physode.compiled.build import Unsupported
+from physode.compiled.capture import Captured, capture
+from physode.compiled.engine import Engine, engine_of
+from physode.compiled.forward import Clock, Groups, Record, Summary, Walk
 from physode.compiled.layout import Layout
-from physode.compiled.pullback import pulling
-from physode.compiled.reading import read, weights_of
-from physode.gradients.once import first_order_only
-from physode.gradients.steps import Outcome, StepTable, adaptive_clock
+from physode.gradients.steps import Outcome, StepTable, adaptive_clock, blank_unreached
 from physode.problem import Problem
 from physode.solvers.grid import Grid
-from physode.solvers.interpolation import locate
-from physode.solvers.loop import Adaptive
 from physode.status import Status
 
 __all__ = ["Walked", "solve_compiled"]
-
-_BLOCK_BYTES = 2**28
-_BLOCK_ROWS = 256
 
 
 @dataclass
@@ -38,7 +31,6 @@ class Walked:
     ended: Tensor
     accepted: Tensor
     rejected: Tensor
-    attempts: int = 0
 
     def __len__(self) -> int:
         return len(self.grid.starts)
@@ -46,56 +38,6 @@ class Walked:
     def clock(self) -> Grid:
         """Return the steps' starts, sizes and ends, ``(steps, *groups)``."""
         return self.grid
-
-
-@dataclass
-class _Engine:
-    """The compiled functions of one program, method and shape of problem."""
-
-    program: Program
-    steps: Adaptive
-    layout: Layout
-    dense: bool
-    device: torch.device
-    functions: dict[Hashable, Any] = field(default_factory=dict)
-
-    def begin(self, *inputs: Any) -> Walk:
-        """Return the loop's first state."""
-        return Walk(*self._function("begin", lambda: beginning(self.program, self.steps, self.layout))(*inputs))
-
-    def walk(self, *inputs: Any) -> Walk:
-        """Take attempts."""
-        make = lambda: walking(self.program, self.steps, self.layout, dense=self.dense)  # noqa: E731
-        return Walk(*self._function("walk", make)(*inputs))
-
-    def pull(self, wanted: tuple[int, ...], clock_too: bool, *inputs: Any) -> tuple[Tensor, ...]:
-        """Pull a block of steps back."""
-        tableau = self.steps.tableau
-        make = lambda: pulling(  # noqa: E731
-            self.program, tableau, self.layout, wanted, dense=self.dense, clock_too=clock_too
-        )
-        return self._function(("pull", wanted, clock_too), make)(*inputs)  # type: ignore[no-any-return]
-
-    def _function(self, key: Hashable, make: Any) -> Any:
-        if key not in self.functions:
-            self.functions[key] = Compiled(make(), self.device)
-        return self.functions[key]
-
-
-@dataclass
-class _Plan:
-    """One solve, for its pass back."""
-
-    problem: Problem
-    engine: _Engine
-    captured: Captured
-    clock: Clock
-    wanted: tuple[int, ...]
-    grid: Grid
-    table: Tensor
-    block: int
-    status: Tensor
-    some_failed: bool
 
 
 def solve_compiled(problem: Problem) -> Outcome:
@@ -106,181 +48,206 @@ def solve_compiled(problem: Problem) -> Outcome:
     Unsupported
         If this problem cannot be; the caller then solves without.
     """
-    steps = _supported(problem)
-    dynamics, t, y0 = problem.dynamics, problem.t, problem.y0
+    _check(problem)
     with problem.statistics.preserved():
-        captured = capture(dynamics, t[0], y0)
-    layout = Layout.of(y0)
-    clock = Clock(t[0].detach().clone(), t[-1].detach().clone(), dynamics.low, dynamics.high)
-    dense = problem.keep_dense or len(t) > 2
-    engine = _engine(problem, steps, captured.program, layout, dense)
-    tensors = tuple(tensor.detach() for tensor in captured.tensors)
-    tolerances = tuple(_tensor(value, y0.device) for value in (steps.rtol, steps.atol))
+        captured = capture(problem.dynamics, problem.t[0], problem.y0)
+    solve = _Solve.of(problem, captured)
     with torch.no_grad():
-        walked, table, block, last, some_failed = _run(engine, steps, clock, tensors, layout.store(y0.detach()), tolerances)
-    tableau = steps.tableau
-    extra = len(tableau.c_extra) if dense else 0
-    dynamics.calls += 1 + (steps.first_step is None) + walked.attempts * (tableau.stages + extra)
-
-    record = adaptive_clock(problem, walked.grid)
-    if problem.needs_gradient:
-        wanted = tuple(i for i, tensor in enumerate(captured.tensors) if tensor.requires_grad)
-        plan = _Plan(problem, engine, captured, clock, wanted, record, table, block, walked.status, some_failed)
-        chosen = [captured.tensors[i] for i in wanted]
-        table = _Walked.apply(plan, record.starts, record.sizes, y0, *chosen)  # type: ignore[no-untyped-call]
-    return _outcome(problem, walked, record, table, layout)
+        walked = solve.march() if problem.grid is not None else solve.walk()
+    problem.dynamics.calls += solve.calls
+    outputs, table = solve.outputs(walked), solve.table(walked)
+    if solve.differentiable:
+        grid = problem.grid if problem.grid is not None else adaptive_clock(problem, walked.grid)
+        outputs = differentiable(solve.plan(walked), outputs, grid)
+    return Outcome(outputs, walked, table)
 
 
-def _supported(problem: Problem) -> Adaptive:
-    if problem.steps is None:
-        raise Unsupported("steps on a grid are not compiled yet")
+def _check(problem: Problem) -> None:
     if problem.y0.is_complex():
         raise Unsupported("complex states are not compiled")
-    if problem.per_sample:
-        raise Unsupported("per-sample")
     if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
         raise Unsupported("the solve itself is being transformed by torch.func or torch.compile")
-    return problem.steps
+
+
+@dataclass
+class _Solve:
+    problem: Problem
+    captured: Captured
+    engine: Engine
+    clock: Clock
+    tensors: tuple[Tensor, ...]
+    reading: Reading
+    differentiable: bool
+    keeps_steps: bool
+    y: Tensor
+    blocks: list[Block] = field(default_factory=list)
+    broken: list[Block] = field(default_factory=list)
+    buffer: Tensor | None = None
+    calls: int = 0
+
+    @classmethod
+    def of(cls, problem: Problem, captured: Captured) -> _Solve:
+        t, y0 = problem.t, problem.y0
+        differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in (t, y0, *captured.tensors))
+        if differentiable and problem.keep_dense:
+            raise Unsupported("gradients of a dense solution are not compiled")
+        at_nodes = len(t) == 2 or (problem.grid is not None and torch.equal(problem.grid.ends, t[1:]))
+        dense = problem.keep_dense or not at_nodes
+        layout = Layout.of(y0)
+        engine = engine_of(problem, captured.program, layout, dense)
+        low, high = problem.dynamics.low, problem.dynamics.high
+        y = layout.store(y0.detach())
+        solve = cls(
+            problem,
+            captured,
+            engine,
+            Clock(t[0].detach().clone(), t[-1].detach().clone(), low, high),
+            tuple(tensor.detach() for tensor in captured.tensors),
+            Reading(engine, t.detach(), y, ends_only=len(t) == 2 and not dense),
+            differentiable,
+            problem.keep_dense or not dense or t.requires_grad,
+            y.clone() if y.data_ptr() == y0.data_ptr() else y,
+        )
+        if differentiable:
+            solve.plan(None).compile(y)  # what fails does so before any work
+        return solve
+
+    def walk(self) -> Walked:
+        """Take adaptive steps to the end."""
+        problem, engine, steps = self.problem, self.engine, self.problem.steps
+        assert steps is not None
+        tolerances = tuple(_tensor(value, self.y.device) for value in (steps.rtol, steps.atol))
+        most = torch.full((), steps.max_steps, device=self.y.device)
+        state, fresh = Walk.fresh(self.clock.t0, self.y), torch.ones((), dtype=torch.bool, device=self.y.device)
+        while True:
+            record = self._blank()
+            state, flags = engine.walk(fresh, tuple(state), record, self.clock, self.tensors, *tolerances, most)
+            summary = Summary(*flags.tolist())
+            self._keep(record, summary.rows, state.y, broken=bool(summary.broken))
+            if problem.progress is not None:
+                done = (state.groups[0] - self.clock.t0) / (self.clock.t1 - self.clock.t0)
+                problem.progress(float(done.min()))
+            if not summary.active or summary.attempts >= steps.max_steps:
+                break
+            state = state._replace(counts=torch.tensor([0, summary.attempts], device=self.y.device))
+            fresh = torch.zeros_like(fresh)
+        tableau = engine.tableau
+        stages = tableau.stages + (len(tableau.c_extra) if engine.dense else 0)
+        self.calls = 1 + (steps.first_step is None) + summary.attempts * stages
+        return self._walked(Groups.unpack(state.groups), summary)
+
+    def _walked(self, groups: Groups, summary: Summary) -> Walked:
+        status, ended = groups.status, groups.ended
+        if summary.active:
+            status = torch.where(groups.active, float(Status.MAX_STEPS), status)
+            ended = torch.where(groups.active, groups.t, ended)
+        walked = Walked(
+            self._clock(), status.to(torch.int8), ended, groups.accepted.long(), groups.rejected.long()
+        )
+        for block in self.broken:
+            self._name_broken(block, walked)
+        return walked
+
+    def march(self) -> Walked:
+        """Take the steps of the problem's grid."""
+        problem, engine = self.problem, self.engine
+        grid = problem.grid
+        assert grid is not None
+        starts, sizes, ends = (part.detach() for part in grid)
+        state = self.y
+        for low in range(0, len(starts), engine.rows):
+            rows = slice(low, low + engine.rows)
+            record = self._blank()
+            count = len(starts[rows])
+            for part, given in zip(record[:3], (starts, sizes, ends), strict=True):
+                part[:count] = given[rows]
+            place = torch.tensor(count, device=self.y.device)
+            state, finite = engine.march(place, state, record, self.clock, self.tensors)
+            self._keep(record, count, state, broken=not bool(finite))
+            if problem.progress is not None:
+                problem.progress(min(1.0, (low + count) / len(starts)))
+        tableau = engine.tableau
+        self.calls = len(starts) * (tableau.stages + (len(tableau.c_extra) if engine.dense else 0)) + len(self.blocks)
+        none = torch.zeros_like(self.clock.t0)
+        walked = Walked(
+            Grid(starts, sizes, ends), none.to(torch.int8), self.clock.t1, (sizes != 0).sum(0), none.long()
+        )
+        for block in self.broken:
+            self._name_broken(block, walked)
+        return walked
+
+    def _blank(self) -> Record:
+        """Return an empty record of a block, with a row to spare for the end; a buffer that nobody keeps serves again."""
+        rows, t, y = self.engine.rows + 1, self.clock.t0, self.y
+        clock = (torch.zeros(rows, *t.shape, dtype=t.dtype, device=t.device) for _ in range(3))
+        if self.buffer is None or self.keeps_steps:
+            self.buffer = torch.empty(rows, self.engine.columns, *y.shape, dtype=y.dtype, device=y.device)
+        return Record(*clock, self.buffer)
+
+    def _keep(self, record: Record, rows: int, end: Tensor, *, broken: bool) -> None:
+        """Read the outputs inside a block, and keep what the backward pass, or naming a failure, needs of it."""
+        record.steps[rows] = 0.0
+        record.steps[rows, 0] = end
+        block = self.reading.read(Block(*record, rows), self.blocks[-1] if self.blocks else None)
+        if not self.keeps_steps:
+            kept = rows + 1 if self.differentiable or broken else 0
+            nodes = torch.empty(len(record.steps), 1, *end.shape, dtype=end.dtype, device=end.device)
+            nodes[:kept] = record.steps[:kept, :1]
+            block = block._replace(steps=nodes)
+        self.blocks.append(block)
+        if broken:
+            self.broken.append(block)
+
+    def _clock(self) -> Grid:
+        parts = ([getattr(block, name)[: block.count] for block in self.blocks] for name in ("starts", "sizes", "ends"))
+        return Grid(*(part[0] if len(part) == 1 else torch.cat(part) for part in parts))
+
+    def _name_broken(self, block: Block, walked: Walked) -> None:
+        """Name the groups whose state is not finite although no step noticed, from the block where that began."""
+        used = block.count + 1
+        bad = ~torch.isfinite(self.engine.layout.view(block.steps[:used, 0], 1))
+        bad = bad.flatten(2).any(2) if walked.status.ndim else bad.flatten(1).any(1)
+        times = block.starts[:used].clone()
+        times[block.count] = block.ends[block.count - 1] if block.count else self.clock.t0
+        new = bad.any(0) & (walked.status == Status.SUCCESS)
+        walked.status = torch.where(new, int(Status.NON_FINITE), walked.status).to(torch.int8)
+        walked.ended = torch.where(new, times.gather(0, bad.long().argmax(0, keepdim=True)).squeeze(0), walked.ended)
+
+    def outputs(self, walked: Walked) -> Tensor:
+        """Return the outputs; NaN where a group had ended before."""
+        states = self.engine.layout.view(self.reading.outputs, 1)
+        if bool((walked.status == Status.SUCCESS).all()):
+            return states
+        t = self.problem.t.detach()
+        last = walked.grid.ends[-1] if len(walked) else t[0]
+        return blank_unreached(states, t, torch.sign(t[-1] - t[0]), last)
+
+    def table(self, walked: Walked) -> StepTable | None:
+        """Return the steps with their interpolants, if they are asked for."""
+        if not self.problem.keep_dense or not len(walked):
+            return None
+        view = self.engine.layout.view
+        start = torch.cat([view(block.steps[: block.count, 0], 1) for block in self.blocks])
+        end = torch.cat([view(block.steps[1 : block.count + 1, 0], 1) for block in self.blocks])
+        dense = torch.cat([view(block.steps[: block.count, 1:], 2) for block in self.blocks])
+        direction = torch.sign(self.clock.t1 - self.clock.t0)
+        return StepTable(direction, walked.grid, start, dense, end)
+
+    def plan(self, walked: Walked | None) -> Plan:
+        """Return what the backward pass needs."""
+        wanted = tuple(i for i, tensor in enumerate(self.captured.tensors) if tensor.requires_grad)
+        return Plan(
+            self.problem,
+            self.engine,
+            self.captured,
+            self.clock,
+            wanted,
+            self.reading,
+            self.blocks,
+            None if walked is None else walked.status,
+            clock_too=self.problem.t.requires_grad,
+        )
 
 
 def _tensor(value: Tensor | float, device: torch.device) -> Tensor:
     return torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float64, device=device)
-
-
-def _engine(problem: Problem, steps: Adaptive, program: Program, layout: Layout, dense: bool) -> _Engine:
-    y0, t = problem.y0, problem.t
-    key = (
-        tuple(y0.shape), y0.dtype, y0.device, t.shape[1:], dense, steps.tableau, steps.controller, _norm_key(steps.norm),
-        steps.first_step, steps.min_step, steps.max_step, problem.dynamics.packing,
-    )  # fmt: skip
-    if key not in program.compiled:
-        program.compiled[key] = _Engine(program, steps, layout, dense, y0.device)
-    return program.compiled[key]  # type: ignore[no-any-return]
-
-
-def _norm_key(norm: Any) -> Hashable:
-    return norm
-
-
-def _run(
-    engine: _Engine, steps: Adaptive, clock: Clock, tensors: tuple[Tensor, ...], y0: Tensor, tolerances: tuple[Tensor, ...]
-) -> tuple[Walked, Tensor, int, Tensor, bool]:
-    columns = 1 + (steps.tableau.interpolant_terms if engine.dense else 0)
-    block = max(8, min(_BLOCK_ROWS, _BLOCK_BYTES // max(1, columns * y0.numel() * y0.element_size())))
-    most = torch.full((), steps.max_steps, device=y0.device)
-    walk = engine.begin(clock, tensors, y0, *tolerances)
-    records = []
-    while True:
-        record = _blank(block, columns, clock.t0, y0)
-        walk = engine.walk(tuple(walk), record, clock, tensors, *tolerances, most)
-        records.append(record)
-        groups = Groups.unpack(walk.groups)
-        flags = torch.stack([groups.active.any(), (groups.status != 0).any()])
-        row, attempts, active, failed = torch.cat([walk.counts, flags.long()]).tolist()
-        if not active or attempts >= steps.max_steps:
-            break
-        walk = walk._replace(counts=walk.counts * torch.tensor([0, 1], device=y0.device))
-    if active:
-        groups = groups._replace(
-            status=torch.where(groups.active, float(Status.MAX_STEPS), groups.status),
-            ended=torch.where(groups.active, groups.t, groups.ended),
-        )
-        failed = True
-    count = (len(records) - 1) * block + row
-    starts, sizes, ends = (_joined([record[i] for record in records], block)[:count] for i in range(3))
-    table = _joined([record.steps for record in records], block)
-    table[count] = 0.0
-    table[count, 0] = walk.y
-    status = groups.status.to(torch.int8)
-    walked = Walked(Grid(starts, sizes, ends), status, groups.ended, groups.accepted.long(), groups.rejected.long(), attempts)
-    failed = _close(walked, table, engine.layout) or bool(failed)
-    return walked, table, block, walk.y, failed
-
-
-def _blank(rows: int, columns: int, t: Tensor, y: Tensor) -> Record:
-    """Return an empty block, with a row to spare for the end."""
-    clocks = (torch.zeros(rows + 1, *t.shape, dtype=t.dtype, device=t.device) for _ in range(3))
-    return Record(*clocks, torch.zeros(rows + 1, columns, *y.shape, dtype=y.dtype, device=y.device))
-
-
-def _joined(blocks: list[Tensor], rows: int) -> Tensor:
-    """Join full blocks; the last keeps its spare row."""
-    return blocks[0] if len(blocks) == 1 else torch.cat([*(block[:rows] for block in blocks[:-1]), blocks[-1]])
-
-
-def _close(walked: Walked, table: Tensor, layout: Layout) -> bool:
-    """Name the groups whose state is not finite although no step noticed."""
-    count = len(walked)
-    if bool(torch.isfinite(table[count, 0]).all()):
-        return False
-    states = layout.view(table[: count + 1, 0], 1)
-    bad = ~torch.isfinite(states)
-    bad = bad.flatten(2).any(2) if walked.status.ndim else bad.flatten(1).any(1)
-    first = bad.long().argmax(0)
-    ends = torch.cat([walked.grid.starts[:1], walked.grid.ends])
-    new = bad.any(0) & (walked.status == Status.SUCCESS)
-    walked.status = torch.where(new, int(Status.NON_FINITE), walked.status).to(torch.int8)
-    walked.ended = torch.where(new, ends.gather(0, first.unsqueeze(0)).squeeze(0), walked.ended)
-    return True
-
-
-class _Walked(torch.autograd.Function):
-    """From the clock, the initial state and what the right-hand side uses to the table of steps."""
-
-    @staticmethod
-    def forward(ctx: Any, plan: _Plan, starts: Tensor, sizes: Tensor, y0: Tensor, *chosen: Tensor) -> Tensor:
-        ctx.plan = plan
-        # Saved for their version counters: what changed in place before the backward pass must raise there.
-        ctx.save_for_backward(starts, sizes, y0, *plan.captured.tensors)
-        return plan.table.view_as(plan.table)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        plan: _Plan = ctx.plan
-        _ = ctx.saved_tensors
-        found = _pull_back(plan, cotangents[0].detach(), any(ctx.needs_input_grad[1:3]))
-        message = "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'"
-        return None, *first_order_only(found, message)
-
-
-def _pull_back(plan: _Plan, cotangents: Tensor, clock_too: bool) -> list[Tensor | None]:
-    grid, block, layout = plan.grid, plan.block, plan.engine.layout
-    count = len(grid.starts)
-    tensors = tuple(tensor.detach() for tensor in plan.captured.tensors)
-    ahead = cotangents[count, 0].contiguous()
-    totals: list[Tensor] | None = None
-    d_starts, d_sizes = (torch.zeros(len(plan.table), *grid.starts.shape[1:], dtype=grid.starts.dtype, device=ahead.device) for _ in range(2))
-    starts, sizes = (_padded(part.detach(), len(plan.table)) for part in (grid.starts, grid.sizes))
-    table = plan.table
-    for low in reversed(range(0, max(count, 1), block)):
-        rows = slice(low, low + block)
-        record = Record(starts[rows], sizes[rows], starts[rows], table[rows])
-        here = torch.tensor(min(count - low, block), device=ahead.device)
-        ahead, *parts = plan.engine.pull(
-            plan.wanted, clock_too, here, record, plan.clock, tensors, cotangents[rows], ahead, d_starts[rows], d_sizes[rows]
-        )
-        totals = parts if totals is None else [a + b for a, b in zip(totals, parts, strict=True)]
-    problem, tableau = plan.problem, plan.engine.steps.tableau
-    problem.backward_calls += count * (tableau.stages + (1 + len(tableau.c_extra) if plan.engine.dense else 0))
-    assert totals is not None
-    clock = [d_starts[:count], d_sizes[:count]] if clock_too else [None, None]
-    return [*clock, layout.view(ahead), *totals]
-
-
-def _padded(values: Tensor, rows: int) -> Tensor:
-    padded = values.new_zeros(rows, *values.shape[1:])
-    padded[: len(values)] = values
-    return padded
-
-
-def _outcome(problem: Problem, walked: Walked, grid: Grid, table: Tensor, layout: Layout) -> Outcome:
-    count = len(walked)
-    real = problem.y0.dtype
-    if len(problem.t) == 2:
-        ends = torch.stack([table[0, 0], table[count, 0]])
-        outputs = layout.view(ends, 1)
-    else:
-        rows, weights = weights_of(locate(problem.t, *grid), table.shape[1], real)
-        outputs = layout.view(read(table, rows, weights), 1)
-    steps = None
-    return Outcome(outputs, walked, steps)

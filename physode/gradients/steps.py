@@ -14,7 +14,7 @@ from physode.solvers.groups import expand
 from physode.solvers.interpolation import Location, interpolate, locate
 from physode.solvers.trajectory import Trajectory
 
-__all__ = ["Fetch", "Outcome", "Recorded", "StepTable", "adaptive_clock", "clock", "fetch_recorded", "read_outputs"]
+__all__ = ["Fetch", "Outcome", "Recorded", "StepTable", "adaptive_clock", "blank_unreached", "clock", "fetch_recorded", "read_outputs"]
 
 Fetch = Callable[[Sequence[int], Sequence[int]], tuple[Tensor, Tensor | None]]
 """Gives the states at some nodes, ``(nodes, *state)``, and the interpolant coefficients of some steps,
@@ -36,7 +36,7 @@ class StepTable(NamedTuple):
     def read(self, times: Tensor) -> Tensor:
         """Evaluate the solution at ``times``, ``(outputs, *groups)``; NaN beyond the last step of a failed solve."""
         outputs = interpolate(locate(times, *self.grid), self.y_start, self.dense, self.y_end)
-        return _blank_unreached(outputs, times, self.direction, self.grid.ends[-1])
+        return blank_unreached(outputs, times, self.direction, self.grid.ends[-1])
 
 
 class Recorded(Protocol):
@@ -119,7 +119,7 @@ def read_outputs(problem: Problem, record: Trajectory, grid: Grid, fetch: Fetch)
         with_dense = [i for i in steps.tolist() if record.dense[i] is not None]
         nodes, dense = fetch(sorted({*steps.tolist(), *(steps + 1).tolist()}), with_dense)
         outputs = _read_rows(location.theta, steps, row, with_dense, nodes, dense)
-    return Outcome(_blank_unreached(outputs, problem.t, direction, grid.ends[-1]), record, None)
+    return Outcome(blank_unreached(outputs, problem.t, direction, grid.ends[-1]), record, None)
 
 
 def _read_rows(
@@ -143,7 +143,8 @@ def _nothing_but_start(problem: Problem, fetch: Fetch) -> Tensor:
     return torch.cat([start, *[blank] * (len(problem.t) - 1)])
 
 
-def _blank_unreached(outputs: Tensor, times: Tensor, direction: Tensor, last: Tensor) -> Tensor:
+def blank_unreached(outputs: Tensor, times: Tensor, direction: Tensor, last: Tensor) -> Tensor:
+    """Set the outputs behind the last step to NaN."""
     unreached = direction * (times - last).detach() > 0
     if not bool(unreached.any()):
         return outputs

@@ -1,0 +1,164 @@
+"""ACA's pass back over a compiled solve, block of steps after block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physode.compiled.blocks import Block, Reading
+from physode.compiled.capture import Captured
+from physode.compiled.engine import Engine
+from physode.compiled.forward import Clock
+from physode.compiled.reading import place_of, weights_of
+from physode.gradients.once import first_order_only
+from physode.problem import Problem
+from physode.solvers.grid import Grid
+from physode.solvers.interpolation import Location, locate
+from physode.status import Status
+
+__all__ = ["Plan", "differentiable"]
+
+
+@dataclass
+class Plan:
+    """One solve, for its pass back. ``wanted``: which of the program's tensors ask for gradients."""
+
+    problem: Problem
+    engine: Engine
+    captured: Captured
+    clock: Clock
+    wanted: tuple[int, ...]
+    reading: Reading
+    blocks: list[Block]
+    status: Tensor | None
+    clock_too: bool
+
+    def pull(self, block: Block, cotangents: Tensor, ahead: Tensor) -> tuple[Tensor, ...]:
+        """Pull cotangents of the block's rows and of the state behind it back."""
+        nodes = self._safe(block.steps[:, 0])
+        count = torch.tensor(block.count, device=ahead.device)
+        tensors = tuple(tensor.detach() for tensor in self.captured.tensors)
+        return self.engine.pull(
+            self.wanted, self.clock_too, count, block.starts, block.sizes, nodes, self.clock, tensors, cotangents, ahead
+        )
+
+    def _safe(self, nodes: Tensor) -> Tensor:
+        """Replace failed samples' states by a good sample's: where they stand, NaN may arise and spoil sums."""
+        status = self.status
+        if status is None or status.ndim == 0:
+            return nodes
+        failed = status != Status.SUCCESS
+        if not bool(failed.any()) or bool(failed.all()):
+            return nodes
+        axis = nodes.ndim - 1 if self.engine.layout.batch_last else 1
+        good = nodes.index_select(axis, (~failed).nonzero()[:1, 0])
+        shape = [1] * nodes.ndim
+        shape[axis] = -1
+        return torch.where(failed.reshape(shape), good, nodes)
+
+    def blank(self, like: Tensor) -> Tensor:
+        """Return room for the cotangents of a block."""
+        rows, columns = self.engine.rows + 1, self.engine.columns
+        return torch.empty(rows, columns, *like.shape, dtype=like.dtype, device=like.device)
+
+    def compile(self, y: Tensor) -> None:
+        """Compile the backward pass: run it over no step."""
+        if self.engine.has(("pull", self.wanted, self.clock_too)):
+            return
+        blank, t0 = self.blank(y), self.clock.t0
+        clock = (torch.zeros(len(blank), *t0.shape, dtype=t0.dtype, device=t0.device) for _ in range(3))
+        steps = torch.zeros_like(blank) if self.keeps_steps else blank[:, :1].clone()
+        with torch.no_grad():
+            self.pull(Block(*clock, steps, 0), blank, torch.zeros_like(y))
+
+    @property
+    def keeps_steps(self) -> bool:
+        """Whether interpolants are kept beside the states: gradients in output times need them."""
+        return self.clock_too and self.engine.dense
+
+
+def differentiable(plan: Plan, outputs: Tensor, grid: Grid) -> Tensor:
+    """Return the outputs with their gradients in the clock, the output times, the initial state and the tensors."""
+    problem = plan.problem
+    theta = None
+    if plan.clock_too and plan.engine.dense and len(grid.starts):
+        theta = locate(problem.t, *grid).theta
+    chosen = [plan.captured.tensors[i] for i in plan.wanted]
+    return _Solved.apply(plan, outputs, theta, grid.starts, grid.sizes, problem.y0, *chosen)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Solved(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, plan: Plan, outputs: Tensor, theta: Tensor | None, starts: Tensor, sizes: Tensor, y0: Tensor,
+        *chosen: Tensor,
+    ) -> Tensor:  # fmt: skip
+        ctx.plan = plan
+        # Saved for their version counters: what changed in place before the backward pass must raise there.
+        ctx.save_for_backward(theta, y0, *plan.captured.tensors)
+        return outputs.view_as(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        plan: Plan = ctx.plan
+        theta = ctx.saved_tensors[0]
+        with torch.no_grad():
+            found = _pull_back(plan, cotangents[0].detach(), theta)
+        message = "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'"
+        return None, None, *first_order_only(found, message)
+
+
+def _pull_back(plan: Plan, cotangents: Tensor, theta: Tensor | None) -> list[Tensor | None]:
+    layout, tableau = plan.engine.layout, plan.engine.tableau
+    given = layout.store(cotangents, 1)
+    blank, ahead = plan.blank(given[0]), torch.zeros_like(given[0])
+    totals: list[Tensor] | None = None
+    d_theta = None if theta is None else torch.zeros_like(theta)
+    d_starts: list[Tensor] = []
+    d_sizes: list[Tensor] = []
+    for block in reversed(plan.blocks):
+        rows = plan.reading.cotangents(given, block, blank, is_last=totals is None)
+        ahead, *parts = plan.pull(block, rows, ahead + rows[block.count, 0])
+        if plan.clock_too:
+            in_start, in_size, *parts = parts
+            d_starts.insert(0, in_start[: block.count])
+            d_sizes.insert(0, in_size[: block.count])
+        if d_theta is not None and theta is not None:
+            _in_theta(d_theta, theta, block, given, layout.batch_last)
+        totals = parts if totals is None else [a + b for a, b in zip(totals, parts, strict=True)]
+        plan.problem.backward_calls += block.count * (
+            tableau.stages + (1 + len(tableau.c_extra) if plan.engine.dense else 0)
+        )
+    assert totals is not None
+    in_clock = [torch.cat(d_starts), torch.cat(d_sizes)] if plan.clock_too else [None, None]
+    return [d_theta, *in_clock, layout.view(ahead), *totals]
+
+
+def _in_theta(
+    d_theta: Tensor, theta: Tensor, block: Block, given: Tensor, batch_last: bool
+) -> None:
+    """Add the gradients in how far each output lies into its step, by the interpolants' derivatives."""
+    first, behind = block.outputs
+    steps = block.steps
+    assert block.place is not None
+    row, inside = block.place.row, block.place.inside
+    with torch.enable_grad():
+        along = theta[first:behind].detach().requires_grad_()
+        weights = weights_of(place_of(Location(row, along), steps.dtype), steps.shape[1])
+    part = given[first:behind]
+    each = theta.ndim == 2
+    found = torch.zeros_like(weights)
+    for p in range(steps.shape[1]):
+        if each:
+            axis = steps.ndim - 2 if batch_last else 1
+            column = steps[:, p].movedim(axis, 1)
+            values = column[row, torch.arange(row.shape[1], device=row.device)]
+            cotangent = part.movedim(axis, 1)
+            found[:, p] = torch.where(inside, (values * cotangent).flatten(2).sum(2), 0.0)
+        else:
+            found[:, p] = (steps[:, p].index_select(0, row) * part).flatten(1).sum(1)
+    (d_along,) = torch.autograd.grad(weights, along, found)
+    d_theta[first:behind] += d_along

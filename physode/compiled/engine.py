@@ -1,0 +1,122 @@
+"""The compiled functions of one right-hand side's program, method and shape of problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physode.compiled.build import Compiled, Unsupported
+from physode.compiled.capture import Program
+from physode.compiled.forward import Walk, walking
+from physode.compiled.layout import Layout
+from physode.compiled.march import marching
+from physode.compiled.pullback import pulling
+from physode.compiled.reading import gather_each, scatter_each
+from physode.problem import Problem
+from physode.solvers.loop import Adaptive
+from physode.solvers.tableaus import Tableau
+
+__all__ = ["Engine", "engine_of"]
+
+_BLOCK_BYTES = {False: 2**24, True: 2**28}  # of steps in a block; samples with steps of their own read all outputs once
+_BLOCK_ROWS = 256
+
+
+@dataclass
+class Engine:
+    """What is compiled once and used by every solve alike.
+
+    Attributes
+    ----------
+    rows
+        The steps of a block.
+    columns
+        The rows stored for a step: its start's state, and the interpolant's coefficients if ``dense``.
+    """
+
+    program: Program
+    tableau: Tableau
+    steps: Adaptive | None
+    layout: Layout
+    dense: bool
+    device: torch.device
+    rows: int
+    functions: dict[Hashable, Any] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> int:
+        """Stored rows of a step."""
+        return 1 + (self.tableau.interpolant_terms if self.dense else 0)
+
+    def walk(self, *inputs: Any) -> tuple[Walk, Tensor]:
+        """Take adaptive attempts, see :func:`~physode.compiled.forward.walking`."""
+        steps = self.steps
+        assert steps is not None
+        *walk, summary = self._function(
+            "walk", lambda: walking(self.program, steps, self.layout, dense=self.dense)
+        )(*inputs)
+        return Walk(*walk), summary
+
+    def march(self, *inputs: Any) -> tuple[Tensor, ...]:
+        """Take a grid's steps, see :func:`~physode.compiled.march.marching`."""
+        return self._function("march", lambda: marching(self.program, self.tableau, self.layout, dense=self.dense))(
+            *inputs
+        )
+
+    def pull(self, wanted: tuple[int, ...], clock_too: bool, *inputs: Any) -> tuple[Tensor, ...]:
+        """Pull a block of steps back, see :func:`~physode.compiled.pullback.pulling`."""
+        return self._function(
+            ("pull", wanted, clock_too),
+            lambda: pulling(
+                self.program, self.tableau, self.layout, wanted, dense=self.dense, clock_too=clock_too
+            ),
+        )(*inputs)
+
+    def gather_each(self, *inputs: Tensor) -> None:
+        """Read outputs of samples with steps of their own, in place."""
+        self._function(("gather", len(inputs[1])), lambda: gather_each(self.layout.batch_last))(*inputs)
+
+    def scatter_each(self, *inputs: Tensor) -> None:
+        """Gather their cotangents, in place."""
+        self._function(("scatter", len(inputs[1])), lambda: scatter_each(self.layout.batch_last))(*inputs)
+
+    def has(self, key: Hashable) -> bool:
+        """Whether a function is compiled already."""
+        return key in self.functions
+
+    def _function(
+        self, key: Hashable, make: Callable[[], Callable[..., tuple[Tensor, ...]]]
+    ) -> Callable[..., tuple[Tensor, ...]]:
+        found = self.functions.get(key)
+        if found is None:
+            found = self.functions[key] = Compiled(make(), self.device)
+        return found  # type: ignore[no-any-return]
+
+
+def engine_of(problem: Problem, program: Program, layout: Layout, dense: bool) -> Engine:
+    """Return the engine for a problem like this, kept with its program."""
+    y0, steps, t = problem.y0, problem.steps, problem.t
+    chosen: Hashable = None
+    if steps is not None:
+        chosen = steps.controller, steps.norm, steps.first_step, steps.min_step, steps.max_step
+        chosen = (*chosen, *(_shape(value) for value in (steps.rtol, steps.atol)))
+    key = (*_shape(y0), y0.device, t.shape[1:], dense, problem.tableau, problem.dynamics.packing, chosen)
+    try:
+        engine: Engine | None = program.compiled.get(key)
+    except TypeError:
+        raise Unsupported("its norm, controller or packing cannot be told apart from others") from None
+    if engine is None:
+        columns = 1 + (problem.tableau.interpolant_terms if dense else 0)
+        budget = _BLOCK_BYTES[t.ndim == 2] // max(1, columns * y0.numel() * y0.element_size())
+        rows = max(8, min(_BLOCK_ROWS, budget))
+        engine = Engine(program, problem.tableau, steps, layout, dense, y0.device, rows)
+        program.compiled[key] = engine
+    return engine
+
+
+def _shape(value: Tensor | float) -> tuple[Any, ...]:
+    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else ()
