@@ -16,7 +16,7 @@ from physode.modules import Statistics, uses_dropout
 from physode.packing import Packing
 from physode.solvers.grid import Grid
 from physode.solvers.loop import Adaptive, integrate, march
-from physode.solvers.norms import rms_per_sample, rms_shared
+from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
 from physode.solvers.numbers import Number
 from physode.solvers.tableaus import Tableau
 from physode.solvers.taker import PLAIN, Taker
@@ -199,7 +199,7 @@ def checked_state(y0: Any, packing: Packing, *, finite: bool = True) -> Tensor:
                 "the parts of `y0` must share one dtype and device, got "
                 f"{parts[0].dtype} on {parts[0].device} and {part.dtype} on {part.device}"
             )
-        if finite and not bool(torch.isfinite(part.detach()).all()):
+        if finite and not all_finite(part):
             bad = int((~torch.isfinite(part.detach())).sum())
             raise ValueError(f"`y0` must be finite, got {bad} NaN or infinite value(s) of {part.numel()}")
     return packing.pack(y0)

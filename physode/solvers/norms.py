@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from physode.typing import Norm
 
-__all__ = ["error_ratio", "rms_per_sample", "rms_shared", "scale_of"]
+__all__ = ["all_finite", "error_ratio", "rms_per_sample", "rms_shared", "scale_of"]
 
 
 def rms_shared(x: Tensor) -> Tensor:
@@ -34,6 +35,11 @@ def _root_mean_square(x: Tensor, dim: int | None) -> Tensor:
     length: Tensor = torch.linalg.vector_norm(x, dim=dim)
     count = x.numel() if dim is None else x.shape[dim]
     return length * (1.0 / math.sqrt(max(count, 1)))
+
+
+def all_finite(x: Tensor) -> bool:
+    """Whether no component is NaN or infinite: one pass over ``x``, as a finite sum has no other terms."""
+    return cmath.isfinite(x.detach().sum().item()) or bool(torch.isfinite(x.detach()).all())
 
 
 def scale_of(y0: Tensor, y1: Tensor, rtol: Tensor | float, atol: Tensor | float) -> Tensor:

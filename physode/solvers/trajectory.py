@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from physode.solvers.grid import Grid
+from physode.solvers.norms import all_finite
 from physode.solvers.numbers import Number, as_float, detached
 from physode.status import Status
 
@@ -100,7 +101,7 @@ class Trajectory:
 
     def close(self) -> None:
         """Name the groups whose state is not finite although no step noticed: an overflow, or a fixed-step method."""
-        if bool(torch.isfinite(self.nodes[-1]).all()):
+        if all_finite(self.nodes[-1]):
             return
         for end, node in zip([*self.starts[:1], *self.ends], self.nodes, strict=True):
             bad = ~torch.isfinite(node)
