@@ -17,6 +17,7 @@ is a chain of small products, and one more batched pull-back gives :math:`dL/d\t
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -78,10 +79,6 @@ class ACA:
 
     def solve(self, problem: Problem) -> Outcome:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
-        if problem.compile:
-            from physode.compiled.solving import solve_compiled
-
-            return solve_compiled(problem)
         kept = Kept(problem, self.budget) if self._keeps(problem) else None
         if kept is None:
             problem.start(keep_graph=False)
@@ -262,15 +259,15 @@ def _parallel(
         if end == steps:
             check_no_new_leaf(replayed, [y, t, h, *replay.inputs])
         jacobians = _jacobians(replayed[0], y, per_sample=starts.ndim == 2)
+        arriving = _rows(given.nodes, rows, like=nodes[0])
         dense = []
-        through_dense: Tensor | None = None
         if with_dense:
-            blank = torch.zeros_like(replayed[1][0])
-            dense = [torch.stack([given.dense.get(i, blank) for i in rows])]
+            dense = [_rows(given.dense, rows, like=replayed[1][0])]
             (through_dense,) = pull(replayed[1:], [y], dense, keep=True)
-        ahead = _recur(state, jacobians, through_dense, [given.nodes.get(i) for i in rows])
+            arriving = arriving if through_dense is None else arriving + through_dense
+        ahead = _recur(state, jacobians, arriving)
         state = ahead[0]
-        cotangents = [torch.stack(ahead[1:]), *dense]
+        cotangents = [ahead[1:], *dense]
         d_t, d_h, *inputs = pull(replayed, [t, h, *replay.inputs], cotangents, keep=replay.outside)
         totals = [add(total, part) for total, part in zip(totals, inputs, strict=True)]
         if d_t is not None:
@@ -289,22 +286,28 @@ def _jacobians(y_end: Tensor, y: Tensor, *, per_sample: bool) -> Tensor:
     basis = basis.reshape(dimension, *(1,) * lead, *state).expand(dimension, *y.shape)
     (pulled,) = torch.autograd.grad(y_end, y, basis, retain_graph=True, is_grads_batched=True)
     rows = pulled.reshape(dimension, len(y), -1, dimension)
-    return rows.permute(1, 2, 0, 3)
+    return rows.permute(1, 2, 0, 3).contiguous()
 
 
-def _recur(
-    state: Tensor, jacobians: Tensor, through_dense: Tensor | None, at_nodes: list[Tensor | None]
-) -> list[Tensor]:
-    """Run the adjoint recurrence backwards over a chunk; return dL/dy at its ``steps + 1`` nodes."""
-    adjoint = state.reshape(jacobians.shape[1], 1, -1)
-    found = [state]
-    for i in reversed(range(len(jacobians))):
-        adjoint = torch.matmul(adjoint, jacobians[i])
-        for part in (at_nodes[i], None if through_dense is None else through_dense[i]):
-            if part is not None:
-                adjoint = adjoint + part.reshape(adjoint.shape)
-        found.append(adjoint.reshape(state.shape))
-    return found[::-1]
+def _rows(given: dict[int, Tensor], rows: Iterable[int], like: Tensor) -> Tensor:
+    """Stack what is given for some rows, zeros for those without."""
+    blank = torch.zeros_like(like)
+    return torch.stack([given.get(i, blank) for i in rows])
+
+
+def _recur(state: Tensor, jacobians: Tensor, arriving: Tensor) -> Tensor:
+    """Run the adjoint recurrence backwards over a chunk; return dL/dy at its ``steps + 1`` nodes.
+
+    ``state`` is dL/dy at the last node, ``arriving`` what reaches each node before it from elsewhere.
+    """
+    shape = (jacobians.shape[1], 1, jacobians.shape[2])
+    adjoint = state.reshape(shape)
+    found = [adjoint]
+    parts = arriving.reshape(-1, *shape)
+    for jacobian, part in zip(reversed(jacobians.unbind(0)), reversed(parts.unbind(0)), strict=True):
+        adjoint = torch.baddbmm(part, adjoint, jacobian)
+        found.append(adjoint)
+    return torch.stack(found[::-1]).reshape(-1, *state.shape)
 
 
 def _chunk_length(replay: Replay, node: Tensor, per_sample: bool) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor
 from physode.solvers.groups import expand
 from physode.solvers.numbers import Number
 from physode.solvers.tableaus import Tableau
+from physode.solvers.tableaus.sums import Sum, Sums
 
 __all__ = ["Rhs", "Step", "end_derivative", "interpolant", "local_errors", "take_step"]
 
@@ -32,51 +33,27 @@ class Step(NamedTuple):
     ks: tuple[Tensor, ...]
 
 
-class _Sum(NamedTuple):
-    """A weighted sum over stages, ``lead * (ks[first] + sum_j ratios[j] ks[others[j]])``, without weights of 0.
-
-    Only ``lead`` is multiplied by the step size: the rest is the same for every step.
-    """
-
-    lead: float
-    first: int
-    others: tuple[int, ...]
-    ratios: tuple[float, ...]
-
-    @classmethod
-    def of(cls, row: tuple[float, ...]) -> _Sum:
-        """Sort a row of weights out."""
-        first, *others = (j for j, weight in enumerate(row) if weight != 0.0)
-        return cls(row[first], first, tuple(others), tuple(row[j] / row[first] for j in others))
-
-    def __call__(self, ks: Sequence[Tensor]) -> Tensor:
-        """Return the sum over stages, ``lead`` left out."""
-        total = ks[self.first]
-        for j, ratio in zip(self.others, _factors(self.ratios, total), strict=True):
-            total = torch.addcmul(total, ratio, ks[j]) if isinstance(ratio, Tensor) else total + ratio * ks[j]
-        return total
-
-
-Rows = tuple[tuple[float, ...], ...]
-
-
-def _sums(rows: Rows) -> tuple[_Sum, ...]:
-    return tuple(_Sum.of(row) for row in rows) if torch.compiler.is_compiling() else _remembered_sums(rows)
-
-
-def _factors(values: tuple[float, ...], like: Tensor) -> Sequence[Tensor | float]:
-    """Return constants as tensors, which multiply faster than numbers do; a compiler has them inlined."""
-    return values if torch.compiler.is_compiling() else _constants(values, like.dtype, like.device)
+Factor = Tensor | float
 
 
 @lru_cache(maxsize=256)
-def _remembered_sums(rows: Rows) -> tuple[_Sum, ...]:
-    return tuple(_Sum.of(row) for row in rows)
+def _remembered_ratios(sums: Sums, dtype: torch.dtype, device: torch.device) -> tuple[Sequence[Factor], ...]:
+    return tuple(torch.tensor(one.ratios, dtype=dtype, device=device).unbind(0) for one in sums.each)
 
 
-@lru_cache(maxsize=1024)
-def _constants(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    return tuple(torch.tensor(values, dtype=dtype, device=device).unbind(0))
+def _ratios(sums: Sums, like: Tensor) -> Sequence[Sequence[Factor]]:
+    """Return each sum's constants, as tensors, which multiply faster than numbers do; a compiler has them inlined."""
+    if torch.compiler.is_compiling():
+        return [one.ratios for one in sums.each]
+    return _remembered_ratios(sums, like.dtype, like.device)
+
+
+def _total(one: Sum, ratios: Sequence[Factor], ks: Sequence[Tensor]) -> Tensor:
+    """Return a sum over stages, its lead left out."""
+    total = ks[one.first]
+    for j, ratio in zip(one.others, ratios, strict=True):
+        total = torch.addcmul(total, ratio, ks[j]) if isinstance(ratio, Tensor) else total + ratio * ks[j]
+    return total
 
 
 @lru_cache(maxsize=64)
@@ -106,11 +83,10 @@ def _added(y: Tensor, weight: Number, total: Tensor) -> Tensor:
     return torch.addcmul(y, weight, total) if isinstance(weight, Tensor) else torch.add(y, total, alpha=weight)
 
 
-def _weighted_sums(rows: Rows, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
+def _weighted_sums(sums: Sums, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
     """Return ``h * sum_j row[j] ks[j]`` for each row."""
-    sums = _sums(rows)
-    weights = _scaled(tuple(sum_.lead for sum_ in sums), h, ks[0])
-    return [weight * sum_(ks) for weight, sum_ in zip(weights, sums, strict=True)]
+    parts = zip(_scaled(sums.leads, h, ks[0]), sums.each, _ratios(sums, ks[0]), strict=True)
+    return [weight * _total(one, ratios, ks) for weight, one, ratios in parts]
 
 
 def take_step(rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, k1: Tensor | None = None) -> Step:
@@ -127,12 +103,15 @@ def take_step(rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, k1: T
     k1
         The derivative at ``(t, y)`` where it is known, else evaluated here.
     """
-    sums = _sums((*tableau.a[1:], tableau.b))
-    weights = _scaled(tuple(sum_.lead for sum_ in sums), h, y)
+    sums = tableau.step_sums
+    weights, ratios = _scaled(sums.leads, h, y), _ratios(sums, y)
+    times = (*_stage_times(tableau.c[1:], t, h), None)
     ks = [rhs(t, y) if k1 is None else k1]
-    for time, weight, sum_ in zip(_stage_times(tableau.c[1:], t, h), weights, sums, strict=False):
-        ks.append(rhs(time, _added(y, weight, sum_(ks))))
-    return Step(_added(y, weights[-1], sums[-1](ks)), tuple(ks))
+    for time, weight, one, constants in zip(times, weights, sums.each, ratios, strict=True):
+        state = _added(y, weight, _total(one, constants, ks))
+        if time is not None:
+            ks.append(rhs(time, state))
+    return Step(state, tuple(ks))
 
 
 def end_derivative(rhs: Rhs, t: Number, h: Number, step: Step) -> Tensor:
@@ -142,7 +121,7 @@ def end_derivative(rhs: Rhs, t: Number, h: Number, step: Step) -> Tensor:
 
 def local_errors(tableau: Tableau, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
     """Return the local error estimates from the stages, followed by the end's derivative if the method is FSAL."""
-    return _weighted_sums(tableau.b_err, h, ks)
+    return _weighted_sums(tableau.error_sums, h, ks)
 
 
 def interpolant(rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, step: Step, k_end: Tensor) -> Tensor:
@@ -152,11 +131,11 @@ def interpolant(rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, ste
     included (Hairer, Norsett & Wanner, Sect. II.6); see :mod:`physode.solvers.interpolation` for their basis.
     """
     ks = [*step.ks, k_end]
-    for c, row in zip(tableau.c_extra, tableau.a_extra, strict=True):
-        (increment,) = _weighted_sums((row,), h, ks)
+    for c, sums in zip(tableau.c_extra, tableau.extra_sums, strict=True):
+        (increment,) = _weighted_sums(sums, h, ks)
         ks.append(rhs(t + c * h, y + increment))
     size = expand(h.to(y.dtype), y.ndim) if isinstance(h, Tensor) else h
     change = step.y - y
     first = size * ks[0]
     hermite = [change, first - change, 2 * change - first - size * k_end]
-    return torch.stack(hermite + (_weighted_sums(tableau.d, h, ks) if tableau.d else []))
+    return torch.stack(hermite + (_weighted_sums(tableau.dense_sums, h, ks)))

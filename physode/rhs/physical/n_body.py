@@ -18,6 +18,8 @@ __all__ = ["G_ASTRONOMICAL", "NBody", "body_columns", "pair_distances"]
 G_ASTRONOMICAL = 4.0 * math.pi**2
 """Gravitational constant in AU^3 / (solar mass yr^2), from Kepler's third law for the Earth."""
 
+_IN_ORDER = 3  # terms
+
 
 class NBody(System):
     r"""Newton's equations for `n` point masses (Eq. 32 of the ACA paper, with its units made explicit).
@@ -30,8 +32,8 @@ class NBody(System):
     with :math:`K` = `velocity_scale` and :math:`\epsilon` = `softening`. The state is
     :math:`(r_1, \ldots, r_n, v_1, \ldots, v_n)`, three coordinates each, of shape (..., 6 n).
 
-    Sums over bodies and coordinates are written as additions in a fixed order, never as reductions or matrix products:
-    a sample's result then does not depend, in any bit, on how many samples are evaluated beside it. The batch is the
+    Sums over bodies and coordinates are additions in a fixed order, never matrix products or reductions in parallel: a
+    sample's result then does not depend, in any bit, on how many samples are evaluated beside it. The batch is the
     innermost axis throughout: each operation runs along memory over many samples, not over three coordinates.
 
     Parameters
@@ -86,7 +88,7 @@ class NBody(System):
         self._diagonal: Tensor
         self.register_buffer("_diagonal", torch.eye(self.n, dtype=torch.float64), persistent=False)
         self._scales: Tensor
-        scales = torch.tensor([self.velocity_scale, self.G], dtype=torch.float64)
+        scales = torch.tensor([[[self.velocity_scale]], [[self.G]]], dtype=torch.float64)
         self.register_buffer("_scales", scales, persistent=False)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
@@ -95,21 +97,21 @@ class NBody(System):
         r, v = state.view(2, self.n, 3, *state.shape[1:]).unbind(0)  # (body, coordinate, ...)
         d = r - r.unsqueeze(1)  # (i, j, coordinate, ...): r_j - r_i
         # A body's distance to itself is set to 1: its term is then 0, and so is its derivative.
-        q = reduce(add, (d * d).unbind(2)) + _trailing(self._diagonal.to(y.dtype), y.ndim - 1)
+        q = _sum(d.square(), 2) + _beside(y, self._diagonal)
         if self.softening:
             q = q + self.softening**2
         weight = self._masses(y) / (q * q.sqrt())
-        a = reduce(add, (d * weight.unsqueeze(2)).unbind(1))
-        scaled = torch.stack((v, a)) * _trailing(self._scales.to(y.dtype), y.ndim + 1)
+        a = _sum(d * weight.unsqueeze(2), 1)
+        scaled = torch.stack((v, a)) * _beside(y, self._scales)
         change = scaled.flatten(0, 2)
         return change if y.ndim == 1 else change.movedim(0, -1)
 
     def _masses(self, y: Tensor) -> Tensor:
         """Return m_j, to be broadcast over (i, j, ...)."""
-        masses = self.masses.to(y.dtype)
+        masses = self.masses
         if masses.ndim == 1:
-            return _trailing(masses, y.ndim - 1)
-        return masses.mT.reshape(self.n, *(1,) * (y.ndim - 2), -1)
+            return _beside(y, masses)
+        return masses.to(y.dtype).mT.reshape(self.n, *(1,) * (y.ndim - 2), -1)
 
     def config(self) -> dict[str, Any]:
         """Return constructor arguments, JSON-able, with the current masses."""
@@ -154,9 +156,18 @@ def _batch_last(y: Tensor) -> Tensor:
     return y if y.ndim == 1 else y.movedim(-1, 0)
 
 
-def _trailing(x: Tensor, axes: int) -> Tensor:
-    """Append axes of length 1."""
-    return x if axes == 0 else x.reshape(x.shape + (1,) * axes)
+def _sum(x: Tensor, dim: int) -> Tensor:
+    """Sum along an axis, term after term: torch's own sum does so on a CPU if terms are few, in any layout."""
+    if x.shape[dim] <= _IN_ORDER and x.device.type == "cpu":
+        return x.sum(dim)
+    return reduce(add, x.unbind(dim))
+
+
+def _beside(y: Tensor, x: Tensor) -> Tensor:
+    """Return a constant in the dtype of `y`, with axes of length 1 for its batch appended."""
+    if x.dtype != y.dtype:
+        x = x.to(y.dtype)
+    return x if y.ndim == 1 else x.reshape(x.shape + (1,) * (y.ndim - 1))
 
 
 def _checked(name: str, value: float, *, zero: bool = False) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from physode.solvers.tableaus.sums import Sums
 
 __all__ = ["Tableau"]
 
@@ -43,6 +45,8 @@ class Tableau:
         :mod:`physode.solvers.interpolation`).
     interpolant_order
         The order ``q`` of the interpolant: its error within one step is ``O(h**(q + 1))``.
+    step_sums, error_sums, dense_sums, extra_sums
+        The rows of ``a`` (from the second) and ``b``, of ``b_err``, ``d`` and ``a_extra``, sorted out for the stepper.
     """
 
     name: str
@@ -57,6 +61,10 @@ class Tableau:
     d: tuple[Row, ...] = ()
     interpolant_order: int = 3
     reference: str = ""
+    step_sums: Sums = field(init=False, repr=False, compare=False)
+    error_sums: Sums = field(init=False, repr=False, compare=False)
+    dense_sums: Sums = field(init=False, repr=False, compare=False)
+    extra_sums: tuple[Sums, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         stages = len(self.b)
@@ -74,6 +82,14 @@ class Tableau:
             _require(abs(sum(row) - c) < _ROUNDING, self.name, f"extra row {i} does not sum to its node")
         for row in self.d:
             _require(len(row) == stages + 1 + len(self.c_extra), self.name, "d has the wrong length")
+        sums = {
+            "step_sums": Sums(*self.a[1:], self.b),
+            "error_sums": Sums(*self.b_err),
+            "dense_sums": Sums(*self.d),
+            "extra_sums": tuple(Sums(row) for row in self.a_extra),
+        }
+        for name, value in sums.items():
+            object.__setattr__(self, name, value)
 
     @property
     def stages(self) -> int:
