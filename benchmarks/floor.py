@@ -15,15 +15,30 @@ __all__ = ["Floor", "floor_peer"]
 
 
 class Floor(NamedTuple):
-    """Evaluations forward without a graph, and those done again with one and pulled back."""
+    """Evaluations, and what becomes of their graphs.
 
-    forward: int
-    again: int
+    Attributes
+    ----------
+    name
+        Whose floor it is.
+    plain
+        Evaluations without a graph.
+    pulled
+        Evaluations with a graph, which is pulled back.
+    kept
+        Whether the first pull-back waits for the last evaluation, as where graphs are kept from the forward pass; else
+        each graph is gone before the next one is made.
+    """
+
+    name: str
+    plain: int
+    pulled: int
+    kept: bool
 
 
 def floor_peer(floor: Floor) -> Peer:
     """Return a contestant that only evaluates; its answer is never compared."""
-    return Peer("floor", "torch", lambda task, _: _FloorRunner(floor, task), compared=False)
+    return Peer(floor.name, "torch", lambda task, _: _FloorRunner(floor, task), compared=False)
 
 
 class _FloorRunner:
@@ -32,22 +47,29 @@ class _FloorRunner:
 
     def run(self) -> Answer:
         task = self.task
-        t, y0 = task.t[0], task.y0.detach()
         with torch.no_grad():
-            for _ in range(self.floor.forward):
-                task.f(t, y0)
-        cotangent = torch.ones_like(y0)
+            for _ in range(self.floor.plain):
+                task.f(task.t[0], task.y0)
         found: tuple[Tensor, ...] = ()
-        for _ in range(self.floor.again):
-            y = y0.detach().requires_grad_()
-            found = torch.autograd.grad(task.f(t, y), (*task.params, y), cotangent)
-        return Answer(y0[None], found)
+        waiting: list[tuple[Tensor, Tensor]] = []
+        for _ in range(self.floor.pulled):
+            y = task.y0.detach().requires_grad_()
+            waiting.append((y, task.f(task.t[0], y)))
+            if not self.floor.kept:
+                found = self._pull(*waiting.pop())
+        while waiting:
+            found = self._pull(*waiting.pop())
+        return Answer(task.y0.detach()[None], found)
+
+    def _pull(self, y: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(value, (*self.task.params, y), torch.ones_like(y))
 
     def answer(self, result: Answer) -> Answer:
         return result
 
     def work(self) -> Work:
-        return Work(self.floor.forward, self.floor.again)
+        plain, pulled = self.floor.plain, self.floor.pulled
+        return Work(plain + pulled, 0) if self.floor.kept else Work(plain, pulled)
 
     def peak(self) -> int:
         return peak_bytes(self.run)

@@ -22,6 +22,7 @@ __all__ = [
     "Runner",
     "Solved",
     "TorchRunner",
+    "checkpoints",
     "on_union",
     "physode",
     "torch_diff_eq_pack",
@@ -154,6 +155,11 @@ def physode(
         return Solved(found.y, lambda: _work_of(found.stats, task))
 
     return torch_peer(label, "physode", solve, counts_itself=compiled, obstacle=obstacle)
+
+
+def checkpoints(**options: Any) -> Peer:
+    """Return physode by ACA with every step's graph recomputed, none kept from the forward pass."""
+    return physode(po.ACA(memory="checkpoint"), name="physode aca, checkpoints", **options)
 
 
 def _mean_norm(x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Peak memory of one gradient against the number of accepted steps, the end state alone as output.
 
-A network 64 wide, D = 64, B = 256, longer and longer spans. Naive back-propagation keeps every step's graph,
-checkpoints keep a state a step and one step's graph, the adjoint method keeps no step. Bytes are those that torch's
-allocator gave.
+A network 64 wide, D = 64, B = 256, longer and longer spans. Naive back-propagation keeps every step's graph, ACA by
+default those of accepted steps within a budget; checkpoints keep a state a step and one step's graph, the adjoint
+method keeps no step. Bytes are those that torch's allocator gave.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.cases import mlp
 from benchmarks.figures import Curves, curves
-from benchmarks.peers import Peer, physode, torch_diff_eq_pack_aca, torchdiffeq
+from benchmarks.peers import Peer, checkpoints, physode, torch_diff_eq_pack_aca, torchdiffeq
 from benchmarks.race import Settings, first_line
 from benchmarks.report import Report, markdown_table
 from benchmarks.slopes import slope
@@ -52,7 +52,7 @@ def run(settings: Settings) -> Report:
 
 def contestants() -> list[Peer]:
     """Return who is measured."""
-    ours = [physode(), physode(compiled=True), physode("adjoint"), physode("naive")]
+    ours = [physode(), checkpoints(), physode(compiled=True), physode("adjoint"), physode("naive")]
     return [*ours, torchdiffeq(), torchdiffeq(adjoint=True), torch_diff_eq_pack_aca()]
 
 

@@ -11,7 +11,15 @@ from benchmarks.cases import conv, mlp, three_body, vdp_spread
 from benchmarks.claims import Claim, claims_table
 from benchmarks.figures import bars
 from benchmarks.jax_peer import diffrax
-from benchmarks.peers import Peer, physode, torch_diff_eq_pack, torch_diff_eq_pack_aca, torchdiffeq, torchode
+from benchmarks.peers import (
+    Peer,
+    checkpoints,
+    physode,
+    torch_diff_eq_pack,
+    torch_diff_eq_pack_aca,
+    torchdiffeq,
+    torchode,
+)
 from benchmarks.race import Heat, Settings
 from benchmarks.report import Report, heat_section
 
@@ -19,7 +27,7 @@ __all__ = ["run"]
 
 _PER_SAMPLE: dict[str, Any] = {"step_control": "per-sample"}
 _NAIVE, _ADJOINT, _PACK = "torchdiffeq naive", "torchdiffeq adjoint", "TorchDiffEqPack, graph of accepted steps"
-_ACA, _COMPILED = "physode aca", "physode aca, compiled"
+_ACA, _COMPILED, _CHECKPOINTS = "physode aca", "physode aca, compiled", "physode aca, checkpoints"
 _OWN, _OWN_COMPILED = "physode aca, per-sample", "physode aca, per-sample, compiled"
 
 
@@ -50,6 +58,7 @@ def _parts(settings: Settings) -> list[tuple[str, Callable[[], Heat], Sequence[C
     network = "MLP, D = 64, B = 256, gradient"
     spread = "stiffness spread, per-sample, forward"
     block = "convolutional block, gradient"
+    same = "convolutional block by dopri5, gradient"
     return [
         (
             single,
@@ -103,7 +112,18 @@ def _parts(settings: Settings) -> list[tuple[str, Callable[[], Heat], Sequence[C
                 Claim(block, _ACA, _ADJOINT, 2),
                 Claim(block, _ACA, "TorchDiffEqPack ACA", 1.2),
                 Claim(block, _ACA, _NAIVE, 1, "memory"),
-                Claim(block, _ACA, "floor", 1 / 1.1),
+                Claim(block, _ACA, conv.FLOOR_KEPT, 1 / 1.1),
+                Claim(block, _CHECKPOINTS, _NAIVE, 1, "memory"),
+                Claim(block, _CHECKPOINTS, conv.FLOOR_CHECKPOINTED, 1 / 1.1),
+            ],
+        ),
+        (
+            same,
+            lambda: conv.heat_of_one_method(settings, **(conv.SMALL if settings.quick else {})),
+            [
+                Claim(same, _ACA, _ADJOINT, 2),
+                Claim(same, _ACA, "TorchDiffEqPack ACA", 1.2),
+                Claim(same, _ACA, _NAIVE, 1, "memory"),
             ],
         ),
     ]
@@ -131,4 +151,4 @@ def _spread() -> list[Peer]:
 
 
 def _block() -> list[Peer]:
-    return [physode(), torchdiffeq(), torchdiffeq(adjoint=True), torch_diff_eq_pack_aca()]
+    return [physode(), checkpoints(), torchdiffeq(), torchdiffeq(adjoint=True), torch_diff_eq_pack_aca()]

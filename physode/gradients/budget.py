@@ -4,43 +4,54 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Saved", "free_bytes", "saved_bytes"]
+__all__ = ["free_bytes", "saved_bytes"]
 
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-class Saved:
-    """Counts the storages that autograd saves, each once; leaves that ask for gradients, and views of them, do not."""
+def saved_bytes(value: Tensor, since: int) -> int:
+    """Return what the graph of ``value`` holds, each storage once; leaves that ask for gradients do not count.
 
-    def __init__(self) -> None:
-        self._storages: dict[int, int] = {}
+    Only operations made after ``since`` count, a :func:`~physode.gradients.leaves.graph_clock`. The graph is read, not
+    watched while it is made: hooks on what autograd saves would not let a right-hand side use ``torch.func``.
+    """
+    storages: dict[int, int] = {}
+    seen, stack = set(), [value.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen or node._sequence_nr() < since:
+            continue
+        seen.add(node)
+        stack += [parent for parent, _ in node.next_functions]
+        for tensor in _saved(node):
+            origin = tensor if tensor._base is None else tensor._base
+            if not (origin.is_leaf and origin.requires_grad):
+                storage = tensor.untyped_storage()
+                storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
 
-    @property
-    def bytes(self) -> int:
-        """The sum so far."""
-        return sum(self._storages.values())
 
-    def add(self, tensor: Tensor) -> Tensor:
-        """Count a tensor about to be saved, and pass it on."""
-        origin = tensor if tensor._base is None else tensor._base
-        if not (origin.is_leaf and origin.requires_grad):
-            storage = tensor.untyped_storage()
-            self._storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
+def _saved(node: Any) -> Iterator[Tensor]:
+    for name in _names(type(node)):
+        with suppress(RuntimeError):  # changed in place since, which the backward pass has to judge
+            saved = getattr(node, name)
+            yield from (
+                part for part in (saved if isinstance(saved, (list, tuple)) else [saved]) if isinstance(part, Tensor)
+            )
 
 
-@contextmanager
-def saved_bytes() -> Iterator[Saved]:
-    """Count what the operations inside save for their gradients."""
-    saved = Saved()
-    with torch.autograd.graph.saved_tensors_hooks(saved.add, lambda tensor: tensor):
-        yield saved
+@lru_cache(maxsize=256)
+def _names(kind: type) -> tuple[str, ...]:
+    """Return the attributes by which an operation of the graph shows what it saved."""
+    return tuple(name for name in dir(kind) if name.startswith("_saved_") or name == "saved_tensors")
 
 
 def free_bytes(device: torch.device) -> int:

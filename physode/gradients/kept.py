@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from physode.gradients.budget import free_bytes, saved_bytes
-from physode.gradients.leaves import check_no_new_leaf
+from physode.gradients.leaves import check_no_new_leaf, graph_clock
 from physode.gradients.pulling import Cotangents, add, pull
 from physode.problem import Problem
 from physode.solvers.numbers import Number
@@ -63,18 +63,24 @@ class Kept(Plain):
         Not started yet: its first evaluation is made here, with a graph.
     budget
         Bytes that graphs may take; None for a quarter of what is free.
+
+    Attributes
+    ----------
+    cost
+        The bytes that a step's graph counts for.
     """
 
     def __init__(self, problem: Problem, budget: int | None) -> None:
         self._problem = problem
         self._dynamics, copies = problem.dynamics.detached()
         self._y0 = problem.y0.detach().requires_grad_()
-        with saved_bytes() as saved:
-            self._k0: Tensor | None = problem.first(self._dynamics, copies, self._y0)
+        since = graph_clock()
+        first = problem.first(self._dynamics, copies, self._y0)
+        self._k0: Tensor | None = first
         self._inputs = [*copies, *problem.leaves.tensors]
         state = self._y0.numel() * self._y0.element_size()
         evaluations = problem.tableau.stages + len(problem.tableau.c_extra)
-        self.cost = evaluations * (_NODES + max(saved.bytes, state))
+        self.cost = evaluations * (_NODES + state + saved_bytes(first, since))
         self._room = int(_SHARE * free_bytes(self._y0.device)) if budget is None else budget
         self._start: _Start | None = None
         self._steps: list[tuple[_Start, End]] = []
@@ -123,7 +129,7 @@ class Kept(Plain):
             end = super().finish(rhs, tableau, t, self._start.y, h, t_end, step, k_end, with_end=with_end, dense=dense)
         self._steps.append((self._start, end))
         self._room -= self.cost
-        return End(*(None if part is None else part.detach() for part in end))
+        return End(end.y.detach(), _detached(end.k), _detached(end.dense))
 
     def pull_back(
         self, state: Tensor | None, given: Cotangents, totals: list[Tensor | None]
@@ -173,3 +179,7 @@ class Kept(Plain):
         check_no_new_leaf(values, inputs)
         state, slope, *parts = pull(values, inputs, aheads, keep=self._problem.leaves.outside)
         return state, slope, [add(total, part) for total, part in zip(totals, parts, strict=True)]
+
+
+def _detached(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach()

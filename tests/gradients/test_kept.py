@@ -13,6 +13,7 @@ from torch import nn
 import physode as po
 from physode.gradients.budget import free_bytes, saved_bytes
 from physode.gradients.kept import Kept
+from physode.gradients.leaves import graph_clock
 from physode.solve import pose
 from physode.solvers.tableaus import METHODS
 from tests.systems import Spiral, van_der_pol
@@ -198,6 +199,15 @@ class TestWhatGradientsReach:
         assert_close([by_state, by_slope], [torch.ones(2), torch.ones(2)])
         assert_close(torch.autograd.grad(y[0].sum(), y0), [torch.ones(2)])
 
+    def test_a_right_hand_side_that_differentiates(self):
+        found = []
+        for gradient in BOTH.values():
+            mass = torch.tensor(1.3, requires_grad=True)
+            slope = torch.func.grad(lambda y: (mass * torch.cos(y)).sum())  # noqa: B023
+            sol = po.solve(lambda t, y: slope(y), torch.tensor([1.0, 0.5]), [0.0, 1.0], gradient=gradient)  # noqa: B023
+            found.append(torch.autograd.grad(sol.y.square().sum(), mass))
+        assert_close(*found)
+
     def test_an_unregistered_parameter_used_only_later_is_named_not_lost(self):
         late = torch.tensor(1.0, requires_grad=True)
         f = lambda t, y: -y * (late if float(t) > 0.5 else 1.0)  # noqa: E731
@@ -306,10 +316,11 @@ class TestMemory:
 def test_what_an_evaluation_saves_is_counted_once_a_storage_without_parameters():
     weight = torch.ones(3, 3, requires_grad=True)
     y = torch.ones(5, 3, requires_grad=True)
-    with saved_bytes() as saved:
-        hidden = torch.tanh(y @ weight.T)
-        (hidden * hidden).sum()
-    assert saved.bytes == 5 * 3 * 8
+    before = y * y.detach()
+    since = graph_clock()
+    hidden = torch.tanh(before @ weight.T)
+    assert saved_bytes((hidden * hidden).sum(), since) == 2 * 5 * 3 * 8
+    assert saved_bytes(y, since) == 0
 
 
 def test_some_memory_is_free():
