@@ -51,8 +51,11 @@ def _ratios(sums: Sums, like: Tensor) -> Sequence[Sequence[Factor]]:
 def _total(one: Sum, ratios: Sequence[Factor], ks: Sequence[Tensor]) -> Tensor:
     """Return a sum over stages, its lead left out."""
     total = ks[one.first]
-    for j, ratio in zip(one.others, ratios, strict=True):
-        total = torch.addcmul(total, ratio, ks[j]) if isinstance(ratio, Tensor) else total + ratio * ks[j]
+    for j, value, ratio in zip(one.others, one.ratios, ratios, strict=True):
+        if value == 1.0:  # spares a gradient one pass over the state
+            total = total + ks[j]
+        else:
+            total = torch.addcmul(total, ratio, ks[j]) if isinstance(ratio, Tensor) else total + ratio * ks[j]
     return total
 
 
