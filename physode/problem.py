@@ -23,7 +23,7 @@ from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.typing import Norm, Progress
 
-__all__ = ["Problem", "checked_state", "checked_times", "default_norm", "user_norm"]
+__all__ = ["Problem", "UserNorm", "checked_state", "checked_times", "default_norm", "user_norm"]
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Problem:
 
         ``copies`` are the ``args`` of ``dynamics`` that require gradients: like ``y0`` they are no leaves of ``f``.
         """
-        since = graph_clock()
+        since = graph_clock() if torch.is_grad_enabled() else 0
         value = dynamics.first(self.t[0].detach(), y0)
         self.dynamics.calls += dynamics.calls
         self.statistics.watch()
@@ -167,7 +167,7 @@ def default_norm(packing: Packing) -> Norm:
 
 def user_norm(norm: Norm, packing: Packing) -> Norm:
     """Return a norm on packed states from one on the user's structure."""
-    return _OnStructure(norm, packing)
+    return UserNorm(norm, packing)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,9 @@ class _LargestPart:
 
 
 @dataclass(frozen=True)
-class _OnStructure:
+class UserNorm:
+    """A norm on packed states from one on the user's structure."""
+
     norm: Norm
     packing: Packing
 

@@ -92,7 +92,8 @@ def solve(
         ``"shared"``: one step size for the whole state, as in the papers. ``"per-sample"``: the leading axis of
         ``y0`` is a batch whose samples have their own clocks, step sizes and status, independent of one another.
     controller
-        The step-size controller, :func:`~physode.solvers.controllers.I` by default.
+        The step-size controller, :func:`~physode.solvers.controllers.I` by default;
+        :func:`~physode.solvers.controllers.Predictive` rejects fewer steps.
     norm
         The norm of the error divided by its tolerance, on a state's structure; accepted up to 1. By default the root
         mean square; over a batch or several parts, the largest.

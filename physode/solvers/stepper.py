@@ -38,7 +38,8 @@ Factor = Tensor | float
 
 @lru_cache(maxsize=256)
 def _remembered_ratios(sums: Sums, dtype: torch.dtype, device: torch.device) -> tuple[Sequence[Factor], ...]:
-    return tuple(torch.tensor(one.ratios, dtype=dtype, device=device).unbind(0) for one in sums.each)
+    with torch.inference_mode(False):  # what is remembered must serve later gradients, too
+        return tuple(torch.tensor(one.ratios, dtype=dtype, device=device).unbind(0) for one in sums.each)
 
 
 def _ratios(sums: Sums, like: Tensor) -> Sequence[Sequence[Factor]]:
@@ -61,7 +62,8 @@ def _total(one: Sum, ratios: Sequence[Factor], ks: Sequence[Tensor]) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _column(values: tuple[float, ...], ndim: int, device: torch.device) -> Tensor:
-    return expand(torch.tensor(values, dtype=torch.float64, device=device), ndim + 1)
+    with torch.inference_mode(False):
+        return expand(torch.tensor(values, dtype=torch.float64, device=device), ndim + 1)
 
 
 def _scaled(values: tuple[float, ...], h: Number, like: Tensor) -> Sequence[Number]:

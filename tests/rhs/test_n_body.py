@@ -249,3 +249,14 @@ def test_unknown_preset_lists_the_known_ones():
 
 def test_gravitational_constant_is_keplers():
     assert pytest.approx(39.478417604357434) == G_ASTRONOMICAL
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_sample_alone_equals_a_sample_among_others_bit_for_bit(rng, n, dtype):
+    system = NBody(rng.uniform(0.1, 3.0, n), softening=0.1).to(dtype)
+    y = states(rng, n, 70).to(dtype)
+    together = system(T0, y)
+    for count in (1, 2, 9, 33):
+        assert torch.equal(system(T0, y[:count]), together[:count])
+    assert torch.equal(torch.stack([system(T0, row) for row in y]), together)

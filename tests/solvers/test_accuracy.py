@@ -22,6 +22,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 import physode as po
+from physode.solvers.controllers import I, Predictive
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -113,7 +114,7 @@ def test_no_step_adds_more_than_ten_times_its_tolerance(name, method, tolerance)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_error_at_the_end_is_scipy_s(name, method, exact):
     for tolerance in (1e-4, 1e-6) if method == "bosh3" else (1e-4, 1e-6, 1e-8):
-        ours = relative_error(solved(name, method, tolerance).y[-1], exact(name), tolerance)
+        ours = relative_error(solved(name, method, tolerance, controller=I()).y[-1], exact(name), tolerance)
         end = torch.from_numpy(scipy_solution(name, SCIPY[method], tolerance, tolerance).y[:, -1])
         assert ours == pytest.approx(relative_error(end, exact(name), tolerance), rel=0.05)
 
@@ -122,7 +123,17 @@ def test_the_error_at_the_end_is_scipy_s(name, method, exact):
 def test_the_steps_are_scipy_s(method):
     """The same pair, first step, controller and norm: the same times, one by one."""
     expected = scipy_solution("lorenz", SCIPY[method], 1e-6, 1e-6).t
-    np.testing.assert_allclose(solved("lorenz", method, 1e-6).step_times.numpy(), expected, rtol=1e-8, atol=1e-12)
+    found = solved("lorenz", method, 1e-6, controller=I()).step_times
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-8, atol=1e-12)
+
+
+def test_prediction_saves_rejections_and_costs_no_accuracy(exact):
+    for tolerance in (1e-4, 1e-6):
+        plain, predicted = (solved("kepler", "dopri5", tolerance, controller=rule) for rule in (I(), Predictive()))
+        assert int(predicted.stats.rejected) <= 0.5 * int(plain.stats.rejected)
+        assert int(predicted.stats.attempts) < 0.95 * int(plain.stats.attempts)
+        errors = [relative_error(sol.y[-1], exact("kepler"), tolerance) for sol in (predicted, plain)]
+        assert errors[0] < 1.1 * errors[1]
 
 
 @pytest.mark.parametrize("method", HIGH)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from physode.solvers.controllers import PI, PID, Controller, I
+from physode.solvers.controllers import PI, PID, Controller, I, Predictive
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -62,3 +62,42 @@ def test_memory_moves_with_accepted_steps_only():
 def test_bounds_that_make_no_sense_are_refused(options):
     with pytest.raises(ValueError, match="must lie in"):
         Controller(**options)
+
+
+def test_an_error_larger_than_expected_is_expected_to_grow_as_much_once_more():
+    controller = Predictive()
+    control = after(controller, 0.5)
+    assert float(control.error_1) == pytest.approx(0.9**5)  # of the step proposed
+    control = after(controller, 0.8, size=float(control.size), control=control)
+    size, growth = 0.9 * 0.5 ** (-1 / 5), (0.9**5 / 0.8) ** (1 / 5)
+    assert float(control.size) == pytest.approx(size * 0.9 * 0.8 ** (-1 / 5) * growth)
+
+
+def test_an_error_smaller_than_expected_leaves_the_integral_rule():
+    control = after(Predictive(), 0.5)
+    found = after(Predictive(), 0.3, control=control)
+    assert float(found.size) == pytest.approx(float(after(I(), 0.3).size))
+
+
+def test_what_is_expected_survives_rejections():
+    control = after(Predictive(), 0.5)
+    rejected = after(Predictive(), 2.0, accepted=False, control=control)
+    shrunk = float(rejected.size)
+    assert float(rejected.error_1) == pytest.approx(0.9**5 * shrunk**5)
+
+
+@pytest.mark.parametrize("controller", [I(), Predictive(), PI(), PID()])
+def test_floats_and_tensors_follow_one_rule(controller):
+    errors = [0.5, 0.9, 3.0, float("nan"), 0.2, 0.0, float("inf"), 1e-3, 0.7]
+    number, tensor = controller.start(0.1), controller.start(torch.tensor(0.1))
+    for error in errors:
+        accepted = controller.accepts(error, number.size)
+        assert accepted == bool(controller.accepts(torch.tensor(error), tensor.size))
+        number = controller.next(number, error, number.size, accepted, 4)
+        tensor = controller.next(tensor, torch.tensor(error), tensor.size, torch.tensor(accepted), 4)
+        assert [float(value) for value in number] == pytest.approx([float(value) for value in tensor], rel=1e-12)
+
+
+def test_prediction_goes_with_the_integral_rule_only():
+    with pytest.raises(ValueError, match="`predictive`"):
+        Controller(proportional=0.4, integral=0.3, predictive=True)
