@@ -40,7 +40,8 @@ def saved_bytes(value: Tensor, since: int) -> int:
 
 
 def _saved(node: Any) -> Iterator[Tensor]:
-    for name in _names(type(node)):
+    kind: Any = type(node)
+    for name in _names(kind):
         with suppress(RuntimeError):  # changed in place since, which the backward pass has to judge
             saved = getattr(node, name)
             yield from (
