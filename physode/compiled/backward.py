@@ -38,11 +38,19 @@ class Plan:
 
     def pull(self, block: Block, cotangents: Tensor, ahead: Tensor) -> tuple[Tensor, ...]:
         """Pull cotangents of the block's rows and of the state behind it back."""
-        nodes = self._safe(block.steps[:, 0])
-        count = torch.tensor(block.count, device=ahead.device)
+        nodes = self._safe(block.steps[:, 0]).contiguous()  # one layout, however many columns the block has
         tensors = tuple(tensor.detach() for tensor in self.captured.tensors)
         return self.engine.pull(
-            self.wanted, self.clock_too, count, block.starts, block.sizes, nodes, self.clock, tensors, cotangents, ahead
+            self.wanted,
+            self.clock_too,
+            block.count,
+            block.starts,
+            block.sizes,
+            nodes,
+            self.clock,
+            tensors,
+            cotangents,
+            ahead,
         )
 
     def _safe(self, nodes: Tensor) -> Tensor:
@@ -105,6 +113,8 @@ class _Solved(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
         plan: Plan = ctx.plan
         theta = ctx.saved_tensors[0]
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            raise RuntimeError("gradients of compiled solves cannot be batched; solve with compile=False to do that")
         with torch.no_grad():
             found = _pull_back(plan, cotangents[0].detach(), theta)
         message = "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'"
@@ -137,9 +147,7 @@ def _pull_back(plan: Plan, cotangents: Tensor, theta: Tensor | None) -> list[Ten
     return [d_theta, *in_clock, layout.view(ahead), *totals]
 
 
-def _in_theta(
-    d_theta: Tensor, theta: Tensor, block: Block, given: Tensor, batch_last: bool
-) -> None:
+def _in_theta(d_theta: Tensor, theta: Tensor, block: Block, given: Tensor, batch_last: bool) -> None:
     """Add the gradients in how far each output lies into its step, by the interpolants' derivatives."""
     first, behind = block.outputs
     steps = block.steps

@@ -67,7 +67,8 @@ class Reading:
             location = locate(t[first:behind], *clock)
         place = place_of(location, self.outputs.dtype)
         if behind > first:
-            self.outputs[first:behind] = gather(block.steps, place.row, weights_of(place, block.steps.shape[1]))
+            weights = weights_of(place, block.steps.shape[1])
+            gather(block.steps, place.row, weights, self.outputs[first:behind])
         return block._replace(outputs=(first, behind), place=place)
 
     def _read_ends(self, block: Block, first: int) -> Block:
@@ -90,6 +91,7 @@ class Reading:
             inside = (t > clock[0][0] * self._direction) & (t <= clock[2][-1] * self._direction)
             inside[0] |= is_first
         place = place_of(location, self.outputs.dtype)._replace(inside=inside)
+        place = Place(*(part.contiguous() for part in place))  # as compiled programs are to find them
         self._engine.gather_each(block.steps, *place, self.outputs)
         return block._replace(outputs=(0, len(t)), place=place)
 

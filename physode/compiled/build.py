@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import types
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -11,6 +13,8 @@ import torch
 from torch import Tensor
 
 __all__ = ["Unsupported", "Compiled", "fresh", "reason"]
+
+_compiling = threading.RLock()  # what compiles notes things in its own attributes and sets options of the compiler
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -63,13 +67,17 @@ class Compiled:
         """Call with tensors and (nested) tuples of tensors."""
         with torch.no_grad():
             if self._program is None:
-                return self._first(arguments)
+                with _compiling:
+                    if self._program is None:
+                        return self._first(arguments)
             flat = list(_flat(arguments))
             found = self._program(*[flat[i] for i in self._order])
             return tuple([found[i] for i in self._places])
 
     def _first(self, arguments: tuple[Any, ...]) -> tuple[Tensor, ...]:
-        results = self._front(*arguments)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's own, of no use to those who solve equations
+            results = self._front(*arguments)
         flat = {id(tensor): i for i, tensor in enumerate(_flat(arguments))}
         outputs = {id(tensor): i for i, tensor in enumerate(self._outputs)}
         self._order = [flat[id(tensor)] for tensor in self._inputs]
@@ -121,6 +129,7 @@ def _one_kernel_a_loop() -> Iterator[None]:
 
 def reason(error: BaseException) -> str:
     """Return an exception's first telling line."""
+    error = getattr(error, "inner_exception", error)  # behind the compiler's "backend raised"
     text = str(error).strip() or type(error).__name__
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__

@@ -9,13 +9,12 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Literal
 
-
-
 from physode.compiled.build import Unsupported, reason
 from physode.compiled.capture import code_of
 from physode.compiled.solving import solve_compiled
 from physode.gradients.steps import Outcome
 from physode.problem import Problem
+from physode.typing import Progress
 
 __all__ = ["forget", "solve_with"]
 
@@ -59,17 +58,43 @@ def solve_with(
     kind = (code, tuple(problem.y0.shape), problem.y0.dtype, problem.tableau, problem.t.shape[1:])
     wanted = compile is True or _memory.spent.get(kind, 0.0) > _PAYS_AFTER
     if wanted and _memory.failed.get(code, 0) < _TRIES:
+        told = _Told.by(problem)
         try:
             if not aca and problem.needs_gradient:
                 raise Unsupported("only gradient='aca' is compiled")
             return solve_compiled(problem)
         except Exception as error:  # whatever the compiler may raise: the solve itself goes on
+            if told is not None and error is told.error:
+                raise
             _note(code, error, loud=compile is True)
     before = time.perf_counter()
     outcome = uncompiled()
     if compile == "auto" and not wanted:
         _memory.spent[kind] = _memory.spent.get(kind, 0.0) + time.perf_counter() - before
     return outcome
+
+
+@dataclass
+class _Told:
+    """The user's progress function; what it raises ends the solve, unlike what the compiler raises."""
+
+    progress: Progress
+    error: Exception | None = None
+
+    @classmethod
+    def by(cls, problem: Problem) -> _Told | None:
+        """Stand between a problem and its progress function, if it has one."""
+        if problem.progress is None:
+            return None
+        problem.progress = told = cls(problem.progress)
+        return told
+
+    def __call__(self, fraction: float) -> None:
+        try:
+            self.progress(fraction)
+        except Exception as error:
+            self.error = error
+            raise
 
 
 def _note(code: Hashable, error: Exception, *, loud: bool) -> None:
@@ -81,6 +106,6 @@ def _note(code: Hashable, error: Exception, *, loud: bool) -> None:
     _memory.warned.add((code, why))
     text = f"solving without compilation: {why}"
     if loud:
-        warnings.warn(text, RuntimeWarning, stacklevel=4)
+        warnings.warn(text, RuntimeWarning, stacklevel=5)
     else:
         _log.info(text)

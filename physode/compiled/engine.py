@@ -10,20 +10,22 @@ import torch
 from torch import Tensor
 
 from physode.compiled.build import Compiled, Unsupported
-from physode.compiled.capture import Program
+from physode.compiled.capture import Program, mark_of
 from physode.compiled.forward import Walk, walking
 from physode.compiled.layout import Layout
+from physode.compiled.loops import Loop, Replayed, as_program
 from physode.compiled.march import marching
 from physode.compiled.pullback import pulling
 from physode.compiled.reading import gather_each, scatter_each
-from physode.problem import Problem
+from physode.problem import Problem, UserNorm
 from physode.solvers.loop import Adaptive
 from physode.solvers.tableaus import Tableau
 
 __all__ = ["Engine", "engine_of"]
 
-_BLOCK_BYTES = {False: 2**24, True: 2**28}  # of steps in a block; samples with steps of their own read all outputs once
+_BLOCK_BYTES = {False: 2**23, True: 2**28}  # of steps in a block; samples with steps of their own read all outputs once
 _BLOCK_ROWS = 256
+_REPLAYED = {"cuda"}  # devices whose loops are replays of one turn
 
 
 @dataclass
@@ -56,25 +58,34 @@ class Engine:
         """Take adaptive attempts, see :func:`~physode.compiled.forward.walking`."""
         steps = self.steps
         assert steps is not None
-        *walk, summary = self._function(
-            "walk", lambda: walking(self.program, steps, self.layout, dense=self.dense)
-        )(*inputs)
+        make = lambda: walking(self.program, steps, self.layout, dense=self.dense)  # noqa: E731
+        *walk, summary = self._loop("walk", make, None, inputs)
         return Walk(*walk), summary
 
-    def march(self, *inputs: Any) -> tuple[Tensor, ...]:
+    def march(self, count: int, *inputs: Any) -> tuple[Tensor, ...]:
         """Take a grid's steps, see :func:`~physode.compiled.march.marching`."""
-        return self._function("march", lambda: marching(self.program, self.tableau, self.layout, dense=self.dense))(
-            *inputs
-        )
+        make = lambda: marching(self.program, self.tableau, self.layout, dense=self.dense)  # noqa: E731
+        return self._loop("march", make, count, (torch.tensor(count, device=self.device), *inputs))
 
-    def pull(self, wanted: tuple[int, ...], clock_too: bool, *inputs: Any) -> tuple[Tensor, ...]:
+    def pull(self, wanted: tuple[int, ...], clock_too: bool, count: int, *inputs: Any) -> tuple[Tensor, ...]:
         """Pull a block of steps back, see :func:`~physode.compiled.pullback.pulling`."""
-        return self._function(
-            ("pull", wanted, clock_too),
-            lambda: pulling(
-                self.program, self.tableau, self.layout, wanted, dense=self.dense, clock_too=clock_too
-            ),
-        )(*inputs)
+        make = lambda: pulling(  # noqa: E731
+            self.program, self.tableau, self.layout, wanted, dense=self.dense, clock_too=clock_too
+        )
+        key = "pull", wanted, clock_too
+        return self._loop(key, make, count, (torch.tensor(count, device=self.device), *inputs))
+
+    def _loop(
+        self, key: Hashable, make: Callable[[], Loop], turns: int | None, inputs: tuple[Any, ...]
+    ) -> tuple[Tensor, ...]:
+        found = self.functions.get(key)
+        if self.device.type not in _REPLAYED:
+            if found is None:
+                found = self.functions[key] = Compiled(as_program(make()), self.device)
+            return found(*inputs)  # type: ignore[no-any-return]
+        if found is None:
+            found = self.functions[key] = Replayed(make(), self.device)
+        return found(*inputs, turns=turns)  # type: ignore[no-any-return]
 
     def gather_each(self, *inputs: Tensor) -> None:
         """Read outputs of samples with steps of their own, in place."""
@@ -82,7 +93,8 @@ class Engine:
 
     def scatter_each(self, *inputs: Tensor) -> None:
         """Gather their cotangents, in place."""
-        self._function(("scatter", len(inputs[1])), lambda: scatter_each(self.layout.batch_last))(*inputs)
+        count = len(inputs[1])
+        self._loop(("scatter", count), lambda: scatter_each(self.layout.batch_last), count, inputs)
 
     def has(self, key: Hashable) -> bool:
         """Whether a function is compiled already."""
@@ -102,7 +114,9 @@ def engine_of(problem: Problem, program: Program, layout: Layout, dense: bool) -
     y0, steps, t = problem.y0, problem.steps, problem.t
     chosen: Hashable = None
     if steps is not None:
-        chosen = steps.controller, steps.norm, steps.first_step, steps.min_step, steps.max_step
+        controller = type(steps.controller), tuple(vars(steps.controller).items())
+        norm = mark_of(steps.norm, y0.detach()) if isinstance(steps.norm, UserNorm) else steps.norm
+        chosen = controller, norm, steps.first_step, steps.min_step, steps.max_step
         chosen = (*chosen, *(_shape(value) for value in (steps.rtol, steps.atol)))
     key = (*_shape(y0), y0.device, t.shape[1:], dense, problem.tableau, problem.dynamics.packing, chosen)
     try:

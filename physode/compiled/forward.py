@@ -6,15 +6,15 @@ The same pure functions make an attempt here and in :mod:`physode.solvers.loop`;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._higher_order_ops import while_loop
 
 from physode.compiled.capture import Program
 from physode.compiled.layout import Layout
+from physode.compiled.loops import Loop
 from physode.solvers.controllers import Control
 from physode.solvers.groups import expand
 from physode.solvers.initial_step import initial_step
@@ -23,6 +23,9 @@ from physode.solvers.stepper import Rhs, Step, interpolant
 from physode.status import Status
 
 __all__ = ["Clock", "Groups", "Record", "Summary", "Walk", "advance", "begin", "rhs_of", "summary", "walking"]
+
+
+Inputs = tuple[Tensor, ...]
 
 
 class Clock(NamedTuple):
@@ -124,40 +127,33 @@ def begin(rhs: Rhs, steps: Adaptive, layout: Layout, clock: Clock, y0: Tensor) -
     return Walk(torch.zeros(2, dtype=torch.int64, device=t0.device), groups.pack(), y0, layout.store(k))
 
 
-def walking(program: Program, steps: Adaptive, layout: Layout, *, dense: bool) -> Callable[..., tuple[Tensor, ...]]:
-    """Return the function that takes attempts until every group has ended, the record is full or none is left.
+def walking(program: Program, steps: Adaptive, layout: Layout, *, dense: bool) -> Loop:
+    """Return the loop that takes attempts until every group has ended, the record is full or none is left.
 
-    Its record is written in place; it returns the state to go on from, and the :class:`Summary` packed. With ``fresh``
-    it begins a solve from the state's ``y``.
+    Its inputs are ``(fresh, state, record, clock, tensors, rtol, atol, most)``; with ``fresh`` it begins a solve from
+    the state's ``y``. It writes into the record, and returns the state to go on from and the :class:`Summary` packed.
     """
 
-    def walk(
-        fresh: Tensor,
-        state: tuple[Tensor, ...],
-        record: Record,
-        clock: Clock,
-        tensors: tuple[Tensor, ...],
-        rtol: Tensor,
-        atol: Tensor,
-        most: Tensor,
-    ) -> tuple[Tensor, ...]:
-        rhs = rhs_of(program, clock, tensors)
-        rows = len(record.starts) - 1
-        bounded = steps.with_tolerances(rtol, atol)
+    def start(fresh: Tensor, state: Inputs, record: Inputs, clock: Inputs, tensors: Inputs, *bounds: Tensor) -> Inputs:
+        rhs, chosen = rhs_of(program, Clock(*clock), tensors), steps.with_tolerances(*bounds[:2])
+        begun = begin(rhs, chosen, layout, Clock(*clock), state[2])
+        return tuple(torch.where(fresh, new, old) for new, old in zip(begun, state, strict=True))
 
-        def goes_on(counts: Tensor, groups: Tensor, y: Tensor, k: Tensor) -> Tensor:
-            row, attempts = counts.unbind(0)
-            return Groups.unpack(groups).active.any() & (row < rows) & (attempts < most)
+    def goes_on(state: Inputs, *inputs: Any) -> Tensor:
+        walk, rows, most = Walk(*state), len(inputs[2][0]) - 1, inputs[-1]
+        row, attempts = walk.counts.unbind(0)
+        return Groups.unpack(walk.groups).active.any() & (row < rows) & (attempts < most)
 
-        def once(*state: Tensor) -> tuple[Tensor, ...]:
-            return tuple(advance(rhs, bounded, layout, clock, record, Walk(*state), dense=dense))
+    def once(
+        state: Inputs, fresh: Tensor, _: Inputs, record: Inputs, clock: Inputs, tensors: Inputs, *bounds: Tensor
+    ) -> Inputs:
+        rhs, chosen = rhs_of(program, Clock(*clock), tensors), steps.with_tolerances(*bounds[:2])
+        return advance(rhs, chosen, layout, Clock(*clock), Record(*record), Walk(*state), dense=dense)
 
-        start = begin(rhs, bounded, layout, clock, state[2])
-        chosen = tuple(torch.where(fresh, new, old) for new, old in zip(start, state, strict=True))
-        end = Walk(*while_loop(goes_on, once, chosen))
-        return (*end, summary(end))
+    def finish(state: Inputs, *inputs: Any) -> Inputs:
+        return (*state, summary(Walk(*state)))
 
-    return walk
+    return Loop(start, goes_on, once, finish, written=2)
 
 
 class Summary(NamedTuple):

@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch._higher_order_ops import while_loop
 
 from physode.compiled.capture import Program
-from physode.compiled.forward import Clock, Record, rhs_of
+from physode.compiled.forward import Clock, Inputs, Record, rhs_of
 from physode.compiled.layout import Layout
+from physode.compiled.loops import Loop
 from physode.solvers.stepper import interpolant, take_step
 from physode.solvers.tableaus import Tableau
 
 __all__ = ["marching"]
 
 
-def marching(program: Program, tableau: Tableau, layout: Layout, *, dense: bool) -> Callable[..., tuple[Tensor, ...]]:
-    """Return the function that takes a block's ``count`` steps, whose clock the record holds.
+def marching(program: Program, tableau: Tableau, layout: Layout, *, dense: bool) -> Loop:
+    """Return the loop that takes a block's ``count`` steps, whose clock the record holds.
 
-    States and interpolants are written into the record; it returns the state at the end, and whether that is finite.
+    Its inputs are ``(count, y, record, clock, tensors)``. It writes states and interpolants into the record, and
+    returns the state at the end and whether that is finite.
     """
 
-    def walk(
-        count: Tensor, y: Tensor, record: Record, clock: Clock, tensors: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        rhs = rhs_of(program, clock, tensors)
+    def start(count: Tensor, y: Tensor, record: Inputs, clock: Inputs, tensors: Inputs) -> Inputs:
+        rhs = rhs_of(program, Clock(*clock), tensors)
+        return torch.zeros_like(count), y.clone(), layout.store(rhs(Record(*record).starts[0], layout.view(y)))
 
-        def goes_on(row: Tensor, y: Tensor, k: Tensor) -> Tensor:
-            return row < count
+    def goes_on(state: Inputs, count: Tensor, *rest: Any) -> Tensor:
+        return state[0] < count
 
-        def once(row: Tensor, y_stored: Tensor, k_stored: Tensor) -> tuple[Tensor, ...]:
-            at = row.reshape(1)
-            t, h, end = (part.index_select(0, at).squeeze(0) for part in (record.starts, record.sizes, record.ends))
-            y, k = layout.view(y_stored), layout.view(k_stored)
-            step = take_step(rhs, tableau, t, y, h, k)
-            k_end = rhs(end, step.y)
-            rows = [y]
-            if dense:
-                rows += interpolant(rhs, tableau, t, y, h, step, k_end).unbind(0)
-            record.steps.index_copy_(0, at, torch.stack([layout.store(x) for x in rows]).unsqueeze(0))
-            return row + 1, layout.store(step.y), layout.store(k_end)
+    def once(state: Inputs, count: Tensor, _: Tensor, record: Inputs, clock: Inputs, tensors: Inputs) -> Inputs:
+        rhs = rhs_of(program, Clock(*clock), tensors)
+        *times, steps = record
+        row = state[0].reshape(1)
+        t, h, end = (part.index_select(0, row).squeeze(0) for part in times)
+        y, k = (layout.view(part) for part in state[1:])
+        step = take_step(rhs, tableau, t, y, h, k)
+        k_end = rhs(end, step.y)
+        rows = [y]
+        if dense:
+            rows += interpolant(rhs, tableau, t, y, h, step, k_end).unbind(0)
+        steps.index_copy_(0, row, torch.stack([layout.store(x) for x in rows]).unsqueeze(0))
+        return state[0] + 1, layout.store(step.y), layout.store(k_end)
 
-        first = torch.zeros((), dtype=torch.int64, device=y.device)
-        start = (first, y.clone(), layout.store(rhs(record.starts[0], layout.view(y))))
-        _, y_end, _ = while_loop(goes_on, once, start)
-        return y_end, torch.isfinite(y_end).all()
+    def finish(state: Inputs, *inputs: Any) -> Inputs:
+        return state[1], torch.isfinite(state[1]).all()
 
-    return walk
+    return Loop(start, goes_on, once, finish, written=2)

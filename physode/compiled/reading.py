@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch._higher_order_ops import while_loop
 
+from physode.compiled.loops import Loop
 from physode.solvers.interpolation import Location
 
 __all__ = ["Place", "gather", "gather_each", "place_of", "scatter", "scatter_each", "weights_of"]
@@ -55,16 +55,14 @@ def _basis(left: Tensor, columns: int) -> list[Tensor]:
     return weights
 
 
-def gather(block: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """Return outputs ``(outputs, *stored)`` from a ``block`` ``(steps + 1, columns, *stored)``; ``rows`` rise."""
-    flat = block.flatten(2)
+def gather(block: Tensor, rows: Tensor, weights: Tensor, outputs: Tensor) -> None:
+    """Read ``outputs``, ``(outputs, *stored)``, from a ``block``, ``(steps + 1, columns, *stored)``; ``rows`` rise."""
+    flat, into = block.flatten(2), outputs.flatten(1)
     if flat.shape[2] < _WIDE:
-        outputs = torch.bmm(weights.unsqueeze(1), flat.index_select(0, rows))
-    else:
-        outputs = flat.new_empty(len(rows), flat.shape[2])
-        for i, a, b in _segments(rows, len(block)):
-            torch.mm(weights[a:b], flat[i], out=outputs[a:b])
-    return outputs.reshape(len(rows), *block.shape[2:])
+        torch.bmm(weights.unsqueeze(1), flat.index_select(0, rows), out=into.unsqueeze(1))
+        return
+    for i, a, b in _segments(rows, len(block)):
+        torch.mm(weights[a:b], flat[i], out=into[a:b])
 
 
 def scatter(given: Tensor, rows: Tensor, weights: Tensor, used: int, blank: Tensor) -> Tensor:
@@ -96,9 +94,7 @@ def gather_each(batch_last: bool) -> Callable[..., tuple[Tensor, ...]]:
         steps = _flat(block, 2, batch_last)
         components, batch = (torch.arange(n, device=rows.device) for n in steps.shape[2:])
         index = rows.unsqueeze(1), components[:, None], batch
-        parts = [
-            weight.unsqueeze(1) * steps[:, p][index] for p, weight in enumerate(_basis(left, steps.shape[1]))
-        ]
+        parts = [weight.unsqueeze(1) * steps[:, p][index] for p, weight in enumerate(_basis(left, steps.shape[1]))]
         found = reduce(add, parts)
         known = _flat(outputs, 1, batch_last)
         known.copy_(torch.where(inside.unsqueeze(1), found, known))
@@ -116,32 +112,32 @@ def _flat(x: Tensor, leading: int, batch_last: bool) -> Tensor:
     return x.flatten(leading + 1).transpose(-1, -2)
 
 
-def scatter_each(batch_last: bool) -> Callable[..., tuple[Tensor, ...]]:
-    """Return :func:`scatter` for samples with steps of their own.
+def scatter_each(batch_last: bool) -> Loop:
+    """Return :func:`scatter` for samples with steps of their own, into ``blank``.
 
-    One output after the other is added to the blocks' rows: for one output no two samples share an element, so that no
-    sum depends on the order of threads.
+    The loop's inputs are ``(given, rows, left, inside, blank)``. One output after the other is added to the blocks'
+    rows: for one output no two samples share an element, so that no sum depends on the order of threads.
     """
 
-    def spread(
-        given: Tensor, rows: Tensor, left: Tensor, inside: Tensor, blank: Tensor
+    def start(given: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        return (torch.zeros((), dtype=torch.int64, device=given.device),)
+
+    def goes_on(state: tuple[Tensor, ...], given: Tensor, *rest: Tensor) -> Tensor:
+        return state[0] < len(given)
+
+    def once(
+        state: tuple[Tensor, ...], given: Tensor, rows: Tensor, left: Tensor, inside: Tensor, blank: Tensor
     ) -> tuple[Tensor, ...]:
-        found = _flat(blank, 2, batch_last)
-        cotangents = _flat(given, 1, batch_last)
+        found, cotangents = _flat(blank, 2, batch_last), _flat(given, 1, batch_last)
         columns, components, batch = (torch.arange(n, device=rows.device) for n in found.shape[1:])
+        at = state[0].reshape(1)
+        row, theta, value, here = (x.index_select(0, at).squeeze(0) for x in (rows, left, cotangents, inside))
+        index = row, columns[:, None, None], components[:, None], batch
+        weights = torch.stack(_basis(theta, len(columns))).unsqueeze(1)
+        found.index_put_(index, found[index] + torch.where(here, weights * value, 0.0))
+        return (state[0] + 1,)
 
-        def goes_on(k: Tensor) -> Tensor:
-            return k < len(rows)
+    def finish(state: tuple[Tensor, ...], *rest: Tensor) -> tuple[Tensor, ...]:
+        return state
 
-        def once(k: Tensor) -> tuple[Tensor, ...]:
-            at = k.reshape(1)
-            row, theta, value, here = (x.index_select(0, at).squeeze(0) for x in (rows, left, cotangents, inside))
-            index = row, columns[:, None, None], components[:, None], batch
-            weights = torch.stack(_basis(theta, len(columns))).unsqueeze(1)
-            part = torch.where(here, weights * value, 0.0)
-            found.index_put_(index, found[index] + part)
-            return (k + 1,)
-
-        return while_loop(goes_on, once, (torch.zeros((), dtype=torch.int64, device=rows.device),))  # type: ignore[no-any-return]
-
-    return spread
+    return Loop(start, goes_on, once, finish, written=4)

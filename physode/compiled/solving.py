@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from physode.compiled.backward import Plan, differentiable
 from physode.compiled.blocks import Block, Reading
@@ -59,7 +60,7 @@ def solve_compiled(problem: Problem) -> Outcome:
     if solve.differentiable:
         grid = problem.grid if problem.grid is not None else adaptive_clock(problem, walked.grid)
         outputs = differentiable(solve.plan(walked), outputs, grid)
-    return Outcome(outputs, walked, table)
+    return Outcome(solve.blanked(outputs, walked), walked, table)
 
 
 def _check(problem: Problem) -> None:
@@ -67,6 +68,8 @@ def _check(problem: Problem) -> None:
         raise Unsupported("complex states are not compiled")
     if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
         raise Unsupported("the solve itself is being transformed by torch.func or torch.compile")
+    if forward_ad._current_level >= 0:
+        raise Unsupported("derivatives in forward mode are not compiled")
 
 
 @dataclass
@@ -88,12 +91,14 @@ class _Solve:
     @classmethod
     def of(cls, problem: Problem, captured: Captured) -> _Solve:
         t, y0 = problem.t, problem.y0
-        differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in (t, y0, *captured.tensors))
+        differentiable = torch.is_grad_enabled() and (
+            _clock_requires_grad(problem) or any(x.requires_grad for x in (y0, *captured.tensors))
+        )
         if differentiable and problem.keep_dense:
             raise Unsupported("gradients of a dense solution are not compiled")
         at_nodes = len(t) == 2 or (problem.grid is not None and torch.equal(problem.grid.ends, t[1:]))
         dense = problem.keep_dense or not at_nodes
-        layout = Layout.of(y0)
+        layout = Layout.of(y0) if captured.program.any_layout else Layout(False)
         engine = engine_of(problem, captured.program, layout, dense)
         low, high = problem.dynamics.low, problem.dynamics.high
         y = layout.store(y0.detach())
@@ -105,7 +110,7 @@ class _Solve:
             tuple(tensor.detach() for tensor in captured.tensors),
             Reading(engine, t.detach(), y, ends_only=len(t) == 2 and not dense),
             differentiable,
-            problem.keep_dense or not dense or t.requires_grad,
+            problem.keep_dense or not dense or _clock_requires_grad(problem),
             y.clone() if y.data_ptr() == y0.data_ptr() else y,
         )
         if differentiable:
@@ -141,9 +146,7 @@ class _Solve:
         if summary.active:
             status = torch.where(groups.active, float(Status.MAX_STEPS), status)
             ended = torch.where(groups.active, groups.t, ended)
-        walked = Walked(
-            self._clock(), status.to(torch.int8), ended, groups.accepted.long(), groups.rejected.long()
-        )
+        walked = Walked(self._clock(), status.to(torch.int8), ended, groups.accepted.long(), groups.rejected.long())
         for block in self.broken:
             self._name_broken(block, walked)
         return walked
@@ -161,17 +164,14 @@ class _Solve:
             count = len(starts[rows])
             for part, given in zip(record[:3], (starts, sizes, ends), strict=True):
                 part[:count] = given[rows]
-            place = torch.tensor(count, device=self.y.device)
-            state, finite = engine.march(place, state, record, self.clock, self.tensors)
+            state, finite = engine.march(count, state, record, self.clock, self.tensors)
             self._keep(record, count, state, broken=not bool(finite))
             if problem.progress is not None:
                 problem.progress(min(1.0, (low + count) / len(starts)))
         tableau = engine.tableau
         self.calls = len(starts) * (tableau.stages + (len(tableau.c_extra) if engine.dense else 0)) + len(self.blocks)
         none = torch.zeros_like(self.clock.t0)
-        walked = Walked(
-            Grid(starts, sizes, ends), none.to(torch.int8), self.clock.t1, (sizes != 0).sum(0), none.long()
-        )
+        walked = Walked(Grid(starts, sizes, ends), none.to(torch.int8), self.clock.t1, (sizes != 0).sum(0), none.long())
         for block in self.broken:
             self._name_broken(block, walked)
         return walked
@@ -206,7 +206,7 @@ class _Solve:
         """Name the groups whose state is not finite although no step noticed, from the block where that began."""
         used = block.count + 1
         bad = ~torch.isfinite(self.engine.layout.view(block.steps[:used, 0], 1))
-        bad = bad.flatten(2).any(2) if walked.status.ndim else bad.flatten(1).any(1)
+        bad = bad.reshape(used, *walked.status.shape, -1).any(-1)
         times = block.starts[:used].clone()
         times[block.count] = block.ends[block.count - 1] if block.count else self.clock.t0
         new = bad.any(0) & (walked.status == Status.SUCCESS)
@@ -214,8 +214,11 @@ class _Solve:
         walked.ended = torch.where(new, times.gather(0, bad.long().argmax(0, keepdim=True)).squeeze(0), walked.ended)
 
     def outputs(self, walked: Walked) -> Tensor:
-        """Return the outputs; NaN where a group had ended before."""
-        states = self.engine.layout.view(self.reading.outputs, 1)
+        """Return the outputs as states."""
+        return self.engine.layout.view(self.reading.outputs, 1)
+
+    def blanked(self, states: Tensor, walked: Walked) -> Tensor:
+        """Return the outputs with NaN where a group had ended before."""
         if bool((walked.status == Status.SUCCESS).all()):
             return states
         t = self.problem.t.detach()
@@ -245,9 +248,17 @@ class _Solve:
             self.reading,
             self.blocks,
             None if walked is None else walked.status,
-            clock_too=self.problem.t.requires_grad,
+            clock_too=_clock_requires_grad(self.problem),
         )
 
 
+def _clock_requires_grad(problem: Problem) -> bool:
+    times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
+    return any(time.requires_grad for time in times)
+
+
 def _tensor(value: Tensor | float, device: torch.device) -> Tensor:
-    return torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float64, device=device)
+    """Return a tolerance as a tensor of its own, contiguous: as compiled programs are to find it."""
+    if isinstance(value, Tensor):
+        return value.detach().to(device).clone(memory_format=torch.contiguous_format)
+    return torch.full((), value, dtype=torch.float64, device=device)
