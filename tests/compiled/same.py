@@ -1,0 +1,58 @@
+"""One problem solved twice, compiled and not, and everything compared."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import physode as po
+
+
+class Swing(nn.Module):
+    """A driven pendulum with a squared term: c > 0 makes a pole, c = NaN a derivative that is not finite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rate = nn.Parameter(torch.tensor(1.3, dtype=torch.float64))
+
+    def forward(self, t: Tensor, y: Tensor, c: Tensor) -> Tensor:
+        x, v = y[..., :1], y[..., 1:]
+        return torch.cat([v, -self.rate * torch.sin(x)], -1) + c * y * y + 0.3 * torch.sin(t)
+
+
+def parts_of(y):
+    return list(y.values()) if isinstance(y, dict) else list(y) if isinstance(y, tuple) else [y]
+
+
+def close(found: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Equal to a fraction of the largest value, NaN where the other is NaN."""
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype
+    assert torch.equal(found.isnan(), expected.isnan())
+    found, expected = found.detach().nan_to_num(), expected.detach().nan_to_num()
+    if found.numel():
+        assert float((found - expected).abs().max()) <= tolerance * max(1e-3, float(expected.abs().max()))
+
+
+def loss_of(y) -> Tensor:
+    parts = [part.nan_to_num() for part in parts_of(y)]
+    return sum((part * torch.linspace(0.5, 1.5, part.numel(), dtype=part.dtype).reshape(part.shape)).sum() for part in parts)
+
+
+def assert_same(f, y0, t, *, leaves=(), outputs=1e-12, gradients=1e-10, **options):
+    """Solve with and without compilation, compare all results, and return the compiled solution."""
+    expected = po.solve(f, y0, t, **options)
+    found = po.solve(f, y0, t, compile=True, **options)
+    for a, b in zip(parts_of(found.y), parts_of(expected.y), strict=True):
+        close(a, b, outputs)
+    assert torch.equal(found.status, expected.status)
+    assert found.status.dtype == expected.status.dtype
+    assert torch.equal(found.stats.accepted, expected.stats.accepted)
+    assert torch.equal(found.stats.rejected, expected.stats.rejected)
+    close(found.ended, expected.ended, outputs)
+    close(found.step_times, expected.step_times, outputs)
+    if leaves:
+        wanted = torch.autograd.grad(loss_of(expected.y), leaves)
+        for a, b in zip(torch.autograd.grad(loss_of(found.y), leaves, retain_graph=True), wanted, strict=True):
+            close(a, b, gradients)
+    return found
