@@ -24,7 +24,7 @@ from physode.problem import (
     user_norm,
 )
 from physode.solution import Solution, Stats
-from physode.solvers.controllers import Controller
+from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.loop import Adaptive
 from physode.solvers.tableaus import Tableau, find_method
@@ -92,7 +92,7 @@ def solve(
         ``"shared"``: one step size for the whole state, as in the papers. ``"per-sample"``: the leading axis of
         ``y0`` is a batch whose samples have their own clocks, step sizes and status, independent of one another.
     controller
-        The step-size controller, :func:`~physode.solvers.controllers.I` by default;
+        The step-size controller, :func:`~physode.solvers.controllers.Predictive` by default;
         :func:`~physode.solvers.controllers.Predictive` rejects fewer steps.
     norm
         The norm of the error divided by its tolerance, on a state's structure; accepted up to 1. By default the root
@@ -245,7 +245,7 @@ def _steps(
         return None, grid_of_times(t)
     return Adaptive(
         tableau=tableau,
-        controller=Controller() if controller is None else controller,
+        controller=Predictive() if controller is None else controller,
         norm=default_norm(packing) if norm is None else user_norm(norm, packing),
         rtol=relative,
         atol=absolute,

@@ -18,7 +18,7 @@ from physode.compiled.loops import Loop
 from physode.solvers.controllers import Control
 from physode.solvers.groups import expand
 from physode.solvers.initial_step import initial_step
-from physode.solvers.loop import Adaptive, attempt, propose, smallest_step
+from physode.solvers.loop import Adaptive, attempt, propose, stuck
 from physode.solvers.stepper import Rhs, Step, interpolant
 from physode.status import Status
 
@@ -200,8 +200,8 @@ def advance(
     for block, value in zip(record, (t, taken, t_new, torch.stack([layout.store(x) for x in rows])), strict=True):
         block.index_copy_(0, row, value.unsqueeze(0))
 
-    floor = smallest_step(steps, t_new, clock.t0, clock.t1)
-    stuck = rejected & (size <= floor)
+    active = active & (t_new != clock.t1)
+    lost, floor = stuck(steps, size, rejected, active, t_new, clock.t0, clock.t1)
     why = torch.where(torch.isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE))
     groups = Groups(
         t=t_new,
@@ -209,9 +209,9 @@ def advance(
         error_1=control.error_1,
         error_2=control.error_2,
         was_rejected=control.rejected,
-        active=active & (t_new != clock.t1) & ~stuck,
-        status=torch.where(stuck, why, groups.status),
-        ended=torch.where(stuck, t_new, groups.ended),
+        active=active & ~lost,
+        status=torch.where(lost, why, groups.status),
+        ended=torch.where(lost, t_new, groups.ended),
         accepted=groups.accepted + accepted,
         rejected=groups.rejected + rejected,
     )

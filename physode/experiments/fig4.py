@@ -22,6 +22,7 @@ from physode.plotting.style import styled
 from physode.rhs import VanDerPol
 from physode.solution import Solution
 from physode.solve import solve
+from physode.solvers.controllers import I
 from physode.typing import Progress
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def _like_ode45(config: Config, system: VanDerPol, y0: Tensor, times: Tensor, gr
         rtol=config.rtol,
         atol=config.atol,
         norm=lambda x: x.abs().max(),
+        controller=I(),
         max_step=float((times[-1] - times[0]).abs()) / 10.0,
         gradient=gradient,
         dense=True,

@@ -20,6 +20,7 @@ from physode.experiments.report import Finding, Result, Row
 from physode.plotting.style import MUTED, styled
 from physode.solution import Solution
 from physode.solve import solve
+from physode.solvers.controllers import I
 from physode.typing import Progress
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def _like_ode45(config: Config, rhs: Convolution, y0: Tensor, times: list[float]
         rtol=rtol,
         atol=1e-3 * rtol,
         norm=lambda x: x.abs().max(),
+        controller=I(),
         max_step=abs(times[1] - times[0]) / 10.0,
     )
 

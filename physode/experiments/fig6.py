@@ -32,6 +32,7 @@ from physode.experiments.figure import COLOURS, LABELS, panels
 from physode.experiments.report import Finding, Result, Row
 from physode.plotting.style import styled
 from physode.solve import solve
+from physode.solvers.controllers import I
 from physode.typing import Progress
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def run(config: Config | None = None, progress: Progress | None = None) -> Resul
 def _own(config: Config) -> dict[str, EndState]:
     def end_state(gradient: str) -> EndState:
         return lambda f, z0, times: solve(
-            f, z0, times, method=config.method, rtol=config.rtol, atol=config.atol, gradient=gradient
+            f, z0, times, method=config.method, rtol=config.rtol, atol=config.atol, gradient=gradient, controller=I()
         ).y[-1]
 
     return {gradient: end_state(gradient) for gradient in _METHODS}

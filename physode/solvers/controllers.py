@@ -119,12 +119,12 @@ class Controller:
 
 
 def Predictive() -> Controller:  # noqa: N802 - the field's names
-    """Return Gustafsson's predictive controller: fewer rejections where errors grow from step to step."""
+    """Return Gustafsson's predictive controller, the default: fewer rejections where errors grow from step to step."""
     return Controller(predictive=True)
 
 
 def I() -> Controller:  # noqa: E743, N802
-    """Return the integral controller, the default."""
+    """Return the integral controller: of an attempt's error alone."""
     return Controller()
 
 

@@ -39,7 +39,7 @@ from physode.solvers.trajectory import Trajectory, Wanted
 from physode.status import Status
 from physode.typing import Norm, Progress
 
-__all__ = ["Adaptive", "attempt", "integrate", "march", "propose", "smallest_step"]
+__all__ = ["Adaptive", "attempt", "integrate", "march", "propose", "stuck"]
 
 _STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
 _RESOLUTION = 4 * torch.finfo(torch.float64).eps
@@ -134,11 +134,11 @@ def integrate(
         else:
             statistics.restore(before)
         del step, k_end  # a rejected attempt's graph goes before the next one's is made
+        lost, floor = stuck(steps, size, rejected, active, t, t0, t1)
+        if anywhere(lost):
+            record.end(lost, where(isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE)), t)
+            active = active & logical_not(lost)
         if anywhere(rejected):
-            floor = smallest_step(steps, t, t0, t1)
-            stuck = rejected & (size <= floor)
-            record.end(stuck, where(isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE)), t)
-            active = active & logical_not(stuck)
             control = control._replace(size=maximum(control.size, floor))
         if observer is not None and observer.after(record, some):
             record.end(active, int(Status.SUCCESS), t)
@@ -262,10 +262,17 @@ def attempt(
     return step, k_end, error_ratio(local_errors(steps.tableau, h, ks), scale, steps.norm)
 
 
-def smallest_step(steps: Adaptive, t: Number, t0: Number, t1: Number) -> Number:
-    """Return the size below which a rejected step is a failure: ``min_step`` or the clock's resolution."""
-    floor = clamp(_RESOLUTION * abs(detached(t)), steps.min_step)
-    return maximum(floor, _SMALLEST_SHARE * abs(detached(t1 - t0)))
+def stuck(
+    steps: Adaptive, size: Number, rejected: Number, active: Number, t: Number, t0: Number, t1: Number
+) -> tuple[Number, Number]:
+    """Return which groups can go no further, and the smallest step size worth a try.
+
+    That is ``min_step`` or the clock's resolution. A step as small is the last of a group if it was rejected; one
+    within the resolution is, accepted or not: an approach to a pole by ever smaller steps ends.
+    """
+    finest = maximum(_RESOLUTION * abs(detached(t)), _SMALLEST_SHARE * abs(detached(t1 - t0)))
+    floor = clamp(finest, low=steps.min_step)
+    return active & (size <= where(rejected, floor, finest)), floor
 
 
 def _select(accepted: Number, new: Number, old: Number) -> Number:
