@@ -165,8 +165,13 @@ def _in_theta(d_theta: Tensor, theta: Tensor, block: Block, given: Tensor, batch
             column = steps[:, p].movedim(axis, 1)
             values = column[row, torch.arange(row.shape[1], device=row.device)]
             cotangent = part.movedim(axis, 1)
-            found[:, p] = torch.where(inside, (values * cotangent).flatten(2).sum(2), 0.0)
+            found[:, p] = torch.where(inside, _sum(values * cotangent, 2), 0.0)
         else:
-            found[:, p] = (steps[:, p].index_select(0, row) * part).flatten(1).sum(1)
+            found[:, p] = _sum(steps[:, p].index_select(0, row) * part, 1)
     (d_along,) = torch.autograd.grad(weights, along, found)
     d_theta[first:behind] += d_along
+
+
+def _sum(x: Tensor, leading: int) -> Tensor:
+    """Sum over all but the leading axes."""
+    return x.sum(tuple(range(leading, x.ndim))) if x.ndim > leading else x

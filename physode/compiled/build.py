@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["Unsupported", "Compiled", "fresh", "reason"]
+__all__ = ["Compiled", "Unsupported", "fresh", "reason"]
 
 _compiling = threading.RLock()  # what compiles notes things in its own attributes and sets options of the compiler
 
@@ -23,8 +23,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _OPTIONS: dict[str, Any] = {"realize_reads_threshold": 8, "realize_opcount_threshold": 100}
 
 
-class Unsupported(Exception):
-    """This solve cannot be compiled; the message says why, in words for the user."""
+class Unsupported(Exception):  # noqa: N818 - no error: the solve goes on without
+    """A solve cannot be compiled; the message says why, in words for the user."""
 
 
 def fresh(function: _F) -> _F:
@@ -110,8 +110,8 @@ def _flat(arguments: Iterable[Any]) -> Iterator[Tensor]:
 def _one_kernel_a_loop() -> Iterator[None]:
     """Keep loop nests in kernels of their own, so that their buffers can be used again.
 
-    Grouped in one kernel, as the compiler likes it, every buffer is allocated anew for each attempt, which takes most of
-    a small system's time (three bodies: 2.3 ms a pass back in place of 1.5 ms).
+    Grouped in one kernel, as the compiler likes it, every buffer is allocated anew for each attempt, which takes most
+    of a small system's time (three bodies: 2.3 ms a pass back in place of 1.5 ms).
     """
     try:
         from torch._inductor.codegen.cpp import CppScheduling

@@ -121,7 +121,8 @@ def _call(
         program, inputs = _caught.program, _caught.inputs
     except torch._dynamo.exc.FailOnRecompileLimitHit:
         raise Unsupported(
-            "numbers that the right-hand side uses, or its shapes, were others too often; pass numbers as tensors in `args`"
+            "numbers that the right-hand side uses, or its shapes, were others too often; "
+            "pass numbers as tensors in `args`"
         ) from None
     finally:
         _caught.program, _caught.inputs = None, ()

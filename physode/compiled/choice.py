@@ -43,20 +43,20 @@ def forget() -> None:
 
 
 def solve_with(
-    problem: Problem, compile: Literal[True, "auto"], uncompiled: Callable[[], Outcome], *, aca: bool
+    problem: Problem, when: Literal[True, "auto"], uncompiled: Callable[[], Outcome], *, aca: bool
 ) -> Outcome:
     """Solve by compiled programs where that is possible and wanted, else ``uncompiled``, with one warning why.
 
     Parameters
     ----------
-    compile
+    when
         True: now. ``"auto"``: once solves like this one have taken as long as compiling may take.
     aca
         Whether gradients, if any are asked for, are ACA's.
     """
     code = code_of(problem.dynamics.f)
     kind = (code, tuple(problem.y0.shape), problem.y0.dtype, problem.tableau, problem.t.shape[1:])
-    wanted = compile is True or _memory.spent.get(kind, 0.0) > _PAYS_AFTER
+    wanted = when is True or _memory.spent.get(kind, 0.0) > _PAYS_AFTER
     if wanted and _memory.failed.get(code, 0) < _TRIES:
         told = _Told.by(problem)
         try:
@@ -66,10 +66,10 @@ def solve_with(
         except Exception as error:  # whatever the compiler may raise: the solve itself goes on
             if told is not None and error is told.error:
                 raise
-            _note(code, error, loud=compile is True)
+            _note(code, error, loud=when is True)
     before = time.perf_counter()
     outcome = uncompiled()
-    if compile == "auto" and not wanted:
+    if when == "auto" and not wanted:
         _memory.spent[kind] = _memory.spent.get(kind, 0.0) + time.perf_counter() - before
     return outcome
 

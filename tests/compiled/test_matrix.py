@@ -41,7 +41,9 @@ def test_methods(method, step_control):
 
 
 @pytest.mark.parametrize("step_control", ["shared", "per-sample"])
-@pytest.mark.parametrize("options", [{"method": "rk4"}, {"method": "dopri5", "step_size": 0.13}, {"method": "midpoint"}])
+@pytest.mark.parametrize(
+    "options", [{"method": "rk4"}, {"method": "dopri5", "step_size": 0.13}, {"method": "midpoint"}]
+)
 def test_grids(options, step_control):
     swing, y0, c = swing_problem(9)
     times = torch.linspace(1, -1, 5, requires_grad=True)
@@ -122,13 +124,15 @@ def test_a_sample_that_starts_with_nan():
 def test_shapes(shape):
     rate = torch.tensor(0.7, requires_grad=True)
     y0 = torch.rand(shape).requires_grad_()
-    assert_same(lambda t, y: -rate * y * (1 + torch.sin(t)), y0, torch.linspace(0, 2, 6), leaves=[y0, rate], **COARSE)
+    times = torch.linspace(0, 2, 6, requires_grad=True)
+    assert_same(lambda t, y: -rate * y * (1 + torch.sin(t)), y0, times, leaves=[y0, rate, times], **COARSE)
 
 
 def test_states_of_one_component_a_sample():
     y0 = torch.rand(9).requires_grad_()
-    options = {"leaves": [y0], "step_control": "per-sample", **COARSE}
-    assert_same(lambda t, y: -y * t, y0, torch.linspace(0, 2, 6), **options)
+    times = torch.linspace(0, 2, 6, requires_grad=True)
+    options = {"leaves": [y0, times], "step_control": "per-sample", **COARSE}
+    assert_same(lambda t, y: -y * t, y0, times, **options)
 
 
 def test_a_state_that_overflows_on_a_grid():
@@ -149,7 +153,7 @@ def test_states_of_several_parts(step_control):
     times = torch.linspace(0, 1, 4)
 
     def of_dict(t, y):
-        scale = a[0] if step_control == "shared" else a[0] * t[:, None]
+        scale = a[0] * torch.cos(t)
         return {"v": -a[1] * y["v"] * y["x"][..., :1], "x": scale * torch.sin(y["x"])}
 
     def of_tuple(t, y):
@@ -348,8 +352,7 @@ def test_threads_that_compile_at_the_same_time():
 
     def work():
         try:
-            for _ in range(3):
-                found.append(po.solve(swing, y0, [0.0, 1.0], args=(c,), compile=True, **COARSE))
+            found.extend(po.solve(swing, y0, [0.0, 1.0], args=(c,), compile=True, **COARSE) for _ in range(3))
         except BaseException as error:  # noqa: BLE001 - handed to the test
             failed.append(error)
 
