@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
+from itertools import pairwise
 from operator import add
 from typing import NamedTuple
 
@@ -57,7 +58,8 @@ def _basis(left: Tensor, columns: int) -> list[Tensor]:
 
 def gather(block: Tensor, rows: Tensor, weights: Tensor, outputs: Tensor) -> None:
     """Read ``outputs``, ``(outputs, *stored)``, from a ``block``, ``(steps + 1, columns, *stored)``; ``rows`` rise."""
-    flat, into = block.flatten(2), outputs.flatten(1)
+    size = outputs[0].numel()
+    flat, into = block.view(*block.shape[:2], size), outputs.view(len(outputs), size)
     if flat.shape[2] < _WIDE:
         torch.bmm(weights.unsqueeze(1), flat.index_select(0, rows), out=into.unsqueeze(1))
         return
@@ -67,7 +69,7 @@ def gather(block: Tensor, rows: Tensor, weights: Tensor, outputs: Tensor) -> Non
 
 def scatter(given: Tensor, rows: Tensor, weights: Tensor, used: int, blank: Tensor) -> Tensor:
     """Return what cotangents of outputs are to a block's first ``used`` rows; ``blank`` has the block's shape."""
-    found = blank.flatten(2)
+    found = blank.view(*blank.shape[:2], blank[0, 0].numel())
     found[:used] = 0.0
     cotangents = given.reshape(len(rows), -1)
     if found.shape[2] < _WIDE:
@@ -81,7 +83,7 @@ def scatter(given: Tensor, rows: Tensor, weights: Tensor, used: int, blank: Tens
 def _segments(rows: Tensor, count: int) -> list[tuple[int, int, int]]:
     """Return ``(row, from, to)`` for each row that outputs are read from."""
     bounds = torch.searchsorted(rows, torch.arange(count + 1, device=rows.device)).tolist()
-    return [(i, a, b) for i, (a, b) in enumerate(zip(bounds, bounds[1:], strict=False)) if a < b]
+    return [(i, a, b) for i, (a, b) in enumerate(pairwise(bounds)) if a < b]
 
 
 def gather_each(batch_last: bool) -> Callable[..., tuple[Tensor, ...]]:
