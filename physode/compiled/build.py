@@ -83,13 +83,14 @@ class Compiled:
         self._order = [flat[id(tensor)] for tensor in self._inputs]
         self._places = [outputs[id(tensor)] for tensor in results]
         self._program, self._inputs, self._outputs = self._built, (), ()
-        return results  # type: ignore[no-any-return]
+        return tuple(results)
 
     def _build(self, graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable[..., Any]:
         from torch._inductor.compile_fx import compile_fx
 
         with _one_kernel_a_loop():
-            self._built: Callable[..., Sequence[Tensor]] = compile_fx(graph, example, config_patches=self._options)
+            built: Any = compile_fx(graph, example, config_patches=self._options)
+        self._built: Callable[..., Sequence[Tensor]] = built
 
         def run(*inputs: Tensor) -> Sequence[Tensor]:
             self._inputs, self._outputs = inputs, self._built(*inputs)

@@ -118,7 +118,7 @@ def _call(
     try:
         with torch.no_grad():
             trace(dynamics.f, dynamics.packing, dynamics.args, dynamics.time_ndim, time, state)
-        program, inputs = _caught.program, _caught.inputs
+        return _found()
     except torch._dynamo.exc.FailOnRecompileLimitHit:
         raise Unsupported(
             "numbers that the right-hand side uses, or its shapes, were others too often; "
@@ -127,9 +127,12 @@ def _call(
     finally:
         _caught.program, _caught.inputs = None, ()
         del _caught.time, _caught.state
-    if program is None:
+
+
+def _found() -> tuple[Program, tuple[Tensor, ...]]:
+    if _caught.program is None:
         raise Unsupported("the right-hand side is not made of tensor operations that can be traced")
-    return program, inputs
+    return _caught.program, _caught.inputs
 
 
 def _compare(program: Program, tensors: tuple[Tensor, ...], dynamics: Dynamics, t: Tensor, state: Tensor) -> None:
@@ -161,7 +164,7 @@ def code_of(f: Any) -> Hashable:
         return code_of(f.__func__)
     if isinstance(f, types.FunctionType):
         return f.__code__
-    return type(f)
+    return (type(f),)
 
 
 def _evaluate(f: Any, packing: Any, args: Any, time_ndim: int, t: Tensor, y: Tensor) -> Tensor:
