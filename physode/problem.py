@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from physode.dynamics import Dynamics
-from physode.gradients.leaves import NOTHING, Leaves, find_leaves, graph_clock
+from physode.leaves import NOTHING, Leaves, find_leaves, graph_clock
 from physode.modules import Statistics, uses_dropout
 from physode.packing import Packing
 from physode.solvers.grid import Grid
@@ -187,6 +187,7 @@ class UserNorm:
     packing: Packing
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Return the norm of a packed state."""
         return self.norm(self.packing.unpack(x))
 
 

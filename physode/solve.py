@@ -58,7 +58,7 @@ def solve(
     gradient: str | GradientMethod = "aca",
     dense: bool = False,
     throw: bool = True,
-    compile: bool | Literal["auto"] = False,
+    compile: bool | Literal["auto"] = False,  # noqa: A002 - torch.compile's word
     progress: Progress | None = None,
 ) -> Solution:
     r"""Solve :math:`dy/dt = f(t, y)`, :math:`y(t_0) = y_0`, with gradients.
@@ -144,12 +144,12 @@ def solve(
     return _solution(t, problem, outcome)
 
 
-def _compiled(problem: Problem, way: GradientMethod, compile: Any) -> Outcome:
-    if not (compile is True or compile == "auto"):
-        raise ValueError(f"`compile` must be True, False or 'auto', got {compile!r}")
+def _compiled(problem: Problem, way: GradientMethod, when: Any) -> Outcome:
+    if not (when is True or when == "auto"):
+        raise ValueError(f"`compile` must be True, False or 'auto', got {when!r}")
     from physode.compiled.choice import solve_with  # the compiler takes a while to import
 
-    return solve_with(problem, compile, lambda: way.solve(problem), aca=isinstance(way, ACA))
+    return solve_with(problem, when, lambda: way.solve(problem), aca=way if isinstance(way, ACA) else None)
 
 
 def pose(

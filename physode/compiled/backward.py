@@ -43,7 +43,7 @@ class Plan:
         return self.engine.pull(
             self.wanted,
             self.clock_too,
-            block.count,
+            block.taken,
             block.starts,
             block.sizes,
             nodes,
@@ -77,10 +77,10 @@ class Plan:
         if self.engine.has(("pull", self.wanted, self.clock_too)):
             return
         blank, t0 = self.blank(y), self.clock.t0
-        clock = (torch.zeros(len(blank), *t0.shape, dtype=t0.dtype, device=t0.device) for _ in range(3))
+        starts, sizes, ends = torch.zeros(3, len(blank), *t0.shape, dtype=t0.dtype, device=t0.device)
         steps = torch.zeros_like(blank) if self.keeps_steps else blank[:, :1].clone()
         with torch.no_grad():
-            self.pull(Block(*clock, steps, 0), blank, torch.zeros_like(y))
+            self.pull(Block(starts, sizes, ends, steps, 0), blank, torch.zeros_like(y))
 
     @property
     def keeps_steps(self) -> bool:
@@ -131,15 +131,15 @@ def _pull_back(plan: Plan, cotangents: Tensor, theta: Tensor | None) -> list[Ten
     d_sizes: list[Tensor] = []
     for block in reversed(plan.blocks):
         rows = plan.reading.cotangents(given, block, blank, is_last=totals is None)
-        ahead, *parts = plan.pull(block, rows, ahead + rows[block.count, 0])
+        ahead, *parts = plan.pull(block, rows, ahead + rows[block.taken, 0])
         if plan.clock_too:
             in_start, in_size, *parts = parts
-            d_starts.insert(0, in_start[: block.count])
-            d_sizes.insert(0, in_size[: block.count])
+            d_starts.insert(0, in_start[: block.taken])
+            d_sizes.insert(0, in_size[: block.taken])
         if d_theta is not None and theta is not None:
             _in_theta(d_theta, theta, block, given, layout.batch_last)
         totals = parts if totals is None else [a + b for a, b in zip(totals, parts, strict=True)]
-        plan.problem.backward_calls += block.count * (
+        plan.problem.backward_calls += block.taken * (
             tableau.stages + (1 + len(tableau.c_extra) if plan.engine.dense else 0)
         )
     assert totals is not None

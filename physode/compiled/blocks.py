@@ -17,7 +17,7 @@ __all__ = ["Block", "Reading"]
 class Block(NamedTuple):
     """Steps taken in one go: their clock, ``(rows, *groups)``, and their states, ``(rows, columns, *stored)``.
 
-    Only the first ``count`` rows are steps; the state behind the last stands in the next row. ``outputs`` are the first
+    Only the first ``taken`` rows are steps; the state behind the last stands in the next row. ``outputs`` are the first
     and the last but one that lie in it, ``place`` where (with interpolants only).
     """
 
@@ -25,7 +25,7 @@ class Block(NamedTuple):
     sizes: Tensor
     ends: Tensor
     steps: Tensor
-    count: int
+    taken: int
     outputs: tuple[int, int] = (0, 0)
     place: Place | None = None
 
@@ -50,12 +50,12 @@ class Reading:
         if self._ends_only:
             return self._read_ends(block, first)
         if not self._engine.dense:
-            behind = first + block.count + (before is None)
-            self.outputs[first:behind] = block.steps[block.count + 1 - (behind - first) : block.count + 1, 0]
+            behind = first + block.taken + (before is None)
+            self.outputs[first:behind] = block.steps[block.taken + 1 - (behind - first) : block.taken + 1, 0]
             return block._replace(outputs=(first, behind))
         if self._t.ndim == 2:
             return self._read_each(block, before is None)
-        t, count = self._t, block.count
+        t, count = self._t, block.taken
         if count == 0:
             nothing = torch.zeros(1, dtype=torch.int64, device=t.device)
             behind, location = first + (before is None), Location(nothing, nothing.double())
@@ -75,12 +75,12 @@ class Reading:
         """Read the state at the start, and that at the end so far."""
         if first == 0:
             self.outputs[0] = block.steps[0, 0]
-        self.outputs[1] = block.steps[block.count, 0]
+        self.outputs[1] = block.steps[block.taken, 0]
         return block._replace(outputs=(first, 1))
 
     def _read_each(self, block: Block, is_first: bool) -> Block:
         """Read outputs of samples with clocks of their own: every output may lie in every block."""
-        t, count = self._t * self._direction, block.count
+        t, count = self._t * self._direction, block.taken
         if count == 0:
             nothing = torch.zeros(self._t.shape, dtype=torch.int64, device=t.device)
             location, inside = Location(nothing, nothing.double()), torch.zeros_like(nothing, dtype=torch.bool)
@@ -97,7 +97,7 @@ class Reading:
 
     def cotangents(self, given: Tensor, block: Block, blank: Tensor, *, is_last: bool) -> Tensor:
         """Return what cotangents of the outputs, as stored, are to the block's rows; ``blank`` is written over."""
-        used = block.count + 1
+        used = block.taken + 1
         if self._engine.dense and self._t.ndim < 2:
             first, behind = block.outputs
             assert block.place is not None
@@ -108,7 +108,7 @@ class Reading:
             if block.outputs[0] == 0:
                 blank[0, 0] = given[0]
             if is_last:
-                blank[block.count, 0] += given[1]
+                blank[block.taken, 0] += given[1]
         elif not self._engine.dense:
             first, behind = block.outputs
             blank[used - (behind - first) : used, 0] = given[first:behind]

@@ -12,6 +12,7 @@ from typing import Literal
 from physode.compiled.build import Unsupported, reason
 from physode.compiled.capture import code_of
 from physode.compiled.solving import solve_compiled
+from physode.gradients.aca import ACA
 from physode.gradients.steps import Outcome
 from physode.problem import Problem
 from physode.typing import Progress
@@ -43,7 +44,7 @@ def forget() -> None:
 
 
 def solve_with(
-    problem: Problem, when: Literal[True, "auto"], uncompiled: Callable[[], Outcome], *, aca: bool
+    problem: Problem, when: Literal[True, "auto"], uncompiled: Callable[[], Outcome], *, aca: ACA | None
 ) -> Outcome:
     """Solve by compiled programs where that is possible and wanted, else ``uncompiled``, with one warning why.
 
@@ -52,7 +53,7 @@ def solve_with(
     when
         True: now. ``"auto"``: once solves like this one have taken as long as compiling may take.
     aca
-        Whether gradients, if any are asked for, are ACA's.
+        How gradients, if any are asked for, are computed; None if not by ACA.
     """
     code = code_of(problem.dynamics.f)
     kind = (code, tuple(problem.y0.shape), problem.y0.dtype, problem.tableau, problem.t.shape[1:])
@@ -60,9 +61,7 @@ def solve_with(
     if wanted and _memory.failed.get(code, 0) < _TRIES:
         told = _Told.by(problem)
         try:
-            if not aca and problem.needs_gradient:
-                raise Unsupported("only gradient='aca' is compiled")
-            return solve_compiled(problem)
+            return solve_compiled(problem, aca)
         except Exception as error:  # whatever the compiler may raise: the solve itself goes on
             if told is not None and error is told.error:
                 raise

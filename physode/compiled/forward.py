@@ -83,7 +83,8 @@ class Groups(NamedTuple):
 
 class Record(NamedTuple):
     """A block of steps as it is filled, one row a step: the clock, and ``(rows, 1 + m, *stored)``, the state at the
-    step's start and its interpolant's coefficients, if any."""
+    step's start and its interpolant's coefficients, if any.
+    """
 
     starts: Tensor
     sizes: Tensor
@@ -142,7 +143,8 @@ def walking(program: Program, steps: Adaptive, layout: Layout, *, dense: bool) -
     def goes_on(state: Inputs, *inputs: Any) -> Tensor:
         walk, rows, most = Walk(*state), len(inputs[2][0]) - 1, inputs[-1]
         row, attempts = walk.counts.unbind(0)
-        return Groups.unpack(walk.groups).active.any() & (row < rows) & (attempts < most)
+        going: Tensor = Groups.unpack(walk.groups).active.any() & (row < rows) & (attempts < most)
+        return going
 
     def once(
         state: Inputs, fresh: Tensor, _: Inputs, record: Inputs, clock: Inputs, tensors: Inputs, *bounds: Tensor
@@ -158,7 +160,8 @@ def walking(program: Program, steps: Adaptive, layout: Layout, *, dense: bool) -
 
 class Summary(NamedTuple):
     """What the host looks at between blocks: rows filled, attempts made, and whether any group goes on, has failed or
-    is not finite."""
+    is not finite.
+    """
 
     rows: int
     attempts: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -42,7 +42,7 @@ def as_program(loop: Loop) -> Callable[..., State]:
         def once(*state: Tensor) -> State:
             return loop.once(state, *inputs)
 
-        return loop.finish(while_loop(goes_on, once, loop.start(*inputs)), *inputs)
+        return loop.finish(while_loop(goes_on, once, loop.start(*inputs)), *inputs)  # type: ignore[no-untyped-call]
 
     return run
 
@@ -128,7 +128,7 @@ class Replayed:
 
 def cuda_graph(turn: Callable[[], None]) -> Callable[[], None]:
     """Record what ``turn`` launches, after running it a few times on a side stream to compile and to settle memory."""
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):

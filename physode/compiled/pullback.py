@@ -1,8 +1,8 @@
-"""ACA's backward pass as one tensor program: each accepted step replayed and pulled back, from the last to the first."""
+"""ACA's backward pass as one tensor program: each accepted step replayed and pulled back, from last to first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from physode.compiled.loops import Loop
 from physode.solvers.stepper import end_derivative, interpolant, take_step
 from physode.solvers.tableaus import Tableau
 
-__all__ = ["pulling"]
+__all__ = ["pull_through", "pulling", "step_of"]
 
 
 def pulling(
@@ -27,16 +27,7 @@ def pulling(
     among the program's further tensors, of those to differentiate with respect to. It returns dL/dy at the block's
     start, with ``clock_too`` dL/d(starts) and dL/d(sizes), and its part of dL/d(wanted).
     """
-
-    def step(clock: Inputs, tensors: Inputs, t: Tensor, h: Tensor, y: Tensor, *chosen: Tensor) -> Inputs:
-        full = list(tensors)
-        for place, tensor in zip(wanted, chosen, strict=True):
-            full[place] = tensor
-        rhs = rhs_of(program, Clock(*clock), full)
-        one = take_step(rhs, tableau, t, y, h)
-        if not dense:
-            return (one.y,)
-        return one.y, interpolant(rhs, tableau, t, y, h, one, end_derivative(rhs, t, h, one))
+    step = step_of(program, tableau, wanted, dense=dense)
 
     def start(
         count: Tensor, starts: Tensor, sizes: Tensor, nodes: Tensor, clock: Inputs, tensors: Inputs, *cotangents: Tensor
@@ -65,11 +56,11 @@ def pulling(
         chosen = [tensors[place] for place in wanted]
         outputs = (layout.view(ahead), layout.view(given[1:], 1))[: 1 + dense]
         if clock_too:
-            _, back = torch.func.vjp(lambda *given: step(clock, tensors, *given), t, h, y, *chosen)
+            back = pull_through(lambda *given: step(clock, tensors, *given), t, h, y, *chosen)
             d_t, d_h, d_y, *parts = back(outputs)
             found = [total.index_copy(0, row, d.unsqueeze(0)) for total, d in zip(totals, (d_t, d_h), strict=False)]
         else:
-            _, back = torch.func.vjp(lambda *given: step(clock, tensors, t, h, *given), y, *chosen)
+            back = pull_through(lambda *given: step(clock, tensors, t, h, *given), y, *chosen)
             found = []
             d_y, *parts = back(outputs)
         found += [total + part for total, part in zip(totals[len(found) :], parts, strict=True)]
@@ -79,3 +70,28 @@ def pulling(
         return state[1:]
 
     return Loop(start, goes_on, once, finish)
+
+
+def step_of(program: Program, tableau: Tableau, wanted: Sequence[int], *, dense: bool) -> Callable[..., Inputs]:
+    """Return ``step(clock, tensors, t, h, y, *chosen)``: the state at a step's end and, if ``dense``, its interpolant.
+
+    ``chosen`` stand for the ``tensors`` at the places ``wanted``.
+    """
+
+    def step(clock: Inputs, tensors: Inputs, t: Tensor, h: Tensor, y: Tensor, *chosen: Tensor) -> Inputs:
+        full = list(tensors)
+        for place, tensor in zip(wanted, chosen, strict=True):
+            full[place] = tensor
+        rhs = rhs_of(program, Clock(*clock), full)
+        one = take_step(rhs, tableau, t, y, h)
+        if not dense:
+            return (one.y,)
+        return one.y, interpolant(rhs, tableau, t, y, h, one, end_derivative(rhs, t, h, one))
+
+    return step
+
+
+def pull_through(function: Callable[..., Any], *at: Tensor) -> Callable[..., Inputs]:
+    """Return the function that pulls cotangents of ``function``'s value back to the inputs that it is evaluated at."""
+    found: Any = torch.func.vjp(function, *at)
+    return found[1]  # type: ignore[no-any-return]

@@ -15,6 +15,7 @@ from physode.compiled.capture import Captured, capture
 from physode.compiled.engine import Engine, engine_of
 from physode.compiled.forward import Clock, Groups, Record, Summary, Walk
 from physode.compiled.layout import Layout
+from physode.gradients.aca import ACA
 from physode.gradients.steps import Outcome, StepTable, adaptive_clock, blank_unreached
 from physode.problem import Problem
 from physode.solvers.grid import Grid
@@ -41,8 +42,8 @@ class Walked:
         return self.grid
 
 
-def solve_compiled(problem: Problem) -> Outcome:
-    """Solve by compiled programs, the outputs' gradients by ACA.
+def solve_compiled(problem: Problem, aca: ACA | None) -> Outcome:
+    """Solve by compiled programs, the outputs' gradients by ``aca``.
 
     Raises
     ------
@@ -52,7 +53,7 @@ def solve_compiled(problem: Problem) -> Outcome:
     _check(problem)
     with problem.statistics.preserved():
         captured = capture(problem.dynamics, problem.t[0], problem.y0)
-    solve = _Solve.of(problem, captured)
+    solve = _Solve.of(problem, captured, aca)
     with torch.no_grad():
         walked = solve.march() if problem.grid is not None else solve.walk()
     problem.dynamics.calls += solve.calls
@@ -89,17 +90,23 @@ class _Solve:
     calls: int = 0
 
     @classmethod
-    def of(cls, problem: Problem, captured: Captured) -> _Solve:
+    def of(cls, problem: Problem, captured: Captured, aca: ACA | None) -> _Solve:
         t, y0 = problem.t, problem.y0
         differentiable = torch.is_grad_enabled() and (
             _clock_requires_grad(problem) or any(x.requires_grad for x in (y0, *captured.tensors))
         )
+        if differentiable and aca is None:
+            raise Unsupported("of gradients, only gradient='aca' is compiled")
+        if differentiable and aca is not None and aca.memory == "graph":
+            raise Unsupported("the graph of ACA(memory='graph') is not compiled")
         if differentiable and problem.keep_dense:
             raise Unsupported("gradients of a dense solution are not compiled")
         at_nodes = len(t) == 2 or (problem.grid is not None and torch.equal(problem.grid.ends, t[1:]))
         dense = problem.keep_dense or not at_nodes
         layout = Layout.of(y0) if captured.program.any_layout else Layout(False)
-        engine = engine_of(problem, captured.program, layout, dense)
+        engine = engine_of(
+            problem, captured.program, layout, dense=dense, parallel=aca is not None and aca.parallel is True
+        )
         low, high = problem.dynamics.low, problem.dynamics.high
         y = layout.store(y0.detach())
         solve = cls(
@@ -177,12 +184,12 @@ class _Solve:
         return walked
 
     def _blank(self) -> Record:
-        """Return an empty record of a block, with a row to spare for the end; a buffer that nobody keeps serves again."""
+        """Return a blank record of a block, with a row to spare for the end; a buffer not kept is used again."""
         rows, t, y = self.engine.rows + 1, self.clock.t0, self.y
-        clock = (torch.zeros(rows, *t.shape, dtype=t.dtype, device=t.device) for _ in range(3))
+        starts, sizes, ends = (torch.zeros(rows, *t.shape, dtype=t.dtype, device=t.device) for _ in range(3))
         if self.buffer is None or self.keeps_steps:
             self.buffer = torch.empty(rows, self.engine.columns, *y.shape, dtype=y.dtype, device=y.device)
-        return Record(*clock, self.buffer)
+        return Record(starts, sizes, ends, self.buffer)
 
     def _keep(self, record: Record, rows: int, end: Tensor, *, broken: bool) -> None:
         """Read the outputs inside a block, and keep what the backward pass, or naming a failure, needs of it."""
@@ -199,16 +206,16 @@ class _Solve:
             self.broken.append(block)
 
     def _clock(self) -> Grid:
-        parts = ([getattr(block, name)[: block.count] for block in self.blocks] for name in ("starts", "sizes", "ends"))
+        parts = ([getattr(block, name)[: block.taken] for block in self.blocks] for name in ("starts", "sizes", "ends"))
         return Grid(*(part[0] if len(part) == 1 else torch.cat(part) for part in parts))
 
     def _name_broken(self, block: Block, walked: Walked) -> None:
         """Name the groups whose state is not finite although no step noticed, from the block where that began."""
-        used = block.count + 1
+        used = block.taken + 1
         bad = ~torch.isfinite(self.engine.layout.view(block.steps[:used, 0], 1))
         bad = bad.reshape(used, *walked.status.shape, -1).any(-1)
         times = block.starts[:used].clone()
-        times[block.count] = block.ends[block.count - 1] if block.count else self.clock.t0
+        times[block.taken] = block.ends[block.taken - 1] if block.taken else self.clock.t0
         new = bad.any(0) & (walked.status == Status.SUCCESS)
         walked.status = torch.where(new, int(Status.NON_FINITE), walked.status).to(torch.int8)
         walked.ended = torch.where(new, times.gather(0, bad.long().argmax(0, keepdim=True)).squeeze(0), walked.ended)
@@ -230,9 +237,9 @@ class _Solve:
         if not self.problem.keep_dense or not len(walked):
             return None
         view = self.engine.layout.view
-        start = torch.cat([view(block.steps[: block.count, 0], 1) for block in self.blocks])
-        end = torch.cat([view(block.steps[1 : block.count + 1, 0], 1) for block in self.blocks])
-        dense = torch.cat([view(block.steps[: block.count, 1:], 2) for block in self.blocks])
+        start = torch.cat([view(block.steps[: block.taken, 0], 1) for block in self.blocks])
+        end = torch.cat([view(block.steps[1 : block.taken + 1, 0], 1) for block in self.blocks])
+        dense = torch.cat([view(block.steps[: block.taken, 1:], 2) for block in self.blocks])
         direction = torch.sign(self.clock.t1 - self.clock.t0)
         return StepTable(direction, walked.grid, start, dense, end)
 

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from physode.gradients.kept import Kept
-from physode.gradients.leaves import check_no_new_leaf
 from physode.gradients.once import first_order_only
 from physode.gradients.pulling import Cotangents, add, pull
 from physode.gradients.replay import Replay, safe_nodes
 from physode.gradients.steps import Fetch, Outcome, clock, fetch_recorded, read_outputs
+from physode.leaves import check_no_new_leaf
 from physode.problem import Problem
 from physode.solvers.grid import Grid
 from physode.solvers.trajectory import Trajectory

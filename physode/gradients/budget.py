@@ -20,7 +20,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 def saved_bytes(value: Tensor, since: int) -> int:
     """Return what the graph of ``value`` holds, each storage once; leaves that ask for gradients do not count.
 
-    Only operations made after ``since`` count, a :func:`~physode.gradients.leaves.graph_clock`. The graph is read, not
+    Only operations made after ``since`` count, a :func:`~physode.leaves.graph_clock`. The graph is read, not
     watched while it is made: hooks on what autograd saves would not let a right-hand side use ``torch.func``.
     """
     storages: dict[int, int] = {}

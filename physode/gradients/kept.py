@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 
 from physode.gradients.budget import free_bytes, saved_bytes
-from physode.gradients.leaves import check_no_new_leaf, graph_clock
 from physode.gradients.pulling import Cotangents, add, pull
+from physode.leaves import check_no_new_leaf, graph_clock
 from physode.problem import Problem
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Rhs, Step

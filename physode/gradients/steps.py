@@ -14,7 +14,17 @@ from physode.solvers.groups import expand
 from physode.solvers.interpolation import Location, interpolate, locate
 from physode.solvers.trajectory import Trajectory
 
-__all__ = ["Fetch", "Outcome", "Recorded", "StepTable", "adaptive_clock", "blank_unreached", "clock", "fetch_recorded", "read_outputs"]
+__all__ = [
+    "Fetch",
+    "Outcome",
+    "Recorded",
+    "StepTable",
+    "adaptive_clock",
+    "blank_unreached",
+    "clock",
+    "fetch_recorded",
+    "read_outputs",
+]
 
 Fetch = Callable[[Sequence[int], Sequence[int]], tuple[Tensor, Tensor | None]]
 """Gives the states at some nodes, ``(nodes, *state)``, and the interpolant coefficients of some steps,

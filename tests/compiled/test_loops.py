@@ -88,9 +88,9 @@ def as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(engine, "_BLOCK_ROWS", 8)
 
 
-def solved(compile, y0, t, weight, **options):
+def solved(way, y0, t, weight, **options):
     y0, t, weight = (x.clone().requires_grad_() for x in (y0, t, weight))
-    sol = po.solve(lambda t, y: torch.tanh(y @ weight) - 0.1 * y, y0, t, compile=compile, **options)
+    sol = po.solve(lambda t, y: torch.tanh(y @ weight) - 0.1 * y, y0, t, compile=way, **options)
     grads = torch.autograd.grad(
         (sol.y * torch.linspace(0, 1, sol.y.numel()).reshape(sol.y.shape)).sum(), [y0, weight, t]
     )

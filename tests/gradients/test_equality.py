@@ -10,7 +10,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import physode as po
-from physode.gradients.leaves import find_leaves, graph_clock
+from physode.leaves import find_leaves, graph_clock
 from physode.solvers.tableaus import METHODS
 from tests.systems import Spiral, van_der_pol
 

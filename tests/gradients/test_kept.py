@@ -13,7 +13,7 @@ from torch import nn
 import physode as po
 from physode.gradients.budget import free_bytes, saved_bytes
 from physode.gradients.kept import Kept
-from physode.gradients.leaves import graph_clock
+from physode.leaves import graph_clock
 from physode.solve import pose
 from physode.solvers.tableaus import METHODS
 from tests.systems import Spiral, van_der_pol
