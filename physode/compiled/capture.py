@@ -77,6 +77,7 @@ class _Caught(threading.local):
 _caught = _Caught()
 _traces: OrderedDict[Hashable, Callable[..., Tensor]] = OrderedDict()
 _lock = threading.Lock()
+_tracing = threading.RLock()
 
 
 def capture(dynamics: Dynamics, t: Tensor, y: Tensor) -> Captured:
@@ -99,15 +100,16 @@ def capture(dynamics: Dynamics, t: Tensor, y: Tensor) -> Captured:
     time = t.detach().to(dynamics.dtype, copy=True)
     state = y.detach().clone()
     trace = _trace_of(dynamics, y)
-    program, inputs = _call(trace, dynamics, time, state)
-    if not program.holds:
-        again, _ = _call(trace, dynamics, time, state)
-        if again is not program:
-            raise Unsupported(
-                "the right-hand side changes something of its own at every call, which no trace can follow"
-            )
-        _compare(program, program.others(inputs), dynamics, t.detach(), state)
-        program.holds = True
+    with _tracing:  # two traces made at once would count as one that does not hold
+        program, inputs = _call(trace, dynamics, time, state)
+        if not program.holds:
+            again, _ = _call(trace, dynamics, time, state)
+            if again is not program:
+                raise Unsupported(
+                    "the right-hand side changes something of its own at every call, which no trace can follow"
+                )
+            _compare(program, program.others(inputs), dynamics, t.detach(), state)
+            program.holds = True
     return Captured(program, program.others(inputs))
 
 
