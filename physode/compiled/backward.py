@@ -77,7 +77,8 @@ class Plan:
         if self.engine.has(("pull", self.wanted, self.clock_too)):
             return
         blank, t0 = self.blank(y), self.clock.t0
-        starts, sizes, ends = torch.zeros(3, len(blank), *t0.shape, dtype=t0.dtype, device=t0.device)
+        # Each with memory of its own: loops refuse inputs that share it.
+        starts, sizes, ends = (torch.zeros(len(blank), *t0.shape, dtype=t0.dtype, device=t0.device) for _ in range(3))
         steps = torch.zeros_like(blank) if self.keeps_steps else blank[:, :1].clone()
         with torch.no_grad():
             self.pull(Block(starts, sizes, ends, steps, 0), blank, torch.zeros_like(y))
