@@ -67,7 +67,7 @@ def solve_compiled(problem: Problem, aca: ACA | None) -> Outcome:
 def _check(problem: Problem) -> None:
     if problem.y0.is_complex():
         raise Unsupported("complex states are not compiled")
-    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+    if torch.compiler.is_dynamo_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
         raise Unsupported("the solve itself is being transformed by torch.func or torch.compile")
     if forward_ad._current_level >= 0:
         raise Unsupported("derivatives in forward mode are not compiled")
