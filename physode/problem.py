@@ -229,10 +229,10 @@ def checked_times(t: Any, *, batch: int | None, device: torch.device) -> Tensor:
     if len(times) < 2:
         raise ValueError(f"`t` needs at least two times, a start and an end; got {len(times)}")
     values = times.detach()
-    if not bool(torch.isfinite(values).all()):
-        raise ValueError("`t` must be finite, got NaN or infinite times")
-    steps = values.diff(dim=0)
-    if not bool(((steps > 0).all(0) | (steps < 0).all(0)).all()):
+    smallest, largest = torch.aminmax(values.diff(dim=0), dim=0)
+    if not (all_finite(values) and bool(((smallest > 0) | (largest < 0)).all())):
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError("`t` must be finite, got NaN or infinite times")
         raise ValueError(f"`t` must be strictly increasing or decreasing, got {_excerpt(values)}; sort it first")
     return times if batch is None or times.ndim == 2 else times[:, None].expand(-1, batch)
 
@@ -249,14 +249,14 @@ def checked_tolerance(name: str, value: Any, default: float) -> Tensor | float:
 
 def make_dynamics(f: Callable[..., Any], args: Sequence[Any], packing: Packing, y0: Tensor, t: Tensor) -> Dynamics:
     """Join the right-hand side with what it is evaluated on."""
-    ends = t.detach()[[0, -1]]
+    first, last = t[0].detach(), t[-1].detach()
     shapes = {len(shape) for shape in packing.shapes}
     return Dynamics(
         f=f,
         args=args,
         packing=packing,
-        low=ends.amin(0),
-        high=ends.amax(0),
+        low=torch.minimum(first, last),
+        high=torch.maximum(first, last),
         dtype=y0.real.dtype if y0.is_complex() else y0.dtype,
         device=y0.device,
         time_ndim=0 if not packing.per_sample else 1 + (shapes.pop() if len(shapes) == 1 else 0),

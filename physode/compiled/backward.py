@@ -47,7 +47,7 @@ class Plan:
             block.starts,
             block.sizes,
             nodes,
-            self.clock,
+            self.clock.pack(),
             tensors,
             cotangents,
             ahead,
@@ -124,8 +124,9 @@ class _Solved(torch.autograd.Function):
 
 def _pull_back(plan: Plan, cotangents: Tensor, theta: Tensor | None) -> list[Tensor | None]:
     layout, tableau = plan.engine.layout, plan.engine.tableau
-    given = layout.store(cotangents, 1)
-    blank, ahead = plan.blank(given[0]), torch.zeros_like(given[0])
+    given = layout.rows(cotangents, 1)
+    blank = plan.blank(given[0])
+    ahead = blank.new_zeros(blank.shape[2:])
     totals: list[Tensor] | None = None
     d_theta = None if theta is None else torch.zeros_like(theta)
     d_starts: list[Tensor] = []

@@ -114,5 +114,5 @@ class Reading:
             blank[used - (behind - first) : used, 0] = given[first:behind]
         else:
             assert block.place is not None
-            self._engine.scatter_each(given, *block.place, blank)
+            self._engine.scatter_each(given.contiguous(), *block.place, blank)
         return blank

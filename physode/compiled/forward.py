@@ -19,7 +19,7 @@ from physode.solvers.controllers import Control
 from physode.solvers.groups import expand
 from physode.solvers.initial_step import initial_step
 from physode.solvers.loop import Adaptive, attempt, propose, stuck
-from physode.solvers.stepper import Rhs, Step, interpolant
+from physode.solvers.stepper import Rhs, Step, coefficients
 from physode.status import Status
 
 __all__ = ["Clock", "Groups", "Record", "Summary", "Walk", "advance", "begin", "rhs_of", "summary", "walking"]
@@ -35,6 +35,10 @@ class Clock(NamedTuple):
     t1: Tensor
     low: Tensor
     high: Tensor
+
+    def pack(self) -> Tensor:
+        """Join in one tensor, ``(4, *groups)``: an input less is a handle less made at every turn of a loop."""
+        return torch.stack(self)
 
 
 class Walk(NamedTuple):
@@ -135,9 +139,9 @@ def walking(program: Program, steps: Adaptive, layout: Layout, *, dense: bool) -
     the state's ``y``. It writes into the record, and returns the state to go on from and the :class:`Summary` packed.
     """
 
-    def start(fresh: Tensor, state: Inputs, record: Inputs, clock: Inputs, tensors: Inputs, *bounds: Tensor) -> Inputs:
-        rhs, chosen = rhs_of(program, Clock(*clock), tensors), steps.with_tolerances(*bounds[:2])
-        begun = begin(rhs, chosen, layout, Clock(*clock), state[2])
+    def start(fresh: Tensor, state: Inputs, record: Inputs, clock: Tensor, tensors: Inputs, *bounds: Tensor) -> Inputs:
+        rhs, chosen = rhs_of(program, Clock(*clock.unbind(0)), tensors), steps.with_tolerances(*bounds[:2])
+        begun = begin(rhs, chosen, layout, Clock(*clock.unbind(0)), state[2])
         return tuple(torch.where(fresh, new, old) for new, old in zip(begun, state, strict=True))
 
     def goes_on(state: Inputs, *inputs: Any) -> Tensor:
@@ -147,10 +151,10 @@ def walking(program: Program, steps: Adaptive, layout: Layout, *, dense: bool) -
         return going
 
     def once(
-        state: Inputs, fresh: Tensor, _: Inputs, record: Inputs, clock: Inputs, tensors: Inputs, *bounds: Tensor
+        state: Inputs, fresh: Tensor, _: Inputs, record: Inputs, clock: Tensor, tensors: Inputs, *bounds: Tensor
     ) -> Inputs:
-        rhs, chosen = rhs_of(program, Clock(*clock), tensors), steps.with_tolerances(*bounds[:2])
-        return advance(rhs, chosen, layout, Clock(*clock), Record(*record), Walk(*state), dense=dense)
+        rhs, chosen = rhs_of(program, Clock(*clock.unbind(0)), tensors), steps.with_tolerances(*bounds[:2])
+        return advance(rhs, chosen, layout, Clock(*clock.unbind(0)), Record(*record), Walk(*state), dense=dense)
 
     def finish(state: Inputs, *inputs: Any) -> Inputs:
         return (*state, summary(Walk(*state)))
@@ -198,7 +202,7 @@ def advance(
         k_end = rhs(t_new, y_new)
     rows = [y]
     if dense:
-        rows += interpolant(rhs, steps.tableau, t, y, taken, Step(y_new, step.ks), k_end).unbind(0)
+        rows += coefficients(rhs, steps.tableau, t, y, taken, Step(y_new, step.ks), k_end)
     row = walk.counts[:1]
     for block, value in zip(record, (t, taken, t_new, torch.stack([layout.store(x) for x in rows])), strict=True):
         block.index_copy_(0, row, value.unsqueeze(0))

@@ -26,9 +26,13 @@ class Layout(NamedTuple):
         """Choose the layout of states shaped like ``y``."""
         return cls(y.ndim >= 2 and len(y) >= _SMALL_BATCH and y[0].numel() <= _SMALL_SAMPLE)
 
+    def rows(self, states: Tensor, leading: int = 0) -> Tensor:
+        """Return states in the order of rows, a view; ``leading`` further axes stand in front."""
+        return states.movedim(leading, -1) if self.batch_last else states
+
     def store(self, states: Tensor, leading: int = 0) -> Tensor:
-        """Return states as rows, contiguous; ``leading`` further axes stand in front."""
-        return (states.movedim(leading, -1) if self.batch_last else states).contiguous()
+        """Return states as rows, contiguous."""
+        return self.rows(states, leading).contiguous()
 
     def view(self, rows: Tensor, leading: int = 0) -> Tensor:
         """Return rows as states, a view."""

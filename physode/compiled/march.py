@@ -11,7 +11,7 @@ from physode.compiled.capture import Program
 from physode.compiled.forward import Clock, Inputs, Record, rhs_of
 from physode.compiled.layout import Layout
 from physode.compiled.loops import Loop
-from physode.solvers.stepper import interpolant, take_step
+from physode.solvers.stepper import coefficients, take_step
 from physode.solvers.tableaus import Tableau
 
 __all__ = ["marching"]
@@ -24,15 +24,15 @@ def marching(program: Program, tableau: Tableau, layout: Layout, *, dense: bool)
     returns the state at the end and whether that is finite.
     """
 
-    def start(count: Tensor, y: Tensor, record: Inputs, clock: Inputs, tensors: Inputs) -> Inputs:
-        rhs = rhs_of(program, Clock(*clock), tensors)
+    def start(count: Tensor, y: Tensor, record: Inputs, clock: Tensor, tensors: Inputs) -> Inputs:
+        rhs = rhs_of(program, Clock(*clock.unbind(0)), tensors)
         return torch.zeros_like(count), y.clone(), layout.store(rhs(Record(*record).starts[0], layout.view(y)))
 
     def goes_on(state: Inputs, count: Tensor, *rest: Any) -> Tensor:
         return state[0] < count
 
-    def once(state: Inputs, count: Tensor, _: Tensor, record: Inputs, clock: Inputs, tensors: Inputs) -> Inputs:
-        rhs = rhs_of(program, Clock(*clock), tensors)
+    def once(state: Inputs, count: Tensor, _: Tensor, record: Inputs, clock: Tensor, tensors: Inputs) -> Inputs:
+        rhs = rhs_of(program, Clock(*clock.unbind(0)), tensors)
         *times, steps = record
         row = state[0].reshape(1)
         t, h, end = (part.index_select(0, row).squeeze(0) for part in times)
@@ -41,7 +41,7 @@ def marching(program: Program, tableau: Tableau, layout: Layout, *, dense: bool)
         k_end = rhs(end, step.y)
         rows = [y]
         if dense:
-            rows += interpolant(rhs, tableau, t, y, h, step, k_end).unbind(0)
+            rows += coefficients(rhs, tableau, t, y, h, step, k_end)
         steps.index_copy_(0, row, torch.stack([layout.store(x) for x in rows]).unsqueeze(0))
         return state[0] + 1, layout.store(step.y), layout.store(k_end)
 

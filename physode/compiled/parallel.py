@@ -41,7 +41,7 @@ def pulling_chunks(
     step = step_of(program, tableau, wanted, dense=dense)
 
     def start(
-        count: Tensor, starts: Tensor, sizes: Tensor, nodes: Tensor, clock: Inputs, tensors: Inputs, *cotangents: Tensor
+        count: Tensor, starts: Tensor, sizes: Tensor, nodes: Tensor, clock: Tensor, tensors: Inputs, *cotangents: Tensor
     ) -> Inputs:
         blank = [torch.zeros_like(starts), torch.zeros_like(sizes)] if clock_too else []
         return count.clone(), cotangents[1].clone(), *blank, *(torch.zeros_like(tensors[place]) for place in wanted)
@@ -55,7 +55,7 @@ def pulling_chunks(
         starts: Tensor,
         sizes: Tensor,
         nodes: Tensor,
-        clock: Inputs,
+        clock: Tensor,
         tensors: Inputs,
         cotangents: Tensor,
         _: Tensor,
@@ -76,9 +76,9 @@ def pulling_chunks(
             back = pull_through(lambda y: step(clock, tensors, t, h, y, *chosen), y)
             if not dense:
                 return torch.func.vmap(lambda e: back((e,))[0])(basis), torch.zeros_like(y)
-            none = torch.zeros_like(given[1:])
-            (through,) = back((torch.zeros_like(y), given[1:]))
-            return torch.func.vmap(lambda e: back((e, none))[0])(basis), through
+            none = tuple(torch.zeros_like(part) for part in given[1:].unbind(0))
+            (through,) = back((torch.zeros_like(y), *given[1:].unbind(0)))
+            return torch.func.vmap(lambda e: back((e, *none))[0])(basis), through
 
         last = -1
         columns = [x.movedim(0, last).contiguous() for x in (y, given)]
@@ -90,7 +90,7 @@ def pulling_chunks(
         for i in reversed(range(chunk)):
             behind.insert(0, adjoint)
             adjoint = (adjoint.unsqueeze(1) * jacobians[i]).sum(0) + direct[i]
-        outputs = (torch.stack(behind, -1).reshape(*shape, chunk), given[:, 1:].movedim(0, last))[: 1 + dense]
+        outputs = torch.stack(behind, -1).reshape(*shape, chunk), *given[:, 1:].movedim(0, last).unbind(0)
 
         def mapped(t: Tensor, h: Tensor, *chosen: Tensor) -> Inputs:
             one = lambda t, h, y: step(clock, tensors, t, h, y, *chosen)  # noqa: E731

@@ -12,7 +12,7 @@ from physode.compiled.capture import Program
 from physode.compiled.forward import Clock, Inputs, rhs_of
 from physode.compiled.layout import Layout
 from physode.compiled.loops import Loop
-from physode.solvers.stepper import end_derivative, interpolant, take_step
+from physode.solvers.stepper import coefficients, end_derivative, take_step
 from physode.solvers.tableaus import Tableau
 
 __all__ = ["pull_through", "pulling", "step_of"]
@@ -30,7 +30,7 @@ def pulling(
     step = step_of(program, tableau, wanted, dense=dense)
 
     def start(
-        count: Tensor, starts: Tensor, sizes: Tensor, nodes: Tensor, clock: Inputs, tensors: Inputs, *cotangents: Tensor
+        count: Tensor, starts: Tensor, sizes: Tensor, nodes: Tensor, clock: Tensor, tensors: Inputs, *cotangents: Tensor
     ) -> Inputs:
         blank = [torch.zeros_like(starts), torch.zeros_like(sizes)] if clock_too else []
         return count.clone(), cotangents[1].clone(), *blank, *(torch.zeros_like(tensors[place]) for place in wanted)
@@ -44,7 +44,7 @@ def pulling(
         starts: Tensor,
         sizes: Tensor,
         nodes: Tensor,
-        clock: Inputs,
+        clock: Tensor,
         tensors: Inputs,
         cotangents: Tensor,
         _: Tensor,
@@ -54,7 +54,7 @@ def pulling(
         t, h, node, given = (x.index_select(0, row).squeeze(0) for x in (starts, sizes, nodes, cotangents))
         y = layout.view(node)
         chosen = [tensors[place] for place in wanted]
-        outputs = (layout.view(ahead), layout.view(given[1:], 1))[: 1 + dense]
+        outputs = tuple(layout.view(part) for part in (ahead, *given[1:].unbind(0)))
         if clock_too:
             back = pull_through(lambda *given: step(clock, tensors, *given), t, h, y, *chosen)
             d_t, d_h, d_y, *parts = back(outputs)
@@ -73,20 +73,21 @@ def pulling(
 
 
 def step_of(program: Program, tableau: Tableau, wanted: Sequence[int], *, dense: bool) -> Callable[..., Inputs]:
-    """Return ``step(clock, tensors, t, h, y, *chosen)``: the state at a step's end and, if ``dense``, its interpolant.
+    """Return ``step(clock, tensors, t, h, y, *chosen)``: the state at a step's end and, if ``dense``, its
+    interpolant's coefficients.
 
     ``chosen`` stand for the ``tensors`` at the places ``wanted``.
     """
 
-    def step(clock: Inputs, tensors: Inputs, t: Tensor, h: Tensor, y: Tensor, *chosen: Tensor) -> Inputs:
+    def step(clock: Tensor, tensors: Inputs, t: Tensor, h: Tensor, y: Tensor, *chosen: Tensor) -> Inputs:
         full = list(tensors)
         for place, tensor in zip(wanted, chosen, strict=True):
             full[place] = tensor
-        rhs = rhs_of(program, Clock(*clock), full)
+        rhs = rhs_of(program, Clock(*clock.unbind(0)), full)
         one = take_step(rhs, tableau, t, y, h)
         if not dense:
             return (one.y,)
-        return one.y, interpolant(rhs, tableau, t, y, h, one, end_derivative(rhs, t, h, one))
+        return one.y, *coefficients(rhs, tableau, t, y, h, one, end_derivative(rhs, t, h, one))
 
     return step
 

@@ -71,12 +71,11 @@ def scatter(given: Tensor, rows: Tensor, weights: Tensor, used: int, blank: Tens
     """Return what cotangents of outputs are to a block's first ``used`` rows; ``blank`` has the block's shape."""
     found = blank.view(*blank.shape[:2], blank[0, 0].numel())
     found[:used] = 0.0
-    cotangents = given.reshape(len(rows), -1)
     if found.shape[2] < _WIDE:
-        found.index_add_(0, rows, weights.unsqueeze(2) * cotangents.unsqueeze(1))
+        found.index_add_(0, rows, weights.unsqueeze(2) * given.reshape(len(rows), 1, -1))
     else:
         for i, a, b in _segments(rows, used):
-            torch.mm(weights[a:b].T, cotangents[a:b], out=found[i])
+            torch.mm(weights[a:b].T, given[a:b].reshape(b - a, -1), out=found[i])
     return blank
 
 

@@ -133,7 +133,7 @@ class _Solve:
         state, fresh = Walk.fresh(self.clock.t0, self.y), torch.ones((), dtype=torch.bool, device=self.y.device)
         while True:
             record = self._blank()
-            state, flags = engine.walk(fresh, tuple(state), record, self.clock, self.tensors, *tolerances, most)
+            state, flags = engine.walk(fresh, tuple(state), record, self.clock.pack(), self.tensors, *tolerances, most)
             summary = Summary(*flags.tolist())
             self._keep(record, summary.rows, state.y, broken=bool(summary.broken))
             if problem.progress is not None:
@@ -171,7 +171,7 @@ class _Solve:
             count = len(starts[rows])
             for part, given in zip(record[:3], (starts, sizes, ends), strict=True):
                 part[:count] = given[rows]
-            state, finite = engine.march(count, state, record, self.clock, self.tensors)
+            state, finite = engine.march(count, state, record, self.clock.pack(), self.tensors)
             self._keep(record, count, state, broken=not bool(finite))
             if problem.progress is not None:
                 problem.progress(min(1.0, (low + count) / len(starts)))

@@ -27,7 +27,9 @@ def rms_per_sample(x: Tensor) -> Tensor:
     """Root mean square over all but the leading axis, ``(batch,)``."""
     if x.ndim == 1:
         return x.abs()
-    rows = x.flatten(1).contiguous()  # one order of summation, however the right-hand side laid out its memory
+    rows = x.flatten(1)
+    if not torch.compiler.is_compiling():
+        rows = rows.contiguous()  # one order of summation, however the right-hand side laid out its memory
     return _root_mean_square(rows, 1)
 
 

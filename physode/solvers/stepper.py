@@ -20,7 +20,7 @@ from physode.solvers.numbers import Number
 from physode.solvers.tableaus import Tableau
 from physode.solvers.tableaus.sums import Sum, Sums
 
-__all__ = ["Rhs", "Step", "end_derivative", "interpolant", "local_errors", "take_step"]
+__all__ = ["Rhs", "Step", "coefficients", "end_derivative", "interpolant", "local_errors", "take_step"]
 
 Rhs = Callable[[Number, Tensor], Tensor]
 """The right-hand side as the engine calls it: the time, a float or float64 one a group, and the packed state."""
@@ -135,6 +135,13 @@ def interpolant(rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, ste
     The first three are cubic Hermite's, the others are :math:`h \sum_j d_j k_j` over all stages, the extra ones
     included (Hairer, Norsett & Wanner, Sect. II.6); see :mod:`physode.solvers.interpolation` for their basis.
     """
+    return torch.stack(coefficients(rhs, tableau, t, y, h, step, k_end))
+
+
+def coefficients(
+    rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, step: Step, k_end: Tensor
+) -> list[Tensor]:
+    """Return :func:`interpolant`'s coefficients one by one."""
     ks = [*step.ks, k_end]
     for c, sums in zip(tableau.c_extra, tableau.extra_sums, strict=True):
         (increment,) = _weighted_sums(sums, h, ks)
@@ -143,4 +150,4 @@ def interpolant(rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, ste
     change = step.y - y
     first = size * ks[0]
     hermite = [change, first - change, 2 * change - first - size * k_end]
-    return torch.stack(hermite + (_weighted_sums(tableau.dense_sums, h, ks)))
+    return hermite + _weighted_sums(tableau.dense_sums, h, ks)
