@@ -34,7 +34,7 @@ _NOT_WITH_RESUME = "the run's own settings count: with --resume, give --epochs a
 # Options that are settings of the same name.
 _SETTINGS = (
     *("rhs", "optimizer", "gradient", "method", "rtol", "atol", "epochs", "lr", "lr_decay", "seed", "device", "dtype"),
-    *("train_until", "loss", "free", "positive", "hidden"),
+    *("compile", "train_until", "loss", "free", "positive", "hidden"),
 )
 _WITH_RESUME = {"resume", "epochs", "as_json", "checkpoint_seconds", "threads"}
 # Numbers in all states of a time below which threads cost more than they bring, above all where cores are shared.
@@ -93,6 +93,9 @@ def _guesses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     default="aca",
     show_default=True,
     help="How gradients are computed; lm has its own Jacobians.",
+)
+@click.option(
+    "--compile", is_flag=True, help="Compile the solves: for many epochs many times faster, after up to a minute."
 )
 @click.option(
     "--method", type=click.Choice(METHODS), help="Integration method.  [default: dopri8 for physical, else dopri5]"
@@ -155,6 +158,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode fit --rhs physical
       physode fit threebody.h5 --init-masses 1.2,1,0.8 --train-until 0.5
       physode fit --rhs augmented --optimizer adam --gradient adjoint --epochs 50
+      physode fit --rhs augmented --epochs 5000 --compile
       physode fit vanderpol.h5 --free mu
       physode fit --resume runs/threebody-physical --epochs 200
     """

@@ -117,7 +117,7 @@ class _Solve:
             tuple(tensor.detach() for tensor in captured.tensors),
             Reading(engine, t.detach(), y, ends_only=len(t) == 2 and not dense),
             differentiable,
-            problem.keep_dense or not dense or _clock_requires_grad(problem),
+            problem.keep_dense or (differentiable and (not dense or _clock_requires_grad(problem))),
             y.clone() if y.data_ptr() == y0.data_ptr() else y,
         )
         if differentiable:
@@ -197,9 +197,10 @@ class _Solve:
         record.steps[rows, 0] = end
         block = self.reading.read(Block(*record, rows), self.blocks[-1] if self.blocks else None)
         if not self.keeps_steps:
-            kept = rows + 1 if self.differentiable or broken else 0
-            nodes = torch.empty(len(record.steps), 1, *end.shape, dtype=end.dtype, device=end.device)
-            nodes[:kept] = record.steps[:kept, :1]
+            nodes = record.steps[:0]
+            if self.differentiable or broken:
+                nodes = torch.empty(len(record.steps), 1, *end.shape, dtype=end.dtype, device=end.device)
+                nodes[: rows + 1] = record.steps[: rows + 1, :1]
             block = block._replace(steps=nodes)
         self.blocks.append(block)
         if broken:

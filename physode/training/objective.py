@@ -81,7 +81,8 @@ class Objective:
         """
         for parameter in self.parameters:
             parameter.grad = None
-        solution = self._solve(self.data.t[: self.data.steps], gradient=self.config.gradient)
+        config = self.config
+        solution = self._solve(self.data.t[: self.data.steps], gradient=config.gradient, compile=config.compile)
         loss = self._mean_square(solution.y)
         loss.backward()  # type: ignore[no-untyped-call]
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]

@@ -81,6 +81,7 @@ def test_options_reach_the_settings(oscillation, folder):
         "rhs": "hybrid",
         "optimizer": "adam",
         "gradient": "naive",
+        "compile": False,
         "method": "tsit5",
         "rtol": 1e-4,
         "atol": 1e-6,

@@ -52,6 +52,8 @@ def test_settings_survive_toml():
         ({"hidden": (8,)}, "`hidden` needs a network"),
         ({"gradient": "naive"}, "`gradient` 'naive' has no part in optimizer='lm'"),
         ({"lr": 0.1}, "`lr` and `lr_decay` have no part in optimizer='lm'"),
+        ({"compile": True}, "`compile` has no part in optimizer='lm'"),
+        ({"compile": True, "optimizer": "adam", "gradient": "adjoint"}, "`compile` goes with gradient='aca'"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):

@@ -288,3 +288,13 @@ def test_different_constants_are_not_fitted_as_one():
     with pytest.raises(ConfigError, match=r"have different `mu`.*--trajectory"):
         fit(data)
     np.testing.assert_allclose(fitted(fit(data, FitConfig(trajectories=(1,)))), [1.0, 0.4], rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error")
+def test_a_compiled_fit_takes_the_same_way(oscillation):
+    settings = {"optimizer": "adam", "epochs": 5, "lr": 0.05, "method": "heun_euler", "rtol": 1e-4, "atol": 1e-6}
+    one, other = (fit(oscillation, FitConfig(**settings, compile=compiled)) for compiled in (False, True))
+    losses = [[epoch.loss for epoch in found.history] for found in (one, other)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-9)
+    assert losses[0][-1] < losses[0][0]
