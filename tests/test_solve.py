@@ -152,6 +152,19 @@ class TestFailures:
         assert float(sol.y[1]) == pytest.approx(2.0, rel=1e-4)
         assert math.isnan(float(sol.y[2]))
 
+    @pytest.mark.parametrize("gradient", ["aca", "adjoint", "naive"])
+    def test_samples_of_one_number_fail_and_have_gradients_like_others(self, gradient):
+        squared = lambda t, y: torch.exp(y * y)  # noqa: E731
+        sol = po.solve(
+            squared, torch.tensor([0.5, 3.0]), [0.0, 0.3], method="euler", step_size=0.1, step_control="per-sample",
+            throw=False,
+        )  # fmt: skip
+        assert sol.status.tolist() == [po.Status.SUCCESS, po.Status.NON_FINITE]
+        y0 = torch.tensor([0.5, 0.3], requires_grad=True)
+        y = po.solve(decay, y0, [0.0, 1.0], step_control="per-sample", gradient=gradient).y
+        (found,) = torch.autograd.grad(y[-1].sum(), y0)
+        torch.testing.assert_close(found, torch.full((2,), math.exp(-1.0)), rtol=1e-5, atol=0)
+
     def test_the_error_names_reason_time_and_sample(self):
         with pytest.raises(po.errors.SolveError, match=r"stopped at t = 1\.0.*step size fell below"):
             po.solve(lambda t, y: y * y, torch.ones(1), [0.0, 2.0])

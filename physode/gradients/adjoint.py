@@ -230,4 +230,4 @@ def _norm(method: Adjoint, packing: Packing) -> Callable[[Tensor], Tensor]:
 
 def _dot(a: Tensor, b: Tensor, per_sample: bool) -> Tensor:
     product = (a.conj() * b).real if a.is_complex() else a * b
-    return (product.flatten(1).sum(1) if per_sample else product.sum()).double()
+    return (product.reshape(len(product), -1).sum(1) if per_sample else product.sum()).double()

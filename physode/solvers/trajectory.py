@@ -105,7 +105,7 @@ class Trajectory:
             return
         for end, node in zip([*self.starts[:1], *self.ends], self.nodes, strict=True):
             bad = ~torch.isfinite(node)
-            bad = bad.flatten(1).any(1) if self.status.ndim else bad.any()
+            bad = bad.reshape(len(bad), -1).any(1) if self.status.ndim else bad.any()
             new = bad & (self.status == Status.SUCCESS)
             self.end(new, int(Status.NON_FINITE), end)
 
