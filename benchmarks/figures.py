@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.race import Heat
 from physode.plotting.style import COLOURS, INK, MUTED, new_figure, styled
@@ -25,7 +28,7 @@ def bars(heats: Sequence[Heat], columns: int = 2) -> Figure:
     rows = max(1, -(-len(shown) // columns))
     most = max((len(heat.placings) for heat in shown), default=1)
     with styled():
-        figure = new_figure(6.4 * columns, rows * (0.9 + 0.27 * most))
+        figure = new_figure(6.4 * columns, rows * (1.1 + 0.27 * most))
         for place, heat in enumerate(shown):
             _bars(figure.add_subplot(rows, columns, place + 1), heat)
         return figure
@@ -42,9 +45,11 @@ def _bars(axes: Axes, heat: Heat) -> None:
     axes.set_xlim(min(medians) / 2, max(medians) * 4)
     axes.grid(False, axis="y")
     axes.set_xlabel("median time (ms)")
-    axes.set_title(heat.title, fontsize=10)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_title(textwrap.fill(heat.title, 48), fontsize=10)
     for row, median in enumerate(medians):
-        axes.annotate(f" {median:.3g}", (median, row), va="center", fontsize=8, color=INK)
+        text = f" {median:,.0f}" if median >= 100 else f" {median:.3g}"
+        axes.annotate(text, (median, row), va="center", fontsize=8, color=INK)
 
 
 @dataclass(frozen=True)
