@@ -46,7 +46,7 @@ def _bars(axes: Axes, heat: Heat) -> None:
     axes.grid(False, axis="y")
     axes.set_xlabel("median time (ms)")
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_title(textwrap.fill(heat.title, 48), fontsize=10)
+    axes.set_title(textwrap.fill(heat.title, 42), fontsize=10)
     for row, median in enumerate(medians):
         text = f" {median:,.0f}" if median >= 100 else f" {median:.3g}"
         axes.annotate(text, (median, row), va="center", fontsize=8, color=INK)
@@ -63,9 +63,9 @@ class Curves:
 
 
 def curves(panels: Sequence[Curves]) -> Figure:
-    """Draw the panels side by side with one legend each."""
+    """Draw the panels side by side with one legend beside each."""
     with styled():
-        figure = new_figure(5.2 * len(panels), 4.2)
+        figure = new_figure(7.2 * len(panels), 4.2)
         for place, panel in enumerate(panels):
             axes = figure.add_subplot(1, len(panels), place + 1)
             for number, (name, points) in enumerate(panel.points.items()):
@@ -77,5 +77,5 @@ def curves(panels: Sequence[Curves]) -> Figure:
             axes.set_xlabel(panel.xlabel)
             axes.set_ylabel(panel.ylabel)
             axes.set_title(panel.title)
-            axes.legend()
+            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return figure

@@ -95,7 +95,7 @@ def _guesses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
     help="How gradients are computed; lm has its own Jacobians.",
 )
 @click.option(
-    "--compile", is_flag=True, help="Compile the solves: for many epochs many times faster, after up to a minute."
+    "--compile", is_flag=True, help="Compile the solves: for many epochs many times faster, after about a minute."
 )
 @click.option(
     "--method", type=click.Choice(METHODS), help="Integration method.  [default: dopri8 for physical, else dopri5]"

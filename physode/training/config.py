@@ -43,7 +43,7 @@ class FitConfig:
         How the first-order optimisers' gradients are computed; ``"lm"`` has its Jacobians.
     compile
         Whether their solves are compiled, as :func:`physode.solve` has it: many epochs are then many times faster,
-        after up to a minute.
+        after about a minute.
     method, rtol, atol, max_steps
         As :func:`physode.solve`. By default dopri8 at 1e-9 for physical right-hand sides in double precision, whose
         constants are then right to some eight digits, else dopri5 at the solver's own tolerances.
