@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,6 +28,10 @@ class Epoch:
         Learning rate of the step that led here, where there is one.
     retries
         Steps that were taken back before this one, because the solve failed there.
+    constants
+        Fitted constants of physics by name, each flat.
+    stage
+        Which stage of the schedule, from 1.
     """
 
     epoch: int
@@ -38,6 +42,8 @@ class Epoch:
     rhs_backward: int | None = None
     lr: float | None = None
     retries: int = 0
+    constants: dict[str, list[float]] = field(default_factory=dict)
+    stage: int = 1
 
 
 @dataclass
