@@ -47,6 +47,7 @@ def read_trajectories(path: str | os.PathLike[str]) -> Trajectories:
             columns=layout.columns,
             units=layout.units,
             attrs=read_attributes(file),
+            sigma=None if layout.sigma is None else _floating(_values(layout.sigma)),
         )
 
 
@@ -74,6 +75,7 @@ class Layout:
     t: h5py.Dataset
     y: h5py.Dataset
     y_clean: h5py.Dataset | None
+    sigma: h5py.Dataset | None
     params: dict[str, h5py.Dataset]
     columns: tuple[str, ...]
     units: tuple[str, ...]
@@ -87,6 +89,7 @@ def read_layout(file: h5py.File) -> Layout:
         t=_find_numbers(file, "t"),
         y=y,
         y_clean=_find_numbers(file, "y_clean") if _holds(file, "y_clean") else None,
+        sigma=_find_numbers(file, "sigma") if _holds(file, "sigma") else None,
         params={name: _find_numbers(file, f"params/{name}") for name in _param_names(file)},
         columns=_words(y.attrs.get("columns", [f"y{i}" for i in range(1, components + 1)])),
         units=_words(y.attrs.get("units", [""] * components)),
@@ -95,6 +98,7 @@ def read_layout(file: h5py.File) -> Layout:
         t=layout.t.shape,
         y=y.shape,
         y_clean=None if layout.y_clean is None else layout.y_clean.shape,
+        sigma=None if layout.sigma is None else layout.sigma.shape,
         params={name: dataset.shape for name, dataset in layout.params.items()},
         columns=layout.columns,
         units=layout.units,

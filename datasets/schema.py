@@ -37,6 +37,7 @@ AXES = {
     "t": ("trajectory", "time"),
     "y": ("trajectory", "time", "component"),
     "y_clean": ("trajectory", "time", "component"),
+    "sigma": ("trajectory", "time", "component"),
     "params": ("trajectory",),
 }
 
@@ -44,6 +45,7 @@ DESCRIPTIONS = {
     "t": "times of the observations",
     "y": "states as observed",
     "y_clean": "states before observation noise",
+    "sigma": "standard deviations of the states as observed",
     "params": "true constant of each trajectory",
 }
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from physode.errors import DataError
 
-__all__ = ["Array", "Trajectories", "check_shapes", "check_times"]
+__all__ = ["Array", "Trajectories", "check_shapes", "check_sigma", "check_times"]
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -39,6 +39,9 @@ class Trajectories:
         How the data came about: ``system``, ``rhs`` (a dict of constructor arguments), ``method``, ``rtol``, ``atol``,
         ``seed``, ``noise``, ... Values are what JSON can say, and NumPy arrays of numbers. Three names have a place of
         their own in a file: ``time_unit``, ``param_units`` (a dict by parameter) and ``param_descriptions`` (likewise).
+    sigma
+        Standard deviations of the values in `y`, (N, T, D), positive, or None where none is known. A component has one
+        for each of its known values, or none at all (NaN throughout); NaN too where `y` is missing.
 
     Raises
     ------
@@ -53,9 +56,10 @@ class Trajectories:
     columns: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     attrs: dict[str, Any] = field(default_factory=dict)
+    sigma: Array | None = None
 
     def __post_init__(self) -> None:
-        for name, states in (("y", self.y), ("y_clean", self.y_clean)):
+        for name, states in (("y", self.y), ("y_clean", self.y_clean), ("sigma", self.sigma)):
             if states is not None:
                 _check_dtype(
                     name, states, "f", "real float32 or float64 numbers; split complex states into two components"
@@ -67,11 +71,14 @@ class Trajectories:
             t=self.t.shape,
             y=self.y.shape,
             y_clean=None if self.y_clean is None else self.y_clean.shape,
+            sigma=None if self.sigma is None else self.sigma.shape,
             params={name: values.shape for name, values in self.params.items()},
             columns=self.columns,
             units=self.units,
         )
         check_times(self.t)
+        if self.sigma is not None:
+            check_sigma(self.sigma, self.y, self.columns)
 
     def __len__(self) -> int:
         """The number of trajectories, N."""
@@ -83,6 +90,7 @@ def check_shapes(
     t: Shape,
     y: Shape,
     y_clean: Shape | None,
+    sigma: Shape | None,
     params: Mapping[str, Shape],
     columns: Sequence[str],
     units: Sequence[str],
@@ -91,8 +99,9 @@ def check_shapes(
     if len(y) != 3 or 0 in y:
         raise DataError(f"`y` must have the shape (trajectories, times, components), none of them 0, got {y}")
     samples, times, components = y
-    if y_clean is not None and y_clean != y:
-        raise DataError(f"`y_clean` must have the shape of `y`, {y}, got {y_clean}")
+    for name, found in (("y_clean", y_clean), ("sigma", sigma)):
+        if found is not None and found != y:
+            raise DataError(f"`{name}` must have the shape of `y`, {y}, got {found}")
     if t not in {(times,), (samples, times)}:
         raise DataError(
             f"`t` must have the shape ({times},) or ({samples}, {times}) to go with `y` of shape {y}, got {t}"
@@ -120,6 +129,18 @@ def check_times(t: Array) -> None:
     steps = np.diff(t, axis=-1)
     if not ((steps > 0).all(axis=-1) | (steps < 0).all(axis=-1)).all():
         raise DataError("`t` must rise or fall strictly along each trajectory; sort it, and drop repeated times")
+
+
+def check_sigma(sigma: Array, y: Array, columns: Sequence[str]) -> None:
+    """Raise `DataError` unless standard deviations, (N, T, D), are above 0 and go with the known values of `y`."""
+    known = ~np.isnan(sigma)
+    wrong = sigma[known & ~((sigma > 0) & np.isfinite(sigma))]
+    if wrong.size:
+        raise DataError(f"`sigma` must be above 0 and finite, got {wrong[0]}; use NaN where it is not known")
+    lacking = (~known & ~np.isnan(y)).any(axis=(0, 1)) & known.any(axis=(0, 1))
+    if lacking.any():
+        name = columns[int(np.argmax(lacking))]
+        raise DataError(f"`sigma` is NaN for some known values of {name!r}; give it for each of them, or for none")
 
 
 def _check_dtype(name: str, values: object, kinds: str, wanted: str) -> None:

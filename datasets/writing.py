@@ -75,9 +75,10 @@ def write_trajectories(
         file.attrs.update({"format": fixed_text(FORMAT), "schema_version": SCHEMA_VERSION, **encoded})
         axes = AXES["t"][-trajectories.t.ndim :]
         put("t", trajectories.t, units=time_unit, description=DESCRIPTIONS["t"], axes=axes)
-        for name, states in (("y", trajectories.y), ("y_clean", trajectories.y_clean)):
+        columns, units = trajectories.columns, trajectories.units
+        for name in ("y", "y_clean", "sigma"):
+            states = getattr(trajectories, name)
             if states is not None:
-                columns, units = trajectories.columns, trajectories.units
                 put(name, states, columns=columns, units=units, description=DESCRIPTIONS[name], axes=AXES[name])
         for name, values in trajectories.params.items():
             unit, description = param_units.get(name, ""), param_descriptions.get(name, DESCRIPTIONS["params"])
