@@ -1,11 +1,25 @@
-"""Data files: trajectories in HDF5, described in ``docs/data.md``."""
+"""Data files: trajectories in HDF5, CSV and vector tables of JPL Horizons, described in ``docs/data.md``."""
 
 from __future__ import annotations
 
+from physode.datasets.bodies import check_bodies
+from physode.datasets.csv import read_csv
+from physode.datasets.horizons import read_horizons
+from physode.datasets.loading import read_data
 from physode.datasets.reading import read_trajectories
 from physode.datasets.schema import SCHEMA_VERSION
 from physode.datasets.summary import summarise
 from physode.datasets.trajectories import Trajectories
 from physode.datasets.writing import write_trajectories
 
-__all__ = ["SCHEMA_VERSION", "Trajectories", "read_trajectories", "summarise", "write_trajectories"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Trajectories",
+    "check_bodies",
+    "read_csv",
+    "read_data",
+    "read_horizons",
+    "read_trajectories",
+    "summarise",
+    "write_trajectories",
+]

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from physode.datasets.files import check_file
 from physode.datasets.schema import DESCRIPTIONS, FORMAT, SCHEMA_VERSION, decode_attributes, plain
 from physode.datasets.trajectories import Array, Trajectories, check_shapes
 from physode.errors import DataError
@@ -54,7 +55,9 @@ def read_trajectories(path: str | os.PathLike[str]) -> Trajectories:
 @contextmanager
 def open_trajectories(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a trajectory file to read parts of it; what goes wrong in the block raises `DataError` naming the file."""
-    _check_file(Path(path))
+    check_file(Path(path))
+    if not h5py.is_hdf5(path):
+        raise DataError(f"{os.fspath(path)} is not an HDF5 file")
     try:
         with h5py.File(path, "r") as file:
             _check_schema(file)
@@ -139,17 +142,6 @@ def _find_numbers(file: h5py.File, name: str) -> h5py.Dataset:
         raise DataError(f"/{name} is stored in other files; copy its numbers into this one")
     _check_size(file, dataset, name)
     return dataset
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise DataError(f"{path} does not exist")
-    if not path.is_file():
-        raise DataError(f"{path} is not a file")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty; make it again")
-    if not h5py.is_hdf5(path):
-        raise DataError(f"{path} is not an HDF5 file")
 
 
 def _check_schema(file: h5py.File) -> None:

@@ -41,7 +41,7 @@ class Trajectories:
         their own in a file: ``time_unit``, ``param_units`` (a dict by parameter) and ``param_descriptions`` (likewise).
     sigma
         Standard deviations of the values in `y`, (N, T, D), positive, or None where none is known. A component has one
-        for each of its known values, or none at all (NaN throughout); NaN too where `y` is missing.
+        for each of its known values, or none at all (NaN throughout). It may be NaN where `y` is.
 
     Raises
     ------

@@ -1,0 +1,68 @@
+"""Lines of text divided into cells."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+from physode.errors import DataError
+
+__all__ = ["rows_of"]
+
+_LONGEST = 1_000_000  # characters of a line
+
+_ENCLOSED = re.compile(r'"[^"]*"|\[[^\]]*\]|\([^)]*\)')
+
+
+def rows_of(file: TextIO) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of each row's line, from 1, and its cells; the first row shows what divides them.
+
+    Raises
+    ------
+    DataError
+        If a line is too long, no text, or has an open quotation mark.
+    """
+    split: Callable[[str, int], list[str]] | None = None
+    for line, text in _lines(file):
+        if split is None:
+            divider = _divider(text)
+            # Where white space divides columns, none may stand before a unit.
+            text = text if divider else re.sub(r"\s+(?=[\[(])", "", text)
+            split = _splitter(divider)
+        yield line, split(text, line)
+
+
+def _lines(file: TextIO) -> Iterator[tuple[int, str]]:
+    number = 0
+    while text := file.readline(_LONGEST + 1):
+        number += 1
+        if len(text) > _LONGEST:
+            raise DataError(f"row {number} has more than {_LONGEST} characters; this is no table of text")
+        if "\0" in text:
+            raise DataError(f"row {number} holds bytes that are no text; save the file as CSV in UTF-8")
+        text = text.rstrip("\n")
+        if text.strip() and not text.lstrip().startswith("#"):
+            yield number, text
+
+
+def _divider(header: str) -> str | None:
+    """Return the character that divides the columns, or None for white space."""
+    found = Counter(letter for letter in _ENCLOSED.sub("", header) if letter in ",;\t")
+    return found.most_common(1)[0][0] if found else None
+
+
+def _splitter(divider: str | None) -> Callable[[str, int], list[str]]:
+    def split(text: str, line: int) -> list[str]:
+        if divider is None:
+            return text.split()
+        if '"' not in text:
+            return text.split(divider)
+        try:
+            return next(csv.reader([text], delimiter=divider, skipinitialspace=True, strict=True))
+        except csv.Error as error:
+            raise DataError(f"row {line} cannot be divided into cells: {error}; close every quotation mark") from error
+
+    return split

@@ -1,0 +1,179 @@
+"""Text in columns, CSV and its relatives, read into numbers row by row."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from physode.datasets.files import check_file
+from physode.datasets.rows import rows_of
+from physode.datasets.trajectories import Array
+from physode.errors import DataError
+
+__all__ = ["Table", "Words", "quoted", "read_table"]
+
+_LARGEST = 1_000_000_000  # bytes of a file
+
+_MISSING = frozenset({"", "nan", "na", "-"})
+_WORDS = frozenset({"body", "trajectory", "unit", "units"})
+
+_NAME_AND_UNIT = re.compile(r"(?P<name>[^\[(]*)[\[(](?P<unit>[^\])]*)[\])]\s*")
+
+
+@dataclass(frozen=True)
+class Words:
+    """A column of text: `labels` in the order in which they first appear, and the index of each row's, (R,)."""
+
+    codes: Array
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The R rows of a file, column by column.
+
+    Attributes
+    ----------
+    lines
+        Number of each row's line in the file, from 1, (R,). Errors call it the row.
+    numbers
+        Columns of numbers by name, float64, (R,); NaN where a cell is empty, ``nan``, ``NA`` or ``-``.
+    words
+        Columns of text by name: ``body``, ``trajectory``, ``unit`` and ``units``, in small letters.
+    units
+        What stands in brackets behind each name, ``""`` where nothing does.
+    """
+
+    lines: Array
+    numbers: dict[str, Array]
+    words: dict[str, Words]
+    units: dict[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all columns, in the file's order."""
+        return tuple(self.units)
+
+    def take(self, rows: Array) -> Table:
+        """Return some of the rows."""
+        return replace(
+            self,
+            lines=self.lines[rows],
+            numbers={name: values[rows] for name, values in self.numbers.items()},
+            words={name: Words(words.codes[rows], words.labels) for name, words in self.words.items()},
+        )
+
+
+def read_table(path: Path) -> Table:
+    """Read a file whose first row names its columns.
+
+    Columns are divided by commas, semicolons, tabs or white space. Lines that are blank or begin with ``#`` are left
+    out. A name may be followed by a unit in brackets, ``x [AU]`` or ``x (AU)``.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, too large or no text, if columns have no name or the same, if a row has another number
+        of cells, or if a cell is not a finite number.
+    """
+    check_file(path, largest=_LARGEST)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return _read(rows_of(file))
+    except UnicodeDecodeError:
+        raise DataError("it holds bytes that are no text; save it as CSV in UTF-8") from None
+
+
+def quoted(names: Sequence[str]) -> str:
+    """Return names as a list for a message, at most ten of them."""
+    return ", ".join(_short(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
+
+
+def _read(rows: Iterator[tuple[int, list[str]]]) -> Table:
+    _, header = next(rows, (0, []))
+    if not header:
+        raise DataError("it has no rows, only comments or blank lines")
+    units = _named(header)
+    names = list(units)
+    columns = [_TextColumn() if name in _WORDS else _NumberColumn(name) for name in names]
+    lines = array("q")
+    for line, cells in rows:
+        if len(cells) != len(names):
+            raise DataError(f"row {line} has {len(cells)} cells, the header {len(names)}; give both the same")
+        lines.append(line)
+        for column, cell in zip(columns, cells, strict=True):
+            column.add(cell, line)
+    if not lines:
+        raise DataError("it has no rows below its header")
+    return Table(
+        lines=np.array(lines, dtype=np.int64),
+        numbers={column.name: np.array(column.values) for column in columns if isinstance(column, _NumberColumn)},
+        words={
+            name: Words(np.array(column.codes, dtype=np.int64), tuple(column.labels))
+            for name, column in zip(names, columns, strict=True)
+            if isinstance(column, _TextColumn)
+        },
+        units=units,
+    )
+
+
+def _named(header: Sequence[str]) -> dict[str, str]:
+    """Return each column's unit by its name."""
+    units: dict[str, str] = {}
+    for i, cell in enumerate(header, 1):
+        match = _NAME_AND_UNIT.fullmatch(cell)
+        name, unit = (match["name"].strip(), match["unit"].strip()) if match else (cell.strip(), "")
+        if not name:
+            raise DataError(f"column {i} of the header has no name; name it, or remove the column")
+        name = name.casefold() if name.casefold() in _WORDS else name
+        if name.casefold() in {other.casefold() for other in units}:
+            raise DataError(f"the header names {_short(name)} twice; give each column a name of its own")
+        units[name] = unit
+    return units
+
+
+class _NumberColumn:
+    """Collects the numbers of a column."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values = array("d")
+
+    def add(self, cell: str, line: int) -> None:
+        text = cell.strip()
+        if text.casefold() in _MISSING:
+            self.values.append(np.nan)
+            return
+        try:
+            value = float(text)
+        except ValueError:
+            value = None
+        if value is None or "_" in text:  # Python reads 1_000 as 1000
+            raise DataError(
+                f"row {line}, column {_short(self.name)}: {_short(text)!r} is not a number; "
+                "write 0.5, or leave the cell empty where a value is missing"
+            )
+        if np.isinf(value):
+            raise DataError(f"row {line}, column {_short(self.name)}: {_short(text)!r} is infinite; empty the cell")
+        self.values.append(value)
+
+
+class _TextColumn:
+    """Collects the labels of a column."""
+
+    def __init__(self) -> None:
+        self.labels: dict[str, int] = {}
+        self.codes = array("q")
+
+    def add(self, cell: str, line: int) -> None:
+        self.codes.append(self.labels.setdefault(cell.strip(), len(self.labels)))
+
+
+def _short(text: str) -> str:
+    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return clean if len(clean) <= 40 else f"{clean[:40]}..."
