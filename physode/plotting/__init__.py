@@ -1,4 +1,4 @@
-"""Figures; matplotlib is loaded when the first one is drawn."""
+"""Figures and animations; matplotlib is loaded when the first one is drawn."""
 
 from __future__ import annotations
 
@@ -6,28 +6,44 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from physode.plotting.animation import animate_run
+    from physode.plotting.comparison import Comparison
+    from physode.plotting.constants import plot_constants
     from physode.plotting.curves import plot_history
     from physode.plotting.drift import plot_drift
+    from physode.plotting.forces import plot_residual_force
+    from physode.plotting.phase import plot_phase_planes
+    from physode.plotting.residuals import plot_residuals
     from physode.plotting.run import draw_run
-    from physode.plotting.trajectories import Comparison, plot_orbits, plot_phase_portrait, plot_series
+    from physode.plotting.trajectories import plot_orbits, plot_phase_portrait, plot_series
 
 _HOMES = {
-    "Comparison": "trajectories",
+    "Comparison": "comparison",
+    "animate_run": "animation",
     "draw_run": "run",
+    "plot_constants": "constants",
     "plot_drift": "drift",
     "plot_history": "curves",
     "plot_orbits": "trajectories",
+    "plot_phase_planes": "phase",
     "plot_phase_portrait": "trajectories",
+    "plot_residual_force": "forces",
+    "plot_residuals": "residuals",
     "plot_series": "trajectories",
 }
 
 __all__ = [
     "Comparison",
+    "animate_run",
     "draw_run",
+    "plot_constants",
     "plot_drift",
     "plot_history",
     "plot_orbits",
+    "plot_phase_planes",
     "plot_phase_portrait",
+    "plot_residual_force",
+    "plot_residuals",
     "plot_series",
 ]
 

@@ -1,0 +1,100 @@
+"""``physode animate``: a fit in motion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from physode.cli.options import PATH, POSITIVE, force_option, json_option
+from physode.cli.progress import progress_bar
+from physode.cli.show import show_json
+
+__all__ = ["command"]
+
+
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Width and height with an x between them."""
+    if value is None:
+        return None
+    width, _, height = value.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise click.BadParameter(f"{value!r} is not of the form WIDTHxHEIGHT, such as 800x720.")
+    return int(width), int(height)
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["mp4", "gif"]),
+    help="MP4 needs ffmpeg.  [default: by the name of --out, else mp4 where ffmpeg is found]",
+)
+@click.option("--out", type=PATH, metavar="FILE", help="The file.  [default: RUN/figures/animation.FORMAT]")
+@click.option(
+    "--fps", type=click.IntRange(1, 60), default=20, show_default=True, help="Frames a second; a GIF's to 50."
+)
+@click.option("--seconds", type=POSITIVE, default=10.0, show_default=True, help="Length of the animation.")
+@click.option(
+    "--tail", type=POSITIVE, metavar="TIME", help="Length of the trails.  [default: a sixth of the data's span]"
+)
+@click.option(
+    "--rotate", type=float, default=60.0, show_default=True, help="Degrees by which the camera goes round bodies."
+)
+@click.option("--size", callback=_size, metavar="WIDTHxHEIGHT", help="Size in pixels.  [default: by system]")
+@click.option("--dpi", type=int, default=100, show_default=True, help="Pixels an inch: how large text and lines are.")
+@click.option("--data", type=PATH, help="The trajectory file, where it is no longer where the fit found it.")
+@click.option("--trajectory", type=click.IntRange(0), default=0, show_default=True, help="Which one to show.")
+@force_option
+@json_option
+def command(
+    run: Path,
+    kind: str | None,
+    out: Path | None,
+    fps: int,
+    seconds: float,
+    tail: float | None,
+    rotate: float,
+    size: tuple[int, int] | None,
+    dpi: int,
+    data: Path | None,
+    trajectory: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Animate RUN, the folder of a fit: the fitted against the true trajectory.
+
+    Bodies move in space with their trails, and below grows their distance from the true ones; a system of two
+    components moves through its phase portrait; others are series over time. The training span is shaded, and what
+    lies beyond it is said to.
+
+    \b
+    Examples:
+      physode animate runs/threebody-physical
+      physode animate runs/threebody-physical --format gif --seconds 5 --rotate 0
+      physode animate runs/vanderpol-physical --out oscillation.mp4 --size 1280x720 --fps 30
+    """
+    from physode.plotting import animate_run
+    from physode.training import open_run
+
+    with progress_bar("animating") as progress:
+        path = animate_run(
+            open_run(run),
+            out=out,
+            format=kind,
+            fps=fps,
+            seconds=seconds,
+            tail=tail,
+            rotate=rotate,
+            size=size,
+            dpi=dpi,
+            data=data,
+            trajectory=trajectory,
+            overwrite=force,
+            progress=progress,
+        )
+    if as_json:
+        show_json({"run": str(run), "animation": str(path)})
+    else:
+        click.echo(path)

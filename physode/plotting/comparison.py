@@ -1,0 +1,162 @@
+"""One trajectory as observed and as fitted, and what its columns mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from physode.plotting.motion import interpolate
+from physode.plotting.style import label
+
+__all__ = ["Comparison", "Group", "distances", "group_columns"]
+
+Array = np.ndarray[Any, Any]
+
+_FINE = 600  # times that a curve is drawn by, at least
+_REACH = 0.75  # of the true paths' extent: how far beyond them fitted paths are shown
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One trajectory as observed and as fitted.
+
+    Attributes
+    ----------
+    t
+        Times, (T,).
+    observed, fitted
+        States, (T, D); NaN where missing.
+    columns, units
+        Names and units of the D components.
+    train_until
+        End of the training span.
+    time_unit
+        Unit of `t`.
+    observed_is
+        What the observed states are called in legends.
+    """
+
+    t: Array
+    observed: Array
+    fitted: Array
+    columns: Sequence[str]
+    units: Sequence[str]
+    train_until: float
+    time_unit: str = ""
+    observed_is: str = "true"
+
+    @cached_property
+    def at(self) -> Callable[[Array], Array]:
+        """The fitted states as a function of times, (K,) to (K, D)."""
+        return interpolate(self.t, self.fitted)
+
+    @cached_property
+    def fine(self) -> tuple[Array, Array]:
+        """Times and fitted states to draw curves by: the outputs, and where these are few also states between them."""
+        parts = -(-_FINE // len(self.t))
+        if parts == 1 or len(self.t) < 2:
+            return self.t, self.fitted
+        places = np.arange(parts * (len(self.t) - 1) + 1) / parts
+        times = np.interp(places, np.arange(len(self.t)), self.t)
+        states = self.at(times)
+        states[::parts] = self.fitted
+        return times, states
+
+    def inside(self, t: Array) -> Array:
+        """Return which of some times lie in the training span."""
+        found: Array = t <= self.train_until if self.t[-1] >= self.t[0] else t >= self.train_until
+        return found
+
+    @property
+    def bodies(self) -> int:
+        """How many bodies the columns r1_x, ..., vn_z are of; three components are one point's path."""
+        return max(1, len(self.columns) // 6)
+
+    def axis(self, column: int) -> str:
+        """Return the label of a component's axis."""
+        return label(self.columns[column], self.units[column])
+
+    def in_points(self, columns: Sequence[int] | slice) -> bool:
+        """Return whether these components are drawn as points: measured, or with gaps that a line would hide."""
+        return self.observed_is == "observed" or not bool(np.isfinite(self.observed[:, columns]).all())
+
+    def near(self, states: Array) -> Array:
+        """Return positions (K, C), the first components, with those far from all true ones blanked, lest these become
+        a dot in the figure.
+        """
+        columns, shown = states.shape[-1], states.copy()
+        dimensions = min(3, columns)
+        points = self.observed[:, :columns].reshape(-1, dimensions)
+        points = points[np.isfinite(points).all(axis=-1)]
+        if not len(points):
+            return shown
+        low, high = points.min(axis=0), points.max(axis=0)
+        reach = _REACH * float((high - low).max())
+        for begin in range(0, columns, dimensions):
+            part = shown[:, begin : begin + dimensions]
+            part[((part < low - reach) | (part > high + reach)).any(axis=-1)] = np.nan
+        return shown
+
+
+@dataclass(frozen=True)
+class Group:
+    """Columns that share a panel.
+
+    Attributes
+    ----------
+    name
+        The panel's.
+    columns
+        Which columns, by index.
+    labels
+        Their names inside the panel.
+    unit
+        Their unit.
+    """
+
+    name: str
+    columns: tuple[int, ...]
+    labels: tuple[str, ...]
+    unit: str
+
+
+def group_columns(columns: Sequence[str], units: Sequence[str], chosen: Array, *, bodies: bool) -> list[Group]:
+    """Put the `chosen` columns, (D,), into panels: a body's coordinates into one, other columns each into its own.
+
+    Parameters
+    ----------
+    columns, units
+        Of the D components.
+    chosen
+        Which of them to show.
+    bodies
+        Whether the columns are r1_x, ..., vn_z.
+    """
+    indices = [int(index) for index in np.flatnonzero(chosen)]
+    if not bodies:
+        return [Group(columns[index], (index,), (columns[index],), units[index]) for index in indices]
+    found: dict[str, list[int]] = {}
+    for index in indices:
+        found.setdefault(columns[index].partition("_")[0], []).append(index)
+    return [
+        Group(
+            f"Body {key[1:]}{', velocity' if key[0] == 'v' else ''}",
+            tuple(members),
+            tuple(columns[index].partition("_")[2] for index in members),
+            units[members[0]],
+        )
+        for key, members in found.items()
+    ]
+
+
+def distances(fitted: Array, true: Array) -> Array:
+    """Return how far fitted positions (T, 3) are from true ones; coordinates that were never observed do not count."""
+    known = np.isfinite(true).any(axis=0)
+    if not known.any():
+        return np.full(len(true), np.nan)
+    found: Array = np.linalg.norm((fitted - true)[:, known], axis=-1)
+    return found

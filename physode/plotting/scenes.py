@@ -1,0 +1,190 @@
+"""What moves in an animation: a figure, and the function that sets it to a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from physode.plotting.comparison import Comparison, distances
+from physode.plotting.motion import progress_of
+from physode.plotting.movers import Clock, Mover
+from physode.plotting.paths import tidy_space
+from physode.plotting.style import COLOURS, INK, MUTED, label, mark_training, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Scene", "make_scene", "natural_size"]
+
+Array = np.ndarray[Any, Any]
+
+_MOST = 5  # series one below the other
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A figure that can be set to any time of its data.
+
+    Attributes
+    ----------
+    figure
+        The figure.
+    show
+        Takes a time and the share of the animation that has passed, 0 to 1.
+    """
+
+    figure: Figure
+    show: Callable[[float, float], None]
+
+
+def natural_size(comparison: Comparison) -> tuple[int, int]:
+    """Return a width and height, in hundredths of an inch, that suit what :func:`make_scene` would show."""
+    count = len(comparison.columns)
+    if _in_space(count):
+        return (800, 720)
+    return (1000, 520) if count == 2 else (900, 160 + 140 * min(_MOST, count))
+
+
+def make_scene(comparison: Comparison, *, width: float, height: float, tail: float, rotate: float) -> Scene:
+    """Make the scene that suits a system: bodies in space, a phase portrait, or series over time.
+
+    Parameters
+    ----------
+    comparison
+        The trajectory.
+    width, height
+        In inches.
+    tail
+        Length of the trails, in units of time.
+    rotate
+        By how many degrees the camera goes round.
+    """
+    figure = new_figure(width, height)
+    count = len(comparison.columns)
+    if _in_space(count):
+        return _space(figure, comparison, tail, rotate)
+    return _plane(figure, comparison, tail) if count == 2 else _series(figure, comparison)
+
+
+def _in_space(count: int) -> bool:
+    return count % 6 == 0 or count == 3
+
+
+def _space(figure: Figure, comparison: Comparison, tail: float, rotate: float) -> Scene:
+    grid = figure.add_gridspec(2, 1, height_ratios=(4.8, 1))
+    space: Any = figure.add_subplot(grid[0], projection="3d")
+    bottom = figure.add_subplot(grid[1])
+    positions = 3 * comparison.bodies
+    points = comparison.in_points(slice(0, positions))
+    movers = []
+    for body in range(comparison.bodies):
+        columns, colour = slice(3 * body, 3 * body + 3), COLOURS[body % len(COLOURS)]
+        fitted, true = _near(comparison, columns, positions), comparison.observed[:, columns]
+        movers.append(Mover(space, comparison.t, true, fitted, colour=colour, points=points, tail=tail))
+    names = ("x", "y", "z") if len(comparison.columns) % 6 == 0 else comparison.columns[:3]
+    for which, name in zip("xyz", names, strict=True):
+        getattr(space, f"set_{which}label")(label(name, comparison.units[0]))
+    tidy_space(space)
+    space.set_box_aspect(None, zoom=1.02)
+    space.legend(handles=Mover.legend(comparison.observed_is, points=points), loc="upper right")
+    clock = Clock(figure, comparison)
+    cursor = _distances(bottom, comparison)
+    start = float(space.azim)
+
+    def show(now: float, share: float) -> None:
+        for mover in movers:
+            mover.show(now)
+        clock.show(now)
+        cursor(now)
+        space.view_init(elev=space.elev, azim=start + rotate * (share - 0.5))
+
+    return Scene(figure, show)
+
+
+def _plane(figure: Figure, comparison: Comparison, tail: float) -> Scene:
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1.0))
+    plane = figure.add_subplot(grid[:, 0])
+    points = comparison.in_points(slice(0, 2))
+    fitted, true = _near(comparison, slice(0, 2), 2), comparison.observed[:, :2]
+    mover = Mover(plane, comparison.t, true, fitted, colour=COLOURS[0], points=points, tail=tail)
+    plane.set(xlabel=comparison.axis(0), ylabel=comparison.axis(1))
+    handles = Mover.legend(comparison.observed_is, points=points)
+    plane.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
+    panels = [figure.add_subplot(grid[row, 1]) for row in range(2)]
+    cursors = [_component(axes, comparison, column) for column, axes in enumerate(panels)]
+    panels[1].set_xlabel(label("time", comparison.time_unit))
+    clock = Clock(figure, comparison)
+
+    def show(now: float, share: float) -> None:
+        mover.show(now)
+        clock.show(now)
+        for cursor in cursors:
+            cursor(now)
+
+    return Scene(figure, show)
+
+
+def _series(figure: Figure, comparison: Comparison) -> Scene:
+    count = min(_MOST, len(comparison.columns))
+    panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    cursors = [_component(axes, comparison, column) for column, axes in enumerate(panels)]
+    panels[-1].set_xlabel(label("time", comparison.time_unit))
+    clock = Clock(figure, comparison)
+
+    def show(now: float, share: float) -> None:
+        clock.show(now)
+        for cursor in cursors:
+            cursor(now)
+
+    return Scene(figure, show)
+
+
+def _near(comparison: Comparison, columns: slice, positions: int) -> Callable[[Array], Array]:
+    """Return the function that gives some fitted components at times, blank where they are far from all true ones."""
+    return lambda times: comparison.near(comparison.at(times)[:, :positions])[:, columns]
+
+
+def _component(axes: Any, comparison: Comparison, column: int) -> Callable[[float], None]:
+    """Draw a component over time, the fitted one up to a cursor, and return what moves this."""
+    t, colour, true = comparison.t, COLOURS[column % len(COLOURS)], comparison.observed[:, column]
+    mark_training(axes, float(t[0]), comparison.train_until)
+    style: dict[str, Any] = {"alpha": 0.35, "lw": 4, "solid_capstyle": "butt"}
+    if comparison.in_points([column]):
+        style = {"ls": "", "marker": "o", "ms": 3, "alpha": 0.4, "mew": 0}
+    axes.plot(t, true, color=colour, **style)
+    axes.set_ylabel(comparison.axis(column))
+    times, fitted = comparison.fine
+    return _growing(axes, times, [fitted[:, column]], [INK])
+
+
+def _distances(axes: Any, comparison: Comparison) -> Callable[[float], None]:
+    """Draw how far each body is from its true place up to a cursor, and return what moves this."""
+    mark_training(axes, float(comparison.t[0]), comparison.train_until)
+    curves = []
+    for body in range(comparison.bodies):
+        columns = slice(3 * body, 3 * body + 3)
+        found = distances(comparison.fitted[:, columns], comparison.observed[:, columns])
+        curves.append(np.where(found > 0, found, np.nan))
+    axes.set(yscale="log", ylabel=label("distance", comparison.units[0]), xlabel=label("time", comparison.time_unit))
+    return _growing(axes, comparison.t, curves, [COLOURS[body % len(COLOURS)] for body in range(comparison.bodies)])
+
+
+def _growing(axes: Any, t: Array, curves: list[Array], colours: list[str]) -> Callable[[float], None]:
+    # The whole curves are drawn once, unseen, so that the axes know their extent from the first frame on.
+    for curve in curves:
+        axes.plot(t, curve, alpha=0.0)
+    axes.margins(x=0)
+    lines = [axes.plot([], [], color=colour, lw=1.3)[0] for colour in colours]
+    cursor = axes.axvline(float(t[0]), color=MUTED, lw=1.0)
+    axes.autoscale(enable=False)
+
+    def move(now: float) -> None:
+        past = progress_of(t, now)
+        for line, curve in zip(lines, curves, strict=True):
+            line.set_data(t[past], curve[past])
+        cursor.set_xdata([now, now])
+
+    return move
