@@ -8,7 +8,7 @@ from physode.datasets.horizons import read_horizons
 from physode.datasets.loading import read_data
 from physode.datasets.reading import read_trajectories
 from physode.datasets.schema import SCHEMA_VERSION
-from physode.datasets.summary import summarise
+from physode.datasets.summary import summarise, summarise_data
 from physode.datasets.trajectories import Trajectories
 from physode.datasets.writing import write_trajectories
 
@@ -21,5 +21,6 @@ __all__ = [
     "read_horizons",
     "read_trajectories",
     "summarise",
+    "summarise_data",
     "write_trajectories",
 ]

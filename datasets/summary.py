@@ -1,34 +1,37 @@
-"""What is in a trajectory file, without holding it in memory."""
+"""What is in a data file; HDF5 is not held in memory."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from physode.datasets.loading import kind_of, read_data
 from physode.datasets.reading import Layout, open_trajectories, read_attributes, read_layout, read_times
 from physode.datasets.schema import SCHEMA_VERSION
-from physode.datasets.trajectories import Array, check_times
+from physode.datasets.trajectories import Array, check_sigma, check_times
 
-__all__ = ["summarise"]
+__all__ = ["summarise", "summarise_data"]
 
 _BLOCK_BYTES = 1 << 24
 
 
 def summarise(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Describe a trajectory file, reading every number of it once.
+    """Describe a trajectory file in HDF5, reading every number of it once.
 
     Returns
     -------
     dict
-        ``path``, ``bytes``, ``schema_version``, ``trajectories``, ``times``, ``time`` (``first``, ``last``, ``unit``,
-        ``shared``), ``components`` (a list of ``name``, ``unit``, ``min``, ``max``, ``missing``), ``noise_rms`` (root
-        mean square of ``y - y_clean``; None without ``y_clean``), ``params`` (by name: ``shape`` of one trajectory's,
-        ``unit``, ``min``, ``max``) and ``attributes``.
+        ``path``, ``bytes``, ``format`` (``HDF5``, ``CSV`` or ``Horizons``), ``schema_version`` (None where it is not
+        HDF5), ``trajectories``, ``times``, ``time`` (``first``, ``last``, ``unit``, ``shared``), ``components`` (a list
+        of ``name``, ``unit``, ``min``, ``max``, ``missing``), ``noise_rms`` (root mean square of ``y - y_clean``; None
+        without ``y_clean``), ``sigma`` (``min`` and ``max`` of the standard deviations; None without), ``params`` (by
+        name: ``shape`` of one trajectory's, ``unit``, ``min``, ``max``), ``notes`` (what a reader found worth saying)
+        and ``attributes``.
 
     Raises
     ------
@@ -39,25 +42,54 @@ def summarise(path: str | os.PathLike[str]) -> dict[str, Any]:
         layout = read_layout(file)
         t = read_times(file)
         check_times(t)
-        attributes = read_attributes(file)
-        units = attributes.get("param_units", {})
-        return {
-            "path": os.fspath(path),
-            "bytes": Path(path).stat().st_size,
-            "schema_version": SCHEMA_VERSION,
-            "trajectories": layout.y.shape[0],
-            "times": layout.y.shape[1],
-            "time": {
-                "first": float(t[..., 0].min()),
-                "last": float(t[..., -1].max()),
-                "unit": attributes.pop("time_unit", ""),
-                "shared": t.ndim == 1,
-            },
-            "components": _components(layout),
-            "noise_rms": _noise_rms(layout),
-            "params": {name: _param(dataset, units.get(name, "")) for name, dataset in layout.params.items()},
-            "attributes": attributes,
-        }
+        about = {"path": os.fspath(path), "bytes": Path(path).stat().st_size, "format": "HDF5"}
+        return {**about, "schema_version": SCHEMA_VERSION, **_described(layout, t, read_attributes(file))}
+
+
+def summarise_data(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
+    """Describe data of any kind that `read_data` reads, as `summarise` does; ``path`` joins several by commas.
+
+    Raises
+    ------
+    DataError
+        As `read_data`.
+    """
+    files = [Path(path) for path in paths]
+    if len(files) == 1 and kind_of(files[0]) == "HDF5":
+        return summarise(files[0])
+    trajectories = read_data(files)
+    # Arrays give their shapes and slices as datasets of a file do.
+    layout = Layout(
+        **{name: getattr(trajectories, name) for name in ("t", "y", "y_clean", "sigma", "params", "columns", "units")}
+    )
+    return {
+        "path": ", ".join(map(str, files)),
+        "bytes": sum(path.stat().st_size for path in files),
+        "format": kind_of(files[0]),
+        "schema_version": None,
+        **_described(layout, trajectories.t, dict(trajectories.attrs)),
+    }
+
+
+def _described(layout: Layout, t: Array, attributes: dict[str, Any]) -> dict[str, Any]:
+    units = attributes.get("param_units", {})
+    notes = attributes.pop("notes") if isinstance(attributes.get("notes"), list) else []
+    return {
+        "trajectories": layout.y.shape[0],
+        "times": layout.y.shape[1],
+        "time": {
+            "first": float(t[..., 0].min()),
+            "last": float(t[..., -1].max()),
+            "unit": attributes.pop("time_unit", ""),
+            "shared": t.ndim == 1,
+        },
+        "components": _components(layout),
+        "noise_rms": _noise_rms(layout),
+        "sigma": _sigma(layout),
+        "params": {name: _param(dataset, units.get(name, "")) for name, dataset in layout.params.items()},
+        "notes": notes,
+        "attributes": attributes,
+    }
 
 
 def _components(layout: Layout) -> list[dict[str, Any]]:
@@ -93,6 +125,17 @@ def _noise_rms(layout: Layout) -> float | None:
         total += float(np.square(difference).sum())
         count += difference.size
     return float(np.sqrt(total / count)) if count else None
+
+
+def _sigma(layout: Layout) -> dict[str, float] | None:
+    if layout.sigma is None:
+        return None
+    low, high = np.inf, -np.inf
+    for deviations, observed in zip(_blocks(layout.sigma), _blocks(layout.y), strict=True):
+        check_sigma(deviations, observed, layout.columns)
+        known = deviations[~np.isnan(deviations)]
+        low, high = min(low, known.min(initial=np.inf)), max(high, known.max(initial=-np.inf))
+    return {"min": float(low), "max": float(high)} if low <= high else None
 
 
 def _param(dataset: h5py.Dataset, unit: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``physode inspect``: what a trajectory file holds."""
+"""``physode inspect``: what a data file holds."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.argument("file", type=PATH)
+@click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
 @json_option
-def command(file: Path, as_json: bool) -> None:
-    """Describe a trajectory FILE: shapes, units, ranges, constants, and where it comes from.
+def command(files: tuple[Path, ...], as_json: bool) -> None:
+    """Describe data: shapes, units, ranges, what is missing, constants, and where they come from.
 
-    Reads every number once, and so finds damage anywhere in the file.
+    FILE is HDF5, a table of text (CSV), or a vector table of JPL Horizons; of these, name one for each body.
+    docs/data.md describes them. Every number is read, and so damage found anywhere in the file.
 
     \b
     Examples:
       physode inspect threebody.h5
       physode inspect threebody.h5 --json
+      physode inspect pelts.csv
+      physode inspect sun.txt jupiter.txt saturn.txt
     """
-    from physode.datasets import summarise
+    from physode.datasets import summarise_data
 
-    summary = summarise(file)
+    summary = summarise_data(files)
     if as_json:
         show_json(summary)
     else:
@@ -42,12 +45,14 @@ def _show(summary: dict[str, Any]) -> None:
         summary["path"],
         {
             "size": _size(summary["bytes"]),
+            "format": summary["format"],
             "schema version": summary["schema_version"],
             "system": attributes.pop("system", None),
             "trajectories": summary["trajectories"],
             "times": f"{summary['times']}, {'the same for all' if time['shared'] else 'each with its own'}",
             "span": f"{time['first']:.6g} to {time['last']:.6g} {time['unit']}".rstrip(),
             "noise (rms)": summary["noise_rms"],
+            "sigma": _range(summary["sigma"]),
         },
     )
     components = summary["components"]
@@ -58,7 +63,13 @@ def _show(summary: dict[str, Any]) -> None:
             for name, each in summary["params"].items()
         ]
         show_table("true constants", ["name", "unit", "shape", "min", "max"], rows)
+    if summary["notes"]:
+        show_pairs("notes", {str(i): shorten(cell(note)) for i, note in enumerate(summary["notes"], 1)})
     show_pairs("attributes", {name: shorten(cell(value)) for name, value in attributes.items()})
+
+
+def _range(values: dict[str, float] | None) -> str | None:
+    return None if values is None else f"{values['min']:.6g} to {values['max']:.6g}"
 
 
 def _shape(shape: list[int]) -> str:
