@@ -39,8 +39,12 @@ def body_names(trajectories: Trajectories) -> tuple[str, ...]:
     if columns[0] != "r1_x" or len(columns) % 6 or columns != columns_of(len(columns) // 6):
         return ()
     n = len(columns) // 6
-    names = trajectories.attrs.get("bodies", ())
-    return tuple(map(str, names)) if len(names) == n else tuple(str(i) for i in range(1, n + 1))
+    names = trajectories.attrs.get("bodies")
+    return (
+        tuple(map(str, names))
+        if isinstance(names, list) and len(names) == n
+        else tuple(str(i) for i in range(1, n + 1))
+    )
 
 
 def check_bodies(trajectories: Trajectories) -> None:
@@ -52,8 +56,9 @@ def check_bodies(trajectories: Trajectories) -> None:
         If two bodies are at one place at one time, where their attraction is infinite.
     """
     names = body_names(trajectories)
-    n, samples = len(names), len(trajectories)
-    r = trajectories.y[..., : 3 * n].reshape(samples, -1, n, 3)
+    n = len(names)
+    samples, times, _ = trajectories.y.shape
+    r = trajectories.y[..., : 3 * n].reshape(samples, times, n, 3)
     for i, j in combinations(range(n), 2):
         same = (r[:, :, i] == r[:, :, j]).all(axis=-1)
         if same.any():

@@ -1,4 +1,4 @@
-"""What is checked of any file before it is read."""
+"""What is checked of any file before it is read, and how its words are quoted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from physode.errors import DataError
 
-__all__ = ["check_file"]
+__all__ = ["check_file", "shown"]
 
 
 def check_file(path: Path, *, largest: int | None = None) -> None:
@@ -20,3 +20,9 @@ def check_file(path: Path, *, largest: int | None = None) -> None:
         raise DataError(f"{path} is empty; make it again")
     if largest is not None and size > largest:
         raise DataError(f"{path} has {size} bytes, more than {largest}; store its numbers as HDF5")
+
+
+def shown(text: str, *, longest: int = 40) -> str:
+    """Return a file's own words for a message: short, and free of what a terminal would obey."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return clean if len(clean) <= longest else f"{clean[:longest]}..."

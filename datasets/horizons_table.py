@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physode.datasets.files import check_file
+from physode.datasets.files import check_file, shown
 from physode.datasets.grid import Series, check_order
 from physode.datasets.units import length_unit, over, time_unit
 from physode.errors import DataError
@@ -107,14 +107,14 @@ def _divided(text: str) -> tuple[str, str, int]:
 
 def _without_table(text: str) -> str:
     said = [line.strip() for line in text.splitlines() if _COMPLAINT.search(line)]
-    because = f"; Horizons says: {said[0][:160]}" if said else ""
+    because = f"; Horizons says: {shown(said[0], longest=160)}" if said else ""
     return f"it holds no table of Horizons (no {_START}){because}"
 
 
 def _field(head: str, name: str, *, default: str | None = None) -> str:
     """A line ``name: value`` of the header, without a source in braces and with single blanks."""
     found = re.search(rf"^\s*{name}\s*:(.*)$", head, re.MULTILINE)
-    value = " ".join(found[1].partition("{")[0].split()) if found else default
+    value = shown(" ".join(found[1].partition("{")[0].split()), longest=100) if found else default
     if value is None:
         raise DataError(f"its header has no line {name!r}; save it as Horizons writes it, header included")
     return value
@@ -166,7 +166,7 @@ def _number(text: str, line: int) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"row {line}: {text[:40]!r} is not a number; save the table again")
+        raise DataError(f"row {line}: {shown(text)!r} is not a number; save the table again")
     return value
 
 

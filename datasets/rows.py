@@ -14,6 +14,7 @@ __all__ = ["rows_of"]
 
 _LONGEST = 1_000_000  # characters of a line
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _ENCLOSED = re.compile(r'"[^"]*"|\[[^\]]*\]|\([^)]*\)')
 
 
@@ -41,11 +42,12 @@ def _lines(file: TextIO) -> Iterator[tuple[int, str]]:
         number += 1
         if len(text) > _LONGEST:
             raise DataError(f"row {number} has more than {_LONGEST} characters; this is no table of text")
-        if "\0" in text:
-            raise DataError(f"row {number} holds bytes that are no text; save the file as CSV in UTF-8")
         text = text.rstrip("\n")
-        if text.strip() and not text.lstrip().startswith("#"):
-            yield number, text
+        if not text.strip() or text.lstrip().startswith("#"):
+            continue
+        if _CONTROL.search(text):
+            raise DataError(f"row {number} holds bytes that are no text; save the file as CSV in UTF-8")
+        yield number, text
 
 
 def _divider(header: str) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physode.datasets.files import check_file
+from physode.datasets.files import check_file, shown
 from physode.datasets.rows import rows_of
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
@@ -18,6 +18,7 @@ from physode.errors import DataError
 __all__ = ["Table", "Words", "quoted", "read_table"]
 
 _LARGEST = 1_000_000_000  # bytes of a file
+_LONGEST_LABEL = 100
 
 _MISSING = frozenset({"", "nan", "na", "-"})
 _WORDS = frozenset({"body", "trajectory", "unit", "units"})
@@ -91,7 +92,7 @@ def read_table(path: Path) -> Table:
 
 def quoted(names: Sequence[str]) -> str:
     """Return names as a list for a message, at most ten of them."""
-    return ", ".join(_short(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
+    return ", ".join(shown(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
 
 
 def _read(rows: Iterator[tuple[int, list[str]]]) -> Table:
@@ -130,9 +131,11 @@ def _named(header: Sequence[str]) -> dict[str, str]:
         name, unit = (match["name"].strip(), match["unit"].strip()) if match else (cell.strip(), "")
         if not name:
             raise DataError(f"column {i} of the header has no name; name it, or remove the column")
+        if len(name) > _LONGEST_LABEL:
+            raise DataError(f"column {i} of the header has a name of {len(name)} letters; shorten it")
         name = name.casefold() if name.casefold() in _WORDS else name
         if name.casefold() in {other.casefold() for other in units}:
-            raise DataError(f"the header names {_short(name)} twice; give each column a name of its own")
+            raise DataError(f"the header names {shown(name)} twice; give each column a name of its own")
         units[name] = unit
     return units
 
@@ -155,11 +158,11 @@ class _NumberColumn:
             value = None
         if value is None or "_" in text:  # Python reads 1_000 as 1000
             raise DataError(
-                f"row {line}, column {_short(self.name)}: {_short(text)!r} is not a number; "
+                f"row {line}, column {shown(self.name)}: {shown(text)!r} is not a number; "
                 "write 0.5, or leave the cell empty where a value is missing"
             )
         if np.isinf(value):
-            raise DataError(f"row {line}, column {_short(self.name)}: {_short(text)!r} is infinite; empty the cell")
+            raise DataError(f"row {line}, column {shown(self.name)}: {shown(text)!r} is infinite; empty the cell")
         self.values.append(value)
 
 
@@ -171,9 +174,6 @@ class _TextColumn:
         self.codes = array("q")
 
     def add(self, cell: str, line: int) -> None:
+        if len(cell) > _LONGEST_LABEL:
+            raise DataError(f"row {line}: {shown(cell)!r} is a label of {len(cell)} letters; shorten it")
         self.codes.append(self.labels.setdefault(cell.strip(), len(self.labels)))
-
-
-def _short(text: str) -> str:
-    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return clean if len(clean) <= 40 else f"{clean[:40]}..."
