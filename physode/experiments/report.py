@@ -1,10 +1,10 @@
-"""What an experiment returns, and its files: a table in Markdown, everything in JSON, the figure in PNG."""
+"""What an experiment returns, and its files: a table in Markdown, everything in JSON, the figures in PNG."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,9 @@ from physode.errors import DataError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Finding", "Result", "Row", "Series", "as_dict", "check_free", "markdown", "paths", "write"]
+__all__ = ["Finding", "Result", "Row", "Series", "as_dict", "check_free", "holds", "markdown", "paths", "write"]
+
+_LARGEST = 64 * 2**20  # bytes of a data file
 
 Row = Mapping[str, Any]
 Series = Mapping[str, np.ndarray[Any, Any]]
@@ -59,11 +61,11 @@ class Result:
     series: Series = field(default_factory=dict, repr=False)
 
 
-def paths(name: str, folder: Path) -> dict[str, Path]:
-    """Return the files that :func:`write` makes, by kind."""
-    return {
-        kind: folder / f"{name}.{suffix}" for kind, suffix in (("figure", "png"), ("table", "md"), ("data", "json"))
-    }
+def paths(name: str, folder: Path, figures: Iterable[str] = ()) -> dict[str, Path]:
+    """Return the files that :func:`write` makes, by kind, or for several figures by the figure's name."""
+    several = {figure: folder / name / f"{figure}.png" for figure in figures}
+    files = several or {"figure": folder / f"{name}.png"}
+    return {**files, "table": folder / f"{name}.md", "data": folder / f"{name}.json"}
 
 
 def check_free(name: str, folder: Path) -> None:
@@ -75,25 +77,53 @@ def check_free(name: str, folder: Path) -> None:
         )
 
 
-def write(result: Result, figure: Figure, folder: Path, *, overwrite: bool = False) -> dict[str, Path]:
+def holds(name: str, folder: Path, config: Mapping[str, Any]) -> bool:
+    """Return whether the files in `folder` are those of the experiment with this very configuration."""
+    try:
+        data = paths(name, folder)["data"]
+        if data.stat().st_size > _LARGEST:
+            return False
+        found = json.loads(data.read_text(encoding="utf-8"))
+        return bool(found["config"] == json.loads(json.dumps(_plain(config))))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def write(
+    result: Result, figure: Figure | Mapping[str, Figure], folder: Path, *, overwrite: bool = False
+) -> dict[str, Path]:
     """Write the figure, the table and the data into ``folder``, made where it is missing; return their paths.
+
+    Several figures, by name, go into a folder of the result's name, ``folder/NAME``, which is the result's own: figures
+    in it are replaced.
 
     Raises
     ------
     DataError
-        If one of the files exists and ``overwrite`` is False.
+        If one of the other files exists and ``overwrite`` is False.
     """
     if not overwrite:
         check_free(result.name, folder)
+    several = figure if isinstance(figure, Mapping) else {}
+    files = paths(result.name, folder, several)
     folder.mkdir(parents=True, exist_ok=True)
-    files = paths(result.name, folder)
-    with replacing(files["figure"], overwrite=overwrite) as part:
-        figure.savefig(part, format="png", dpi=150)
+    if isinstance(figure, Mapping):
+        (folder / result.name).mkdir(exist_ok=True)
+    else:
+        _save(figure, files["figure"], overwrite=overwrite)
+    for name, each in several.items():
+        _save(each, files[name], overwrite=True)
+    pictures = {name: path.relative_to(folder).as_posix() for name, path in files.items() if path.suffix == ".png"}
     with replacing(files["table"], overwrite=overwrite) as part:
-        part.write_text(markdown(result, figure=files["figure"].name), encoding="utf-8")
+        part.write_text(markdown(result, figures=pictures), encoding="utf-8")
     with replacing(files["data"], overwrite=overwrite) as part:
         part.write_text(json.dumps(as_dict(result) | {"made": provenance()}, indent=2) + "\n", encoding="utf-8")
     return files
+
+
+def _save(figure: Figure, path: Path, *, overwrite: bool) -> None:
+    with replacing(path, overwrite=overwrite) as part:
+        figure.savefig(part, format="png", dpi=150)
 
 
 def as_dict(result: Result) -> dict[str, Any]:
@@ -107,12 +137,12 @@ def as_dict(result: Result) -> dict[str, Any]:
     }
 
 
-def markdown(result: Result, *, figure: str | None = None) -> str:
-    """Return the result as a Markdown page."""
+def markdown(result: Result, *, figures: Mapping[str, str] | None = None) -> str:
+    """Return the result as a Markdown page, with the figures' names and where they are from it."""
     columns = list(result.rows[0]) if result.rows else []
     parts = [
         f"# {result.title}",
-        *([f"![{result.title}]({figure})"] if figure else []),
+        *(f"![{result.title if name == 'figure' else name}]({file})" for name, file in (figures or {}).items()),
         _table(
             ["the paper", "here", "agrees"],
             [[f.paper, f.ours, "yes" if f.agrees else "no"] for f in result.findings],

@@ -1,0 +1,140 @@
+"""Table 5 from the outcomes of its cells: one row a model, and what the rows say beside the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from physode.experiments.cells import Outcome
+from physode.experiments.report import Finding, Result, Row
+from physode.experiments.table5.fitting import shown_times, true_positions
+from physode.experiments.table5.plan import MODELS, Config, cell_name, data_of
+from physode.rhs import ThreeBody
+
+__all__ = ["gather"]
+
+_Line = Mapping[int, Outcome]  # a model's outcomes by seed
+
+
+def gather(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
+    """Make the table of all outcomes, failed ones included."""
+    lines = {key: {seed: outcomes[cell_name(key, seed)] for seed in config.seeds} for key in config.models}
+    rows = {key: _row(config, MODELS[key].label, line, MODELS[key].paper) for key, line in lines.items()}
+    for system in config.systems:
+        outcome = outcomes[cell_name("ode-aca", config.seed, system)]
+        rows[f"system {system}"] = _row(config, f"ODE, ACA: system {system}", {config.seed: outcome}, None)
+    quick = "" if config.preset == "full" else f"; {config.preset}: fewer epochs, points and seeds than the paper's"
+    return Result(
+        name=config.name,
+        title=f"Three bodies, with less and with more physics (ACA paper, Table 5{quick})",
+        config=asdict(config),
+        rows=list(rows.values()),
+        findings=[_completeness(outcomes), *_findings(rows)],
+        series=dict(_series(config, outcomes)),
+    )
+
+
+def _row(config: Config, label: str, line: _Line, paper: tuple[float, float] | None) -> Row:
+    done = [each.result for each in line.values() if each.failure is None]
+    mean, sd = _statistics([_value(each, "mse") for each in line.values()])
+    # LSTMs solve no equation: they have one prediction, no tolerance, and no evaluations to count.
+    solved = [each for each in done if "recipe_mse" in each]
+    work = [each["rhs_evaluations"] for each in solved if each["rhs_evaluations"] is not None]
+    return {
+        "model": label,
+        "MSE": mean,
+        "sd": sd,
+        **{f"seed {seed}": _shown(line[seed]) if seed in line else None for seed in config.seeds},
+        "MSE at the fit's tolerance": _statistics([_value(each, "recipe_mse") for each in line.values()])[0],
+        "paper": None if paper is None else paper[0],
+        "paper sd": None if paper is None else paper[1],
+        "mass error": max((_mass_error(each["masses"]) for each in solved if each["masses"]), default=None),
+        "seconds": _statistics([each.seconds for each in line.values()])[0],
+        "rhs evaluations": round(sum(work) / len(work)) if work else None,
+        "note": "; ".join(f"seed {seed}: {each.failure}" for seed, each in line.items() if each.failure),
+    }
+
+
+def _value(outcome: Outcome, name: str) -> float | None:
+    value: float | None = None if outcome.failure is not None else outcome.result.get(name)
+    return value
+
+
+def _statistics(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Return mean and standard deviation; there are none where a value is missing: no run is dropped."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None, None
+    return float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None
+
+
+def _shown(outcome: Outcome) -> float | str:
+    if outcome.failure is not None:
+        return "failed"
+    mse: float | None = outcome.result["mse"]
+    return f"failed at t={outcome.result['failed_at']:.3g}" if mse is None else mse
+
+
+def _mass_error(masses: Sequence[float]) -> float:
+    true = np.array(ThreeBody.find_preset("aca").config["masses"])
+    return float(np.abs(np.array(masses) / true - 1.0).max())
+
+
+def _completeness(outcomes: Mapping[str, Outcome]) -> Finding:
+    ended = [name for name, each in outcomes.items() if _value(each, "mse") is None]
+    found = f"{len(outcomes) - len(ended)} of {len(outcomes)} do" + (f"; not {', '.join(ended)}" if ended else "")
+    return Finding("every run predicts the whole span", found, not ended)
+
+
+def _findings(rows: Mapping[str, Row]) -> Iterator[Finding]:
+    for model in ("node", "ode"):
+        yield from _order(rows, [f"{model}-{gradient}" for gradient in ("aca", "naive", "adjoint")])
+    yield from _order(rows, ["ode-aca", "node-aca", "lstm-aug", "lstm"])
+    for row in rows.values():
+        if row["paper"] is not None:
+            ours, paper = row["MSE"], row["paper"]
+            theirs = f"{row['model']}: MSE {paper:g} +- {row['paper sd']:g}, or less"
+            found = "a run failed" if ours is None else f"{_figure(row)}, {ours / paper:.2g} times the paper's"
+            yield Finding(theirs, found, ours is not None and ours <= paper)
+
+
+def _order(rows: Mapping[str, Row], keys: Sequence[str]) -> Iterator[Finding]:
+    """Compare the means of models that the paper has in rising order; beside models that are there only."""
+    if not all(key in rows for key in keys):
+        return
+    means = [rows[key]["MSE"] for key in keys]
+    known = [mean for mean in means if mean is not None]
+    yield Finding(
+        " <= ".join(MODELS[key].label for key in keys),
+        "; ".join(_figure(rows[key]) for key in keys),
+        len(known) == len(means) and known == sorted(known),
+    )
+
+
+def _figure(row: Row) -> str:
+    mean, sd = row["MSE"], row["sd"]
+    if mean is None:
+        return "failed"
+    return f"{mean:.3g}" if sd is None else f"{mean:.3g} +- {sd:.1g}"
+
+
+def _series(config: Config, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Yield what the figures need: the truth, and each model's prediction with the first seed."""
+    yield "t", shown_times(data_of(config), config.shown)
+    yield "truth", true_positions(data_of(config), config.shown)
+    for key in config.models:
+        outcome = outcomes[cell_name(key, config.seed)]
+        if outcome.failure is None:
+            yield key, _array(outcome)
+    for system in config.systems:
+        outcome = outcomes[cell_name("ode-aca", config.seed, system)]
+        if outcome.failure is None:
+            yield f"system {system} truth", true_positions(data_of(config, system), config.shown)
+            yield f"system {system}", _array(outcome)
+
+
+def _array(outcome: Outcome) -> np.ndarray[Any, Any]:
+    return np.array(outcome.result["positions"], dtype=float)

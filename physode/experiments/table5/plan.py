@@ -1,0 +1,171 @@
+"""What Table 5 is made of: its models, the settings of each, and the cells to be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from physode.experiments.cells import Cell
+from physode.rhs import ThreeBody
+
+__all__ = ["MODELS", "Config", "Model", "cell_name", "cells", "data_of"]
+
+_FITTING = "physode.experiments.table5.fitting"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A column of the paper's table, or one of ours beside them.
+
+    Attributes
+    ----------
+    label
+        Its name in tables and figures.
+    settings
+        Of its fit, as :class:`physode.training.FitConfig` has them; of an LSTM, whether its input is ``augmented``.
+    paper
+        The paper's mean and standard deviation, where it has the model.
+    recipe
+        Whether the settings of Table 8 are added.
+    """
+
+    label: str
+    settings: Mapping[str, Any]
+    paper: tuple[float, float] | None = None
+    recipe: bool = True
+
+    @property
+    def lstm(self) -> bool:
+        """Whether the model continues sequences instead of solving an equation."""
+        return "augmented" in self.settings
+
+
+MODELS: Mapping[str, Model] = {
+    "lstm": Model("LSTM", {"augmented": False}, (0.59, 0.12)),
+    "lstm-aug": Model("LSTM, augmented input", {"augmented": True}, (0.49, 0.06)),
+    "node-adjoint": Model("NODE, adjoint", {"rhs": "augmented", "gradient": "adjoint"}, (3.47, 0.67)),
+    "node-naive": Model("NODE, naive", {"rhs": "augmented", "gradient": "naive"}, (0.21, 0.11)),
+    "node-aca": Model("NODE, ACA", {"rhs": "augmented", "gradient": "aca"}, (0.16, 0.06)),
+    "ode-adjoint": Model("ODE, adjoint", {"rhs": "physical", "gradient": "adjoint"}, (0.0025, 0.0012)),
+    "ode-naive": Model("ODE, naive", {"rhs": "physical", "gradient": "naive"}, (0.0025, 0.0013)),
+    "ode-aca": Model("ODE, ACA", {"rhs": "physical", "gradient": "aca"}, (0.0007, 0.0005)),
+    "ode-ours": Model("ODE, ours", {"rhs": "physical", "optimizer": "lm"}, recipe=False),
+}
+"""The models in the paper's order, then ours: the same equations with what physode adds to the recipe."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The study's constants, those of Table 8 where it names them.
+
+    Attributes
+    ----------
+    models
+        Keys of ``MODELS``.
+    seed, repeats
+        Each model is fitted with the seeds ``seed``, ``seed + 1``, ..., ``repeats`` of them.
+    systems
+        Seeds of further initial states of the same bodies, each fitted by ODE-ACA (Figs. 21-23).
+    spread
+        Largest distance of the masses' initial guesses from 1.
+    t_end, points, train_until
+        The data.
+    epochs, lr, lr_decay, method, rtol, atol
+        Of NODE and ODE.
+    lstm_epochs, lstm_lr, lstm_decay, sequence, given
+        Of the LSTMs, with the points of a training sequence, and those given when predicting.
+    shown
+        Points of each prediction that are kept for the figures.
+    preset
+        ``"full"`` or ``"quick"``.
+    """
+
+    models: tuple[str, ...] = tuple(MODELS)
+    seed: int = 0
+    repeats: int = 3
+    systems: tuple[int, ...] = (1, 2, 3)
+    spread: float = 0.1
+    t_end: float = 2.0
+    points: int = 2000
+    train_until: float = 1.0
+    epochs: int = 100
+    lr: float = 0.1
+    lr_decay: float = 0.99
+    method: str = "dopri5"
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    lstm_epochs: int = 5000
+    lstm_lr: float = 0.01
+    lstm_decay: float = 0.999
+    sequence: int = 20
+    given: int = 10
+    shown: int = 500
+    preset: str = "full"
+
+    @classmethod
+    def quick(cls, **changes: Any) -> Self:
+        """Return what takes minutes: one seed, a tenth of the points, a fifth of the epochs or less."""
+        few: dict[str, Any] = {"repeats": 1, "systems": (1,), "points": 200, "epochs": 20, "lstm_epochs": 500}
+        return cls(**{**few, "shown": 200, "preset": "quick", **changes})
+
+    @property
+    def name(self) -> str:
+        """What the study's files are called."""
+        return "table5" if self.preset == "full" else f"table5-{self.preset}"
+
+    @property
+    def seeds(self) -> range:
+        """The seeds of every model."""
+        return range(self.seed, self.seed + self.repeats)
+
+
+def cells(config: Config) -> list[Cell]:
+    """Return a cell for every model and seed, and one for every further system.
+
+    The adjoint method's, which take longest, are first: nobody then waits for a last one.
+    """
+    found = [_cell(config, key, seed) for seed in config.seeds for key in config.models]
+    found += [_cell(config, "ode-aca", config.seed, system) for system in config.systems]
+    return sorted(found, key=lambda cell: "adjoint" not in cell.name)
+
+
+def cell_name(key: str, seed: int, system: int | None = None) -> str:
+    """Return the name of a model's cell, or of the further system's."""
+    return f"{key} seed {seed}" if system is None else f"{key} system {system}"
+
+
+def data_of(config: Config, system: int | None = None) -> dict[str, Any]:
+    """Return the arguments of the simulator: the preset, or the same bodies from another initial state."""
+    grid = {"t_end": config.t_end, "points": config.points}
+    if system is None:
+        return {"preset": "aca", **grid}
+    constants = ThreeBody.find_preset("aca").config
+    return {**constants, "masses": list(constants["masses"]), "seed": system, **grid}
+
+
+def _cell(config: Config, key: str, seed: int, system: int | None = None) -> Cell:
+    model, name = MODELS[key], cell_name(key, seed, system)
+    shared = {"data": data_of(config, system), "shown": config.shown}
+    if not model.lstm:
+        return Cell(name, f"{_FITTING}:fit_equation", {**shared, "settings": _settings(config, model, seed)})
+    training = {"epochs": config.lstm_epochs, "lr": config.lstm_lr, "lr_decay": config.lstm_decay, "seed": seed}
+    points = {"sequence": config.sequence, "given": config.given, "train_until": config.train_until}
+    return Cell(name, f"{_FITTING}:fit_lstm", {**shared, **model.settings, **training, **points})
+
+
+def _settings(config: Config, model: Model, seed: int) -> dict[str, Any]:
+    """Return the settings of a fit.
+
+    Only those that matter are named, so that cells stay valid when fits get further settings.
+    """
+    settings = {**model.settings, "train_until": config.train_until, "seed": seed}
+    if model.recipe:
+        settings |= {name: getattr(config, name) for name in ("epochs", "lr", "lr_decay", "method", "rtol", "atol")}
+        settings["optimizer"] = "adam"
+    if model.settings["rhs"] == "physical":
+        guesses = 1.0 + np.random.default_rng(seed).uniform(-config.spread, config.spread, 3)
+        settings["init"] = {"masses": guesses.tolist()}
+    return settings
