@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -161,7 +162,7 @@ def _drawer(
     """Return what gives the pixels of a frame."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(scene.figure)
+    canvas: Any = FigureCanvasAgg(scene.figure)
     # Laid out once and left so: parts that change would else move the others about.
     scene.show(float(times[0]), 0.0)
     canvas.draw()

@@ -153,10 +153,17 @@ def group_columns(columns: Sequence[str], units: Sequence[str], chosen: Array, *
     ]
 
 
-def distances(fitted: Array, true: Array) -> Array:
-    """Return how far fitted positions (T, 3) are from true ones; coordinates that were never observed do not count."""
-    known = np.isfinite(true).any(axis=0)
-    if not known.any():
-        return np.full(len(true), np.nan)
-    found: Array = np.linalg.norm((fitted - true)[:, known], axis=-1)
+def distances(comparison: Comparison) -> list[Array]:
+    """Return how far each body's fitted positions are from its true ones, (T,).
+
+    Coordinates that were never observed do not count. A distance of 0, as at a known start, is NaN: logarithmic axes
+    cannot show it.
+    """
+    found = []
+    for body in range(comparison.bodies):
+        columns = slice(3 * body, 3 * body + 3)
+        true, fitted = comparison.observed[:, columns], comparison.fitted[:, columns]
+        known = np.isfinite(true).any(axis=0)
+        distance = np.linalg.norm((fitted - true)[:, known], axis=-1)
+        found.append(np.where(distance > 0, distance, np.nan))
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.plotting.style import COLOURS, MUTED, finish, label, new_figure, styled
+from physode.plotting.style import COLOURS, MUTED, finish, label, new_figure, scale_by_spread, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["plot_constants"]
 
 Array = np.ndarray[Any, Any]
-
-_WIDE = 30.0  # ratio of the largest value to the smallest above which values are drawn logarithmically
 
 
 def plot_constants(
@@ -61,21 +59,21 @@ def plot_constants(
             known = true.get(name) or [None] * values.shape[1]
             _draw_values(row[0], epochs, values, known)
             row[0].set(title=name, ylabel=label("value", units.get(name, "")))
-            if errors:
+            if any(known):
                 _draw_errors(row[1], epochs, values, known)
                 row[1].set(yscale="log", title="Relative error")
+            elif errors:
+                row[1].set_visible(False)
             for axes in row:
                 _mark_stages(axes, lines)
-        for axes in panels[-1]:
-            axes.set_xlabel("epoch")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+                axes.tick_params(labelbottom=True)
+                axes.set_xlabel("epoch")
+                axes.xaxis.get_major_locator().set_params(integer=True)
         return finish(figure, path)
 
 
 def _draw_values(axes: Any, epochs: Array, values: Array, true: Sequence[float | None]) -> None:
-    everything = np.concatenate([values.ravel(), [value for value in true if value is not None]])
-    if everything.min() > 0 and everything.max() > _WIDE * everything.min():
-        axes.set_yscale("log")
+    scale_by_spread(axes, values, np.array([value for value in true if value is not None]))
     for index in range(values.shape[1]):
         colour = COLOURS[index % len(COLOURS)]
         name = f"{index + 1}" if values.shape[1] > 1 else "fitted"

@@ -19,7 +19,7 @@ __all__ = ["Clock", "Mover"]
 Array = np.ndarray[Any, Any]
 
 _TRAIL, _WHOLE = 80, 600  # points of a trail and, at least, of a path
-_DOTS: dict[str, Any] = {"ls": "", "marker": "o", "ms": 3, "alpha": 0.45, "mew": 0}
+_DOTS: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4, "alpha": 0.6, "mew": 0}
 
 
 class Mover:
@@ -73,7 +73,8 @@ class Mover:
 
     def show(self, now: float) -> None:
         """Set all parts to a time."""
-        start = float(np.clip(now - self._back, *sorted((float(self._t[0]), float(self._t[-1])))))
+        ends = float(self._t[0]), float(self._t[-1])
+        start = min(max(now - self._back, min(ends)), max(ends))
         times = np.linspace(start, now, _TRAIL)
         trail = self._fitted(times)
         if self._points:
@@ -123,7 +124,7 @@ class Clock:
 
 def _trail(axes: Any, dimensions: int) -> Any:
     if dimensions == 3:
-        from mpl_toolkits.mplot3d.art3d import Line3DCollection
+        from mpl_toolkits.mplot3d.art3d import Line3DCollection  # type: ignore[import-untyped]
 
         return axes.add_collection3d(Line3DCollection([], linewidths=1.8), autolim=False)
     from matplotlib.collections import LineCollection

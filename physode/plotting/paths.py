@@ -19,7 +19,7 @@ _DASHES = (0, (4, 2))
 def observed_style(*, points: bool) -> dict[str, Any]:
     """Return how observed states are drawn: broad and pale where they make a line, else as dots."""
     if points:
-        return {"ls": "", "marker": "o", "ms": 3.5, "alpha": 0.45, "mew": 0}
+        return {"ls": "", "marker": "o", "ms": 4, "alpha": 0.6, "mew": 0}
     return {"alpha": 0.35, "lw": 4.5, "solid_capstyle": "butt"}
 
 

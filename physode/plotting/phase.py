@@ -38,6 +38,8 @@ def plot_phase_planes(comparison: Comparison, *, most: int = 6, path: str | os.P
     fine = comparison.fine[1]
     moving, near = _moving(fine[:, :positions]), comparison.near(fine[:, :positions])
     points = comparison.in_points(slice(0, 6 * comparison.bodies))
+    from matplotlib.ticker import MaxNLocator
+
     with styled():
         figure = new_figure(0.6 + 3.2 * len(moving), 0.8 + 2.5 * bodies)
         panels = figure.subplots(bodies, len(moving), squeeze=False)
@@ -49,9 +51,13 @@ def plot_phase_planes(comparison: Comparison, *, most: int = 6, path: str | os.P
                 draw_path(panel, comparison, comparison.observed[:, pair], fitted, colour, points=points)
                 name = "xyz"[axis]
                 panel.set_xlabel(label(f"${name}$", comparison.units[place]))
+                panel.xaxis.set_major_locator(MaxNLocator(4))
                 panel.set_ylabel(label(f"$v_{name}$", comparison.units[positions + place]))
             panels[body, 0].set_title(f"Body {body + 1}")
-        figure.legend(handles=path_legend(comparison, points=points), loc="outside lower center", ncols=5)
+        handles = path_legend(comparison, points=points)
+        if not np.isfinite(comparison.observed).all(axis=1).any():
+            handles = handles[1:]  # velocities that nobody observed
+        figure.legend(handles=handles, loc="outside lower center", ncols=5)
         return finish(figure, path)
 
 

@@ -101,7 +101,16 @@ def _draw_points(axes: Any, t: Array, values: Array, group: Group, limit: float)
     axes.axhline(0.0, color=INK, lw=0.8)
     for index, name in enumerate(group.labels):
         colour, column = COLOURS[index % len(COLOURS)], values[:, index]
-        axes.plot(t, np.where(np.abs(column) <= limit, column, np.nan), "o", ms=size, mew=0, color=colour, label=name)
+        axes.plot(
+            t,
+            np.where(np.abs(column) <= limit, column, np.nan),
+            "o",
+            ms=size,
+            mew=0,
+            color=colour,
+            label=name,
+            clip_on=False,
+        )
         for sign, marker in ((1, "^"), (-1, "v")):
             far = t[sign * column > limit]
             axes.plot(far, np.full(len(far), 0.95 * sign * limit), marker, ms=4, mew=0, color=colour, alpha=0.5)

@@ -11,8 +11,8 @@ import numpy as np
 from physode.plotting.comparison import Comparison, distances
 from physode.plotting.motion import progress_of
 from physode.plotting.movers import Clock, Mover
-from physode.plotting.paths import tidy_space
-from physode.plotting.style import COLOURS, INK, MUTED, label, mark_training, new_figure
+from physode.plotting.paths import observed_style, tidy_space
+from physode.plotting.style import COLOURS, INK, MUTED, label, mark_training, new_figure, scale_by_spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -151,10 +151,7 @@ def _component(axes: Any, comparison: Comparison, column: int) -> Callable[[floa
     """Draw a component over time, the fitted one up to a cursor, and return what moves this."""
     t, colour, true = comparison.t, COLOURS[column % len(COLOURS)], comparison.observed[:, column]
     mark_training(axes, float(t[0]), comparison.train_until)
-    style: dict[str, Any] = {"alpha": 0.35, "lw": 4, "solid_capstyle": "butt"}
-    if comparison.in_points([column]):
-        style = {"ls": "", "marker": "o", "ms": 3, "alpha": 0.4, "mew": 0}
-    axes.plot(t, true, color=colour, **style)
+    axes.plot(t, true, color=colour, **observed_style(points=comparison.in_points([column])))
     axes.set_ylabel(comparison.axis(column))
     times, fitted = comparison.fine
     return _growing(axes, times, [fitted[:, column]], [INK])
@@ -163,12 +160,9 @@ def _component(axes: Any, comparison: Comparison, column: int) -> Callable[[floa
 def _distances(axes: Any, comparison: Comparison) -> Callable[[float], None]:
     """Draw how far each body is from its true place up to a cursor, and return what moves this."""
     mark_training(axes, float(comparison.t[0]), comparison.train_until)
-    curves = []
-    for body in range(comparison.bodies):
-        columns = slice(3 * body, 3 * body + 3)
-        found = distances(comparison.fitted[:, columns], comparison.observed[:, columns])
-        curves.append(np.where(found > 0, found, np.nan))
-    axes.set(yscale="log", ylabel=label("distance", comparison.units[0]), xlabel=label("time", comparison.time_unit))
+    curves = distances(comparison)
+    scale_by_spread(axes, *curves)
+    axes.set(ylabel=label("distance", comparison.units[0]), xlabel=label("time", comparison.time_unit))
     return _growing(axes, comparison.t, curves, [COLOURS[body % len(COLOURS)] for body in range(comparison.bodies)])
 
 

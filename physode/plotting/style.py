@@ -11,19 +11,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from physode.datasets.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "INK", "MUTED", "SPAN", "finish", "label", "mark_training", "new_figure", "styled"]
+__all__ = [
+    "COLOURS",
+    "INK",
+    "MUTED",
+    "SPAN",
+    "finish",
+    "label",
+    "mark_training",
+    "new_figure",
+    "scale_by_spread",
+    "styled",
+]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
 """For things side by side, after Okabe and Ito's palette for every kind of colour vision."""
 
 INK, MUTED, SPAN = "#222222", "#8A8A8A", "#F1EEE6"
 """Text and lines that matter, those that do not, and the shade of the training span."""
+
+_WIDE = 30.0  # ratio of the largest value to the smallest above which a logarithmic axis shows more
 
 _RC: Any = {
     "axes.axisbelow": True,
@@ -83,6 +98,13 @@ def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
 def label(name: str, unit: str = "") -> str:
     """Return a quantity's name with its unit."""
     return f"{name} ({unit})" if unit else name
+
+
+def scale_by_spread(axes: Axes, *curves: np.ndarray[Any, Any]) -> None:
+    """Make the vertical axis logarithmic where the curves' values, all above 0, spread over more than a decade."""
+    values = np.concatenate([curve[np.isfinite(curve)] for curve in curves])
+    if values.size and values.min() > 0 and values.max() > _WIDE * values.min():
+        axes.set_yscale("log")
 
 
 def mark_training(axes: Axes, start: float, end: float) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from physode.plotting.comparison import Comparison, distances
 from physode.plotting.paths import draw_path, observed_style, path_legend, tidy_space
-from physode.plotting.style import COLOURS, INK, finish, label, mark_training, new_figure, styled
+from physode.plotting.style import COLOURS, INK, finish, label, mark_training, new_figure, scale_by_spread, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,19 +90,17 @@ def _draw_space(part: Any, comparison: Comparison) -> None:
 def _draw_distances(part: Any, comparison: Comparison) -> None:
     axes = part.add_subplot()
     mark_training(axes, float(comparison.t[0]), comparison.train_until)
-    for body in range(comparison.bodies):
-        columns = slice(3 * body, 3 * body + 3)
-        distance = distances(comparison.fitted[:, columns], comparison.observed[:, columns])
-        gaps = not np.isfinite(distance[1:]).all()
+    curves = distances(comparison)
+    for body, curve in enumerate(curves):
         axes.plot(
             comparison.t,
-            # The start, where the distance is 0, is left out: a logarithmic axis cannot show it.
-            np.where(distance > 0, distance, np.nan),
+            curve,
             color=COLOURS[body % len(COLOURS)],
             label=f"body {body + 1}" if comparison.bodies > 1 else "distance",
-            **({"marker": ".", "lw": 0.8} if gaps else {}),
+            **({} if np.isfinite(curve[1:]).all() else {"marker": ".", "lw": 0.8}),
         )
-    axes.set(yscale="log", ylabel=label("distance", comparison.units[0]), xlabel=label("time", comparison.time_unit))
+    scale_by_spread(axes, *curves)
+    axes.set(ylabel=label("distance", comparison.units[0]), xlabel=label("time", comparison.time_unit))
     axes.margins(x=0)
     axes.legend(loc="lower right")
     title = f"Distance of fitted from {comparison.observed_is} positions"
