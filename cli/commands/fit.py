@@ -25,7 +25,7 @@ from physode.cli.options import (
 from physode.cli.show import show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
-    from physode.training import Epoch, Report, Run
+    from physode.training import ConstantFit, Epoch, Report, Run
 
 __all__ = ["command"]
 
@@ -34,11 +34,13 @@ _NOT_WITH_RESUME = "the run's own settings count: with --resume, give --epochs a
 # Options that are settings of the same name.
 _SETTINGS = (
     *("rhs", "optimizer", "gradient", "method", "rtol", "atol", "epochs", "lr", "lr_decay", "seed", "device", "dtype"),
-    *("compile", "train_until", "loss", "free", "positive", "hidden"),
+    *("compile", "train_until", "loss", "system", "free", "positive", "hidden"),
+    *("sigma", "robust", "robust_scale", "initial_state", "schedule", "stages"),
 )
 _WITH_RESUME = {"resume", "epochs", "as_json", "checkpoint_seconds", "threads"}
 # Numbers in all states of a time below which threads cost more than they bring, above all where cores are shared.
 _SMALL = 4096
+_MOST_ROWS = 24  # of fitted numbers shown
 
 
 def _numbers(text: str, kind: type[int] | type[float] = float) -> tuple[float, ...]:
@@ -62,18 +64,23 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     return widths
 
 
-def _guesses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
-    found = {}
-    for text in value:
-        name, equals, numbers = text.partition("=")
-        if not name or not equals:
-            raise click.BadParameter(f"{text!r} is not of the form NAME=A,B,...")
-        found[name] = _numbers(numbers)
-    return found
+def _named(form: str, *, needs_value: bool = True) -> Any:
+    """A callback for options ``NAME=A,B,...`` that may be repeated."""
+
+    def read(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
+        found = {}
+        for text in value:
+            name, equals, numbers = text.partition("=")
+            if not name or (needs_value and not equals) or (equals and not numbers):
+                raise click.BadParameter(f"{text!r} is not of the form {form}")
+            found[name] = _numbers(numbers) if equals else ()
+        return found
+
+    return read
 
 
 @click.command()
-@click.argument("data", type=PATH, required=False)
+@click.argument("data", type=PATH, nargs=-1)
 @click.option(
     "--rhs",
     type=click.Choice(["physical", "augmented", "neural", "hybrid"]),
@@ -113,13 +120,58 @@ def _guesses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 @click.option(
     "--init",
     multiple=True,
-    callback=_guesses,
+    callback=_named("NAME=A,B,..."),
     metavar="NAME=A,B,...",
-    help="Initial guess of a constant; repeat it.  [default: 1]",
+    help="Initial guess of a constant, or of an element such as masses[2]; repeat it.  [default: 1]",
 )
 @click.option("--init-masses", callback=_reals, metavar="A,B,...", help="Short for --init masses=A,B,...")
-@click.option("--free", multiple=True, metavar="NAME", help="Fit this constant only; repeat it.  [default: all]")
+@click.option(
+    "--free", multiple=True, metavar="NAME", help="Fit this constant, or element, only; repeat it.  [default: all]"
+)
+@click.option(
+    "--fix",
+    multiple=True,
+    callback=_named("NAME or NAME=A,B,...", needs_value=False),
+    metavar="NAME[=A,...]",
+    help="Keep a constant, an element, or a setting such as G, at this value or at the data's; repeat it.",
+)
 @click.option("--positive", is_flag=True, help="Keep fitted constants above 0.")
+@click.option(
+    "--bound",
+    "bounds",
+    multiple=True,
+    callback=_named("NAME=LOW,HIGH"),
+    metavar="NAME=LOW,HIGH",
+    help="Keep a constant between these; repeat it.",
+)
+@click.option(
+    "--prior",
+    "priors",
+    multiple=True,
+    callback=_named("NAME=MEAN,SD"),
+    metavar="NAME=MEAN,SD",
+    help="Normal prior of a constant; repeat it.",
+)
+@click.option("--system", help="The system that the data are of, where they do not say so.")
+@click.option(
+    "--sigma", type=POSITIVE, help="Standard deviation of the observed values.  [default: the data's own, if any]"
+)
+@click.option(
+    "--robust", type=click.Choice(["huber", "soft_l1", "cauchy"]), help="Let outliers count less than squares do."
+)
+@click.option("--robust-scale", type=POSITIVE, help="From how many sigma on.  [default: by loss, about 1.3 to 2.4]")
+@click.option(
+    "--initial-state",
+    type=click.Choice(["known", "fit"]),
+    help="Whether the first state is exact, or fitted too.  [default: known where the file says so, else fit]",
+)
+@click.option(
+    "--schedule",
+    type=click.Choice(["full", "growing", "shooting"]),
+    help="All of the span at once; a short span first, doubled stage by stage; or segments, merged stage by stage.  "
+    "[default: growing for lm on physics, else full]",
+)
+@click.option("--stages", type=click.IntRange(1), help="How many stages.  [default: 5]")
 @click.option(
     "--hidden",
     callback=_widths,
@@ -151,6 +203,7 @@ def _guesses(ctx: click.Context, param: click.Parameter, value: tuple[str, ...])
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Fit a right-hand side to the trajectories in DATA, by default threebody.h5 in this folder.
 
+    DATA is HDF5, CSV (time,body,x,y,z or a column a component), or JPL Horizons vector tables, one file a body.
     Settings, history, checkpoints, predictions and the report go into the run's folder, runs/NAME.
 
     \b
@@ -160,15 +213,18 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode fit --rhs augmented --optimizer adam --gradient adjoint --epochs 50
       physode fit --rhs augmented --epochs 5000 --compile
       physode fit vanderpol.h5 --free mu
+      physode fit orbits.csv --fix masses[1]=1 --init masses[2]=0.001 --sigma 1e-6
+      physode fit sun.txt jupiter.txt saturn.txt --fix masses[1]=1
+      physode fit pelts.csv --system lotka_volterra --positive --schedule shooting --train-until 1920
       physode fit --resume runs/threebody-physical --epochs 200
     """
     run, resume = _resumed(ctx, options), options["resume"] is not None
     if run is None:
         run = _new_run(options)
-    from physode.datasets import read_trajectories
+    from physode.datasets import read_data
     from physode.training import fit
 
-    trajectories = read_trajectories(run.data)
+    trajectories = read_data(run.data)
     _choose_threads(options["threads"], trajectories.y[:, 0].size)
     with _progress(run) as on_epoch:
         found = fit(
@@ -186,7 +242,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
 
 def _new_run(options: dict[str, Any]) -> Run:
-    from physode.datasets import read_trajectories
+    from physode.datasets import read_data
     from physode.errors import DataError
     from physode.training import FitConfig, create_run, effective_config
     from physode.training.build import build_rhs
@@ -195,23 +251,22 @@ def _new_run(options: dict[str, Any]) -> Run:
     name: str | None = options["name"]
     if name is not None and Path(name).name != name:
         raise click.BadParameter(f"{name!r} is not the name of a folder; --out says where it is.", param_hint="--name")
-    data: Path | None = options["data"]
-    if data is None:
-        data = _DEFAULT_DATA
-        if not data.exists():
-            raise DataError(
-                f"there is no {data} in this folder; make one with: physode simulate threebody; or name a file: "
-                "physode fit DATA"
-            )
+    data: tuple[Path, ...] = options["data"] or (_DEFAULT_DATA,)
+    if not options["data"] and not _DEFAULT_DATA.exists():
+        raise DataError(
+            f"there is no {_DEFAULT_DATA} in this folder; make one with: physode simulate threebody; or name a file: "
+            "physode fit DATA"
+        )
     init: dict[str, tuple[float, ...]] = options["init"]
     if options["init_masses"] is not None:
         init["masses"] = options["init_masses"]
     same = {name: options[name] for name in _SETTINGS}
-    config = FitConfig(**same, init=init, trajectories=options["trajectory"])
-    trajectories = read_trajectories(data)
+    named = {name: options[name] for name in ("fix", "bounds", "priors")}
+    config = FitConfig(**same, **named, init=init, trajectories=options["trajectory"])
+    trajectories = read_data(data)
     config = effective_config(config, trajectories)
     build_rhs(config, choose(trajectories, config))  # what does not fit is said before a folder is made
-    path = options["out"] / (name or f"{data.stem}-{config.rhs}")
+    path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")
     return create_run(path, config, data=data, digest=digest(trajectories), overwrite=options["force"])
 
 
@@ -270,12 +325,9 @@ def _progress(run: Run) -> Iterator[Any]:
 
 
 def _show(report: Report, run: Run) -> None:
-    if report.constants:
-        rows = [
-            [each.name, each.unit, _long(each.true), _long(each.fitted), each.standard_error, each.relative_error]
-            for each in report.constants
-        ]
-        show_table("constants", ["name", "unit", "true", "fitted", "standard error", "relative error"], rows)
+    for title, fitted in (("constants", report.constants), ("initial states", report.initial_states)):
+        if fitted and len(fitted) <= _MOST_ROWS:
+            _show_fitted(title, fitted)
     columns = run.config.loss or "state"
     clean = any(each.mse_clean is not None for each in report.errors)
     heads = ["span", "from", "to", "values", "MSE", *(["MSE without noise"] if clean else [])]
@@ -285,7 +337,27 @@ def _show(report: Report, run: Run) -> None:
     ]
     show_table(f"mean squared error of the {columns}", heads, errors)
     pairs = {"ended": report.ended, "epochs": report.epochs, "parameters": report.parameters, "run": str(run.path)}
+    if report.chi_square is not None:
+        pairs["chi-square a degree of freedom"] = report.chi_square
+    if len(report.initial_states) > _MOST_ROWS:
+        pairs["initial states"] = f"{len(report.initial_states)} fitted, in {run.path / 'report.json'}"
     show_pairs("fit", {**pairs, **{f"note {i}": note for i, note in enumerate(report.notes, start=1)}})
+
+
+def _show_fitted(title: str, fitted: tuple[ConstantFit, ...]) -> None:
+    """Show fitted numbers; columns that have nothing to say are left out."""
+    columns: dict[str, list[Any]] = {
+        "name": [each.name for each in fitted],
+        "unit": [each.unit or None for each in fitted],
+        "true": [_long(each.true) for each in fitted],
+        "fitted": [_long(each.fitted) for each in fitted],
+        "standard error": [each.standard_error for each in fitted],
+        "95 % from": [None if each.interval is None else _long(each.interval[0]) for each in fitted],
+        "to": [None if each.interval is None else _long(each.interval[1]) for each in fitted],
+        "relative error": [each.relative_error for each in fitted],
+    }
+    told = {name: cells for name, cells in columns.items() if any(cell is not None for cell in cells)}
+    show_table(title, list(told), [[cells[row] for cells in told.values()] for row in range(len(fitted))])
 
 
 def _long(value: float | None) -> str | None:

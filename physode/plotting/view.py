@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physode.datasets import Trajectories, read_trajectories
+from physode.datasets import Trajectories, read_data
 from physode.datasets.trajectories import Array
 from physode.errors import ConfigError, DataError
 from physode.plotting.comparison import Comparison
@@ -115,10 +115,11 @@ def _exact(observed: Trajectories) -> bool:
 
 
 def _data(run: Run, data: Path | None) -> Trajectories:
-    path = run.data if data is None else data
-    if not path.exists():
-        raise DataError(f"the data of {run.path}, {path}, are gone; name the file where they are now (--data)")
-    found = read_trajectories(path)
+    paths = run.data if data is None else (data,)
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"the data of {run.path}, {path}, are gone; name the file where they are now (--data)")
+    found = read_data(paths)
     if digest(found) != run.digest:
-        raise DataError(f"{path} does not hold the numbers that {run.path} was fitted to")
+        raise DataError(f"{paths[0]} does not hold the numbers that {run.path} was fitted to")
     return found

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
-
 from physode.datasets import Trajectories
 from physode.errors import ConfigError
-from physode.rhs import MLP, SYSTEMS, AugmentedNBody, Hybrid, System, build
+from physode.rhs import MLP, SYSTEMS, AugmentedNBody, Hybrid, NBody, System, build
 from physode.training.config import DTYPES, FitConfig
+from physode.training.constants import constants_of, system_name
 from physode.training.data import has_bodies
 
-__all__ = ["build_rhs", "guesses", "known_system", "true_constants"]
+__all__ = ["build_rhs", "known_system"]
 
 
 def build_rhs(config: FitConfig, trajectories: Trajectories) -> System:
@@ -30,91 +26,19 @@ def build_rhs(config: FitConfig, trajectories: Trajectories) -> System:
     return rhs.to(device=config.device, dtype=DTYPES[config.dtype])
 
 
-def true_constants(trajectories: Trajectories) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the constants that the file knows and its trajectories share, by name.
-
-    Raises
-    ------
-    ConfigError
-        If a constant differs from trajectory to trajectory.
-    """
-    name = str(trajectories.attrs.get("system"))
-    declared = SYSTEMS[name].declared if name in SYSTEMS else {}
-    config = trajectories.attrs.get("rhs", {})
-    found: dict[str, np.ndarray[Any, Any]] = {}
-    for constant in declared:
-        if constant in trajectories.params:
-            rows = np.asarray(trajectories.params[constant], dtype=np.float64)
-            if not (rows == rows[0]).all():
-                raise ConfigError(
-                    f"the {len(rows)} trajectories have different `{constant}`, a fit shares one; "
-                    "choose one of them, on the command line with --trajectory"
-                )
-            found[constant] = rows[0]
-        elif constant in config:
-            found[constant] = np.asarray(config[constant], dtype=np.float64)
-    return found
-
-
-def guesses(config: FitConfig, trajectories: Trajectories) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the initial guess of every constant to be fitted.
-
-    Raises
-    ------
-    ConfigError
-        If the data are not of a known system, a name is not a constant of it, or a guess has not one number or one an
-        element.
-    """
-    name = _known_system(config, trajectories)
-    declared, known = SYSTEMS[name].declared, true_constants(trajectories)
-    for argument, names in (("free", config.free), ("init", tuple(config.init))):
-        unknown = [each for each in names if each not in declared]
-        if unknown:
-            raise ConfigError(f"`{argument}` names {unknown[0]!r}; the constants of {name} are {', '.join(declared)}")
-    free = config.free or tuple(declared)
-    fixed = [each for each in config.init if each not in free]
-    if fixed:
-        raise ConfigError(f"`init` gives {fixed[0]!r}, which is not among the constants to fit: {', '.join(free)}")
-    found = {}
-    for constant in free:
-        guess = np.asarray(config.init.get(constant, (1.0,)), dtype=np.float64)
-        shape = known[constant].shape if constant in known else _shape(declared[constant].ndim, trajectories)
-        size = int(np.prod(shape))
-        if guess.size not in (1, size):
-            raise ConfigError(f"`init` of {constant!r} must have 1 or {size} numbers, got {guess.tolist()}")
-        if not np.isfinite(guess).all() or (config.positive and (guess <= 0).any()):
-            kind = "finite and above 0" if config.positive else "finite"
-            raise ConfigError(f"`init` of {constant!r} must be {kind}, got {guess.tolist()}")
-        found[constant] = np.broadcast_to(guess, size).reshape(shape)
-    return found
-
-
-def _shape(ndim: int, trajectories: Trajectories) -> tuple[int, ...]:
-    """Return the shape of a constant that the file does not know; the only vectors are masses, one a body."""
-    return () if ndim == 0 else (len(trajectories.columns) // 6,)
-
-
-def _known_system(config: FitConfig, trajectories: Trajectories) -> str:
-    name = trajectories.attrs.get("system")
-    known = sorted(key for key, system in SYSTEMS.items() if system.declared)
-    if name not in known:
-        told = "do not say which system they are of" if name is None else f"are of the system {str(name)!r}"
-        raise ConfigError(
-            f"rhs={config.rhs!r} needs data of a known system ({', '.join(known)}), these {told}; try rhs='neural'"
-        )
-    return str(name)
-
-
 def _physical(config: FitConfig, trajectories: Trajectories) -> System:
-    name = _known_system(config, trajectories)
-    settings: Mapping[str, Any] = trajectories.attrs.get("rhs", {})
-    start = guesses(config, trajectories)
-    constants = {**true_constants(trajectories), **start}
+    name = system_name(config, trajectories)
+    found = constants_of(config, trajectories)
+    if issubclass(SYSTEMS[name], NBody) and "G" not in found.settings:
+        raise ConfigError(
+            "the data do not say in which units they are, and so not the gravitational constant; give it with `fix` "
+            "(--fix G=39.478 for AU, years and solar masses), or name the units in the file"
+        )
     arguments = {
-        **settings,
-        **{key: value.tolist() for key, value in constants.items()},
-        "learnable": list(start),
-        "positive": list(start) if config.positive else False,
+        **found.settings,
+        **{key: value.tolist() for key, value in found.values.items()},
+        "learnable": list(found.names),
+        "positive": list(found.names) if config.positive else False,
     }
     rhs = build(name, arguments)
     if len(rhs.columns) != len(trajectories.columns):

@@ -17,7 +17,7 @@ from physode.training.state import TrainingState
 
 __all__ = ["CHECKPOINT_VERSION", "read_checkpoint", "write_checkpoint"]
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 def write_checkpoint(path: str | os.PathLike[str], state: TrainingState) -> None:

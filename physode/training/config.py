@@ -12,19 +12,24 @@ import torch
 
 from physode.errors import ConfigError
 from physode.solvers.tableaus import find_method
+from physode.training.robust import ROBUST
+from physode.training.targets import parse_target
 
-__all__ = ["DTYPES", "GRADIENTS", "LOSSES", "OPTIMIZERS", "RHS", "FitConfig"]
+__all__ = ["DTYPES", "GRADIENTS", "LOSSES", "OPTIMIZERS", "RHS", "SCHEDULES", "STARTS", "FitConfig"]
 
 RHS = ("physical", "augmented", "neural", "hybrid")
 OPTIMIZERS = ("lm", "adam", "lbfgs", "sgd")
 GRADIENTS = ("aca", "adjoint", "naive")
 LOSSES = ("positions", "state")
+SCHEDULES = ("full", "growing", "shooting")
+STARTS = ("known", "fit")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
-_EPOCHS = {"lm": 50, "adam": 100, "sgd": 100, "lbfgs": 30}
+_EPOCHS = {"lm": 200, "adam": 100, "sgd": 100, "lbfgs": 30}
 # Adam's are those of the ACA paper's Table 8 for the models it is from; large networks want smaller steps.
 _RATES = {"lm": (1.0, 1.0), "adam": (0.1, 0.99), "sgd": (0.01, 1.0), "lbfgs": (1.0, 1.0)}
 _NETWORK_RATE = (0.01, 0.999)
+_STAGES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +65,35 @@ class FitConfig:
     loss
         Mean squared error over ``"positions"`` or over the whole ``"state"``; by default positions where the columns
         are bodies' positions and velocities.
+    system
+        The system that the data are of, where they do not say so, or another one than they say.
     init
-        Initial guesses by constant, one number or one an element; 1 by default.
+        Initial guesses by constant, one number or one an element, or by element such as ``"masses[2]"``, counted from
+        1; 1 by default.
     free
-        The constants to fit, the others keeping the data's values; all by default.
+        The constants, or elements of constants, to fit, the others keeping the data's values; all by default.
+    fix
+        Constants, elements or further settings of the system (``"G"``) that are not fitted, and their values; empty
+        for the data's value.
     positive
         Whether fitted constants are kept above 0, by fitting their logarithms.
+    bounds
+        Lower and upper bound by constant or element.
+    priors
+        Normal priors: mean and standard deviation by constant or element. They need `sigma`, or a sigma in the data.
+    sigma
+        Standard deviation of the observed values, where the data do not hold their own.
+    robust, robust_scale
+        ``"huber"``, ``"soft_l1"`` or ``"cauchy"`` in place of squares, so that outliers count less, from residuals of
+        `robust_scale` standard deviations on (by default where the loss keeps 95 % of its efficiency on normal
+        errors); they need a sigma.
+    initial_state
+        ``"known"``: the first state as it stands (before noise, where the file knows it); ``"fit"``: unknown, fitted
+        with the constants. By default known where the file says that it is exact, else fitted.
+    schedule, stages
+        ``"full"``: the whole training span at once. ``"growing"``: a short span first, doubled from stage to stage.
+        ``"shooting"``: the span cut into segments with initial states of their own, estimated from the data and
+        pulled together, half as many from stage to stage. By default growing for ``"lm"`` on physics, else full.
     hidden, activation
         The network: widths of its hidden layers (none for augmented, else 64, 64) and the function between them.
     trajectories
@@ -88,9 +116,19 @@ class FitConfig:
     dtype: str = "float64"
     train_until: float | None = None
     loss: str | None = None
+    system: str | None = None
     init: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     free: tuple[str, ...] = ()
+    fix: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     positive: bool = False
+    bounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    priors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    sigma: float | None = None
+    robust: str | None = None
+    robust_scale: float | None = None
+    initial_state: str | None = None
+    schedule: str | None = None
+    stages: int | None = None
     hidden: tuple[int, ...] | None = None
     activation: str = "tanh"
     trajectories: tuple[int, ...] = ()
@@ -98,16 +136,16 @@ class FitConfig:
     def __post_init__(self) -> None:
         for name, choices in (("rhs", RHS), ("gradient", GRADIENTS), ("dtype", tuple(DTYPES))):
             _check_choice(name, getattr(self, name), choices)
-        for name, choices in (("optimizer", OPTIMIZERS), ("loss", LOSSES)):
+        for name, choices in _OPTIONAL_CHOICES.items():
             if getattr(self, name) is not None:
                 _check_choice(name, getattr(self, name), choices)
-        for name in ("rtol", "atol", "lr", "lr_decay"):
+        for name in ("rtol", "atol", "lr", "lr_decay", "sigma", "robust_scale"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ConfigError(f"`{name}` must be positive and finite, got {value}")
         if self.lr_decay is not None and self.lr_decay > 1:
             raise ConfigError(f"`lr_decay` must not be above 1, got {self.lr_decay}")
-        for name in ("epochs", "max_steps"):
+        for name in ("epochs", "max_steps", "stages"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"`{name}` must be at least 1, got {value}")
@@ -119,16 +157,34 @@ class FitConfig:
                 find_method(self.method)
         except (ValueError, RuntimeError) as error:
             raise ConfigError(str(error).partition("\n")[0]) from error
+        self._check_constants()
         self._check_pairs()
+
+    def _check_constants(self) -> None:
+        """Refuse what can be no name, bound or prior of a constant."""
+        for name in (*self.init, *self.free, *self.fix, *self.bounds, *self.priors):
+            parse_target(name)
+        for name, pair in self.bounds.items():
+            if len(pair) != 2 or not pair[0] < pair[1]:
+                raise ConfigError(f"`bounds` of {name!r} must be a lower and a larger upper number, got {list(pair)}")
+        for name, pair in self.priors.items():
+            if len(pair) != 2 or not (math.isfinite(pair[0]) and pair[1] > 0 and math.isfinite(pair[1])):
+                raise ConfigError(
+                    f"`priors` of {name!r} must be a mean and a standard deviation above 0, got {list(pair)}"
+                )
 
     def _check_pairs(self) -> None:
         """Refuse settings that would be ignored beside others."""
         physical = self.rhs in ("physical", "hybrid")
-        for name in ("init", "free", "positive"):
+        for name in ("init", "free", "fix", "positive", "bounds", "priors", "system"):
             if getattr(self, name) and not physical:
                 raise ConfigError(f"`{name}` needs a right-hand side with constants; rhs={self.rhs!r} has none")
         if self.hidden is not None and self.rhs == "physical":
             raise ConfigError("`hidden` needs a network, rhs='physical' has none; try rhs='hybrid'")
+        if self.robust_scale is not None and self.robust is None:
+            raise ConfigError("`robust_scale` has no part without `robust`; choose 'huber', 'soft_l1' or 'cauchy'")
+        if self.stages not in (None, 1) and self.schedule == "full":
+            raise ConfigError("`stages` has no part in schedule='full'; choose 'growing' or 'shooting'")
         if self.optimizer_name == "lm":
             if self.gradient != "aca":
                 raise ConfigError(
@@ -162,8 +218,11 @@ class FitConfig:
         hidden = self.hidden
         if hidden is None:
             hidden = (64, 64) if network else ()
+        schedule = self.schedule or ("growing" if optimizer == "lm" and self.rhs == "physical" else "full")
         return dataclasses.replace(
             self,
+            schedule=schedule,
+            stages=1 if schedule == "full" else (self.stages or _STAGES),
             optimizer=optimizer,
             method=method,
             rtol=rtol if self.rtol is None else self.rtol,
@@ -177,7 +236,8 @@ class FitConfig:
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as what TOML and JSON can say; None is left out."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        values["init"] = {name: list(guess) for name, guess in self.init.items()}
+        for name in _MAPPINGS:
+            values[name] = {key: list(numbers) for key, numbers in values[name].items()}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
@@ -202,18 +262,27 @@ class FitConfig:
             if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
                 raise ConfigError(f"`{name}` is of the wrong type: {value!r}")
         settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        try:
-            settings["init"] = {key: tuple(map(float, guess)) for key, guess in values.get("init", {}).items()}
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"`init` must hold lists of numbers, got {values['init']!r}") from error
+        for name in _MAPPINGS:
+            try:
+                settings[name] = {key: tuple(map(float, numbers)) for key, numbers in values.get(name, {}).items()}
+            except (TypeError, ValueError, AttributeError) as error:
+                raise ConfigError(f"`{name}` must hold lists of numbers, got {values[name]!r}") from error
         return cls(**settings)
 
 
+_MAPPINGS = ("init", "fix", "bounds", "priors")
+_OPTIONAL_CHOICES = {
+    "optimizer": OPTIMIZERS,
+    "loss": LOSSES,
+    "robust": ROBUST,
+    "initial_state": STARTS,
+    "schedule": SCHEDULES,
+}
 _REAL = (int, float)
 _KINDS: Mapping[str, Any] = {
-    **dict.fromkeys(("rtol", "atol", "lr", "lr_decay", "train_until"), _REAL),
-    **dict.fromkeys(("epochs", "max_steps", "seed"), int),
-    **dict.fromkeys(("method", "device", "activation"), str),
+    **dict.fromkeys(("rtol", "atol", "lr", "lr_decay", "train_until", "sigma", "robust_scale"), _REAL),
+    **dict.fromkeys(("epochs", "max_steps", "seed", "stages"), int),
+    **dict.fromkeys(("method", "device", "activation", "system"), str),
     **dict.fromkeys(("free", "hidden", "trajectories"), (list, tuple)),
     "positive": bool,
 }

@@ -16,7 +16,7 @@ from physode.errors import ConfigError, DataError
 from physode.rhs import body_columns
 from physode.training.config import DTYPES, FitConfig
 
-__all__ = ["FitData", "choose", "digest", "has_bodies", "observed_columns", "prepare", "train_end"]
+__all__ = ["FitData", "choose", "digest", "has_bodies", "observed_columns", "prepare", "start_is_known", "train_end"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,13 @@ class FitData:
     t
         Times, float64: (T,), or (T, N) where trajectories have their own.
     y0
-        Initial states, (D,) or (N, D), taken as known.
+        Initial states, (D,) or (N, D); where they are not `known`, as observed, NaN where missing.
+    known
+        Whether they are, or have to be fitted.
     y
         Observed states, (T, *y0.shape); 0 where missing.
+    weights
+        One over the observations' standard deviations, of the shape of `y`; None where these are not known.
     training, beyond
         Which values count towards the training error, and which towards the error beyond; (T, *y0.shape).
     steps
@@ -43,6 +47,8 @@ class FitData:
     training: Tensor
     beyond: Tensor
     steps: int
+    known: bool = True
+    weights: Tensor | None = None
 
     @property
     def batched(self) -> bool:
@@ -70,6 +76,7 @@ def choose(trajectories: Trajectories, config: FitConfig) -> Trajectories:
         t=trajectories.t if trajectories.t.ndim == 1 else trajectories.t[rows],
         y=trajectories.y[rows],
         y_clean=None if trajectories.y_clean is None else trajectories.y_clean[rows],
+        sigma=None if trajectories.sigma is None else trajectories.sigma[rows],
         params={name: values[rows] for name, values in trajectories.params.items()},
     )
 
@@ -93,33 +100,36 @@ def train_end(t: np.ndarray[Any, Any], train_until: float | None) -> float:
 
 
 def prepare(trajectories: Trajectories, config: FitConfig) -> FitData:
-    """Make tensors of trajectories; `config` has its ``train_until`` and ``loss`` decided.
-
-    The initial state is taken as known: exact where the file keeps the states before noise, else the first observation.
+    """Make tensors of trajectories; `config` is effective: its defaults are decided.
 
     Raises
     ------
     DataError
-        If an initial state has missing values.
+        If an initial state that is to be known has missing values, nothing is left to train on, or standard deviations
+        are missing for values that count.
     """
     assert config.train_until is not None
     dtype, one = DTYPES[config.dtype], len(trajectories) == 1
-    exact = trajectories.y if trajectories.y_clean is None else trajectories.y_clean
-    y0 = exact[:, 0]
-    if not np.isfinite(y0).all():
-        raise DataError(f"trajectory {int(np.argwhere(~np.isfinite(y0))[0, 0])} has missing values in its first state")
+    known = config.initial_state == "known"
+    y0 = (trajectories.y if trajectories.y_clean is None or not known else trajectories.y_clean)[:, 0]
+    if known and not np.isfinite(y0).all():
+        raise DataError(
+            f"trajectory {int(np.argwhere(~np.isfinite(y0))[0, 0])} has missing values in its first state; "
+            "fit the initial state too (`initial_state` 'fit')"
+        )
     y = trajectories.y.transpose(1, 0, 2)
-    known = np.isfinite(y)
-    columns = observed_columns(trajectories.columns, config.loss)
-    counted = known & columns
+    present = np.isfinite(y)
+    counted = present & observed_columns(trajectories.columns, config.loss)
     t = trajectories.t if trajectories.t.ndim == 1 else trajectories.t.T
     inside = _inside(trajectories.t, config.train_until)
     inside = np.broadcast_to(np.atleast_2d(inside), y.shape[1::-1]).T  # (T, N)
     training = counted & inside[..., None]
-    training[0] = False  # given, not predicted
+    if known:
+        training[0] = False  # given, not predicted
     beyond = counted & ~inside[..., None]
     if not training.any():
         raise DataError("the training span has no values but missing ones")
+    weights = _weights(trajectories, config, counted)
 
     def tensor(values: np.ndarray[Any, Any], kind: torch.dtype | None = None) -> Tensor:
         rows = values[:, 0] if one else values
@@ -128,11 +138,37 @@ def prepare(trajectories: Trajectories, config: FitConfig) -> FitData:
     return FitData(
         t=torch.tensor(t[:, 0] if one and t.ndim == 2 else t, dtype=torch.float64, device=config.device),
         y0=torch.tensor(y0[0] if one else y0, dtype=dtype, device=config.device),
-        y=tensor(np.where(known, y, 0.0), dtype),
+        y=tensor(np.where(present, y, 0.0), dtype),
         training=tensor(training),
         beyond=tensor(beyond),
         steps=int(inside.sum(0).max()),
+        known=known,
+        weights=None if weights is None else tensor(weights, dtype),
     )
+
+
+def start_is_known(trajectories: Trajectories) -> bool:
+    """Return whether the file says that its first states are exact: kept before noise, or simulated without."""
+    exact = trajectories.y_clean is not None or not np.any(trajectories.attrs.get("noise", 1.0))
+    states = trajectories.y if trajectories.y_clean is None else trajectories.y_clean
+    return exact and bool(np.isfinite(states[:, 0]).all())
+
+
+def _weights(
+    trajectories: Trajectories, config: FitConfig, counted: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any] | None:
+    """Return one over the standard deviations, (T, N, D), 0 where nothing counts; those of the data go first."""
+    if trajectories.sigma is None:
+        return None if config.sigma is None else np.where(counted, 1.0 / config.sigma, 0.0)
+    sigma = trajectories.sigma.transpose(1, 0, 2)
+    wrong = counted & ~(np.isfinite(sigma) & (sigma > 0))
+    if wrong.any():
+        place = np.argwhere(wrong)[0]
+        raise DataError(
+            f"the standard deviation of {trajectories.columns[place[2]]} at time {place[0]} of trajectory {place[1]} "
+            "must be above 0 where there is a value"
+        )
+    return np.where(counted, 1.0 / np.where(counted, sigma, 1.0), 0.0)
 
 
 def observed_columns(columns: tuple[str, ...], loss: str | None) -> np.ndarray[Any, Any]:

@@ -22,17 +22,32 @@ _MAX_RETRIES = 10
 _CONVERGED = "converged: the parameters no longer move"
 
 
-def minimise(objective: Objective, *, state: TrainingState | None, on_epoch: OnEpoch) -> TrainingState:
+def minimise(
+    objective: Objective, *, before: TrainingState | None, state: TrainingState | None, on_epoch: OnEpoch
+) -> TrainingState:
     r"""Take one step an epoch, at the rate :math:`\mathrm{lr} \cdot \mathrm{decay}^{\mathrm{epoch}}`.
 
-    Where the solve fails after a step (masses that fell into each other, a network that blew up), the step is taken
-    back and tried again at half the rate, ten times; see :func:`physode.training.optimisers.optimise`.
+    Stages have equal shares of the epochs. Where the solve fails after a step (masses that fell into each other, a
+    network that blew up), the step is taken back and tried again at half the rate, ten times; see
+    :func:`physode.training.optimisers.optimise`.
+
+    Parameters
+    ----------
+    objective
+        The stage's.
+    before
+        Where the stage before ended, if there was one.
+    state
+        Where to go on within this stage.
+    on_epoch
+        Called after every epoch.
     """
-    config = objective.config
+    config, stage = objective.config, objective.stage
     assert config.epochs is not None
+    assert config.stages is not None
     optimizer = _OPTIMIZERS[str(config.optimizer)](objective.parameters)
     if state is not None:
-        objective.rhs.load_state_dict(state.model)
+        objective.unknowns.restore(state.model)
         if state.finished == _CONVERGED:
             return state
         optimizer.load_state_dict(copy.deepcopy(state.optimizer))
@@ -41,20 +56,28 @@ def minimise(objective: Objective, *, state: TrainingState | None, on_epoch: OnE
     random = random_states(config.device)
     evaluation = _at_guess(point)
     if state is None:
-        state = _standing(objective, optimizer, 0, evaluation, random, None)
-        on_epoch(Epoch(0, **vars(evaluation)), state)
-    for epoch in range(state.epoch + 1, config.epochs + 1):
+        begun = 0 if before is None else before.epoch
+        state = _standing(objective, optimizer, begun, evaluation, random, None)
+        if before is None:
+            on_epoch(_epoch(objective, 0, evaluation), state)
+    last = config.epochs if stage.last else config.epochs * stage.number // config.stages
+    for epoch in range(state.epoch + 1, last + 1):
         lr = _rate(config.lr, config.lr_decay, epoch)
-        before = state
+        previous = state
         retries, random, evaluation = _step(point, optimizer, lr)
-        state = _standing(objective, optimizer, epoch, evaluation, random, before)
-        stopped = all(torch.equal(value, before.model[name]) for name, value in state.model.items())
-        if stopped or epoch == config.epochs:
+        state = _standing(objective, optimizer, epoch, evaluation, random, previous)
+        stopped = all(torch.equal(value, previous.model[name]) for name, value in state.model.items())
+        if stage.last and (stopped or epoch == last):
             state.finished = _CONVERGED if stopped else f"all {epoch} epochs done"
-        on_epoch(Epoch(epoch, **vars(evaluation), lr=lr * 0.5**retries, retries=retries), state)
+        on_epoch(_epoch(objective, epoch, evaluation, lr=lr * 0.5**retries, retries=retries), state)
         if stopped:
             break
     return state
+
+
+def _epoch(objective: Objective, epoch: int, evaluation: Evaluation, **more: Any) -> Epoch:
+    constants = objective.unknowns.constants()
+    return Epoch(epoch, **vars(evaluation), **more, constants=constants, stage=objective.stage.number)
 
 
 class _Point:
@@ -91,19 +114,20 @@ def _at_guess(point: _Point) -> Evaluation:
 def _step(point: _Point, optimizer: torch.optim.Optimizer, lr: float) -> tuple[int, dict[str, Tensor], Evaluation]:
     """Take a step and evaluate where it leads; return how often it was taken back, too."""
     objective = point.objective
-    before = copy.deepcopy((objective.rhs.state_dict(), optimizer.state_dict()))
+    before = objective.unknowns.snapshot(), copy.deepcopy(optimizer.state_dict())
     reason: SolveError | None = None
     for retries in range(_MAX_RETRIES + 1):
         for group in optimizer.param_groups:
             group["lr"] = lr * 0.5**retries
         try:
             optimizer.step(point.closure)
+            objective.unknowns.project()
             random = random_states(objective.config.device)
             return retries, random, point.evaluate()
         except SolveError as error:
             reason = error
             _log.info("step taken back: %s", error)
-            objective.rhs.load_state_dict(before[0])
+            objective.unknowns.restore(before[0])
             optimizer.load_state_dict(copy.deepcopy(before[1]))
     raise SolveError(
         f"the solve fails after every step from here, {_MAX_RETRIES} halvings of the learning rate {lr:g} "
@@ -119,7 +143,7 @@ def _standing(
     random: dict[str, Tensor],
     before: TrainingState | None,
 ) -> TrainingState:
-    model = copy.deepcopy(dict(objective.rhs.state_dict()))
+    model = objective.unknowns.snapshot()
     better = before is None or evaluation.loss < before.best_loss
     return TrainingState(
         epoch=epoch,
@@ -129,6 +153,7 @@ def _standing(
         random=random,
         best_loss=evaluation.loss if better or before is None else before.best_loss,
         best_model=model if better or before is None else before.best_model,
+        stage=objective.stage.number,
     )
 
 

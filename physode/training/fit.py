@@ -17,11 +17,12 @@ from physode.datasets import Trajectories
 from physode.errors import ConfigError
 from physode.rhs import System
 from physode.solution import Solution
-from physode.training.build import build_rhs, guesses
 from physode.training.config import FitConfig
-from physode.training.data import choose, digest, has_bodies, prepare, train_end
+from physode.training.constants import constants_of
+from physode.training.data import choose, digest, has_bodies, start_is_known, train_end
 from physode.training.objective import Objective
 from physode.training.optimisers import optimise
+from physode.training.problem import pose_fit
 from physode.training.report import Report, make_report
 from physode.training.run import Run
 from physode.training.state import Epoch, TrainingState
@@ -41,6 +42,8 @@ class Fit:
         The effective settings.
     rhs
         The fitted right-hand side, the best of all epochs.
+    initial_states
+        Fitted or known, (D,) or (N, D).
     report
         Constants, errors, and how it ended.
     history
@@ -51,6 +54,7 @@ class Fit:
 
     config: FitConfig
     rhs: System
+    initial_states: np.ndarray[Any, Any]
     report: Report
     history: tuple[Epoch, ...]
     predictions: Trajectories
@@ -65,13 +69,23 @@ def effective_config(config: FitConfig, trajectories: Trajectories) -> FitConfig
         If the settings do not fit the data.
     """
     chosen = choose(trajectories, config)
-    init = {}
+    init: dict[str, tuple[float, ...]] = {}
+    free: tuple[str, ...] = ()
     if config.rhs in ("physical", "hybrid"):
-        init = {name: tuple(guess.reshape(-1).tolist()) for name, guess in guesses(config, chosen).items()}
+        found = constants_of(config, chosen)
+        init = {name: tuple(found.values[name].reshape(-1).tolist()) for name in found.names}
+        free = found.free_targets()
+    if (config.priors or config.robust) and config.sigma is None and chosen.sigma is None:
+        what = "priors" if config.priors else "robust"
+        raise ConfigError(
+            f"`{what}` need the standard deviation of the observations: give `sigma` (--sigma), "
+            "or one a value in the data"
+        )
     return dataclasses.replace(
         config.completed(),
         init=init,
-        free=tuple(init),
+        free=free,
+        initial_state=config.initial_state or ("known" if start_is_known(chosen) else "fit"),
         train_until=train_end(chosen.t, config.train_until),
         loss=config.loss or ("positions" if has_bodies(chosen.columns) else "state"),
     )
@@ -89,7 +103,7 @@ def fit(
     """Fit a right-hand side to trajectories by least squares.
 
     The loss is the mean squared difference from the observed values up to ``config.train_until``, over all trajectories
-    at once. Initial states are taken as known: the first state, before noise where the file knows it.
+    at once, in standard deviations where these are known.
 
     Parameters
     ----------
@@ -130,20 +144,20 @@ def _fit(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: 
     devices = [config.device] if torch.device(config.device).type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(config.seed)
-        objective = Objective(build_rhs(config, chosen), prepare(chosen, config), config)
+        problem = pose_fit(chosen, config)
         journal.begin(config, resume=resume)
         try:
-            state = optimise(objective, state=journal.state, on_epoch=journal)
+            objective, state = optimise(problem, state=journal.state, on_epoch=journal)
         except BaseException as error:
             _log.info("fit stopped: %s", error or type(error).__name__)
             journal.keep()
             raise
-    objective.rhs.load_state_dict(state.best_model)
     solution = objective.predict()
     report = make_report(objective, chosen, solution, epochs=state.epoch, ended=state.finished)
     predictions = _predictions(objective, chosen, solution)
     journal.end(state, predictions, report)
-    return Fit(config, objective.rhs, report, tuple(journal.history), predictions)
+    initial_states = objective.unknowns.states.detach().cpu().double().numpy()
+    return Fit(config, objective.rhs, initial_states, report, tuple(journal.history), predictions)
 
 
 class _Journal:

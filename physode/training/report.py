@@ -12,13 +12,16 @@ from torch import Tensor
 
 from physode.datasets import Trajectories
 from physode.errors import SolveError
-from physode.rhs import System
-from physode.sensitivity import covariance
 from physode.solution import Solution
-from physode.training.build import true_constants
+from physode.training.constants import true_constants
 from physode.training.objective import Objective
+from physode.training.targets import element
+from physode.training.uncertainty import Uncertainty, interval, uncertainty, value_label
+from physode.training.unknowns import raw_constants
 
-__all__ = ["ConstantFit", "Report", "SpanError", "make_report"]
+__all__ = ["ConstantFit", "Correlations", "Report", "SpanError", "make_report"]
+
+_UNLIKELY = 5.0  # standard deviations of chi-square
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class ConstantFit:
         Square root of its variance, where the data determine it.
     relative_error
         The difference from the true value, as a share of it.
+    interval
+        The ends of its 95 % interval.
     """
 
     name: str
@@ -45,6 +50,15 @@ class ConstantFit:
     fitted: float
     standard_error: float | None
     relative_error: float | None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Correlations of the fitted unknowns, constants first, then initial states."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -75,14 +89,35 @@ class SpanError:
 
 @dataclass(frozen=True)
 class Report:
-    """What a fit found."""
+    """What a fit found.
+
+    Attributes
+    ----------
+    constants, initial_states
+        What was fitted, element by element.
+    errors
+        Mean squared errors over the training span, beyond it, and over all times.
+    loss
+        That over the training span.
+    epochs, parameters, ended
+        Steps taken, free numbers, and why the fit ended.
+    chi_square
+        Sum of squared residuals in standard deviations over degrees of freedom, where these deviations are known.
+    correlations
+        Of the constants and initial states.
+    notes
+        What a reader of the numbers should know.
+    """
 
     constants: tuple[ConstantFit, ...]
+    initial_states: tuple[ConstantFit, ...]
     errors: tuple[SpanError, ...]
     loss: float
     epochs: int
     parameters: int
     ended: str
+    chi_square: float | None = None
+    correlations: Correlations | None = None
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -95,70 +130,85 @@ def make_report(
 ) -> Report:
     """Compare a fitted right-hand side with the data, and with the truth where the file knows it."""
     notes = _failure_notes(solution)
-    constants, more = _constants(objective, trajectories)
+    found, more = _uncertainty(objective)
+    constants = _constants(objective, trajectories, found)
+    notes += [note for note in trajectories.attrs.get("notes", []) if isinstance(note, str)]
     errors = _errors(objective, trajectories, solution)
     return Report(
         constants=constants,
+        initial_states=_initial_states(objective, trajectories, found),
         errors=errors,
         loss=math.nan if errors[0].mse is None else errors[0].mse,
         epochs=epochs,
-        parameters=sum(parameter.numel() for parameter in objective.parameters),
+        parameters=int(objective.unknowns.mask.sum()),
         ended=ended,
+        chi_square=None if found is None else found.chi_square,
+        correlations=None if found is None else Correlations(found.labels, _rows(found.correlations)),
         notes=(*notes, *more),
     )
 
 
-def _constants(objective: Objective, trajectories: Trajectories) -> tuple[tuple[ConstantFit, ...], list[str]]:
-    rhs = objective.rhs
-    learnt = _learnt(rhs)
-    if not learnt:
-        return (), []
-    errors, notes = _standard_errors(objective, learnt)
-    known = true_constants(trajectories)
+def _uncertainty(objective: Objective) -> tuple[Uncertainty | None, list[str]]:
+    """Compute standard errors of constants and initial states.
+
+    Beside a network, whose weights can stand in for physics, such errors would be too small: there are none.
+    """
+    raw = raw_constants(objective.rhs)
+    if not raw and not objective.unknowns.has_free_states:
+        return None, []
+    if len(raw) < len(objective.unknowns.parameters):
+        return None, ["no standard errors: a network beside the constants can take their place"] if raw else []
+    try:
+        found = uncertainty(objective)
+    except (SolveError, ValueError) as error:
+        return None, [f"no standard errors: {error}"]
+    return found, [*_rounding_notes(objective, found.loss), *_chi_square_notes(objective, found)]
+
+
+def _constants(objective: Objective, trajectories: Trajectories, found: Uncertainty | None) -> tuple[ConstantFit, ...]:
+    rhs, known, rows = objective.rhs, true_constants(trajectories), []
     units = getattr(rhs, "constant_units", {})
-    rows = []
-    for name in learnt:
+    for name in raw_constants(rhs):
         fitted = rhs.constants[name].detach().double().cpu().numpy()
         truth = known.get(name)
         if truth is not None and truth.shape != fitted.shape:
             truth = None
+        mask = objective.unknowns.free.get(f"raw_{name}")
         for place in np.ndindex(fitted.shape):
-            label = name if not place else f"{name}[{', '.join(str(index + 1) for index in place)}]"
-            true = None if truth is None else float(truth[place])
-            value = float(fitted[place])
-            relative = None if not true else abs(value - true) / abs(true)
-            error = None if errors is None else float(errors[name][place])
-            rows.append(ConstantFit(label, units.get(name, ""), true, value, error, relative))
-    return tuple(rows), notes
+            if mask is None or bool(mask[place]):
+                true = None if truth is None else float(truth[place])
+                rows.append(_fitted(element(name, place), units.get(name, ""), true, float(fitted[place]), found))
+    return tuple(rows)
 
 
-def _learnt(rhs: System) -> dict[str, Tensor]:
-    """Return the raw parameters that are constants of physics, by the constants' names."""
-    raw = {path.rpartition(".")[2]: parameter for path, parameter in rhs.named_parameters()}
-    return {name: raw[f"raw_{name}"] for name in rhs.constants if f"raw_{name}" in raw}
+def _initial_states(
+    objective: Objective, trajectories: Trajectories, found: Uncertainty | None
+) -> tuple[ConstantFit, ...]:
+    unknowns = objective.unknowns
+    if not unknowns.has_free_states:
+        return ()
+    states = unknowns.states.detach().double().cpu().numpy()
+    batched, clean = states.ndim == 2, trajectories.y_clean
+    rows = []
+    for place in np.ndindex(states.shape):
+        trajectory, column = place[0] if batched else 0, place[-1]
+        label = value_label(trajectories.columns[column], trajectory if batched else None)
+        true = None if clean is None else float(clean[trajectory, 0, column])
+        rows.append(_fitted(label, trajectories.units[column], true, float(states[place]), found))
+    return tuple(rows)
 
 
-def _standard_errors(objective: Objective, learnt: dict[str, Tensor]) -> tuple[dict[str, Any] | None, list[str]]:
-    r"""Return the constants' standard errors from the Fisher information, :math:`\sigma^2 (J^T J)^{-1}`.
+def _fitted(label: str, unit: str, true: float | None, value: float, found: Uncertainty | None) -> ConstantFit:
+    error = ends = None
+    if found is not None and label in found.labels:
+        error = float(found.deviations[found.labels.index(label)])
+        ends = interval(value, error, found.quantile)
+    relative = None if not true else abs(value - true) / abs(true)
+    return ConstantFit(label, unit, true, value, error, relative, ends)
 
-    Beside a network, whose weights can stand in for physics, such errors would be too small: there are none.
-    """
-    if len(learnt) < len(objective.parameters):
-        return None, ["no standard errors: a network beside the constants can take their place"]
-    try:
-        found = objective.linearise(list(learnt.values()))
-        variances = covariance(found.jacobian, residuals=found.residuals).diagonal()
-    except (SolveError, ValueError) as error:
-        return None, [f"no standard errors: {error}"]
-    errors, begin = {}, 0
-    for name, raw in learnt.items():
-        value = objective.rhs.constants[name]
-        # The derivative of the physical value by the stored one: 1, or the value itself where logarithms are stored.
-        (slope,) = torch.autograd.grad(value.sum(), raw)
-        raw_errors = variances[begin : begin + raw.numel()].sqrt().reshape(raw.shape)
-        errors[name] = (slope.abs() * raw_errors).double().cpu().numpy()
-        begin += raw.numel()
-    return errors, _rounding_notes(objective, found.loss)
+
+def _rows(matrix: np.ndarray[Any, Any]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(map(float, row)) for row in matrix)
 
 
 def _rounding_notes(objective: Objective, loss: float) -> list[str]:
@@ -166,10 +216,27 @@ def _rounding_notes(objective: Objective, loss: float) -> list[str]:
     config, data = objective.config, objective.data
     assert config.rtol is not None
     assert config.atol is not None
-    size = math.sqrt(float(data.y[data.training].double().square().mean()))
-    if math.sqrt(loss) > 10 * (config.atol + config.rtol * size):
+    values = data.y if data.weights is None else data.y * data.weights
+    size = math.sqrt(float(values[data.training].double().square().mean()))
+    absolute = config.atol if data.weights is None else config.atol * float(data.weights[data.training].mean())
+    if math.sqrt(loss) > 10 * (absolute + config.rtol * size):
         return []
     return ["the residuals are no larger than the solver's own errors, which standard errors know nothing of"]
+
+
+def _chi_square_notes(objective: Objective, found: Uncertainty) -> list[str]:
+    """Say so where the residuals are not of the size that they should be of."""
+    if found.chi_square is None or objective.config.robust is not None:
+        return []
+    freedom = max(int(objective.data.training.sum()) - len(found.labels), 1)
+    off = abs(found.chi_square - 1.0) / math.sqrt(2.0 / freedom)
+    if off < _UNLIKELY:
+        return []
+    larger = found.chi_square > 1
+    return [
+        f"the residuals are {'larger' if larger else 'smaller'} than sigma says (chi-square {found.chi_square:.3g} a "
+        f"degree of freedom): {'the model or' if larger else ''} sigma is off, and the standard errors with it"
+    ]
 
 
 def _errors(objective: Objective, trajectories: Trajectories, solution: Solution) -> tuple[SpanError, ...]:

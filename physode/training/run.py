@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from physode.training.toml import dumps
 
 __all__ = ["RUN_VERSION", "Run", "create_run", "open_run"]
 
-RUN_VERSION = 1
+RUN_VERSION = 2
 
 _CONTENT = ("config.toml", "metrics.jsonl", "checkpoints", "predictions.h5", "report.json", "figures", "log.txt")
 
@@ -40,14 +40,14 @@ class Run:
     config
         The effective settings.
     data
-        The trajectory file that was fitted.
+        The files that were fitted.
     digest
         Fingerprint of its numbers.
     """
 
     path: Path
     config: FitConfig
-    data: Path
+    data: tuple[Path, ...]
     digest: str
 
     @property
@@ -60,7 +60,7 @@ class Run:
         content = {
             "run_version": RUN_VERSION,
             "physode_version": physode.__version__,
-            "data": str(self.data),
+            "data": [str(path) for path in self.data],
             "data_digest": self.digest,
             "fit": self.config.as_dict(),
         }
@@ -139,7 +139,7 @@ class Run:
             handler.close()
 
 
-def create_run(path: Path, config: FitConfig, *, data: Path, digest: str, overwrite: bool = False) -> Run:
+def create_run(path: Path, config: FitConfig, *, data: Sequence[Path], digest: str, overwrite: bool = False) -> Run:
     """Make a run's folder and write its settings.
 
     Raises
@@ -154,7 +154,7 @@ def create_run(path: Path, config: FitConfig, *, data: Path, digest: str, overwr
             )
         _clear(path)
     (path / "checkpoints").mkdir(parents=True)
-    run = Run(path, config, data.resolve(), digest)
+    run = Run(path, config, tuple(each.resolve() for each in data), digest)
     run.write_config()
     return run
 
@@ -186,7 +186,7 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         )
     try:
         config = FitConfig.from_dict(content["fit"])
-        return Run(folder, config, Path(content["data"]), str(content["data_digest"]))
+        return Run(folder, config, tuple(map(Path, content["data"])), str(content["data_digest"]))
     except KeyError as error:
         raise ConfigError(f"{settings} is damaged: it has no {error}") from error
     except (ConfigError, TypeError, AttributeError) as error:

@@ -55,15 +55,17 @@ class TrainingState:
     epoch, loss
         As :class:`Epoch`, of the last one.
     model
-        ``state_dict()`` of the right-hand side there.
+        The unknowns there: ``state_dict()`` of the right-hand side and, where these are unknown, the initial states.
     optimizer
         The optimiser's own state.
     random
         States of the random number generators.
     best_loss, best_model
-        The smallest loss so far, and the right-hand side there.
+        The smallest loss so far, and the unknowns there.
     finished
         Why the optimisation ended; empty while it has not.
+    stage
+        Which stage of the schedule it is in, from 1; the losses are those of this stage.
     """
 
     epoch: int
@@ -74,6 +76,7 @@ class TrainingState:
     best_loss: float
     best_model: dict[str, Tensor]
     finished: str = ""
+    stage: int = 1
 
 
 OnEpoch = Callable[[Epoch, TrainingState], None]

@@ -242,7 +242,9 @@ def test_a_prediction_that_ends_early_is_noted(oscillation):
 
 
 def test_undetermined_constants_have_no_standard_errors(oscillation, monkeypatch):
-    monkeypatch.setattr("physode.training.report.covariance", lambda *_, **__: (_ for _ in ()).throw(ValueError("no")))
+    monkeypatch.setattr(
+        "physode.training.uncertainty.covariance", lambda *_, **__: (_ for _ in ()).throw(ValueError("no"))
+    )
     report = fit(oscillation).report
     assert [each.standard_error for each in report.constants] == [None, None]
     assert "no standard errors: no" in report.notes
@@ -269,7 +271,9 @@ def test_settings_that_do_not_fit_the_data_are_named(bodies, settings, message):
 
 def test_data_that_do_not_fit_the_right_hand_side_are_named(oscillation):
     unnamed = dataclasses.replace(oscillation, attrs={})
-    with pytest.raises(ConfigError, match="these do not say which system they are of; try rhs='neural'"):
+    with pytest.raises(
+        ConfigError, match=r"do not say which system they are of; name it with `system`.*try rhs='neural'"
+    ):
         fit(unnamed)
     with pytest.raises(ConfigError, match="rhs='augmented' needs bodies"):
         fit(oscillation, FitConfig(rhs="augmented"))
@@ -278,7 +282,7 @@ def test_data_that_do_not_fit_the_right_hand_side_are_named(oscillation):
     y = oscillation.y.copy()
     y[0, 0, 1] = np.nan
     with pytest.raises(DataError, match="trajectory 0 has missing values in its first state"):
-        fit(dataclasses.replace(oscillation, y=y))
+        fit(dataclasses.replace(oscillation, y=y), FitConfig(initial_state="known"))
     with pytest.raises(DataError, match="the training span has no values but missing ones"):
         fit(dataclasses.replace(oscillation, y=np.where(np.arange(60)[:, None] == 0, oscillation.y, np.nan)))
 

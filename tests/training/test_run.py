@@ -42,7 +42,7 @@ def start(tmp_path, oscillation):
 
     def make(config: FitConfig, name: str = "run", **options: object):
         config = effective_config(config, oscillation)
-        return create_run(tmp_path / "runs" / name, config, data=data, digest=digest(oscillation), **options)
+        return create_run(tmp_path / "runs" / name, config, data=[data], digest=digest(oscillation), **options)
 
     return make
 
@@ -87,9 +87,9 @@ def test_the_settings_in_the_folder_are_the_effective_ones(done):
 
 
 def read(run):
-    from physode.datasets import read_trajectories
+    from physode.datasets import read_data
 
-    return read_trajectories(run.data)
+    return read_data(run.data)
 
 
 def test_the_best_checkpoint_is_what_the_fit_returns(start, oscillation):
@@ -138,10 +138,10 @@ def test_a_killed_fit_leaves_whole_files_and_goes_on_to_the_same_numbers(start, 
     config = FitConfig(**SOLVER, optimizer="adam", epochs=2000)
     run = start(config)
     script = f"""
-from physode.datasets import read_trajectories
+from physode.datasets import read_data
 from physode.training import fit, open_run
 run = open_run({str(run.path)!r})
-fit(read_trajectories(run.data), run.config, run=run, checkpoint_seconds=0.0)
+fit(read_data(run.data), run.config, run=run, checkpoint_seconds=0.0)
 """
     process = subprocess.Popen([sys.executable, "-c", script])
     try:
@@ -192,14 +192,14 @@ def test_a_folder_that_is_no_run_is_never_replaced(start, tmp_path):
 def test_a_run_of_another_version_is_named_in_one_line(done):
     settings = done.path / "config.toml"
     text = settings.read_text()
-    settings.write_text(text.replace("run_version = 1", "run_version = 7"))
+    settings.write_text(text.replace("run_version = 2", "run_version = 7"))
     with pytest.raises(ConfigError) as caught:
         open_run(done.path)
     assert str(caught.value) == (
-        f"{done.path} is a run of version 7 (physode {physode.__version__}), this physode reads 1; "
+        f"{done.path} is a run of version 7 (physode {physode.__version__}), this physode reads 2; "
         "fit it again, or use the physode that made it"
     )
-    settings.write_text(text.replace("run_version = 1\n", ""))
+    settings.write_text(text.replace("run_version = 2\n", ""))
     with pytest.raises(ConfigError, match="a run of version None"):
         open_run(done.path)
 
@@ -268,7 +268,7 @@ def test_foreign_and_missing_checkpoints_are_named(tmp_path):
     with pytest.raises(DataError, match="is not a checkpoint of physode"):
         read_checkpoint(path)
     torch.save({"version": 99}, path)
-    with pytest.raises(DataError, match="of version 99, this physode reads 1"):
+    with pytest.raises(DataError, match="of version 99, this physode reads 2"):
         read_checkpoint(path)
 
 

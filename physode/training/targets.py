@@ -1,0 +1,30 @@
+"""Names of what a fit is told about: a constant, ``masses``, or one of its elements, ``masses[2]``."""
+
+from __future__ import annotations
+
+import re
+
+from physode.errors import ConfigError
+
+__all__ = ["element", "parse_target"]
+
+_TARGET = re.compile(r"([A-Za-z_]\w*)(?:\[(\d+)\])?")
+
+
+def parse_target(text: str) -> tuple[str, int | None]:
+    """Return the constant and, counted from 0, the element that a name is of; None for the whole constant.
+
+    Raises
+    ------
+    ConfigError
+        If it is no such name.
+    """
+    found = _TARGET.fullmatch(text)
+    if found is None or found[2] == "0":
+        raise ConfigError(f"{text!r} is not the name of a constant, or of an element such as masses[2]")
+    return found[1], None if found[2] is None else int(found[2]) - 1
+
+
+def element(name: str, place: tuple[int, ...]) -> str:
+    """Return the name of an element: of ``masses`` at (1,), ``masses[2]``."""
+    return name if not place else f"{name}[{', '.join(str(index + 1) for index in place)}]"
