@@ -96,7 +96,8 @@ def gather_each(batch_last: bool) -> Callable[..., tuple[Tensor, ...]]:
         components, batch = (torch.arange(n, device=rows.device) for n in steps.shape[2:])
         index = rows.unsqueeze(1), components[:, None], batch
         parts = [weight.unsqueeze(1) * steps[:, p][index] for p, weight in enumerate(_basis(left, steps.shape[1]))]
-        found = reduce(add, parts)
+        # At a step's start the state itself, though what follows may not be finite.
+        found = torch.where(left.unsqueeze(1) == 0.0, parts[0], reduce(add, parts))
         known = _flat(outputs, 1, batch_last)
         known.copy_(torch.where(inside.unsqueeze(1), found, known))
         return (inside.any(),)
