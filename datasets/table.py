@@ -131,8 +131,8 @@ def _named(header: Sequence[str]) -> dict[str, str]:
         name, unit = (match["name"].strip(), match["unit"].strip()) if match else (cell.strip(), "")
         if not name:
             raise DataError(f"column {i} of the header has no name; name it, or remove the column")
-        if len(name) > _LONGEST_LABEL:
-            raise DataError(f"column {i} of the header has a name of {len(name)} letters; shorten it")
+        if len(cell) > _LONGEST_LABEL:
+            raise DataError(f"column {i} of the header has a name of {len(cell)} letters; shorten it")
         name = name.casefold() if name.casefold() in _WORDS else name
         if name.casefold() in {other.casefold() for other in units}:
             raise DataError(f"the header names {shown(name)} twice; give each column a name of its own")

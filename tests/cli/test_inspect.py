@@ -59,6 +59,30 @@ def test_json_is_the_library_s_summary(path):
     assert found == summarise(path)
 
 
+def test_tables_of_text_are_described_with_their_notes_and_deviations(tmp_path):
+    path = tmp_path / "pelts.csv"
+    path.write_text("year,hare,lynx,sigma\n1900,30,4,0.5\n1901,,6,1.5\n")
+    result = run(path)
+    assert result.exit_code == 0
+    assert "1  column hare is missing at 1 of 2 times, first at 1901; treated as missing" in result.output
+    lines = [line.split() for line in result.output.splitlines()]
+    for expected in (
+        ["format", "CSV"],
+        ["sigma", "0.5", "to", "1.5"],
+        ["hare", "30", "30", "1"],
+        ["source", "pelts.csv"],
+    ):
+        assert expected in lines
+
+
+def test_several_files_are_tables_of_Horizons(tmp_path):
+    (tmp_path / "a.csv").write_text("t,x\n0,1\n1,2\n")
+    result = run(tmp_path / "a.csv", tmp_path / "a.csv")
+    assert result.exit_code == 1
+    assert "is no table of Horizons" in result.stderr
+    assert run().exit_code == 2
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no hdf5", b"\x89HDF\r\n\x1a\n truncated"])
 def test_files_that_cannot_be_read_are_one_line(tmp_path, content):
     path = tmp_path / "data.h5"

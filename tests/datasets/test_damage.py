@@ -18,6 +18,7 @@ TRAJECTORIES = Trajectories(
     t=np.linspace(0.0, 1.0, 20),
     y=np.random.default_rng(0).normal(size=(3, 20, 2)),
     y_clean=np.random.default_rng(1).normal(size=(3, 20, 2)),
+    sigma=np.random.default_rng(3).uniform(1, 2, size=(3, 20, 2)),
     params={"masses": np.random.default_rng(2).uniform(size=(3, 3))},
     columns=("a", "b"),
     units=("AU", "AU"),
@@ -48,6 +49,7 @@ def assert_found_or_harmless(path: Path) -> None:
             np.testing.assert_array_equal(found.t, TRAJECTORIES.t)
             np.testing.assert_array_equal(found.y, TRAJECTORIES.y)
             np.testing.assert_array_equal(found.y_clean, TRAJECTORIES.y_clean)
+            np.testing.assert_array_equal(found.sigma, TRAJECTORIES.sigma)
             np.testing.assert_array_equal(found.params["masses"], TRAJECTORIES.params["masses"])
 
 
@@ -142,6 +144,8 @@ def _elsewhere(file):
         (_replace("y", np.zeros((3, 21, 2))), "`y_clean` must have the shape of `y`"),
         (_replace("y", np.array([b"x", b"y"])), "/y must hold numbers"),
         (_replace("y", np.zeros((3, 20, 2), dtype=complex)), "/y must hold numbers"),
+        (_replace("sigma", np.zeros((3, 20))), "`sigma` must have the shape of `y`"),
+        (_replace("sigma", np.zeros((3, 20, 2))), "`sigma` must be above 0"),
         (_replace("t", np.zeros(20)), "rise or fall strictly"),
         (_replace("t", np.full(20, np.nan)), "`t` must be finite"),
         (_replace("params/masses", np.zeros(2)), "one entry for each of the 3"),

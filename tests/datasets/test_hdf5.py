@@ -33,6 +33,7 @@ def make(**changes) -> Trajectories:
         "columns": ("position", "velocity"),
         "units": ("AU", "AU/yr"),
         "attrs": {"system": "oscillator", "seed": 7, "time_unit": "yr", "param_units": {"masses": "Msun"}},
+        "sigma": np.full(clean.shape, 0.1),
     }
     return Trajectories(**{**values, **changes})
 
@@ -46,7 +47,7 @@ def path(tmp_path) -> Path:
 def test_what_is_written_is_read(path, compression):
     write_trajectories(path, make(), compression=compression)
     read, made = read_trajectories(path), make()
-    for name in ("t", "y", "y_clean"):
+    for name in ("t", "y", "y_clean", "sigma"):
         np.testing.assert_array_equal(getattr(read, name), getattr(made, name), strict=True)
     assert read.params.keys() == made.params.keys()
     for name, values in made.params.items():
@@ -56,10 +57,25 @@ def test_what_is_written_is_read(path, compression):
 
 
 def test_single_precision_stays_single(path):
-    write_trajectories(path, make(y=make().y.astype(np.float32), y_clean=None))
+    write_trajectories(path, make(y=make().y.astype(np.float32), y_clean=None, sigma=None))
     read = read_trajectories(path)
     assert read.y.dtype == np.float32
     assert read.y_clean is None
+    assert read.sigma is None
+
+
+def test_deviations_that_are_unknown_stay_so(path):
+    sigma = np.full((4, 30, 2), np.nan)
+    sigma[..., 0] = 0.5
+    write_trajectories(path, make(sigma=sigma))
+    np.testing.assert_array_equal(read_trajectories(path).sigma, sigma)
+
+
+def test_whole_numbers_are_deviations_too(path):
+    write_trajectories(path, make(sigma=None))
+    with h5py.File(path, "r+") as file:
+        file["sigma"] = np.ones((4, 30, 2), dtype=int)
+    assert read_trajectories(path).sigma.dtype == np.float64
 
 
 def test_each_trajectory_may_have_its_own_falling_times_and_missing_values(path):
@@ -123,7 +139,7 @@ def test_provenance_is_stored_and_what_the_caller_says_wins(path):
 def test_every_dataset_names_its_units_axes_and_meaning(path):
     write_trajectories(path, make())
     with h5py.File(path) as file:
-        datasets = [file[name] for name in ("t", "y", "y_clean", "params/masses", "params/index")]
+        datasets = [file[name] for name in ("t", "y", "y_clean", "sigma", "params/masses", "params/index")]
         for dataset in datasets:
             assert {"units", "axes", "description"} <= dataset.attrs.keys()
             assert dataset.fletcher32

@@ -21,7 +21,8 @@ def made(tmp_path):
         params={"masses": rng.uniform(size=(7, 3))},
         columns=("x", "v"),
         units=("AU", "AU/yr"),
-        attrs={"system": "toy", "time_unit": "yr", "param_units": {"masses": "Msun"}},
+        attrs={"system": "toy", "time_unit": "yr", "param_units": {"masses": "Msun"}, "notes": ["a", "b"]},
+        sigma=rng.uniform(0.5, 1.5, size=clean.shape),
     )
     path = tmp_path / "data.h5"
     write_trajectories(path, trajectories)
@@ -45,6 +46,8 @@ def test_ranges_missing_values_and_noise(made, monkeypatch):
     assert v["missing"] == 0
     noise = trajectories.y - trajectories.y_clean
     assert found["noise_rms"] == pytest.approx(np.sqrt(np.nanmean(noise**2)), rel=1e-12)
+    assert found["sigma"] == {"min": trajectories.sigma.min(), "max": trajectories.sigma.max()}
+    assert found["notes"] == ["a", "b"]
     masses = trajectories.params["masses"]
     assert found["params"]["masses"] == {"shape": [3], "unit": "Msun", "min": masses.min(), "max": masses.max()}
     assert found["attributes"]["system"] == "toy"
@@ -58,3 +61,5 @@ def test_a_component_that_was_never_observed_has_no_range(tmp_path):
     found = summarise(path)
     assert found["components"] == [{"name": "x", "unit": "", "min": None, "max": None, "missing": 3}]
     assert found["noise_rms"] is None
+    assert found["sigma"] is None
+    assert found["notes"] == []

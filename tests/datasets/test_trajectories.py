@@ -25,6 +25,12 @@ def make(**changes) -> Trajectories:
         ({"y": Y.astype(complex)}, "split complex states"),
         ({"y": Y.tolist()}, "got a list"),
         ({"y_clean": Y[:, :4]}, "`y_clean` must have the shape of `y`"),
+        ({"sigma": Y[:, :4]}, "`sigma` must have the shape of `y`"),
+        ({"sigma": Y}, "`sigma` must be above 0 and finite, got 0.0"),
+        ({"sigma": Y - 1}, "`sigma` must be above 0 and finite, got -1.0"),
+        ({"sigma": Y + np.inf}, "`sigma` must be above 0 and finite, got inf"),
+        ({"sigma": np.where(np.arange(5)[:, None] == 3, np.nan, Y + 1)}, "`sigma` is NaN for some known values of 'a'"),
+        ({"sigma": [1.0]}, "`sigma` must be a NumPy array"),
         ({"t": T[:4]}, "`t` must have the shape"),
         ({"t": np.tile(T, (2, 1))}, "`t` must have the shape"),
         ({"t": np.array(["a"] * 5)}, "`t` must be a NumPy array"),
@@ -43,6 +49,14 @@ def make(**changes) -> Trajectories:
 def test_arrays_that_do_not_fit_are_named(changes, message):
     with pytest.raises(DataError, match=message):
         make(**changes)
+
+
+def test_deviations_may_be_unknown_for_a_component_and_where_values_are_missing():
+    y = Y.copy()
+    y[1, 2, 0] = np.nan
+    sigma = np.where(np.isnan(y), np.nan, 0.5)
+    sigma[..., 1] = np.nan
+    assert make(y=y, sigma=sigma).sigma is sigma
 
 
 def test_one_time_is_enough():
