@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 
@@ -57,19 +56,24 @@ def check_bodies(trajectories: Trajectories) -> None:
     """
     names = body_names(trajectories)
     n = len(names)
+    if not n:
+        return
     samples, times, _ = trajectories.y.shape
     r = trajectories.y[..., : 3 * n].reshape(samples, times, n, 3)
-    for i, j in combinations(range(n), 2):
-        same = (r[:, :, i] == r[:, :, j]).all(axis=-1)
-        if same.any():
-            sample, k = (int(index) for index in np.argwhere(same)[0])
-            t = np.broadcast_to(trajectories.t, same.shape)[sample, k]
-            when = f"{t:.12g} {trajectories.attrs.get('time_unit', '')}".rstrip()
-            which = f" of trajectory {sample}" if samples > 1 else ""
-            raise DataError(
-                f"bodies {names[i]} and {names[j]} are at one place at time {when}{which}; "
-                "correct the positions, or leave one body out"
-            )
+    # Sorted by x, then y, then z, bodies at one place are neighbours.
+    order = np.lexsort((r[..., 2], r[..., 1], r[..., 0]), axis=-1)
+    r = np.take_along_axis(r, order[..., None], axis=2)
+    same = (r[:, :, 1:] == r[:, :, :-1]).all(axis=-1)
+    if same.any():
+        sample, k, first = (int(index) for index in np.argwhere(same)[0])
+        one, other = (names[i] for i in sorted(order[sample, k, first : first + 2]))
+        t = np.broadcast_to(trajectories.t, (samples, times))[sample, k]
+        when = f"{t:.12g} {trajectories.attrs.get('time_unit', '')}".rstrip()
+        which = f" of trajectory {sample}" if samples > 1 else ""
+        raise DataError(
+            f"bodies {one} and {other} are at one place at time {when}{which}; "
+            "correct the positions, or leave one body out"
+        )
 
 
 def body_trajectories(joined: Series, n: int) -> Series:

@@ -14,6 +14,7 @@ from physode.errors import DataError
 
 __all__ = ["read_long"]
 
+_MOST_BODIES = 1000
 _POSITION = ("x", "y", "z")
 _VELOCITY = ("vx", "vy", "vz")
 
@@ -45,8 +46,8 @@ def read_long(table: Table) -> Trajectories:
     scales = units.scales(table, columns.sigmas)
     observed = units.converted(observe(table, columns.time, columns.values, columns.sigmas, scales))
     bodies = labels_of(table, "body")
-    if len(bodies.labels) < 2:
-        raise DataError(f"it has one body, {quoted(bodies.labels)}; give two or more, or drop the column body")
+    if not 2 <= len(bodies.labels) <= _MOST_BODIES:
+        raise DataError(f"its column body names {quoted(bodies.labels)}; give 2 to {_MOST_BODIES} bodies")
     series, labels = _series(table, observed, bodies, table.numbers[columns.time])
     t, y, sigma = stacked(series, labels)
     names = list(bodies.labels)

@@ -13,6 +13,9 @@ from physode.errors import DataError
 __all__ = ["Series", "check_order", "missing_notes", "side_by_side", "stacked"]
 
 
+_LARGEST = 1 << 28  # numbers that may be set aside for common times, 2 GiB
+
+
 @dataclass(frozen=True)
 class Series:
     """Observations of D components at K times that rise or fall strictly.
@@ -65,7 +68,7 @@ def side_by_side(series: Sequence[Series], names: Sequence[str]) -> Series:
     Raises
     ------
     DataError
-        If the times of some rise and those of others fall.
+        If the times of some rise and those of others fall, or if so few are common that the result is too large.
     """
     rising = [each.t[-1] > each.t[0] for each in series if len(each.t) > 1]
     if len(set(rising)) > 1:
@@ -73,6 +76,7 @@ def side_by_side(series: Sequence[Series], names: Sequence[str]) -> Series:
     grid = np.unique(np.concatenate([each.t for each in series]))
     if rising and not rising[0]:
         grid = grid[::-1].copy()
+    _check_size(len(grid) * sum(each.y.shape[-1] for each in series))
     spread = [_spread(each, grid) for each in series]
     deviations = [each.sigma for each in spread if each.sigma is not None]
     return Series(
@@ -95,7 +99,8 @@ def stacked(series: Sequence[Series], labels: Sequence[str]) -> tuple[Array, Arr
     Raises
     ------
     DataError
-        If there is one time only, or if series differ in their number of times and none holds those of all others.
+        If there is one time only, if series differ in their number of times and none holds those of all others, or if
+        the result is too large.
     """
     longest = max(range(len(series)), key=lambda i: len(series[i].t))
     grid = series[longest].t
@@ -108,6 +113,7 @@ def stacked(series: Sequence[Series], labels: Sequence[str]) -> tuple[Array, Arr
                     f"trajectory {label} has {len(each.t)} times, trajectory {labels[longest]} {len(grid)}, and not "
                     "all of the fewer are among the more; give each the same number, or a file of its own"
                 )
+        _check_size(len(series) * len(grid) * series[longest].y.shape[-1])
         series = [_spread(each, grid) for each in series]
     shared = all(np.array_equal(each.t, grid) for each in series)
     t = grid if shared else np.stack([each.t for each in series])
@@ -137,6 +143,14 @@ def missing_notes(t: Array, missing: Array, names: Sequence[str], unit: str) -> 
                 f"{name} is missing at {where.sum()} of {where.size} times, first at {first}; treated as missing"
             )
     return notes
+
+
+def _check_size(count: int) -> None:
+    if count > _LARGEST:
+        raise DataError(
+            f"its common times would hold {count} numbers, most of them missing; give the same times to all bodies, "
+            "and about as many to each trajectory"
+        )
 
 
 def _spread(series: Series, grid: Array) -> Series:

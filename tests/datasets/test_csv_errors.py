@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physode.datasets import read_csv, table
+from physode.datasets import grid, read_csv, table
 from physode.errors import DataError
 
 _BODIES = "time,body,x,y,z\n"
@@ -65,7 +65,7 @@ def read(tmp_path):
         ("t,x\n1,2\n", r"there is one time only, 1"),
         ("t,x\n0,2\n,3\n", r"row 3 has values but no t"),
         (LONG.replace("0.5,Earth", "0.5,"), r"row 5: column body is empty"),
-        (_BODIES + "0,a,0,0,0\n1,a,0,0,1\n", r"it has one body, a; give two or more"),
+        (_BODIES + "0,a,0,0,0\n1,a,0,0,1\n", r"its column body names a; give 2 to 1000 bodies"),
         ("t,x,sigma\n0,2,0.1\n1,3,0\n", r"row 3: the standard deviation 0 in column sigma is not above 0"),
         ("t,x,sigma\n0,2,0.1\n1,3,-2\n", r"row 3: the standard deviation -2 in column sigma is not above 0"),
         ("t,x,x_sigma\n0,2,0.1\n1,3,\n", r"row 3: the standard deviation in column x_sigma is missing beside a value"),
@@ -111,6 +111,14 @@ def test_files_that_are_missing_or_empty_are_said(tmp_path, content, message):
         path.write_text(content)
     with pytest.raises(DataError, match=f"data.csv {message}"):
         read_csv(path)
+
+
+def test_tables_that_would_swell_on_common_times_are_refused(read, monkeypatch):
+    monkeypatch.setattr(grid, "_LARGEST", 30)
+    with pytest.raises(DataError, match="its common times would hold 36 numbers, most of them missing"):
+        read(_BODIES + "0,a,0,0,0\n1,b,1,0,0\n2,b,0,1,0\n")
+    with pytest.raises(DataError, match="its common times would hold 32 numbers"):
+        read("trajectory,t,x\na,0,1\n" + "".join(f"b,{i},1\n" for i in range(16)))
 
 
 def test_a_file_beyond_the_limit_is_refused_unread(read, monkeypatch):
