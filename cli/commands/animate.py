@@ -44,7 +44,9 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 )
 @click.option("--size", callback=_size, metavar="WIDTHxHEIGHT", help="Size in pixels.  [default: by system]")
 @click.option("--dpi", type=int, default=100, show_default=True, help="Pixels an inch: how large text and lines are.")
-@click.option("--data", type=PATH, help="The trajectory file, where it is no longer where the fit found it.")
+@click.option(
+    "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
+)
 @click.option("--trajectory", type=click.IntRange(0), default=0, show_default=True, help="Which one to show.")
 @force_option
 @json_option
@@ -58,7 +60,7 @@ def command(
     rotate: float,
     size: tuple[int, int] | None,
     dpi: int,
-    data: Path | None,
+    data: tuple[Path, ...],
     trajectory: int,
     force: bool,
     as_json: bool,

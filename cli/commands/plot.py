@@ -16,11 +16,15 @@ __all__ = ["command"]
 @click.command()
 @click.argument("run", type=PATH)
 @click.option("--only", type=click.Choice(FIGURES), multiple=True, help="Draw this figure; repeat it.  [default: all]")
-@click.option("--data", type=PATH, help="The trajectory file, where it is no longer where the fit found it.")
+@click.option(
+    "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
+)
 @click.option("--trajectory", type=click.IntRange(0), default=0, show_default=True, help="Which one to draw.")
 @force_option
 @json_option
-def command(run: Path, only: tuple[str, ...], data: Path | None, trajectory: int, force: bool, as_json: bool) -> None:
+def command(
+    run: Path, only: tuple[str, ...], data: tuple[Path, ...], trajectory: int, force: bool, as_json: bool
+) -> None:
     """Draw the figures of RUN, the folder of a fit, into RUN/figures.
 
     Those that suit the run: fitted against true trajectories (orbits in space for bodies, the phase portrait, else

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def animate_run(
     rotate: float = 60.0,
     size: tuple[int, int] | None = None,
     dpi: int = 100,
-    data: Path | None = None,
+    data: Sequence[Path] = (),
     trajectory: int = 0,
     overwrite: bool = False,
     progress: Callable[[float], object] | None = None,
@@ -53,7 +53,7 @@ def animate_run(
     fps, seconds, tail, rotate, size, dpi, progress
         As :func:`animate`.
     data
-        The file that the run was fitted to, where that has moved.
+        The file that the run was fitted to, or the files, where they have moved.
     trajectory
         Which of the fitted trajectories.
     overwrite

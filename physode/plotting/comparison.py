@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from physode.plotting.motion import interpolate
-from physode.plotting.style import label
+from physode.plotting.style import label, plain
 
 __all__ = ["Comparison", "Group", "distances", "group_columns"]
 
@@ -38,6 +38,8 @@ class Comparison:
         Unit of `t`.
     observed_is
         What the observed states are called in legends.
+    names
+        Of the bodies; "body 1", ... by default.
     """
 
     t: Array
@@ -48,6 +50,7 @@ class Comparison:
     train_until: float
     time_unit: str = ""
     observed_is: str = "true"
+    names: Sequence[str] = ()
 
     @cached_property
     def at(self) -> Callable[[Array], Array]:
@@ -75,6 +78,10 @@ class Comparison:
     def bodies(self) -> int:
         """How many bodies the columns r1_x, ..., vn_z are of; three components are one point's path."""
         return max(1, len(self.columns) // 6)
+
+    def name(self, body: int) -> str:
+        """Return what a body is called."""
+        return plain(self.names[body]) if self.names else f"body {body + 1}"
 
     def axis(self, column: int) -> str:
         """Return the label of a component's axis."""
@@ -124,7 +131,9 @@ class Group:
     unit: str
 
 
-def group_columns(columns: Sequence[str], units: Sequence[str], chosen: Array, *, bodies: bool) -> list[Group]:
+def group_columns(
+    columns: Sequence[str], units: Sequence[str], chosen: Array, *, bodies: Sequence[str] = ()
+) -> list[Group]:
     """Put the `chosen` columns, (D,), into panels: a body's coordinates into one, other columns each into its own.
 
     Parameters
@@ -134,17 +143,17 @@ def group_columns(columns: Sequence[str], units: Sequence[str], chosen: Array, *
     chosen
         Which of them to show.
     bodies
-        Whether the columns are r1_x, ..., vn_z.
+        Names of the bodies, where the columns are r1_x, ..., vn_z.
     """
     indices = [int(index) for index in np.flatnonzero(chosen)]
     if not bodies:
-        return [Group(columns[index], (index,), (columns[index],), units[index]) for index in indices]
+        return [Group(plain(columns[index]), (index,), (columns[index],), units[index]) for index in indices]
     found: dict[str, list[int]] = {}
     for index in indices:
         found.setdefault(columns[index].partition("_")[0], []).append(index)
     return [
         Group(
-            f"Body {key[1:]}{', velocity' if key[0] == 'v' else ''}",
+            plain(bodies[int(key[1:]) - 1]) + (", velocity" if key[0] == "v" else ""),
             tuple(members),
             tuple(columns[index].partition("_")[2] for index in members),
             units[members[0]],

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from physode.plotting.style import COLOURS, finish, new_figure, styled
+from physode.plotting.style import COLOURS, finish, mark_stages, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ def plot_history(
     ----------
     history
         One entry an epoch with ``epoch`` and ``loss`` (None where the solve failed), and where known ``accepted`` and
-        ``rejected`` steps.
+        ``rejected`` steps, and ``stage``, whose changes are marked.
     unit
         Unit of the loss.
     title
@@ -51,6 +51,7 @@ def plot_history(
         for epoch in failed:
             loss.axvline(epoch, color=COLOURS[1], lw=1, ls=":", label="solve failed" if epoch == failed[0] else None)
         loss.set(yscale="log", ylabel=f"mean squared error{f' ({unit})' if unit else ''}", title=title)
+        mark_stages(loss, history)
         if failed:
             loss.legend()
         if steps:

@@ -24,6 +24,7 @@ from physode.rhs import Hybrid, System
 from physode.training.build import known_system
 from physode.training.data import observed_columns
 from physode.training.fitted import fitted_rhs, residual_parts
+from physode.training.targets import parse_target
 
 __all__ = ["Drawing", "drawings"]
 
@@ -61,13 +62,16 @@ def _constants(view: RunView) -> Drawing | None:
     history = view.run.history()
     if not any(line.get("constants") for line in history):
         return None
-    true: dict[str, list[float | None]] = {}
+    elements: dict[str, dict[int, float | None]] = {}
     units: dict[str, str] = {}
     for row in view.run.report()["constants"]:
-        name = row["name"].partition("[")[0]
-        true.setdefault(name, []).append(row["true"])
+        name, index = parse_target(row["name"])
+        elements.setdefault(name, {})[index or 0] = row["true"]
         units[name] = row["unit"]
-    return partial(plot_constants, history, true=true, units=units)
+    if not elements:
+        return None
+    labels = {"masses": view.names} if view.names else {}
+    return partial(plot_constants, history, elements=elements, units=units, labels=labels)
 
 
 def _residuals(view: RunView) -> Drawing | None:
@@ -127,7 +131,7 @@ _MAKERS: Mapping[str, Callable[[RunView], Drawing | None]] = {
 
 
 def _groups(view: RunView, chosen: np.ndarray[Any, Any]) -> list[Group]:
-    return group_columns(view.observed.columns, view.observed.units, chosen, bodies=view.bodies)
+    return group_columns(view.observed.columns, view.observed.units, chosen, bodies=view.names)
 
 
 def _known(view: RunView, trajectories: Any) -> System | None:

@@ -66,8 +66,7 @@ def plot_residual_force(
             mark_training(axes, float(t[0]), train_until)
             axes.axhline(0.0, color=MUTED, lw=0.6)
             _draw(axes, t, learnt, true, group)
-            title = group.name.partition(",")[0]
-            axes.set(title=title + _error(learnt, true, group, _inside(t, train_until)))
+            axes.set(title=group.name + _error(learnt, true, group, _inside(t, train_until)))
             axes.set_ylabel(label("d/dt", _per(group.unit, time_unit)))
             axes.margins(x=0)
         panels[-1].set_xlabel(label("time", time_unit))

@@ -40,7 +40,9 @@ def choose_format(kind: str | None, out: Path | None) -> str:
         raise ConfigError(f"`out` ends with .{named}, but `format` is {kind!r}; leave one of them out")
     chosen = kind or named or ("mp4" if _ffmpeg() else "gif")
     if chosen == "mp4" and not _ffmpeg():
-        raise ConfigError("`format` 'mp4' needs ffmpeg, which is not on the PATH; install it, or use 'gif' (--format gif)")
+        raise ConfigError(
+            "`format` 'mp4' needs ffmpeg, which is not on the PATH; install it, or use 'gif' (--format gif)"
+        )
     return chosen
 
 

@@ -50,10 +50,10 @@ def plot_phase_planes(comparison: Comparison, *, most: int = 6, path: str | os.P
                 fitted = np.where(np.isfinite(near[:, [place]]), fine[:, pair], np.nan)
                 draw_path(panel, comparison, comparison.observed[:, pair], fitted, colour, points=points)
                 name = "xyz"[axis]
-                panel.set_xlabel(label(f"${name}$", comparison.units[place]))
+                panel.set_xlabel(label(name, comparison.units[place]))
                 panel.xaxis.set_major_locator(MaxNLocator(4))
-                panel.set_ylabel(label(f"$v_{name}$", comparison.units[positions + place]))
-            panels[body, 0].set_title(f"Body {body + 1}")
+                panel.set_ylabel(label(f"v_{name}", comparison.units[positions + place]))
+            panels[body, 0].set_title(comparison.name(body))
         handles = path_legend(comparison, points=points)
         if not np.isfinite(comparison.observed).all(axis=1).any():
             handles = handles[1:]  # velocities that nobody observed

@@ -76,7 +76,7 @@ def plot_residuals(
             _draw_points(left, t, values, group, limit)
             _draw_density(right, values[inside], limit, standardised=standardised)
             left.set(ylim=(-limit, limit), title=group.name)
-            left.set_ylabel(label("residual", r"$\sigma$" if standardised else group.unit))
+            left.set_ylabel("residual / $\\sigma$" if standardised else label("residual", group.unit))
             left.margins(x=0.01)
         panels[-1, 0].set_xlabel(label("time", time_unit))
         panels[-1, 1].set_xlabel("density")

@@ -14,7 +14,7 @@ __all__ = ["compare", "draw_run"]
 
 
 def draw_run(
-    run: Run, *, data: Path | None = None, trajectory: int = 0, only: Sequence[str] = (), overwrite: bool = False
+    run: Run, *, data: Sequence[Path] = (), trajectory: int = 0, only: Sequence[str] = (), overwrite: bool = False
 ) -> list[Path]:
     """Draw a run's figures into its folder, those of ``FIGURES`` that suit it.
 
@@ -23,7 +23,7 @@ def draw_run(
     run
         The run.
     data
-        The file that it was fitted to, where that has moved.
+        The file that it was fitted to, or the files, where they have moved.
     trajectory
         Which of the fitted trajectories to draw.
     only

@@ -89,7 +89,8 @@ def _space(figure: Figure, comparison: Comparison, tail: float, rotate: float) -
         getattr(space, f"set_{which}label")(label(name, comparison.units[0]))
     tidy_space(space)
     space.set_box_aspect(None, zoom=1.02)
-    space.legend(handles=Mover.legend(comparison.observed_is, points=points), loc="upper right")
+    handles = Mover.legend(comparison.observed_is, points=points) + _names(comparison)
+    space.legend(handles=handles, loc="upper left", bbox_to_anchor=(-0.22, 1.0))
     clock = Clock(figure, comparison)
     cursor = _distances(bottom, comparison)
     start = float(space.azim)
@@ -140,6 +141,18 @@ def _series(figure: Figure, comparison: Comparison) -> Scene:
             cursor(now)
 
     return Scene(figure, show)
+
+
+def _names(comparison: Comparison) -> list[Any]:
+    """Return what a legend shows of the bodies' colours."""
+    from matplotlib.lines import Line2D
+
+    if comparison.bodies == 1:
+        return []
+    return [
+        Line2D([], [], ls="", marker="o", color=COLOURS[body % len(COLOURS)], label=comparison.name(body))
+        for body in range(comparison.bodies)
+    ]
 
 
 def _near(comparison: Comparison, columns: slice, positions: int) -> Callable[[Array], Array]:

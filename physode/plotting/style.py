@@ -6,7 +6,7 @@ Figures are made without ``pyplot``: nothing opens a window, needs a display, or
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,10 @@ __all__ = [
     "SPAN",
     "finish",
     "label",
+    "mark_stages",
     "mark_training",
     "new_figure",
+    "plain",
     "scale_by_spread",
     "styled",
 ]
@@ -97,7 +99,12 @@ def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
 
 def label(name: str, unit: str = "") -> str:
     """Return a quantity's name with its unit."""
-    return f"{name} ({unit})" if unit else name
+    return plain(f"{name} ({unit})" if unit else name)
+
+
+def plain(text: str) -> str:
+    """Return text from a file so that matplotlib takes none of it for mathematics."""
+    return "".join(letter if letter.isprintable() else " " for letter in text).replace("$", r"\$")
 
 
 def scale_by_spread(axes: Axes, *curves: np.ndarray[Any, Any]) -> None:
@@ -110,3 +117,24 @@ def scale_by_spread(axes: Axes, *curves: np.ndarray[Any, Any]) -> None:
 def mark_training(axes: Axes, start: float, end: float) -> None:
     """Shade the training span behind a function of time."""
     axes.axvspan(start, end, color=SPAN, zorder=0, label="training span")
+
+
+def mark_stages(axes: Axes, history: Sequence[Mapping[str, Any]]) -> None:
+    """Draw a line, under the title, where a stage of a fit's schedule begins.
+
+    Parameters
+    ----------
+    axes
+        Of something by epoch, its title set.
+    history
+        One entry an epoch, with ``epoch`` and where known ``stage``.
+    """
+    stages = [line.get("stage", 1) for line in history]
+    starts = [index for index in range(1, len(stages)) if stages[index] != stages[index - 1]]
+    if starts:
+        axes.set_title(axes.get_title(loc="left"), pad=18)
+    for count, index in enumerate(starts):
+        place = history[index]["epoch"] - 0.5
+        axes.axvline(place, color=MUTED, lw=1.0, ls=":")
+        text = f" stage {stages[index]}" if count == 0 else f" {stages[index]}"
+        axes.text(place, 1.0, text, transform=axes.get_xaxis_transform(), va="bottom", size=8, color=MUTED)

@@ -96,13 +96,13 @@ def _draw_distances(part: Any, comparison: Comparison) -> None:
             comparison.t,
             curve,
             color=COLOURS[body % len(COLOURS)],
-            label=f"body {body + 1}" if comparison.bodies > 1 else "distance",
+            label=comparison.name(body) if comparison.bodies > 1 else "distance",
             **({} if np.isfinite(curve[1:]).all() else {"marker": ".", "lw": 0.8}),
         )
     scale_by_spread(axes, *curves)
     axes.set(ylabel=label("distance", comparison.units[0]), xlabel=label("time", comparison.time_unit))
     axes.margins(x=0)
-    axes.legend(loc="lower right")
+    axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
     title = f"Distance of fitted from {comparison.observed_is} positions"
     part.suptitle(title, x=0.02, ha="left", weight="bold")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,11 @@ class RunView:
         return has_bodies(tuple(self.observed.columns))
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the bodies, by the file or counted from 1; none where there are no bodies."""
+        return _body_names(self.observed)
+
+    @property
     def residuals(self) -> Array:
         """Observed minus fitted, (T, D)."""
         found: Array = np.asarray(self.observed.y[self.trajectory], np.float64) - self.predicted.y[self.trajectory]
@@ -65,7 +71,7 @@ class RunView:
         return np.where(rows > 0, rows, np.nan)
 
 
-def open_view(run: Run, *, data: Path | None = None, trajectory: int = 0) -> RunView:
+def open_view(run: Run, *, data: Sequence[Path] = (), trajectory: int = 0) -> RunView:
     """Open one trajectory of a run.
 
     Parameters
@@ -73,7 +79,7 @@ def open_view(run: Run, *, data: Path | None = None, trajectory: int = 0) -> Run
     run
         The run.
     data
-        The file that it was fitted to, where that has moved.
+        The file that it was fitted to, or the files, where they have moved.
     trajectory
         Which of the fitted trajectories.
 
@@ -106,7 +112,17 @@ def compare(
         train_until=float(t[-1]) if train_until is None else train_until,
         time_unit=str(observed.attrs.get("time_unit", "")),
         observed_is="true" if _exact(observed) else "observed",
+        names=_body_names(observed),
     )
+
+
+def _body_names(observed: Trajectories) -> tuple[str, ...]:
+    if not has_bodies(tuple(observed.columns)):
+        return ()
+    count, names = len(observed.columns) // 6, observed.attrs.get("bodies")
+    if isinstance(names, list | tuple) and len(names) == count and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return tuple(f"body {index + 1}" for index in range(count))
 
 
 def _exact(observed: Trajectories) -> bool:
@@ -114,8 +130,8 @@ def _exact(observed: Trajectories) -> bool:
     return observed.y_clean is not None or not np.any(observed.attrs.get("noise", 1.0))
 
 
-def _data(run: Run, data: Path | None) -> Trajectories:
-    paths = run.data if data is None else (data,)
+def _data(run: Run, data: Sequence[Path]) -> Trajectories:
+    paths = tuple(data) or run.data
     for path in paths:
         if not path.exists():
             raise DataError(f"the data of {run.path}, {path}, are gone; name the file where they are now (--data)")
