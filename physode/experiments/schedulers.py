@@ -7,6 +7,7 @@ what is not finished is dropped.
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import signal
 import threading
@@ -28,8 +29,11 @@ __all__ = ["in_processes", "in_turn", "on_cluster"]
 Outcomes = Iterator[tuple[Cell, Outcome]]
 
 _CONNECT = 5.0  # seconds to reach a scheduler
+_FETCH = 30.0  # seconds to hand over an outcome
 _LOOK = 1.0  # seconds between two looks at whether the cluster has workers
 _PATIENCE = 60.0  # seconds without any worker after which the rest is given up
+
+_KILLED = Outcome(failure="its worker died, and so did those that it was sent to then")
 
 
 def in_turn(cells: Sequence[Cell]) -> Outcomes:
@@ -103,14 +107,20 @@ def on_cluster(cells: Sequence[Cell], *, address: str) -> Outcomes:
     """
     distributed = _distributed()
     client = _connect(distributed, address)
-    sent: dict[Any, Cell] = {}
+    suspects = []
     try:
-        for cell in cells:
-            sent[client.submit(perform, *cell.call, pure=False)] = cell
-        yield from _gathered(distributed, client, dict(sent), address)
+        for cell, outcome in _sent(distributed, client, cells, address):
+            if outcome == _KILLED:
+                suspects.append(cell)
+            else:
+                yield cell, outcome
+        if len(suspects) == 1:
+            yield suspects[0], _KILLED
+            return
+        # Dask blames every cell that a dying worker held; alone, each shows whether it was the cause.
+        for cell in suspects:
+            yield from _sent(distributed, client, [cell], address)
     finally:
-        with suppress(OSError, CancelledError):
-            client.cancel(list(sent))
         client.close()
 
 
@@ -131,29 +141,37 @@ def _connect(distributed: Any, address: str) -> Any:
         ) from error
 
 
-def _gathered(distributed: Any, client: Any, waiting: dict[Any, Cell], address: str) -> Outcomes:
+def _sent(distributed: Any, client: Any, cells: Sequence[Cell], address: str) -> Outcomes:
+    waiting = {client.submit(perform, *cell.call, pure=False): cell for cell in cells}
     served = time.monotonic()
     lost = f"the cluster at {address} has had no worker for {_PATIENCE:g} s"
-    while waiting:
-        done: set[Any] = set()
-        try:
-            with suppress(TimeoutError):
-                done = distributed.wait(list(waiting), timeout=_LOOK, return_when="FIRST_COMPLETED").done
-            if client.nthreads():
-                served = time.monotonic()
-        except (OSError, CancelledError) as error:
-            lost, served = f"the scheduler at {address} was lost: {one_line(error)}", -_PATIENCE
-        for future in done:
-            yield waiting.pop(future), _received(distributed, future)
-        if time.monotonic() - served >= _PATIENCE:
-            yield from ((cell, Outcome(failure=lost)) for cell in waiting.values())
-            return
-
-
-def _received(distributed: Any, future: Any) -> Outcome:
     try:
-        return outcome_of(future.result())
+        while waiting and time.monotonic() - served < _PATIENCE:
+            done: set[Any] = set()
+            try:
+                with suppress(TimeoutError), client.as_current():
+                    done = distributed.wait(list(waiting), timeout=_LOOK, return_when="FIRST_COMPLETED").done
+                if client.nthreads():
+                    served = time.monotonic()
+            except (OSError, CancelledError) as error:
+                lost, served = f"the scheduler at {address} was lost: {one_line(error)}", -math.inf
+            for future in done:
+                outcome = _received(distributed, future)
+                if outcome is not None:
+                    yield waiting.pop(future), outcome
+        yield from ((cell, Outcome(failure=lost)) for cell in waiting.values())
+    finally:
+        with suppress(OSError, CancelledError):
+            client.cancel(list(waiting))
+
+
+def _received(distributed: Any, future: Any) -> Outcome | None:
+    """Return a finished cell's outcome; None where its worker died before handing it over, and it is computed again."""
+    try:
+        return outcome_of(future.result(timeout=_FETCH))
+    except TimeoutError:
+        return None
     except distributed.KilledWorker:
-        return Outcome(failure="its worker died, and so did those that it was sent to then")
+        return _KILLED
     except Exception as error:  # noqa: BLE001 - what a worker cannot even begin fails that cell alone
         return Outcome(failure=one_line(error))

@@ -86,6 +86,7 @@ def _draw_path(space: Any, truth: Array, fitted: Array, body: int) -> None:
         getattr(space, f"set_{which}label")(which, labelpad=-7, fontsize=8)
     space.tick_params(labelsize=7, pad=-2)
     space.view_init(elev=24, azim=-58)
+    space.set_box_aspect(None, zoom=0.9)
 
 
 def _few_ticks() -> Any:

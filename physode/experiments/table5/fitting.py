@@ -113,7 +113,9 @@ def shown_times(data: Mapping[str, Any], shown: int) -> Array:
 def _predict(found: Fit, truth: Trajectories) -> Array:
     start, times = torch.from_numpy(truth.y[0, 0]), torch.from_numpy(truth.t)
     with torch.no_grad():
-        return solve(found.rhs, start, times, method="dopri8", rtol=1e-9, atol=1e-11, throw=False).y.numpy()
+        solution = solve(found.rhs, start, times, method="dopri8", rtol=1e-9, atol=1e-11, throw=False)
+    predicted: Array = solution.y.numpy()
+    return predicted
 
 
 def _evaluations(found: Fit) -> int | None:
