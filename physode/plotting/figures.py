@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from physode.datasets import Trajectories
 from physode.errors import ConfigError
 from physode.plotting.comparison import Group, group_columns
 from physode.plotting.constants import plot_constants
@@ -134,7 +135,7 @@ def _groups(view: RunView, chosen: np.ndarray[Any, Any]) -> list[Group]:
     return group_columns(view.observed.columns, view.observed.units, chosen, bodies=view.names)
 
 
-def _known(view: RunView, trajectories: Any) -> System | None:
+def _known(view: RunView, trajectories: Trajectories) -> System | None:
     """Return the physics of the trajectory with its constants; None where the file does not have all of them."""
     try:
         return known_system(trajectories, view.trajectory)
