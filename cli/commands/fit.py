@@ -83,11 +83,11 @@ def _named(form: str, *, needs_value: bool = True) -> Any:
 @click.argument("data", type=PATH, nargs=-1)
 @click.option(
     "--rhs",
-    type=click.Choice(["physical", "augmented", "neural", "hybrid"]),
+    type=click.Choice(["physical", "augmented", "neural", "hybrid", "lstm", "lstm-aug"]),
     default="physical",
     show_default=True,
     help="What to fit: the data's own system with unknown constants, accelerations from one linear layer on pair "
-    "features, a network, or physics and a network.",
+    "features, a network, physics and a network, or a recurrent network on positions or on pair features.",
 )
 @click.option(
     "--optimizer",
@@ -212,6 +212,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode fit threebody.h5 --init-masses 1.2,1,0.8 --train-until 0.5
       physode fit --rhs augmented --optimizer adam --gradient adjoint --epochs 50
       physode fit --rhs augmented --epochs 5000 --compile
+      physode fit --rhs lstm-aug --train-until 1
       physode fit vanderpol.h5 --free mu
       physode fit orbits.csv --fix masses[1]=1 --init masses[2]=0.001 --sigma 1e-6
       physode fit sun.txt jupiter.txt saturn.txt --fix masses[1]=1
@@ -245,8 +246,8 @@ def _new_run(options: dict[str, Any]) -> Run:
     from physode.datasets import read_data
     from physode.errors import DataError
     from physode.training import FitConfig, create_run, effective_config
-    from physode.training.build import build_rhs
     from physode.training.data import choose, digest
+    from physode.training.fit import check_model
 
     name: str | None = options["name"]
     if name is not None and Path(name).name != name:
@@ -265,7 +266,7 @@ def _new_run(options: dict[str, Any]) -> Run:
     config = FitConfig(**same, **named, init=init, trajectories=options["trajectory"])
     trajectories = read_data(data)
     config = effective_config(config, trajectories)
-    build_rhs(config, choose(trajectories, config))  # what does not fit is said before a folder is made
+    check_model(config, choose(trajectories, config))  # what does not fit is said before a folder is made
     path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")
     return create_run(path, config, data=data, digest=digest(trajectories), overwrite=options["force"])
 

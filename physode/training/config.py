@@ -17,7 +17,7 @@ from physode.training.targets import parse_target
 
 __all__ = ["DTYPES", "GRADIENTS", "LOSSES", "OPTIMIZERS", "RHS", "SCHEDULES", "STARTS", "FitConfig"]
 
-RHS = ("physical", "augmented", "neural", "hybrid")
+RHS = ("physical", "augmented", "neural", "hybrid", "lstm", "lstm-aug")
 OPTIMIZERS = ("lm", "adam", "lbfgs", "sgd")
 GRADIENTS = ("aca", "adjoint", "naive")
 LOSSES = ("positions", "state")
@@ -29,6 +29,7 @@ _EPOCHS = {"lm": 200, "adam": 100, "sgd": 100, "lbfgs": 30}
 # Adam's are those of the ACA paper's Table 8 for the models it is from; large networks want smaller steps.
 _RATES = {"lm": (1.0, 1.0), "adam": (0.1, 0.99), "sgd": (0.01, 1.0), "lbfgs": (1.0, 1.0)}
 _NETWORK_RATE = (0.01, 0.999)
+_RECURRENT_EPOCHS = 5000
 _STAGES = 5
 
 
@@ -41,6 +42,8 @@ class FitConfig:
     rhs
         ``"physical"``: the system that the data name, its constants unknown. ``"augmented"``: accelerations from one
         linear layer on pair features (ACA paper, Eq. 34). ``"neural"``: a network. ``"hybrid"``: physics and a network.
+        ``"lstm"``, ``"lstm-aug"``: no differential equation, but a recurrent network on bodies' positions, or on the
+        paper's augmented input, Eq. 33.
     optimizer
         ``"lm"`` (Levenberg-Marquardt on exact discrete Jacobians), ``"adam"``, ``"sgd"`` or ``"lbfgs"``; by default
         ``"lm"`` for physical right-hand sides and ``"adam"`` for the others.
@@ -98,6 +101,9 @@ class FitConfig:
         The network: widths of its hidden layers (none for augmented, else 64, 64) and the function between them.
     trajectories
         Which trajectories to fit, by index; all by default. They share their constants.
+    sequence, given
+        Of recurrent networks: points of the sequences that the training span is cut into, and points given to the
+        network before it feeds on its own forecasts.
     """
 
     rhs: str = "physical"
@@ -132,6 +138,8 @@ class FitConfig:
     hidden: tuple[int, ...] | None = None
     activation: str = "tanh"
     trajectories: tuple[int, ...] = ()
+    sequence: int = 20
+    given: int = 10
 
     def __post_init__(self) -> None:
         for name, choices in (("rhs", RHS), ("gradient", GRADIENTS), ("dtype", tuple(DTYPES))):
@@ -145,10 +153,10 @@ class FitConfig:
                 raise ConfigError(f"`{name}` must be positive and finite, got {value}")
         if self.lr_decay is not None and self.lr_decay > 1:
             raise ConfigError(f"`lr_decay` must not be above 1, got {self.lr_decay}")
-        for name in ("epochs", "max_steps", "stages"):
+        for name, least in (("epochs", 1), ("max_steps", 1), ("stages", 1), ("sequence", 2), ("given", 1)):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"`{name}` must be at least 1, got {value}")
+            if value is not None and value < least:
+                raise ConfigError(f"`{name}` must be at least {least}, got {value}")
         if self.train_until is not None and not math.isfinite(self.train_until):
             raise ConfigError(f"`train_until` must be a finite time, got {self.train_until}")
         try:
@@ -179,6 +187,8 @@ class FitConfig:
         for name in ("init", "free", "fix", "positive", "bounds", "priors", "system"):
             if getattr(self, name) and not physical:
                 raise ConfigError(f"`{name}` needs a right-hand side with constants; rhs={self.rhs!r} has none")
+        if self.recurrent:
+            self._check_recurrent()
         if self.hidden is not None and self.rhs == "physical":
             raise ConfigError("`hidden` needs a network, rhs='physical' has none; try rhs='hybrid'")
         if self.robust_scale is not None and self.robust is None:
@@ -199,6 +209,25 @@ class FitConfig:
         if self.compile and self.gradient != "aca":
             raise ConfigError(f"`compile` goes with gradient='aca', got {self.gradient!r}")
 
+    def _check_recurrent(self) -> None:
+        """Refuse what a recurrent network, which solves no equation, knows nothing of."""
+        if self.optimizer_name != "adam":
+            raise ConfigError(f"`optimizer` {self.optimizer_name!r} has no part in rhs={self.rhs!r}, which has 'adam'")
+        unused = {"gradient": "aca", "compile": False, "schedule": "full", "loss": "positions"}
+        for name, only in unused.items():
+            if getattr(self, name) not in (None, only):
+                raise ConfigError(f"`{name}` {getattr(self, name)!r} has no part in rhs={self.rhs!r}")
+        for name in ("sigma", "robust"):
+            if getattr(self, name) is not None:
+                raise ConfigError(f"`{name}` has no part in rhs={self.rhs!r}")
+        if self.hidden is not None and len(set(self.hidden)) != 1:
+            raise ConfigError(f"`hidden` of rhs={self.rhs!r} must be one width, repeated for each layer")
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the model is a recurrent network in place of a differential equation."""
+        return self.rhs.startswith("lstm")
+
     @property
     def optimizer_name(self) -> str:
         """The optimiser, chosen or by default."""
@@ -214,10 +243,13 @@ class FitConfig:
         else:
             rtol, atol = (1e-6, 1e-9) if self.dtype == "float64" else (1e-5, 1e-7)
         network = self.rhs in ("neural", "hybrid")
-        lr, decay = _NETWORK_RATE if network and optimizer == "adam" else _RATES[optimizer]
+        # A recurrent network's are those of the ACA paper's Table 8.
+        slow = (network and optimizer == "adam") or self.recurrent
+        lr, decay = _NETWORK_RATE if slow else _RATES[optimizer]
+        epochs = _RECURRENT_EPOCHS if self.recurrent else _EPOCHS[optimizer]
         hidden = self.hidden
         if hidden is None:
-            hidden = (64, 64) if network else ()
+            hidden = (64, 64) if network else (64,) if self.recurrent else ()
         schedule = self.schedule or ("growing" if optimizer == "lm" and self.rhs == "physical" else "full")
         return dataclasses.replace(
             self,
@@ -227,7 +259,7 @@ class FitConfig:
             method=method,
             rtol=rtol if self.rtol is None else self.rtol,
             atol=atol if self.atol is None else self.atol,
-            epochs=_EPOCHS[optimizer] if self.epochs is None else self.epochs,
+            epochs=epochs if self.epochs is None else self.epochs,
             lr=lr if self.lr is None else self.lr,
             lr_decay=decay if self.lr_decay is None else self.lr_decay,
             hidden=None if self.rhs == "physical" else hidden,
@@ -281,7 +313,7 @@ _OPTIONAL_CHOICES = {
 _REAL = (int, float)
 _KINDS: Mapping[str, Any] = {
     **dict.fromkeys(("rtol", "atol", "lr", "lr_decay", "train_until", "sigma", "robust_scale"), _REAL),
-    **dict.fromkeys(("epochs", "max_steps", "seed", "stages"), int),
+    **dict.fromkeys(("epochs", "max_steps", "seed", "stages", "sequence", "given"), int),
     **dict.fromkeys(("method", "device", "activation", "system"), str),
     **dict.fromkeys(("free", "hidden", "trajectories"), (list, tuple)),
     "positive": bool,

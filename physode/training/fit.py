@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +15,22 @@ import torch
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError
+from physode.models import TrajectoryLSTM
 from physode.rhs import System
 from physode.solution import Solution
+from physode.training.build import build_rhs
 from physode.training.config import FitConfig
 from physode.training.constants import constants_of
-from physode.training.data import choose, digest, has_bodies, start_is_known, train_end
+from physode.training.data import choose, digest, has_bodies, prepare, start_is_known, train_end
 from physode.training.objective import Objective
 from physode.training.optimisers import optimise
 from physode.training.problem import pose_fit
+from physode.training.recurrent import build_recurrent, fit_recurrent, forecast_all, recurrent_report
 from physode.training.report import Report, make_report
 from physode.training.run import Run
 from physode.training.state import Epoch, TrainingState
 
-__all__ = ["Fit", "effective_config", "fit"]
+__all__ = ["Fit", "check_model", "effective_config", "fit"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +43,8 @@ class Fit:
     ----------
     config
         The effective settings.
-    rhs
-        The fitted right-hand side, the best of all epochs.
+    model
+        The fitted right-hand side, or recurrent network, the best of all epochs.
     initial_states
         Fitted or known, (D,) or (N, D).
     report
@@ -53,11 +56,24 @@ class Fit:
     """
 
     config: FitConfig
-    rhs: System
+    model: System | TrajectoryLSTM
     initial_states: np.ndarray[Any, Any]
     report: Report
     history: tuple[Epoch, ...]
     predictions: Trajectories
+
+    @property
+    def rhs(self) -> System:
+        """The fitted right-hand side.
+
+        Raises
+        ------
+        ConfigError
+            If a recurrent network was fitted.
+        """
+        if not isinstance(self.model, System):
+            raise ConfigError(f"a fit of rhs={self.config.rhs!r} has no right-hand side; its network is `model`")
+        return self.model
 
 
 def effective_config(config: FitConfig, trajectories: Trajectories) -> FitConfig:
@@ -85,10 +101,22 @@ def effective_config(config: FitConfig, trajectories: Trajectories) -> FitConfig
         config.completed(),
         init=init,
         free=free,
-        initial_state=config.initial_state or ("known" if start_is_known(chosen) else "fit"),
+        initial_state=_initial_state(config, chosen),
         train_until=train_end(chosen.t, config.train_until),
         loss=config.loss or ("positions" if has_bodies(chosen.columns) else "state"),
     )
+
+
+def check_model(config: FitConfig, trajectories: Trajectories) -> None:
+    """Build what would be fitted, and raise what `fit` would raise about settings and data that do not go together."""
+    (build_recurrent if config.recurrent else build_rhs)(config, trajectories)
+    prepare(trajectories, config)
+
+
+def _initial_state(config: FitConfig, chosen: Trajectories) -> str:
+    if config.recurrent:
+        return "known"
+    return config.initial_state or ("known" if start_is_known(chosen) else "fit")
 
 
 def fit(
@@ -142,22 +170,36 @@ def fit(
 
 def _fit(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: bool) -> Fit:
     devices = [config.device] if torch.device(config.device).type == "cuda" else []
+    run = _recurrent if config.recurrent else _dynamic
     with torch.random.fork_rng(devices):
         torch.manual_seed(config.seed)
-        problem = pose_fit(chosen, config)
-        journal.begin(config, resume=resume)
-        try:
-            objective, state = optimise(problem, state=journal.state, on_epoch=journal)
-        except BaseException as error:
-            _log.info("fit stopped: %s", error or type(error).__name__)
-            journal.keep()
-            raise
+        return run(chosen, config, journal, resume=resume)
+
+
+def _dynamic(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: bool) -> Fit:
+    """Fit a right-hand side."""
+    problem = pose_fit(chosen, config)
+    with journal.of(config, resume=resume):
+        objective, state = optimise(problem, state=journal.state, on_epoch=journal)
     solution = objective.predict()
     report = make_report(objective, chosen, solution, epochs=state.epoch, ended=state.finished)
     predictions = _predictions(objective, chosen, solution)
     journal.end(state, predictions, report)
     initial_states = objective.unknowns.states.detach().cpu().double().numpy()
     return Fit(config, objective.rhs, initial_states, report, tuple(journal.history), predictions)
+
+
+def _recurrent(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: bool) -> Fit:
+    """Fit a recurrent network."""
+    model = build_recurrent(config, chosen)
+    with journal.of(config, resume=resume):
+        data, state = fit_recurrent(model, chosen, config, state=journal.state, on_epoch=journal)
+    predicted = forecast_all(model, chosen, config)
+    report = recurrent_report(model, data, chosen, predicted, state=state)
+    attrs = {"system": config.rhs, "time_unit": chosen.attrs.get("time_unit", ""), "fit": config.as_dict()}
+    predictions = Trajectories(t=chosen.t, y=predicted.numpy(), columns=chosen.columns, units=chosen.units, attrs=attrs)
+    journal.end(state, predictions, report)
+    return Fit(config, model, data.y0.cpu().double().numpy(), report, tuple(journal.history), predictions)
 
 
 class _Journal:
@@ -169,11 +211,19 @@ class _Journal:
         self._run, self._seconds, self._on_epoch = run, seconds, on_epoch
         self._saved = time.monotonic()
 
-    def begin(self, config: FitConfig, *, resume: bool) -> None:
+    @contextmanager
+    def of(self, config: FitConfig, *, resume: bool) -> Iterator[None]:
+        """Keep what the block tells; where it is interrupted, where it stands."""
         _log.info("fit %s: %s", "goes on" if resume else "begins", config.as_dict())
         if resume and self._run is not None:
             self.state = self._run.last()
             self._run.forget_after(self.state.epoch)
+        try:
+            yield
+        except BaseException as error:
+            _log.info("fit stopped: %s", error or type(error).__name__)
+            self.keep()
+            raise
 
     def __call__(self, epoch: Epoch, state: TrainingState) -> None:
         self.history.append(epoch)

@@ -14,12 +14,13 @@ from physode.datasets import Trajectories
 from physode.errors import SolveError
 from physode.solution import Solution
 from physode.training.constants import true_constants
+from physode.training.data import FitData
 from physode.training.objective import Objective
 from physode.training.targets import element
 from physode.training.uncertainty import Uncertainty, interval, uncertainty, value_label
 from physode.training.unknowns import raw_constants
 
-__all__ = ["ConstantFit", "Correlations", "Report", "SpanError", "make_report"]
+__all__ = ["ConstantFit", "Correlations", "Report", "SpanError", "make_report", "span_errors"]
 
 _UNLIKELY = 5.0  # standard deviations of chi-square
 
@@ -133,7 +134,7 @@ def make_report(
     found, more = _uncertainty(objective)
     constants = _constants(objective, trajectories, found)
     notes += [note for note in trajectories.attrs.get("notes", []) if isinstance(note, str)]
-    errors = _errors(objective, trajectories, solution)
+    errors = span_errors(objective.data, trajectories, solution.y)
     return Report(
         constants=constants,
         initial_states=_initial_states(objective, trajectories, found),
@@ -239,15 +240,15 @@ def _chi_square_notes(objective: Objective, found: Uncertainty) -> list[str]:
     ]
 
 
-def _errors(objective: Objective, trajectories: Trajectories, solution: Solution) -> tuple[SpanError, ...]:
-    data = objective.data
+def span_errors(data: FitData, trajectories: Trajectories, predicted: Tensor) -> tuple[SpanError, ...]:
+    """Return mean squared errors of predicted states, (T, *y0.shape), over the training span, beyond it and overall."""
     t = data.t.cpu()
     masks = {"training": data.training, "beyond": data.beyond, "all": data.training | data.beyond}
     clean = None
     if trajectories.y_clean is not None:
         states = trajectories.y_clean.transpose(1, 0, 2)
         clean = torch.tensor(states if data.batched else states[:, 0])
-    predicted, observed = solution.y.detach().cpu().double(), data.y.cpu().double()
+    predicted, observed = predicted.detach().cpu().double(), data.y.cpu().double()
     found = []
     for span, mask in masks.items():
         counted = mask.cpu()

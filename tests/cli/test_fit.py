@@ -106,6 +106,8 @@ def test_options_reach_the_settings(oscillation, folder):
         "hidden": [8, 4],
         "activation": "tanh",
         "trajectories": [0],
+        "sequence": 20,
+        "given": 10,
     }
 
 

@@ -85,4 +85,6 @@ def test_physics_is_fitted_by_least_squares_and_networks_by_adam():
         "augmented": "adam",
         "neural": "adam",
         "hybrid": "adam",
+        "lstm": "adam",
+        "lstm-aug": "adam",
     }
