@@ -152,13 +152,11 @@ def animate(
     with replacing(path, overwrite=overwrite) as part, styled():
         scene = make_scene(comparison, width=width / dpi, height=height / dpi, tail=trail, rotate=rotate)
         scene.figure.set_dpi(dpi)
-        draw = _drawer(scene, np.linspace(start, end, count), progress)
-        write_frames(draw, count, part, format=format, fps=fps, size=(width, height))
+        draw = _drawer(scene, np.linspace(start, end, count))
+        write_frames(draw, count, part, format=format, fps=fps, size=(width, height), progress=progress)
 
 
-def _drawer(
-    scene: Scene, times: np.ndarray[tuple[int], np.dtype[np.float64]], progress: Callable[[float], object] | None
-) -> Draw:
+def _drawer(scene: Scene, times: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Draw:
     """Return what gives the pixels of a frame."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -171,8 +169,6 @@ def _drawer(
     def draw(index: int) -> bytes:
         scene.show(float(times[index]), index / (len(times) - 1))
         canvas.draw()
-        if progress is not None:
-            progress((index + 1) / len(times))
         return bytes(canvas.buffer_rgba())
 
     return draw

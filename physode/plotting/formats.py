@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -54,6 +55,7 @@ def write_frames(
     format: str,  # noqa: A002 - the option's own name
     fps: int,
     size: tuple[int, int],
+    progress: Callable[[float], object] | None = None,
 ) -> None:
     """Write an animation.
 
@@ -71,50 +73,65 @@ def write_frames(
         Frames a second.
     size
         Width and height, pixels; even for MP4.
+    progress
+        Told of the share of frames that are written.
 
     Raises
     ------
     DataError
         If ffmpeg fails.
     """
-    (_write_mp4 if format == "mp4" else _write_gif)(draw, count, path, fps, size)
+
+    def frames() -> Iterator[bytes]:
+        for index in range(count):
+            yield draw(index)
+            if progress is not None:
+                progress((index + 1) / count)
+
+    if format == "mp4":
+        _write_mp4(frames(), path, fps, size)
+    else:
+        sampled = [draw(int(index)) for index in np.linspace(0, count - 1, min(count, _SAMPLED))]
+        _write_gif(frames(), count, sampled, path, fps, size)
 
 
-def _write_gif(draw: Draw, count: int, path: Path, fps: int, size: tuple[int, int]) -> None:
-    """Write a GIF of one palette, so that what stands still is stored once."""
+def _write_gif(
+    frames: Iterator[bytes], count: int, sampled: Sequence[bytes], path: Path, fps: int, size: tuple[int, int]
+) -> None:
+    """Write a GIF of one palette, made from sampled frames, so that what stands still is stored once."""
     from PIL import Image
 
-    def image(index: int) -> Image.Image:
-        return Image.frombuffer("RGBA", size, draw(index), "raw", "RGBA", 0, 1).convert("RGB")
+    def image(pixels: bytes) -> Image.Image:
+        return Image.frombuffer("RGBA", size, pixels, "raw", "RGBA", 0, 1).convert("RGB")
 
-    sampled = [image(int(index)) for index in np.linspace(0, count - 1, min(count, _SAMPLED))]
     together = Image.new("RGB", (size[0], size[1] * len(sampled)))
     for row, each in enumerate(sampled):
-        together.paste(each, (0, size[1] * row))
+        together.paste(image(each), (0, size[1] * row))
     palette = together.quantize(256)
     colours = np.array(palette.getpalette()).reshape(-1, 3)
     colours[colours.min(axis=1) >= _WHITE] = 255
     palette.putpalette(colours.ravel().tolist())
-    frames = (image(index).quantize(palette=palette, dither=Image.Dither.NONE) for index in range(count))
+    images = (image(pixels).quantize(palette=palette, dither=Image.Dither.NONE) for pixels in frames)
     # Whole hundredths of a second, and right in sum.
     durations = np.diff(np.round(np.arange(count + 1) * (100 / fps))).astype(int) * 10
-    next(frames).save(path, "GIF", save_all=True, append_images=frames, duration=durations.tolist(), loop=0)
+    with path.open("wb") as file:  # Pillow leaves its own open when it is interrupted
+        next(images).save(file, "GIF", save_all=True, append_images=images, duration=durations.tolist(), loop=0)
 
 
-def _write_mp4(draw: Draw, count: int, path: Path, fps: int, size: tuple[int, int]) -> None:
+def _write_mp4(frames: Iterator[bytes], path: Path, fps: int, size: tuple[int, int]) -> None:
     """Write H.264 in the pixel format that every player knows."""
     pixels = ("-f", "rawvideo", "-pix_fmt", "rgba", "-s", f"{size[0]}x{size[1]}", "-r", str(fps), "-i", "-")
     video = ("-an", "-vcodec", "h264", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4")
     command = [_ffmpeg() or "ffmpeg", "-y", "-loglevel", "error", *pixels, *video, str(path.resolve())]
     with tempfile.TemporaryFile() as told:
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told) as process:
-            assert process.stdin is not None
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=told)
+        assert process.stdin is not None
+        with suppress(BrokenPipeError), process:  # it has ended; why, it says below
             try:
-                for index in range(count):
-                    process.stdin.write(draw(index))
-                process.stdin.close()
+                for frame in frames:
+                    process.stdin.write(frame)
             except BrokenPipeError:
-                pass  # it has ended; why, it says below
+                raise
             except BaseException:
                 process.kill()
                 raise
