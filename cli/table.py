@@ -11,6 +11,6 @@ COMMANDS = {
     "animate": "Animate a run: fitted against true trajectories.",
     "inspect": "Describe a trajectory file.",
     "info": "Show versions, devices and methods.",
-    "reproduce": "Reproduce figures of the papers.",
+    "reproduce": "Reproduce figures and tables of the papers.",
 }
 """One line of help by name; the command itself is ``physode.cli.commands.<name>.command``."""

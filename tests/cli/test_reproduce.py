@@ -9,12 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from physode.cli.main import cli
-from physode.experiments import EXPERIMENTS, find_experiment
+from physode.experiments import EXPERIMENTS, find_experiment, schedulers
 
 SMALL = {
     "fig4": {"spans": (5.0,), "points": 51},
     "fig5": {"size": 12, "span": 2.0, "spans": (1.0, 2.0)},
     "fig6": {"spans": (1.0, 2.0), "peers": False},
+    "table5": {"models": ("ode-aca",), "systems": (), "repeats": 2, "epochs": 1, "points": 10}
+    | {"t_end": 0.02, "train_until": 0.01},
 }
 
 
@@ -43,7 +45,11 @@ def test_all_makes_every_figure(run, tmp_path):
     result = run("all", "--out", "figures", "--json")
     assert result.exit_code == 0
     assert [each["name"] for each in json.loads(result.stdout)] == list(EXPERIMENTS)
-    assert len(list((tmp_path / "figures").iterdir())) == 3 * len(EXPERIMENTS)
+    files = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert files == sorted(
+        [f"{name}.{kind}" for name in EXPERIMENTS for kind in ("json", "md")]
+        + ["fig4.png", "fig5.png", "fig6.png", "table5"]
+    )
 
 
 def test_json_holds_the_rows_the_findings_and_the_files(run, tmp_path):
@@ -71,7 +77,7 @@ def test_what_exists_is_refused_before_any_work_and_replaced_with_force(run, tmp
     assert (tmp_path / "reproduce" / "fig6.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("arguments", [(), ("fig7",), ("fig4", "--seed", "-1")])
+@pytest.mark.parametrize("arguments", [(), ("fig7",), ("fig4", "--seed", "-1"), ("table5", "--jobs", "0")])
 def test_wrong_usage_exits_with_2(run, arguments):
     assert run(*arguments).exit_code == 2
 
@@ -81,4 +87,77 @@ def test_a_folder_that_cannot_be_made_is_one_line_before_any_work(run, tmp_path,
     monkeypatch.setattr(find_experiment("fig6"), "run", lambda *_, **__: pytest.fail("worked before the check"))
     result = run("fig6", "--out", "file/inside")
     assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_study_is_kept_cell_by_cell_and_the_same_command_goes_on(run, tmp_path, monkeypatch):
+    folder = tmp_path / "reproduce" / "table5"
+    first = run("table5", "--json")
+    assert first.exit_code == 0, first.output
+    files = {"table5.json", "table5.md", "table5/overview.png", "table5/ode-aca.png"}
+    assert set(json.loads(first.stdout)[0]["files"].values()) == {f"reproduce/{name}" for name in files}
+    assert {path.name for path in (folder / "cells").iterdir()} == {"ode-aca-seed-0.json", "ode-aca-seed-1.json"}
+    (folder / "cells" / "ode-aca-seed-1.json").unlink()
+    performed = []
+    whole = schedulers.perform
+    monkeypatch.setattr(schedulers, "perform", lambda *call: performed.append(call) or whole(*call))
+    again = run("table5", "--json")
+    assert again.exit_code == 0, again.output
+    assert len(performed) == 1
+    values = [json.loads(result.stdout)[0]["rows"][0]["MSE"] for result in (first, again)]
+    assert values[0] == values[1]
+    assert run("table5", "--force").exit_code == 0
+    assert len(performed) == 3
+
+
+def test_a_study_does_not_take_another_configuration_s_place_unasked(run):
+    assert run("table5").exit_code == 0
+    refused = run("table5", "--seed", "1")
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("Error: reproduce/table5.md, reproduce/table5.json exist already")
+    assert run("table5", "--seed", "1", "--out", "other").exit_code == 0
+
+
+def test_a_failed_cell_is_shown_and_tried_again(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        failing = lambda *call: json.dumps({"failure": "SolveError: too stiff", "seconds": 0.0})  # noqa: E731
+        patch.setattr(schedulers, "perform", failing)
+        failed = run("table5")
+    assert failed.exit_code == 0, failed.output
+    assert "seed 0: SolveError: too stiff" in failed.stdout
+    repaired = run("table5")
+    assert repaired.exit_code == 0, repaired.output
+    assert "too stiff" not in repaired.stdout
+
+
+def test_quick_versions_have_names_of_their_own(run, tmp_path, monkeypatch):
+    plain = functools.partial(find_experiment("table5").Config, shown=5)
+    plain.quick = lambda seed: plain(seed=seed, preset="quick")
+    monkeypatch.setattr(find_experiment("table5"), "Config", plain)
+    result = run("table5", "fig6", "--quick")
+    assert result.exit_code == 0, result.output
+    assert "quick: fewer epochs" in result.stdout
+    names = {path.name for path in (tmp_path / "reproduce").iterdir()}
+    assert names == {"table5-quick", "table5-quick.md", "table5-quick.json", "fig6.md", "fig6.json", "fig6.png"}
+
+
+@pytest.mark.parametrize("option", [("--jobs", "2"), ("--scheduler", "tcp://127.0.0.1:1")])
+def test_jobs_and_schedulers_need_cells(run, option):
+    result = run("fig4", "fig6", *option)
+    assert result.exit_code == 2
+    assert f"{option[0]} needs a study of cells; there is none in fig4, fig6" in result.stderr
+
+
+def test_jobs_and_a_scheduler_do_not_go_together(run):
+    result = run("table5", "--jobs", "2", "--scheduler", "tcp://127.0.0.1:1")
+    assert result.exit_code == 2
+    assert "--jobs and --scheduler do not go together" in result.stderr
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line(run, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(schedulers, "_CONNECT", 0.3)
+    result = run("table5", "--scheduler", "tcp://127.0.0.1:1")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: `scheduler` 'tcp://127.0.0.1:1' does not answer")
     assert result.stderr.count("\n") == 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pytest
 
 from physode.errors import DataError
 from physode.experiments import EXPERIMENTS, find_experiment, report
 from physode.experiments.report import Finding, Result
+from physode.plotting.style import new_figure
 
 SMALL = {
     "fig4": {"spans": (5.0,), "points": 51},
@@ -18,7 +20,7 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module", params=EXPERIMENTS)
+@pytest.fixture(scope="module", params=SMALL)
 def made(request):
     module = find_experiment(request.param)
     told = []
@@ -68,7 +70,7 @@ def test_configurations_are_frozen(name):
 
 
 def test_an_unknown_experiment_is_named_beside_the_known():
-    with pytest.raises(ValueError, match=r"fig4, fig5, fig6; got 'fig7'"):
+    with pytest.raises(ValueError, match=r"fig4, fig5, fig6, table5; got 'fig7'"):
         find_experiment("fig7")
 
 
@@ -81,6 +83,30 @@ def test_what_exists_is_not_overwritten_unasked(made, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [f"{result.name}.md"]
     report.write(result, figure, tmp_path, overwrite=True)
     assert (tmp_path / f"{result.name}.md").read_text() != "mine"
+
+
+def test_several_figures_go_into_the_result_s_own_folder_and_are_named_in_the_table(tmp_path):
+    result = Result("x", "X", {"seed": 0}, [{"a": 1.0}], [])
+    figures = {"one": new_figure(1.0, 1.0), "two": new_figure(1.0, 1.0)}
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "one.png").write_text("from an interrupted call")
+    files = report.write(result, figures, tmp_path)
+    assert files["one"] == tmp_path / "x" / "one.png"
+    assert all(files[name].read_bytes().startswith(b"\x89PNG") for name in figures)
+    assert "![one](x/one.png)\n\n![two](x/two.png)" in files["table"].read_text()
+    with pytest.raises(DataError, match=r"exist already.*--force"):
+        report.write(result, figures, tmp_path)
+    assert report.write(result, figures, tmp_path, overwrite=True) == files
+
+
+def test_files_are_known_again_by_their_configuration(tmp_path):
+    result = Result("x", "X", {"rates": (1.0, 2.0), "worst": math.inf}, [{"a": 1.0}], [])
+    assert not report.holds("x", tmp_path, result.config)
+    files = report.write(result, new_figure(1.0, 1.0), tmp_path)
+    assert report.holds("x", tmp_path, result.config)
+    assert not report.holds("x", tmp_path, {**result.config, "rates": (1.0, 3.0)})
+    files["data"].write_text("[]")
+    assert not report.holds("x", tmp_path, result.config)
 
 
 def test_tables_and_json_hold_what_is_not_a_plain_number():
