@@ -17,6 +17,8 @@ SMALL = {
     "fig6": {"spans": (1.0, 2.0), "peers": False},
     "table5": {"models": ("ode-aca",), "systems": (), "repeats": 2, "epochs": 1, "points": 10}
     | {"t_end": 0.02, "train_until": 0.01},
+    "recovery": {"systems": 1, "compared": 1, "noises": (0.0,), "t_end": 0.1, "points": 5, "epochs": 1}
+    | {"preset_points": 10, "preset_end": 0.02, "preset_until": 0.01},
 }
 
 
@@ -48,7 +50,7 @@ def test_all_makes_every_figure(run, tmp_path):
     files = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert files == sorted(
         [f"{name}.{kind}" for name in EXPERIMENTS for kind in ("json", "md")]
-        + ["fig4.png", "fig5.png", "fig6.png", "table5"]
+        + ["fig4.png", "fig5.png", "fig6.png", "recovery", "table5"]
     )
 
 
