@@ -167,9 +167,9 @@ def _named(form: str, *, needs_value: bool = True) -> Any:
 )
 @click.option(
     "--schedule",
-    type=click.Choice(["full", "growing", "shooting"]),
-    help="All of the span at once; a short span first, doubled stage by stage; or segments, merged stage by stage.  "
-    "[default: growing for lm on physics, else full]",
+    type=click.Choice(["full", "growing", "shooting", "matching"]),
+    help="All of the span at once; a short span first, doubled stage by stage; segments, merged stage by stage; or the "
+    "data's slopes, then growing spans.  [default: growing for lm on physics, matching for lm on networks, else full]",
 )
 @click.option("--stages", type=click.IntRange(1), help="How many stages.  [default: 5]")
 @click.option(

@@ -21,7 +21,7 @@ RHS = ("physical", "augmented", "neural", "hybrid", "lstm", "lstm-aug")
 OPTIMIZERS = ("lm", "adam", "lbfgs", "sgd")
 GRADIENTS = ("aca", "adjoint", "naive")
 LOSSES = ("positions", "state")
-SCHEDULES = ("full", "growing", "shooting")
+SCHEDULES = ("full", "growing", "shooting", "matching")
 STARTS = ("known", "fit")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -96,7 +96,8 @@ class FitConfig:
     schedule, stages
         ``"full"``: the whole training span at once. ``"growing"``: a short span first, doubled from stage to stage.
         ``"shooting"``: the span cut into segments with initial states of their own, estimated from the data and
-        pulled together, half as many from stage to stage. By default growing for ``"lm"`` on physics, else full.
+        pulled together, half as many from stage to stage. ``"matching"``: the data's slopes first, then growing
+        spans. By default growing for ``"lm"`` on physics, matching for ``"lm"`` on networks, else full.
     hidden, activation
         The network: widths of its hidden layers (none for augmented, else 64, 64) and the function between them.
     trajectories
@@ -194,7 +195,7 @@ class FitConfig:
         if self.robust_scale is not None and self.robust is None:
             raise ConfigError("`robust_scale` has no part without `robust`; choose 'huber', 'soft_l1' or 'cauchy'")
         if self.stages not in (None, 1) and self.schedule == "full":
-            raise ConfigError("`stages` has no part in schedule='full'; choose 'growing' or 'shooting'")
+            raise ConfigError("`stages` has no part in schedule='full'; choose 'growing', 'shooting' or 'matching'")
         if self.optimizer_name == "lm":
             if self.gradient != "aca":
                 raise ConfigError(
@@ -250,7 +251,8 @@ class FitConfig:
         hidden = self.hidden
         if hidden is None:
             hidden = (64, 64) if network else (64,) if self.recurrent else ()
-        schedule = self.schedule or ("growing" if optimizer == "lm" and self.rhs == "physical" else "full")
+        by_jacobian = "growing" if self.rhs == "physical" else "matching"
+        schedule = self.schedule or (by_jacobian if optimizer == "lm" else "full")
         return dataclasses.replace(
             self,
             schedule=schedule,

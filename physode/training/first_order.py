@@ -12,7 +12,7 @@ from torch import Tensor
 
 from physode.errors import SolveError
 from physode.training.objective import Evaluation, Objective
-from physode.training.state import Epoch, OnEpoch, TrainingState, random_states, restore_random_states
+from physode.training.state import BeginError, Epoch, OnEpoch, TrainingState, random_states, restore_random_states
 
 __all__ = ["minimise"]
 
@@ -108,7 +108,7 @@ def _at_guess(point: _Point) -> Evaluation:
     try:
         return point.evaluate()
     except SolveError as error:
-        raise SolveError(f"cannot begin at the initial guess: {error}; give another, with `init`") from error
+        raise BeginError(f"cannot begin at the initial guess: {error}; give another, with `init`") from error
 
 
 def _step(point: _Point, optimizer: torch.optim.Optimizer, lr: float) -> tuple[int, dict[str, Tensor], Evaluation]:
@@ -154,6 +154,7 @@ def _standing(
         best_loss=evaluation.loss if better or before is None else before.best_loss,
         best_model=model if better or before is None else before.best_model,
         stage=objective.stage.number,
+        times=objective.stage.times,
     )
 
 

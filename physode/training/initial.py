@@ -10,7 +10,7 @@ from torch import Tensor
 
 from physode.rhs import System
 
-__all__ = ["estimate_state"]
+__all__ = ["complete_states", "estimate_state"]
 
 Array = np.ndarray[Any, Any]
 
@@ -60,6 +60,12 @@ def _value_and_slope(t: Array, values: Array, at: float) -> tuple[float, float]:
     scale = float(np.abs(t[nearest] - at).max()) or 1.0
     coefficients = np.polynomial.polynomial.polyfit((t[nearest] - at) / scale, values[nearest], degree)
     return float(coefficients[0]), float(coefficients[1]) / scale if degree else 0.0
+
+
+def complete_states(rhs: System, t: Array, states: Array, slopes: Array, observed: Array) -> Array:
+    """Fill in, at every time, the components that were not observed; shapes (T,), (T, D), (T, D) and (D,)."""
+    rows = zip(t, states, slopes, strict=True)
+    return np.stack([_complete(rhs, float(time), state, slope, observed) for time, state, slope in rows])
 
 
 def _complete(rhs: System, t: float, state: Array, slope: Array, observed: Array) -> Array:

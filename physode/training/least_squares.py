@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import Any
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from physode.errors import SolveError
 from physode.training.objective import Linearisation, Objective
-from physode.training.state import Epoch, OnEpoch, TrainingState, random_states
+from physode.training.state import BeginError, Epoch, OnEpoch, TrainingState, random_states
+from physode.training.tall import compressed
 
 __all__ = ["minimise"]
 
@@ -125,13 +127,13 @@ class _Trials:
         """Residuals at `x`; infinite where the solve fails."""
         self.objective.unknowns.move(x)
         try:
-            found = self.objective.linearise()
+            found = self._linearise()
         except SolveError as error:
             if self._last is None:
-                raise SolveError(f"cannot begin at the initial guess: {error}; give another, with `init`") from error
+                raise BeginError(f"cannot begin at the initial guess: {error}; give another, with `init`") from error
             _log.info("step taken back: %s", error)
             self._tell(None, None)
-            return np.full(self._last[1].residuals.numel(), np.inf)
+            return np.full(len(self._last[1].residuals), np.inf)
         if self._state is None or found.loss < self._state.best_loss:
             self.best = x.copy()
         self._last = x.copy(), found
@@ -142,8 +144,16 @@ class _Trials:
         """Jacobian at `x`, known from its residuals."""
         if self._last is None or not np.array_equal(self._last[0], x):
             self.objective.unknowns.move(x)
-            self._last = x.copy(), self.objective.linearise()
+            self._last = x.copy(), self._linearise()
         return np.asarray(self._last[1].jacobian.cpu().numpy())
+
+    def _linearise(self) -> Linearisation:
+        """Linearise; many more residuals than unknowns are turned into as many, which SciPy decomposes sooner."""
+        found = self.objective.linearise()
+        if self.objective.config.robust is not None:
+            return found
+        residuals, jacobian = compressed(found.residuals, found.jacobian)
+        return dataclasses.replace(found, residuals=residuals, jacobian=jacobian, values=len(residuals))
 
     def robust(self, squares: Vector) -> Vector:
         """Return the robust loss of squared residuals with two derivatives, (3, m), as SciPy wants it.
@@ -194,4 +204,5 @@ class _Trials:
             best_model=model,
             finished=reason,
             stage=self.objective.stage.number,
+            times=self.objective.stage.times,
         )

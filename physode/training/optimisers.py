@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
+
 from physode.training.first_order import minimise as _minimise
 from physode.training.least_squares import minimise as _least_squares
+from physode.training.matching import match_slopes
 from physode.training.objective import Objective
 from physode.training.problem import FitProblem
-from physode.training.state import OnEpoch, TrainingState
+from physode.training.schedule import Stage
+from physode.training.state import BeginError, OnEpoch, TrainingState
 
 __all__ = ["optimise"]
+
+_log = logging.getLogger(__name__)
 
 
 def optimise(problem: FitProblem, *, state: TrainingState | None, on_epoch: OnEpoch) -> tuple[Objective, TrainingState]:
     """Minimise the loss of every stage, one after the other, each from where the one before has led.
+
+    Where a longer span cannot be solved from there, one half-way between is fitted first.
 
     Parameters
     ----------
@@ -36,15 +45,38 @@ def optimise(problem: FitProblem, *, state: TrainingState | None, on_epoch: OnEp
         If the solve fails at the initial guess, or steps into one direction fail however short they are.
     """
     run = _least_squares if problem.config.optimizer == "lm" else _minimise
-    first = 1 if state is None else min(state.stage, len(problem.stages))
-    objective: Objective | None = None
-    known = state
-    for stage in problem.stages[first - 1 :]:
-        objective = problem.begin(stage, objective)
+    if state is None and problem.config.schedule == "matching":
+        match_slopes(problem.rhs, problem.data, problem.config, free=problem.free)
+    known, objective = state, None
+    ahead = list(problem.stages)
+    if state is not None:
+        ahead = ahead[min(state.stage, len(ahead)) - 1 :]
+        if state.times < ahead[0].times:
+            ahead.insert(0, replace(ahead[0], times=state.times, last=False))
+    while ahead:
+        objective, before = problem.begin(ahead[0], objective), objective
         # What is known of an earlier stage than this is where this one begins, not where it stands.
-        resumed = known if known is not None and known.stage == stage.number else None
-        state = run(objective, before=state, state=resumed, on_epoch=on_epoch)
+        here = known is not None and (known.stage, known.times) == (ahead[0].number, ahead[0].times)
+        try:
+            state = run(objective, before=state, state=known if here else None, on_epoch=on_epoch)
+        except BeginError:
+            between = _between(before, ahead[0])
+            if between is None:
+                raise
+            _log.info("the solve fails over %d times; %d first", ahead[0].times, between.times)
+            assert state is not None
+            objective = before
+            ahead.insert(0, between)
+            continue
         objective.unknowns.restore(state.best_model)
+        ahead.pop(0)
     assert objective is not None
     assert state is not None
     return objective, state
+
+
+def _between(before: Objective | None, stage: Stage) -> Stage | None:
+    """Return a stage half-way between a shorter one and the next, or None where there is none."""
+    if before is None or stage.segments > 1 or before.stage.segments > 1 or before.stage.times + 1 >= stage.times:
+        return None
+    return replace(stage, times=(before.stage.times + stage.times) // 2, last=False)

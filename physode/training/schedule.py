@@ -44,7 +44,7 @@ def stages(config: FitConfig, data: FitData, *, unknowns: int) -> tuple[Stage, .
     """
     assert config.stages is not None
     count, steps = config.stages, data.steps
-    if config.schedule == "growing":
+    if config.schedule in ("growing", "matching"):
         values = data.training[:steps].reshape(steps, -1).sum(1).cumsum(0)
         enough = int((values < unknowns + 1).sum()) + 1
         spans = [1 + math.ceil((steps - 1) / 2 ** (count - 1 - k)) for k in range(count)]

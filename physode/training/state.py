@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Epoch", "OnEpoch", "TrainingState", "random_states", "restore_random_states"]
+from physode.errors import SolveError
+
+__all__ = ["BeginError", "Epoch", "OnEpoch", "TrainingState", "random_states", "restore_random_states"]
+
+
+class BeginError(SolveError):
+    """The solve fails where a fit, or a stage of it, begins."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,8 @@ class TrainingState:
         The smallest loss so far, and the unknowns there.
     finished
         Why the optimisation ended; empty while it has not.
-    stage
-        Which stage of the schedule it is in, from 1; the losses are those of this stage.
+    stage, times
+        Which stage of the schedule it is in, from 1, and how many times that looks at; the losses are of this stage.
     """
 
     epoch: int
@@ -77,6 +83,7 @@ class TrainingState:
     best_model: dict[str, Tensor]
     finished: str = ""
     stage: int = 1
+    times: int = 0
 
 
 OnEpoch = Callable[[Epoch, TrainingState], None]
