@@ -123,11 +123,12 @@ def _back_through_outputs(
     d_times = torch.zeros_like(times)
     adjoint = cotangents[-1]
     quadratures = [torch.zeros_like(tensor) for tensor in replay.inputs]
+    step: float | None = None
     for i in range(len(times) - 1, 0, -1):
         if clock_too:
             d_times[i] = _dot(cotangents[i], dynamics(times[i], outputs[i]), problem.per_sample)
-        _, adjoint, *quadratures = _backsolve(
-            method, problem, replay, times[i], times[i - 1], outputs[i], adjoint, quadratures
+        (_, adjoint, *quadratures), step = _backsolve(
+            method, problem, replay, times[i], times[i - 1], outputs[i], adjoint, quadratures, first_step=step
         )
         adjoint = adjoint + cotangents[i - 1]
     if clock_too:
@@ -145,8 +146,14 @@ def _backsolve(
     y: Tensor,
     adjoint: Tensor,
     quadratures: Sequence[Tensor],
-) -> tuple[Tensor, ...]:
-    """Integrate ``(y, a, *g)`` from ``start`` to ``end``, for all groups over one variable that runs from 0 to 1."""
+    *,
+    first_step: float | None,
+) -> tuple[tuple[Tensor, ...], float | None]:
+    """Integrate ``(y, a, *g)`` from ``start`` to ``end``, for all groups over one variable that runs from 0 to 1.
+
+    The first step is tried as large as ``first_step``, in time, which the controller would have tried next in the span
+    before. What it would try next after this one is returned too.
+    """
     span = end - start
     outer = (y, adjoint, *quadratures)
     common = functools.reduce(torch.promote_types, [part.dtype for part in outer])
@@ -165,7 +172,8 @@ def _backsolve(
         return tuple(part.to(common) for part in (value.detach() * size, *parts))
 
     joined = tuple(part.to(common) for part in outer)
-    inner = _inner_problem(method, problem, augmented, joined, float(span.abs().max()))
+    longest = float(span.abs().max())
+    inner = _inner_problem(method, problem, augmented, joined, longest, first_step)
     inner.start(keep_graph=False)
     record = inner.integrate()
     status = Status(int(record.status))
@@ -175,7 +183,8 @@ def _backsolve(
             f"{float(end.min()):g}: {status.reason}; gradient='aca' needs no backward solve"
         )
     ended = inner.dynamics.packing.components(record.nodes[-1])
-    return tuple(_typed(part, like=before) for part, before in zip(ended, outer, strict=True))
+    found = tuple(_typed(part, like=before) for part, before in zip(ended, outer, strict=True))
+    return found, None if record.proposed is None else longest * float(record.proposed)
 
 
 def _typed(value: Tensor, *, like: Tensor) -> Tensor:
@@ -184,7 +193,12 @@ def _typed(value: Tensor, *, like: Tensor) -> Tensor:
 
 
 def _inner_problem(
-    method: Adjoint, problem: Problem, f: Callable[..., Any], state: tuple[Tensor, ...], span: float
+    method: Adjoint,
+    problem: Problem,
+    f: Callable[..., Any],
+    state: tuple[Tensor, ...],
+    span: float,
+    first_step: float | None,
 ) -> Problem:
     packing = Packing.of(state, per_sample=False)
     y0 = packing.pack(state)
@@ -204,7 +218,7 @@ def _inner_problem(
             norm=_norm(method, packing),
             rtol=_scalar(method.rtol, base.rtol, "rtol"),
             atol=_scalar(method.atol, base.atol, "atol"),
-            first_step=None,
+            first_step=None if first_step is None else min(1.0, first_step / span),
             min_step=base.min_step / span,
             max_step=None if base.max_step is None else base.max_step / span,
         )
