@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physode.experiments.report import Result, Row
-from physode.experiments.table5.plan import MODELS
+from physode.experiments.table5.plan import MODELS, cell_name
 from physode.plotting.style import COLOURS, MUTED, new_figure, styled
 
 if TYPE_CHECKING:
@@ -25,23 +25,31 @@ _WIDE = 5  # panels in a row of the overview
 
 
 def draw(result: Result) -> dict[str, Figure]:
-    """Draw one body by every model (Fig. 8), and all bodies by each (Figs. 13-20) and of each system (Figs. 21-23).
+    """Draw one body by every model (Fig. 8), all bodies by each (Figs. 13-20), and ODE-ACA's by seed (Figs. 21-23).
 
-    What is drawn is the accurate prediction of the first seed's fit.
+    What is drawn is the accurate prediction, of the first seed's fit where nothing else is said; of the published
+    example, too.
     """
     rows = {row["model"]: row for row in result.rows}
-    series, keys = result.series, [key for key in result.config["models"] if key in result.series]
+    series, config = result.series, result.config
+    seeds = range(config["seed"], config["seed"] + config["repeats"])
+    first = seeds[0]
+    keys = [key for key in config["models"] if cell_name(key, first) in series]
     figures = {}
     with styled():
         if keys:
             figures["overview"] = _overview(result, keys)
         for key in keys:
-            figures[key] = _bodies(result, rows[MODELS[key].label], series["truth"], series[key])
-        for system in result.config["systems"]:
-            name = f"system {system}"
+            figures[key] = _bodies(result, rows[MODELS[key].label], first, "truth", cell_name(key, first))
+        for seed in seeds[1:]:
+            if cell_name("ode-aca", seed) in series:
+                row = rows[MODELS["ode-aca"].label]
+                figures[f"ode-aca-seed-{seed}"] = _bodies(result, row, seed, "truth", cell_name("ode-aca", seed))
+        for key in config["example"]:
+            name = cell_name(key, first, example=True)
             if name in series:
-                row = rows[f"ODE, ACA: {name}"]
-                figures[name.replace(" ", "-")] = _bodies(result, row, series[f"{name} truth"], series[name])
+                row = rows[f"{MODELS[key].label}: published example"]
+                figures[f"{key}-example"] = _bodies(result, row, first, "truth example", name)
     return figures
 
 
@@ -51,19 +59,21 @@ def _overview(result: Result, keys: list[str]) -> Figure:
     figure = new_figure(2.7 * columns, 3.0 * lines + 0.7)
     for place, key in enumerate(keys, start=1):
         space: Any = figure.add_subplot(lines, columns, place, projection="3d")
-        _draw_path(space, result.series["truth"], result.series[key], _SHOWN)
+        seed = result.config["seed"]
+        _draw_path(space, result.series[f"truth seed {seed}"], result.series[cell_name(key, seed)], _SHOWN)
         space.set_title(MODELS[key].label, fontsize=10)
     _finish(figure, result, f"Body {_SHOWN + 1} by every model, seed {result.config['seed']}")
     return figure
 
 
-def _bodies(result: Result, row: Row, truth: Array, fitted: Array) -> Figure:
+def _bodies(result: Result, row: Row, seed: int, truth: str, cell: str) -> Figure:
+    true = result.series[truth if truth in result.series else f"{truth} seed {seed}"]
     figure = new_figure(3.4 * _BODIES, 4.0)
     for body in range(_BODIES):
         space: Any = figure.add_subplot(1, _BODIES, body + 1, projection="3d")
-        _draw_path(space, truth, fitted, body)
+        _draw_path(space, true, result.series[cell], body)
         space.set_title(f"body {body + 1}", fontsize=10)
-    name = f"seed {result.config['seed']}"
+    name = f"seed {seed}"
     mse = row[name]
     _finish(figure, result, f"{row['model']}, {name}: {mse if isinstance(mse, str) else f'MSE {mse:.2g}'}")
     return figure

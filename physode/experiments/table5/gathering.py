@@ -23,9 +23,9 @@ def gather(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
     """Make the table of all outcomes, failed ones included."""
     lines = {key: {seed: outcomes[cell_name(key, seed)] for seed in config.seeds} for key in config.models}
     rows = {key: _row(config, MODELS[key].label, line, MODELS[key].paper) for key, line in lines.items()}
-    for system in config.systems:
-        outcome = outcomes[cell_name("ode-aca", config.seed, system)]
-        rows[f"system {system}"] = _row(config, f"ODE, ACA: system {system}", {config.seed: outcome}, None)
+    for key in config.example:
+        line = {seed: outcomes[cell_name(key, seed, example=True)] for seed in config.seeds}
+        rows[f"{key} example"] = _row(config, f"{MODELS[key].label}: published example", line, None)
     quick = "" if config.preset == "full" else f"; {config.preset}: fewer epochs, points and seeds than the paper's"
     return Result(
         name=config.name,
@@ -122,18 +122,14 @@ def _figure(row: Row) -> str:
 
 
 def _series(config: Config, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    """Yield what the figures need: the truth, and each model's prediction with the first seed."""
+    """Yield what the figures need: true positions and predictions, by cell."""
     yield "t", shown_times(data_of(config), config.shown)
-    yield "truth", true_positions(data_of(config), config.shown)
-    for key in config.models:
-        outcome = outcomes[cell_name(key, config.seed)]
+    for seed in config.seeds:
+        yield f"truth seed {seed}", true_positions(data_of(config, seed), config.shown)
+    yield "truth example", true_positions(data_of(config), config.shown)
+    for name, outcome in outcomes.items():
         if outcome.failure is None:
-            yield key, _array(outcome)
-    for system in config.systems:
-        outcome = outcomes[cell_name("ode-aca", config.seed, system)]
-        if outcome.failure is None:
-            yield f"system {system} truth", true_positions(data_of(config, system), config.shown)
-            yield f"system {system}", _array(outcome)
+            yield name, _array(outcome)
 
 
 def _array(outcome: Outcome) -> np.ndarray[Any, Any]:

@@ -52,7 +52,21 @@ MODELS: Mapping[str, Model] = {
     "ode-adjoint": Model("ODE, adjoint", {"rhs": "physical", "gradient": "adjoint"}, (0.0025, 0.0012)),
     "ode-naive": Model("ODE, naive", {"rhs": "physical", "gradient": "naive"}, (0.0025, 0.0013)),
     "ode-aca": Model("ODE, ACA", {"rhs": "physical", "gradient": "aca"}, (0.0007, 0.0005)),
-    "ode-ours": Model("ODE, ours", {"rhs": "physical", "optimizer": "lm"}, recipe=False),
+    "node-ours": Model(
+        "NODE, ours",
+        {
+            "rhs": "augmented",
+            "optimizer": "lm",
+            "schedule": "matching",
+            "stages": 1,
+            "epochs": 4,
+            "method": "dopri8",
+            "rtol": 1e-9,
+            "atol": 1e-11,
+        },
+        recipe=False,
+    ),
+    "ode-ours": Model("ODE, ours", {"rhs": "physical", "optimizer": "lm", "schedule": "growing"}, recipe=False),
 }
 """The models in the paper's order, then ours: the same equations with what physode adds to the recipe."""
 
@@ -66,11 +80,12 @@ class Config:
     models
         Keys of ``MODELS``.
     seed, repeats
-        Each model is fitted with the seeds ``seed``, ``seed + 1``, ..., ``repeats`` of them.
-    systems
-        Seeds of further initial states of the same bodies, each fitted by ODE-ACA (Figs. 21-23).
-    spread
-        Largest distance of the masses' initial guesses from 1.
+        Each model is fitted with the seeds ``seed``, ``seed + 1``, ..., ``repeats`` of them. A seed decides the
+        initial state of the bodies, the initial weights, and the initial guesses of the masses.
+    example
+        Keys of the models that are fitted to the authors' published example, too, with the same seeds.
+    spread, wide
+        Largest distance of the masses' initial guesses from 1: of the recipe's fits, and of ours.
     t_end, points, train_until
         The data.
     epochs, lr, lr_decay, method, rtol, atol
@@ -86,8 +101,9 @@ class Config:
     models: tuple[str, ...] = tuple(MODELS)
     seed: int = 0
     repeats: int = 3
-    systems: tuple[int, ...] = (1, 2, 3)
+    example: tuple[str, ...] = ("node-aca", "node-ours", "ode-naive", "ode-aca", "ode-ours")
     spread: float = 0.1
+    wide: float = 0.5
     t_end: float = 2.0
     points: int = 2000
     train_until: float = 1.0
@@ -108,7 +124,7 @@ class Config:
     @classmethod
     def quick(cls, **changes: Any) -> Self:
         """Return what takes minutes: one seed, and a tenth of the points and epochs."""
-        few: dict[str, Any] = {"repeats": 1, "systems": (1,), "points": 200, "epochs": 10, "lstm_epochs": 500}
+        few: dict[str, Any] = {"repeats": 1, "example": ("ode-aca",), "points": 200, "epochs": 10, "lstm_epochs": 500}
         return cls(**{**few, "shown": 200, "preset": "quick", **changes})
 
     @property
@@ -123,32 +139,32 @@ class Config:
 
 
 def cells(config: Config) -> list[Cell]:
-    """Return a cell for every model and seed, and one for every further system.
+    """Return a cell for every model and seed, and one more for each of those fitted to the published example.
 
     The adjoint method's, which take longest, are first: nobody then waits for a last one.
     """
     found = [_cell(config, key, seed) for seed in config.seeds for key in config.models]
-    found += [_cell(config, "ode-aca", config.seed, system) for system in config.systems]
+    found += [_cell(config, key, seed, example=True) for seed in config.seeds for key in config.example]
     return sorted(found, key=lambda cell: "adjoint" not in cell.name)
 
 
-def cell_name(key: str, seed: int, system: int | None = None) -> str:
-    """Return the name of a model's cell, or of the further system's."""
-    return f"{key} seed {seed}" if system is None else f"{key} system {system}"
+def cell_name(key: str, seed: int, *, example: bool = False) -> str:
+    """Return the name of a model's cell, or of that of the published example."""
+    return f"{key} {'example ' if example else ''}seed {seed}"
 
 
-def data_of(config: Config, system: int | None = None) -> dict[str, Any]:
-    """Return the arguments of the simulator: the preset, or the same bodies from another initial state."""
+def data_of(config: Config, seed: int | None = None) -> dict[str, Any]:
+    """Return the arguments of the simulator: the example's bodies from a seed's own initial state, or the example."""
     grid = {"t_end": config.t_end, "points": config.points}
-    if system is None:
+    if seed is None:
         return {"preset": "aca", **grid}
     constants = ThreeBody.find_preset("aca").config
-    return {**constants, "masses": list(constants["masses"]), "seed": system, **grid}
+    return {**constants, "masses": list(constants["masses"]), "seed": seed, **grid}
 
 
-def _cell(config: Config, key: str, seed: int, system: int | None = None) -> Cell:
-    model, name = MODELS[key], cell_name(key, seed, system)
-    shared = {"data": data_of(config, system), "shown": config.shown}
+def _cell(config: Config, key: str, seed: int, *, example: bool = False) -> Cell:
+    model, name = MODELS[key], cell_name(key, seed, example=example)
+    shared = {"data": data_of(config, None if example else seed), "shown": config.shown}
     if not model.lstm:
         return Cell(name, f"{_FITTING}:fit_equation", {**shared, "settings": _settings(config, model, seed)})
     training = {"epochs": config.lstm_epochs, "lr": config.lstm_lr, "lr_decay": config.lstm_decay, "seed": seed}
@@ -166,6 +182,7 @@ def _settings(config: Config, model: Model, seed: int) -> dict[str, Any]:
         settings |= {name: getattr(config, name) for name in ("epochs", "lr", "lr_decay", "method", "rtol", "atol")}
         settings["optimizer"] = "adam"
     if model.settings["rhs"] == "physical":
-        guesses = 1.0 + np.random.default_rng(seed).uniform(-config.spread, config.spread, 3)
+        spread = config.spread if model.recipe else config.wide
+        guesses = 1.0 + np.random.default_rng(seed).uniform(-spread, spread, 3)
         settings["init"] = {"masses": guesses.tolist()}
     return settings
