@@ -54,7 +54,7 @@ def _shares(result: Result) -> Figure:
             color=_COLOUR[key], marker=_MARKS[key], ms=5, lw=1.2, capsize=2, label=METHODS[key].label,
         )  # fmt: skip
     axes.set_xticks(range(len(noises)), [f"{noise:g}" for noise in noises])
-    axes.set_ylim(0, 104)
+    axes.set_ylim(-3, 104)
     axes.set(xlabel="noise of positions (AU)", ylabel="systems (%)", title="All three masses right within 1 %")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
