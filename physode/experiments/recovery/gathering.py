@@ -105,9 +105,9 @@ def _findings(config: Config, lines: _Lines) -> Iterator[Finding]:
         yield Finding(text, str(share), share.value >= _ENOUGH)
     for (key, noise), fits in lines.items():
         if noise > 0 and not METHODS[key].adam:
-            share = coverage(fits)
-            low, high = _COVERED
-            text = f"noise {noise:g}, {METHODS[key].label}: 95 % intervals cover {100 * low:g} to {100 * high:g} % of the masses"
+            share, (low, high) = coverage(fits), _COVERED
+            expected = f"95 % intervals cover {100 * low:g} to {100 * high:g} % of the masses"
+            text = f"noise {noise:g}, {METHODS[key].label}: {expected}"
             yield Finding(text, str(share), low <= share.value <= high)
     for key in METHODS:
         if key not in ("growing", "sigma"):
