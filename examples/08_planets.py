@@ -1,14 +1,14 @@
 r"""Masses of Jupiter and Saturn, from twelve years of positions.
 
-The Sun and the giant planets pull at each other; where they were seen, every mass but for its own body shows. Positions
-are all that is given: the fit finds the velocities with the masses, and the errors of the masses' ratios to the Sun
-follow from the correlations of both. The years after the twelve judge the prediction.
+The Sun and the giant planets pull at each other, and so each one's mass shows in where the others were seen. Positions
+are all that is given: the fit finds the velocities with the masses, and the errors of the masses' ratios to the Sun's
+follow from the correlations of the masses. The years after the twelve judge the prediction.
 
 With real positions (JPL Horizons) the residuals show what the model leaves out. The Sun's, up to 750 km, are its swing
-about its common centre with the inner planets, which the fit counts with the Sun: its mass comes out too large by theirs,
-6.0e-6. Saturn's 290 km are Titan's pull at the planet, Neptune's 75 km Triton's: Newton's equations are for the centre of
-planet and moons. None of this is random, and so standard errors, which take residuals for independent noise, are only a
-rough measure here.
+about its common centre with the inner planets, which the fit counts with the Sun: its mass comes out too large by
+theirs, 6.0e-6. Saturn's 290 km are Titan's pull at the planet, Neptune's 75 km Triton's: Newton's equations are for the
+centre of planet and moons. None of this is random, and so standard errors, which take residuals for independent noise,
+are only a rough measure here.
 
     python examples/08_planets.py --out .                       # a simulated stand-in
     python examples/convert_horizons.py barystate.npz planets.h5
@@ -110,9 +110,7 @@ def draw(out, names, t, seen, fitted):
     middle.set(xlabel="time (yr)", ylabel="seen minus fitted, x (km)", title="What the fit leaves over")
     middle.legend(fontsize="small", loc="upper right")
     right.axvspan(0, YEARS, color="gray", alpha=0.12)
-    right.set(
-        xlabel="time (yr)", ylabel="distance from the position seen (km)", title="Twelve years fitted (gray), then on"
-    )
+    right.set(xlabel="time (yr)", ylabel="distance from the position seen (km)", title="Fitted (gray), then predicted")
     right.legend(fontsize="small", ncols=2)
     figure.savefig(out / "08_planets.png", dpi=120)
     plt.close(figure)

@@ -63,11 +63,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--bodies", nargs="+", default=BODIES, help="the Sun first (default: and the giant planets)")
-    parser.add_argument(
-        "--from", dest="start", type=float, default=2451520.5, help="Julian date (default: %(default)s)"
-    )
-    parser.add_argument("--years", type=float, default=48.0, help="span (default: %(default)s)")
+    parser.add_argument("--bodies", nargs="+", default=BODIES, help="the Sun first (the Sun and the giant planets)")
+    parser.add_argument("--from", dest="start", type=float, default=2451520.5, help="Julian date (%(default)s)")
+    parser.add_argument("--years", type=float, default=48.0, help="span (%(default)s)")
     given = parser.parse_args()
     joined = join(read_archive(given.archive, given.bodies), start=given.start, years=given.years)
     write_trajectories(given.file, joined)
