@@ -32,6 +32,8 @@ class System(nn.Module):
         Name and unit of each component of the state; the unit of a pure number is ``""``.
     time_unit
         Unit of `t`.
+    kinematic
+        Columns whose equations are definitions, such as :math:`\dot r = v`, and not laws that may be incomplete.
     constant_units
         Units of the constants that have one.
     presets
@@ -42,6 +44,7 @@ class System(nn.Module):
     columns: tuple[str, ...]
     units: tuple[str, ...]
     time_unit: str = ""
+    kinematic: tuple[str, ...] = ()
     constant_units: Mapping[str, str] = MappingProxyType({})
     presets: ClassVar[Mapping[str, Preset]] = {}
     declared: ClassVar[Mapping[str, Constant]] = {}

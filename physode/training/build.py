@@ -67,10 +67,9 @@ def _neural(config: FitConfig, trajectories: Trajectories) -> System:
 
 
 def _hybrid(config: FitConfig, trajectories: Trajectories) -> System:
-    columns = trajectories.columns
-    # Velocities are known to move positions: with bodies the network reaches the accelerations only.
-    acts_on = columns[len(columns) // 2 :] if has_bodies(columns) else columns
     physics = _physical(config, trajectories)
+    # Velocities are known to move positions: the network reaches what is a law.
+    acts_on = tuple(name for name in physics.columns if name not in physics.kinematic)
     return Hybrid(physics, _neural(config, trajectories), acts_on=acts_on, zero_init=True)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError
-from physode.rhs import SYSTEMS, System
+from physode.rhs import SYSTEMS, NBody, System
 from physode.training.config import FitConfig
+from physode.training.data import has_bodies
 from physode.training.targets import element, parse_target
 
 __all__ = ["Constants", "constants_of", "system_name", "true_constants"]
@@ -80,6 +81,11 @@ def constants_of(config: FitConfig, trajectories: Trajectories) -> Constants:
     name = system_name(config, trajectories)
     known = true_constants(trajectories)
     system = SYSTEMS[name]
+    if issubclass(system, NBody) and not has_bodies(trajectories.columns):
+        raise ConfigError(
+            f"{name} needs bodies' positions and velocities, columns r1_x, ..., vn_z; the data have "
+            f"{', '.join(trajectories.columns)}: is this the right file?"
+        )
     shapes = {
         each: known[each].shape if each in known else _shape(constant.ndim, trajectories)
         for each, constant in system.declared.items()

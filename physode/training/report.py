@@ -16,6 +16,7 @@ from physode.solution import Solution
 from physode.training.constants import true_constants
 from physode.training.data import FitData
 from physode.training.objective import Objective
+from physode.training.plausible import plausibility_notes
 from physode.training.targets import element
 from physode.training.uncertainty import Uncertainty, interval, uncertainty, value_label
 from physode.training.unknowns import raw_constants
@@ -145,7 +146,7 @@ def make_report(
         ended=ended,
         chi_square=None if found is None else found.chi_square,
         correlations=None if found is None else Correlations(found.labels, _rows(found.correlations)),
-        notes=(*notes, *more),
+        notes=(*notes, *more, *plausibility_notes(objective, trajectories, errors[0].mse)),
     )
 
 

@@ -33,6 +33,7 @@ class HarmonicOscillator(System):
     name = "harmonic_oscillator"
     columns = ("position", "velocity")
     units = ("", "")
+    kinematic = ("position",)
     omega = Constant()
     damping_ratio = Constant()
 

@@ -81,6 +81,7 @@ class NBody(System):
         self.velocity_scale = _checked("velocity_scale", velocity_scale)
         self.softening = _checked("softening", softening, zero=True)
         self.columns = body_columns(self.n)
+        self.kinematic = self.columns[: 3 * self.n]
         length, velocity = ("", "")
         if self.G == G_ASTRONOMICAL and self.velocity_scale == 1.0:
             length, velocity, self.time_unit, self.constant_units = "AU", "AU/yr", "yr", {"masses": "Msun"}

@@ -39,6 +39,7 @@ class Pendulum(System):
     columns = ("angle", "angular_velocity")
     units = ("rad", "rad/s")
     time_unit = "s"
+    kinematic = ("angle",)
     constant_units = MappingProxyType({"length": "m", "gravity": "m/s^2", "damping": "1/s"})
     length = Constant()
     gravity = Constant()

@@ -38,6 +38,7 @@ class VanDerPol(System):
 
     name = "van_der_pol"
     columns = ("y1", "y2")
+    kinematic = ("y1",)
     units = ("", "")
     presets: ClassVar[Mapping[str, Preset]] = {
         "aca": Preset(
