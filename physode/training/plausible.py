@@ -23,13 +23,14 @@ def plausibility_notes(objective: Objective, trajectories: Trajectories, mse: fl
     """Return what a reader should doubt: a fit that explains nothing, bodies that move at an impossible speed."""
     notes = []
     told, fitted = trajectories.attrs.get("system"), objective.config.system
-    if fitted is not None and told is not None and told != fitted and not (told, fitted) == ("n_body", "three_body"):
+    if fitted is not None and told is not None and told != fitted and (told, fitted) != ("n_body", "three_body"):
         notes.append(f"the data say that they are of {told}, they were fitted as {fitted}")
     variance = _variance(objective)
     if mse is not None and variance > 0 and mse > _EXPLAINS_NOTHING * variance:
         notes.append(
-            f"the fit leaves {mse / variance:.0%} of the training data's variance: is it the right system, are the units "
-            "and the initial guess right? A shorter `train_until` or another `schedule` may lead out of a wrong minimum"
+            f"the fit leaves {mse / variance:.0%} of the training data's variance: is it the right system, are the "
+            "units and the initial guess right? A shorter `train_until` or another `schedule` may lead out of a wrong "
+            "minimum"
         )
     rhs = objective.rhs
     if isinstance(rhs, NBody):
