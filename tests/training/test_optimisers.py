@@ -116,9 +116,9 @@ def test_segments_fitted_by_gradients_go_on_to_the_same_numbers(noisy, tmp_path,
 def stiff(monkeypatch):
     """Solves of all times fail until one of more times than the stage before has been fitted."""
     longest = []
-    for name in ("linearise", "evaluate"):
 
-        def failing(self, own=getattr(Objective, name)):
+    def failing(own):
+        def run(self):
             if self.stage.last and max(longest) < 40:
                 raise SolveError("blew up")
             if self.stage.number == 1:
@@ -126,7 +126,10 @@ def stiff(monkeypatch):
             longest.append(self.stage.times)
             return own(self)
 
-        monkeypatch.setattr(Objective, name, failing)
+        return run
+
+    for name in ("linearise", "evaluate"):
+        monkeypatch.setattr(Objective, name, failing(getattr(Objective, name)))
 
 
 def test_where_the_next_span_cannot_be_solved_one_half_way_is_fitted_first(noisy, stiff):
