@@ -1,4 +1,4 @@
-"""Lynx and hare: predators and prey in the fur trade's books, 1900 to 1920.
+r"""Lynx and hare: predators and prey in the fur trade's books, 1900 to 1920.
 
 The pelts that the Hudson's Bay Company took in, in thousands, rise and fall with both populations. Lotka and Volterra's
 equations are fitted to them with everything unknown: four rates and the numbers of 1900. Three things an ecologist
@@ -17,6 +17,12 @@ and gamma 0.80 to 0.84 a year (Howard 2009; Carpenter 2018, whose errors are a q
 
     python examples/09_lynx_hare.py --out .                          # a simulated stand-in
     python examples/09_lynx_hare.py --data lynx_hare.csv --out .     # columns year, lynx, hare
+
+From a shell the columns must stand in the order of the state, prey before predators; all numbers then weigh the same:
+
+    awk -F, -v OFS=, '{print $1, $3, $2}' lynx_hare.csv > pelts.csv
+    physode fit pelts.csv --system lotka_volterra --positive --schedule shooting --train-until 1920 \
+        --init alpha=0.6 --init beta=0.03 --init delta=0.02 --init gamma=0.6
 """
 
 from __future__ import annotations
