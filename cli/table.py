@@ -8,6 +8,7 @@ COMMANDS = {
     "simulate": "Make trajectories of a system and write them to HDF5.",
     "fit": "Fit a right-hand side to observed trajectories.",
     "plot": "Draw the figures of a run.",
+    "profile": "Profile the likelihood of a fitted constant.",
     "animate": "Animate a run: fitted against true trajectories.",
     "inspect": "Describe a trajectory file.",
     "info": "Show versions, devices and methods.",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from physode.plotting.drift import plot_drift
     from physode.plotting.forces import plot_residual_force
     from physode.plotting.phase import plot_phase_planes
+    from physode.plotting.profile import plot_profile
     from physode.plotting.residuals import plot_residuals
     from physode.plotting.run import draw_run
     from physode.plotting.trajectories import plot_orbits, plot_phase_portrait, plot_series
@@ -27,6 +28,7 @@ _HOMES = {
     "plot_orbits": "trajectories",
     "plot_phase_planes": "phase",
     "plot_phase_portrait": "trajectories",
+    "plot_profile": "profile",
     "plot_residual_force": "forces",
     "plot_residuals": "residuals",
     "plot_series": "trajectories",
@@ -42,6 +44,7 @@ __all__ = [
     "plot_orbits",
     "plot_phase_planes",
     "plot_phase_portrait",
+    "plot_profile",
     "plot_residual_force",
     "plot_residuals",
     "plot_series",

@@ -1,0 +1,106 @@
+"""``physode profile``: how well data determine one fitted constant."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from physode.cli.options import PATH, POSITIVE, force_option, json_option
+from physode.cli.progress import progress_bar
+from physode.cli.show import show_json, show_pairs, show_table
+
+if TYPE_CHECKING:
+    from physode.training import Run
+    from physode.training.profile import Profile
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.argument("name")
+@click.option(
+    "--points", type=click.IntRange(5), default=21, show_default=True, help="At how many values to hold the constant."
+)
+@click.option(
+    "--range",
+    "width",
+    type=POSITIVE,
+    default=4.0,
+    show_default=True,
+    help="How far to go to either side at first, in standard errors.",
+)
+@click.option(
+    "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
+)
+@force_option
+@json_option
+def command(
+    run: Path, name: str, points: int, width: float, data: tuple[Path, ...], force: bool, as_json: bool
+) -> None:
+    """Profile the likelihood of NAME, a constant such as mu or an element such as masses[2], that RUN has fitted.
+
+    The constant is held at values around the fitted one, and all other unknowns are fitted again at each. The 95 %
+    interval is where this makes the fit no worse than chance would; the range is widened where it reaches farther.
+    Where the interval of the standard error is another, that one is not to be trusted. The figure goes into
+    RUN/figures.
+
+    \b
+    Examples:
+      physode profile runs/threebody-physical masses[2]
+      physode profile runs/vanderpol-physical mu --points 41 --range 6
+      physode profile runs/threebody-physical masses[1] --json --force
+    """
+    from physode.errors import DataError
+    from physode.plotting import plot_profile
+    from physode.training import open_run
+
+    opened = open_run(run)
+    figure = opened.figures / f"profile_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')}.png"
+    if figure.exists() and not force:
+        raise DataError(f"{figure} exists already; overwrite it (--force)")
+    found = _computed(opened, name, points=points, width=width, data=data)
+    figure.parent.mkdir(exist_ok=True)
+    plot_profile(found, path=figure)
+    if as_json:
+        show_json({"run": str(run), "figure": str(figure), **found.as_dict()})
+    else:
+        _show(found, figure)
+
+
+def _computed(run: Run, name: str, *, points: int, width: float, data: tuple[Path, ...]) -> Profile:
+    from physode.plotting.view import open_view
+    from physode.training.checkpoint import read_checkpoint
+    from physode.training.profile import profile
+
+    observed = open_view(run, data=data).observed
+    config = dataclasses.replace(run.config, trajectories=())  # those observed are chosen already
+    best = read_checkpoint(run.path / "checkpoints" / "best.pt").best_model
+    with progress_bar(f"profiling {name}") as progress:
+        return profile(observed, config, name, points=points, width=width, best=best, progress=progress)
+
+
+def _show(found: Profile, figure: Path) -> None:
+    rows = [
+        [value, loss, delta, *(others[index] for others in found.others.values())]
+        for index, (value, loss, delta) in enumerate(zip(found.values, found.losses, found.delta, strict=True))
+    ]
+    show_table(f"profile of {found.name}", [found.name, "loss", "Delta", *found.others], rows)
+    parabola = found.parabola_interval or (None, None)
+    show_table(
+        f"95 % interval of {found.name}{f' ({found.unit})' if found.unit else ''}",
+        ["by", "from", "to"],
+        [["profile likelihood", *found.interval], ["standard error", *parabola]],
+    )
+    pairs = {
+        "fitted": found.fitted,
+        "standard error": found.standard_error,
+        "threshold of Delta": f"{found.threshold:.6g}, of {found.statistic}",
+        "the standard error tells the same": found.parabola_holds,
+        "figure": str(figure),
+    }
+    show_pairs("profile likelihood", {**pairs, **{f"note {i}": note for i, note in enumerate(found.notes, start=1)}})
