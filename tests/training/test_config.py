@@ -31,7 +31,14 @@ def test_toml_has_no_place_for_nothing():
 
 
 def test_settings_survive_toml():
-    config = FitConfig(rhs="hybrid", init={"masses": (1.0, 2.0, 1 / 3)}, hidden=(8, 4), lr=1e-3, trajectories=(1, 2))
+    constants = {
+        "init": {"masses": (1.0, 2.0, 1 / 3)},
+        "fix": {"masses[1]": (1.0,), "G": (39.478,), "masses[2]": ()},
+        "bounds": {"masses[3]": (0.1, float("inf"))},
+        "priors": {"masses[3]": (0.3, 1e-3)},
+    }
+    weights = {"sigma": 1e-6, "robust": "huber", "robust_scale": 2.0, "initial_state": "fit", "schedule": "shooting"}
+    config = FitConfig(rhs="hybrid", hidden=(8, 4), lr=1e-3, trajectories=(1, 2), stages=3, **constants, **weights)
     assert FitConfig.from_dict(tomllib.loads(dumps(config.completed().as_dict()))) == config.completed()
 
 
@@ -54,6 +61,26 @@ def test_settings_survive_toml():
         ({"lr": 0.1}, "`lr` and `lr_decay` have no part in optimizer='lm'"),
         ({"compile": True}, "`compile` has no part in optimizer='lm'"),
         ({"compile": True, "optimizer": "adam", "gradient": "adjoint"}, "`compile` goes with gradient='aca'"),
+        ({"sigma": 0.0}, "`sigma` must be positive and finite, got 0.0"),
+        ({"robust": "magic"}, "`robust` must be one of: huber, soft_l1, cauchy; got 'magic'"),
+        ({"robust_scale": 2.0}, "`robust_scale` has no part without `robust`"),
+        ({"initial_state": "guess"}, "`initial_state` must be one of: known, fit; got 'guess'"),
+        ({"schedule": "magic"}, "`schedule` must be one of: full, growing, shooting, matching; got 'magic'"),
+        ({"stages": 0}, "`stages` must be at least 1, got 0"),
+        ({"schedule": "full", "stages": 2}, "`stages` has no part in schedule='full'"),
+        ({"bounds": {"mu": (2.0, 1.0)}}, "`bounds` of 'mu' must be a lower and a larger upper number, got [2.0, 1.0]"),
+        ({"bounds": {"mu": (1.0, float("nan"))}}, "`bounds` of 'mu' must be a lower and a larger upper number"),
+        ({"priors": {"mu": (1.0,)}}, "`priors` of 'mu' must be a mean and a standard deviation above 0, got [1.0]"),
+        ({"priors": {"mu": (float("inf"), 1.0)}}, "`priors` of 'mu' must be a mean and a standard deviation above 0"),
+        ({"fix": {"masses[0]": ()}}, "'masses[0]' is not the name of a constant, or of an element"),
+        ({"init": {"2nd": (1.0,)}}, "'2nd' is not the name of a constant"),
+        ({"rhs": "neural", "fix": {"mu": ()}}, "`fix` needs a right-hand side with constants; rhs='neural' has none"),
+        ({"rhs": "neural", "priors": {"mu": (1.0, 1.0)}}, "`priors` needs a right-hand side with constants"),
+        ({"rhs": "lstm", "optimizer": "lm"}, "`optimizer` 'lm' has no part in rhs='lstm', which has 'adam'"),
+        ({"rhs": "lstm", "schedule": "growing"}, "`schedule` 'growing' has no part in rhs='lstm'"),
+        ({"rhs": "lstm", "sigma": 0.1}, "`sigma` has no part in rhs='lstm'"),
+        ({"rhs": "lstm-aug", "hidden": (8, 4)}, "`hidden` of rhs='lstm-aug' must be one width"),
+        ({"sequence": 1}, "`sequence` must be at least 2, got 1"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):
@@ -70,6 +97,11 @@ def test_wrong_settings_are_named(settings, message):
         ({"epochs": True}, "`epochs` is of the wrong type"),
         ({"positive": 1}, "`positive` is of the wrong type"),
         ({"init": {"masses": 1.0}}, "`init` must hold lists of numbers"),
+        ({"fix": {"G": 1.0}}, "`fix` must hold lists of numbers"),
+        ({"priors": {"G": ["a", "b"]}}, "`priors` must hold lists of numbers"),
+        ({"sigma": "small"}, "`sigma` is of the wrong type: 'small'"),
+        ({"stages": 2.5}, "`stages` is of the wrong type: 2.5"),
+        ({"schedule": 3}, "`schedule` must be one of"),
         ({"init": [1.0]}, "`init` must hold lists of numbers"),
     ],
 )
@@ -88,3 +120,16 @@ def test_physics_is_fitted_by_least_squares_and_networks_by_adam():
         "lstm": "adam",
         "lstm-aug": "adam",
     }
+
+
+def test_schedules_are_chosen_by_optimiser_and_right_hand_side():
+    cases = {
+        ("physical", None): ("growing", 5),
+        ("hybrid", "lm"): ("matching", 5),
+        ("neural", "lm"): ("matching", 5),
+        ("physical", "adam"): ("full", 1),
+        ("neural", None): ("full", 1),
+        ("lstm", None): ("full", 1),
+    }
+    found = {case: FitConfig(rhs=case[0], optimizer=case[1]).completed() for case in cases}
+    assert {case: (each.schedule, each.stages) for case, each in found.items()} == cases

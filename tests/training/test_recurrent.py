@@ -110,7 +110,7 @@ def test_wrong_data_are_named(pair, change, message):
 
 @pytest.mark.xfail(strict=True, reason="the loss that is chosen for such data is refused first")
 def test_data_without_bodies_are_named(oscillation):
-    with pytest.raises(ConfigError, match="rhs='lstm' needs bodies' positions, columns r1_x, .* have y1, y2"):
+    with pytest.raises(ConfigError, match=r"rhs='lstm' needs bodies' positions, columns r1_x, .* have y1, y2"):
         fit(oscillation, FitConfig(rhs="lstm", **SMALL))
 
 
