@@ -13,7 +13,7 @@ from physode.typing import Progress
 __all__ = ["Side", "outwards"]
 
 _WIDENINGS, _WIDER = 5, 3.0  # how often the range grows, and by which factor
-_LONGEST = 0.9  # of the constant itself: the first step, where the standard error asks for more or is unknown
+_LONGEST = 0.3  # of the constant itself: the first step, where the standard error asks for more or is unknown
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ def outwards(
     """Hold a constant at values farther and farther from the fitted one.
 
     These are at equal distances up to `width` standard errors, then at growing ones until a loss `reaches` the
-    threshold. No first step is longer than the constant itself: where standard errors are large beside it, they tell
-    little. Constants kept above 0 are moved by factors.
+    threshold. First steps are shorter than the constant itself: errors that are larger than it tell little.
+    Constants kept above 0 are moved by factors.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def outwards(
     progress
         Called with the fraction of the first steps that are done.
     """
-    fitted = refits.start().value
-    found: list[Refit] = []
+    begin = refits.start()
+    fitted, found = begin.value, [begin]
     bound = refits.bounds[sign > 0]
     for count, distance in enumerate(_distances(_step(fitted, error, width / half, refits.positive), half)):
         if count >= half and any(reaches(each.loss) for each in found):
@@ -66,14 +66,14 @@ def outwards(
         value = bound if at_bound else value
         if value != fitted:
             try:
-                found.append(refits.at(value))
+                found.append(refits.at(value, near=found[:-3:-1]))
             except SolveError as error_there:
-                return Side(tuple(found), f"no fit with {refits.name} = {value:.6g}: {error_there}")
+                return Side(tuple(found[1:]), f"no fit with {refits.name} = {value:.6g}: {error_there}")
         if progress is not None:
             progress(min((count + 1) / half, 1.0))
         if at_bound:
-            return Side(tuple(found), f"{refits.name} ends at its bound {bound:.6g}")
-    return Side(tuple(found))
+            return Side(tuple(found[1:]), f"{refits.name} ends at its bound {bound:.6g}")
+    return Side(tuple(found[1:]))
 
 
 def _step(fitted: float, error: float | None, errors: float, positive: bool) -> float:
@@ -85,7 +85,7 @@ def _step(fitted: float, error: float | None, errors: float, positive: bool) -> 
 
 
 def _distances(step: float, half: int) -> Iterator[float]:
-    """Yield distances: `half` equal steps, then half as many in growing steps for each widening."""
+    """Yield distances: `half` equal steps, then half as many, at least 3, in growing steps for each widening."""
     yield from (step * count for count in range(1, half + 1))
-    each = half // 2
+    each = max(half // 2, 3)
     yield from (step * half * _WIDER ** (count / each) for count in range(1, _WIDENINGS * each + 1))

@@ -15,7 +15,8 @@ lies below the quantile of :math:`\chi^2_1`, or of :math:`F_{1, n - P}` (Bates a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from bisect import bisect
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from physode.typing import Progress
 __all__ = ["Profile", "profile"]
 
 _AGREES = 0.1  # of the interval's half width, within which the parabola's ends are the profile's
+_NEAR, _MOST_ENDS = 0.005, 4  # how near the threshold, as a share of it, an end must be, and after how many refits
 _NOTABLE = 0.01  # of the threshold: by how much a refit must fall below the fit to be another minimum
 
 
@@ -105,7 +107,8 @@ def profile(
     """Compute the profile likelihood of one fitted constant.
 
     Every refit is by Levenberg-Marquardt and begins where that at the neighbouring value has ended. Where the threshold
-    is not crossed, the range is widened to three times itself, at most five times.
+    is not crossed, the range is widened to three times itself, at most five times; where it is, the interval's ends are
+    refitted too.
 
     Parameters
     ----------
@@ -149,7 +152,8 @@ def profile(
         sides.append(
             outwards(refits, sign=sign, error=error, width=width, half=points // 2, reaches=reaches, progress=told)
         )
-    return _gathered(refits, drop, sides, found, error)
+    rows = _with_ends(refits, drop, [*reversed(sides[0].refits), drop.best, *sides[1].refits])
+    return _gathered(refits, drop, rows, sides, found, error)
 
 
 class _Drop:
@@ -170,15 +174,19 @@ class _Drop:
             raise DataError(f"a profile needs errors to measure by, the fit leaves {what}; give `sigma` (fit --sigma)")
         self.statistic, self.threshold = "F", float(stats.f.ppf(LEVEL, 1, freedom))
 
-    def of(self, loss: float, *, least: float) -> float:
-        """Return the drop at a loss from the smallest one."""
-        if self._freedom is None:
-            return self._count * (loss - least)
-        return self._freedom * (loss - least) / least
+    def all(self, rows: Sequence[Refit]) -> tuple[float, ...]:
+        """Return the drops of refits from the best of them."""
+        least = min(row.loss for row in rows)
+        return tuple(self._of(row.loss, least) for row in rows)
 
     def reaches(self, loss: float) -> bool:
         """Return whether a loss lies at the threshold above the fit's, or beyond."""
-        return self.of(loss, least=self.best.loss) >= self.threshold
+        return self._of(loss, self.best.loss) >= self.threshold
+
+    def _of(self, loss: float, least: float) -> float:
+        if self._freedom is None:
+            return self._count * (loss - least)
+        return self._freedom * (loss - least) / least
 
 
 def _uncertainty(objective: Objective) -> Uncertainty | None:
@@ -193,18 +201,34 @@ def _of_half(progress: Progress, sign: int) -> Progress:
     return lambda fraction: progress((fraction + (sign > 0)) / 2)
 
 
+def _with_ends(refits: Refits, drop: _Drop, rows: list[Refit]) -> list[Refit]:
+    """Add refits at the ends of the interval, until their drops agree with the threshold."""
+    for side in (0, 1):
+        for _ in range(_MOST_ENDS):
+            end = crossings([row.value for row in rows], drop.all(rows), drop.threshold)[side]
+            if end is None or any(row.value == end for row in rows):
+                break
+            place = bisect(rows, end, key=lambda row: row.value)
+            try:
+                there = refits.at(end, near=rows[place - 1 : place + 1])
+            except SolveError:
+                break
+            rows = [*rows[:place], there, *rows[place:]]
+            if abs(drop.all(rows)[place] / drop.threshold - 1.0) < _NEAR:
+                break
+    return rows
+
+
 def _gathered(
-    refits: Refits, drop: _Drop, sides: list[Side], found: Uncertainty | None, error: float | None
+    refits: Refits, drop: _Drop, rows: list[Refit], sides: list[Side], found: Uncertainty | None, error: float | None
 ) -> Profile:
-    below, above = sides
-    rows = [*reversed(below.refits), drop.best, *above.refits]
-    values, losses = tuple(row.value for row in rows), tuple(row.loss for row in rows)
-    least = rows[losses.index(min(losses))]
-    delta = tuple(drop.of(loss, least=least.loss) for loss in losses)
+    delta = drop.all(rows)
+    least = min(rows, key=lambda row: row.loss)
+    values = tuple(row.value for row in rows)
     ends = crossings(values, delta, drop.threshold)
     fitted = drop.best.value
     notes = [] if found is not None else ["no standard error: the data do not determine every unknown"]
-    if drop.of(drop.best.loss, least=least.loss) > _NOTABLE * drop.threshold:
+    if delta[rows.index(drop.best)] > _NOTABLE * drop.threshold:
         notes.append(
             f"with {refits.name} = {least.value:.6g} the loss is smaller than at the fitted value: the fit has ended "
             f"in a wrong minimum; fit again from there (fit --init {refits.name}={least.value:.6g})"
@@ -215,7 +239,7 @@ def _gathered(
         fitted=fitted,
         standard_error=error,
         values=values,
-        losses=losses,
+        losses=tuple(row.loss for row in rows),
         delta=delta,
         threshold=drop.threshold,
         statistic=drop.statistic,

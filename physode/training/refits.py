@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from physode.datasets import Trajectories
@@ -26,6 +27,8 @@ from physode.training.unknowns import Unknowns, raw_constants
 
 __all__ = ["Refit", "Refits", "best_objective"]
 
+Vector = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Refit:
@@ -39,6 +42,8 @@ class Refit:
         As :class:`physode.training.objective.Objective` defines it.
     others
         The other free constants, element by element.
+    stored, unknowns
+        The constant and the other unknowns, as a fit stores them.
     ended
         Why the fit ended, where it did before it had converged.
     """
@@ -46,6 +51,8 @@ class Refit:
     value: float
     loss: float
     others: dict[str, float]
+    stored: float
+    unknowns: Vector = field(compare=False, repr=False)
     ended: str | None = None
 
 
@@ -140,8 +147,10 @@ class Refits:
         self._objective.unknowns.restore(self._best)
         return self._refit(self._objective.loss(), None)
 
-    def at(self, value: float) -> Refit:
-        """Hold the constant at `value` and fit the others, from where they are.
+    def at(self, value: float, *, near: Sequence[Refit]) -> Refit:
+        """Hold the constant at `value` and fit the others.
+
+        They begin at the answer of the first in `near`, or on the line through the first two, where that fits better.
 
         Raises
         ------
@@ -149,21 +158,36 @@ class Refits:
             If the solve fails there.
         """
         objective = self._objective
+        stored = float(np.log(value)) if self.positive else value
         with torch.no_grad():
-            self._raw[self._place] = np.log(value) if objective.config.positive else value
+            self._raw[self._place] = stored
         if not bool(objective.unknowns.mask.any()):
             loss = objective.loss()
             if not np.isfinite(loss):
                 raise SolveError(f"the solve fails at {self.name} = {value:.6g}")
             return self._refit(loss, None)
+        self._begin(stored, near)
         state = minimise(objective, before=None, state=None, on_epoch=_ignore)
         objective.unknowns.restore(state.best_model)
         return self._refit(state.best_loss, None if state.finished.startswith("converged") else state.finished)
 
+    def _begin(self, stored: float, near: Sequence[Refit]) -> None:
+        objective, first = self._objective, near[0]
+        objective.unknowns.move(first.unknowns)
+        if len(near) < 2:
+            return
+        here = objective.loss()
+        share = (stored - first.stored) / (near[1].stored - first.stored)
+        objective.unknowns.move(first.unknowns + share * (near[1].unknowns - first.unknowns))
+        objective.unknowns.project()
+        if not objective.loss() < here:
+            objective.unknowns.move(first.unknowns)
+
     def _refit(self, loss: float, ended: str | None) -> Refit:
-        found = _elements(self._objective.unknowns)
-        value = float(self._objective.rhs.constants[self._label].detach()[self._place])
-        return Refit(value, loss, found, ended)
+        unknowns = self._objective.unknowns
+        with torch.no_grad():
+            value, stored = (float(each[self._place]) for each in (unknowns.rhs.constants[self._label], self._raw))
+        return Refit(value, loss, _elements(unknowns), stored, unknowns.vector(), ended)
 
 
 def _ignore(epoch: Epoch, state: TrainingState) -> None:
