@@ -68,10 +68,10 @@ def read_recording(path):
     return rows[:, 1] - rows[0, 1], rows[:, angle]
 
 
-def simulated():
+def simulated(span):
     """Stand-in: pictures of a pendulum from a tilted camera, some of them missing."""
     random = np.random.default_rng(4)
-    t = np.arange(0.0, 60.0, 1 / 6)
+    t = np.arange(0.0, span, 1 / 6)
     t = t[np.sort(random.choice(len(t), len(t) - 12, replace=False))]
     pendulum = po.rhs.Pendulum(1.0, gravity=TRUTH["ratio"], damping=TRUTH["damping"])
     with torch.no_grad():
@@ -86,8 +86,8 @@ def first_guess(t, angle):
     return {"length": (9.81 * (np.diff(rises).mean() / (2 * np.pi)) ** 2,), "damping": (0.01,)}
 
 
-def fit_swings(t, angle, init):
-    """Fit length, damping and the unknown start; the angular velocity is observed nowhere."""
+def fit_swings(t, angle, init, *, stages=5):
+    """Fit length, damping and the unknown start, over growing spans; the angular velocity is observed nowhere."""
     data = Trajectories(
         t=t,
         y=np.stack([angle, np.full(len(t), np.nan)], -1)[None],
@@ -95,7 +95,7 @@ def fit_swings(t, angle, init):
         units=("rad", ""),
         attrs={"system": "pendulum", "rhs": {"gravity": 9.81}},
     )
-    settings = {"method": "dopri5", "rtol": 1e-6, "atol": 1e-8, "train_until": t[-1]}
+    settings = {"stages": stages, "method": "dopri5", "rtol": 1e-6, "atol": 1e-8, "train_until": t[-1]}
     return fit(data, FitConfig(init=init, fix={"gravity": (9.81,)}, initial_state="fit", **settings))
 
 
@@ -118,7 +118,7 @@ def fit_quarters(t, angle, init):
     """Return the swings' mean size, the damping and its error, of each quarter of the recording: (4, 3)."""
     found = []
     for rows in np.array_split(np.arange(len(t)), 4):
-        part = measured(fit_swings(t[rows] - t[rows[0]], angle[rows], init), angle[rows])
+        part = measured(fit_swings(t[rows] - t[rows[0]], angle[rows], init, stages=1), angle[rows])
         value, error = part["damping"]
         found.append((np.sqrt(2) * angle[rows].std(), value, error * part["inflation"]))
     return np.array(found)
@@ -147,9 +147,9 @@ def draw(out, t, angle, fitted, whole, quarters):
     plt.close(figure)
 
 
-def main(out: Path, *, data: Path | None = None) -> dict[str, float]:
+def main(out: Path, *, data: Path | None = None, span: float = 60.0) -> dict[str, float]:
     torch.set_num_threads(1)
-    t, seen = simulated() if data is None else read_recording(data)
+    t, seen = simulated(span) if data is None else read_recording(data)
     first = fit_swings(t, seen, first_guess(t, seen))
     tilt = float(np.mean(seen - first.predictions.y[0, :, 0]))
     angle = seen - tilt

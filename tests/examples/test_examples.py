@@ -12,7 +12,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 FOLDER = Path(__file__).parents[2] / "examples"
-EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
+EXAMPLES = sorted(path.stem for path in FOLDER.glob("[0-9]*.py"))
 
 
 def load(name):
@@ -108,3 +108,73 @@ def test_07_the_torchdiffeq_script_finds_the_constants(tmp_path):
     found = run("07_torchdiffeq_script", tmp_path, steps=40)
     assert found["frequency"] == pytest.approx(2.0, abs=0.1)
     assert found["last loss"] < 0.02
+
+
+def test_08_jupiter_and_saturn_are_weighed_within_their_errors(tmp_path):
+    found = run("08_planets", tmp_path)
+    assert abs(found["Jupiter"]) < 1e-3
+    assert abs(found["Saturn"]) < 1e-2
+    for name in ("Jupiter", "Saturn", "Uranus", "Neptune"):
+        assert abs(found[name]) < 4 * found[f"{name}, error"]
+    assert abs(found["Sun"]) < 1e-6
+    assert found["up to 12 years"] == pytest.approx(3**0.5 * 149.6, rel=0.1)  # the noise's own, in km
+    assert found["beyond"] < 2000  # km, over 24 years
+
+
+def test_09_the_rates_lie_in_their_intervals(tmp_path):
+    found = run("09_lynx_hare", tmp_path)
+    truth = {"alpha": 0.55, "beta": 0.028, "delta": 0.026, "gamma": 0.84}
+    for name, value in truth.items():
+        assert found[f"{name}, low"] < value < found[f"{name}, high"]
+    assert found["share"] == pytest.approx(0.15, abs=0.03)
+    assert found["period"] == pytest.approx(cycle(**truth), rel=0.02)
+
+
+def cycle(*, alpha, beta, delta, gamma):
+    def change(t, y):
+        return [y[0] * (alpha - beta * y[1]), y[1] * (delta * y[0] - gamma)]
+
+    def balance(t, y):
+        return y[0] - gamma / delta
+
+    balance.direction = 1
+    rises = solve_ivp(change, (0, 40), [33.0, 6.0], events=balance, rtol=1e-10, atol=1e-10).t_events[0]
+    return rises[1] - rises[0]
+
+
+def check_pendulum(found):
+    assert abs(found["ratio"] - 1.36) < 4 * found["ratio, error"]
+    assert abs(found["damping"] - 0.012) < 4 * found["damping, error"]
+    assert found["tilt"] == pytest.approx(0.01, abs=0.003)
+    assert found["residuals"] == pytest.approx(0.01, rel=0.15)
+
+
+def test_10_the_pendulum_s_constants_and_the_camera_s_tilt_are_found(tmp_path):
+    check_pendulum(run("10_pendulum", tmp_path, span=30.0))
+
+
+@pytest.mark.slow
+def test_10_the_damping_of_the_first_quarter_is_that_of_the_last(tmp_path):
+    found = run("10_pendulum", tmp_path)
+    check_pendulum(found)
+    assert found["first quarter"] == pytest.approx(found["last quarter"], rel=0.2)
+
+
+def test_11_a_learnt_force_takes_the_misses_away(tmp_path):
+    found = run("11_hidden_force", tmp_path, ends=(0.15,), evaluations=8)
+    for kind in ("drag", "field"):
+        assert found[f"{kind}, hybrid, training"] < 0.1 * found[f"{kind}, physics, training"]
+
+
+@pytest.mark.slow
+def test_11_the_force_itself_is_recovered_and_its_cause(tmp_path):
+    found = run("11_hidden_force", tmp_path)
+    assert found["drag, training"] < 0.07
+    assert found["drag, beyond"] < 0.15
+    assert found["drag, coefficient"] == pytest.approx(0.3, rel=0.02)
+    assert found["field, training"] < 0.06
+    assert found["field, mass"] == pytest.approx(2.0, rel=0.1)
+    assert found["field, off"] < 0.2
+    for kind in ("drag", "field"):
+        assert found[f"{kind}, hybrid, training"] < 1e-4  # the noise's
+        assert found[f"{kind}, hybrid, beyond"] < 0.1 * found[f"{kind}, physics, beyond"]
