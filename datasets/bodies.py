@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,8 +12,8 @@ from physode.errors import DataError
 
 __all__ = ["ASTRONOMICAL", "BODY_UNITS", "body_names", "body_notes", "body_trajectories", "check_bodies", "columns_of"]
 
-ASTRONOMICAL = {"G": 4.0 * math.pi**2, "velocity_scale": 1.0, "softening": 0.0}
-"""Arguments of the right-hand side of bodies in AU, years and solar masses: `physode.rhs.G_ASTRONOMICAL`."""
+ASTRONOMICAL = {"G": (0.01720209895 * 365.25) ** 2, "velocity_scale": 1.0, "softening": 0.0}
+"""Arguments of the right-hand side of bodies in AU, Julian years and solar masses: `physode.rhs.G_GAUSS`."""
 
 BODY_UNITS = ("AU", "AU/yr")
 

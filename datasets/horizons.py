@@ -19,7 +19,7 @@ _DAYS = 365.25  # of a Julian year
 
 # With masses in those of the Sun, G is the Sun's G m. Gauss' constant, 0.01720209895 AU^(3/2) / d, agrees with that
 # of the ephemeris DE440 to 1e-11; 4 pi^2, which belongs to a year of 365.2569 days, would be off by 4e-5.
-_RHS = {"G": 0.01720209895**2 * _DAYS**2, "velocity_scale": 1.0, "softening": 0.0}
+_RHS = {"G": (0.01720209895 * _DAYS) ** 2, "velocity_scale": 1.0, "softening": 0.0}
 
 
 def read_horizons(paths: Sequence[str | os.PathLike[str]]) -> Trajectories:

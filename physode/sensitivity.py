@@ -253,6 +253,8 @@ def covariance(jacobian: Tensor, *, sigma: Tensor | float | None = None, residua
     """
     parameters = jacobian.shape[-1]
     rows = jacobian.reshape(-1, parameters).double()
+    if len(rows) < parameters:
+        raise ValueError(f"{len(rows)} values do not determine {parameters} parameters")
     if sigma is not None:
         weights = torch.as_tensor(sigma, dtype=torch.float64, device=rows.device)
         rows = rows / weights.expand(jacobian.shape[:-1]).reshape(-1, 1)

@@ -9,6 +9,7 @@ from physode.rhs.hybrid import Hybrid
 from physode.rhs.neural import ACTIVATIONS, MLP
 from physode.rhs.physical import (
     G_ASTRONOMICAL,
+    G_GAUSS,
     HarmonicOscillator,
     Lorenz,
     LotkaVolterra,
@@ -25,6 +26,7 @@ from physode.rhs.registry import SYSTEMS, build
 __all__ = [
     "ACTIVATIONS",
     "G_ASTRONOMICAL",
+    "G_GAUSS",
     "MLP",
     "SYSTEMS",
     "AugmentedNBody",

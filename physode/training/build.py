@@ -32,7 +32,7 @@ def _physical(config: FitConfig, trajectories: Trajectories) -> System:
     if issubclass(SYSTEMS[name], NBody) and "G" not in found.settings:
         raise ConfigError(
             "the data do not say in which units they are, and so not the gravitational constant; give it with `fix` "
-            "(--fix G=39.478 for AU, years and solar masses), or name the units in the file"
+            "(--fix G=39.477 for AU, years and solar masses), or name the units in the file"
         )
     arguments = {
         **found.settings,
@@ -45,6 +45,11 @@ def _physical(config: FitConfig, trajectories: Trajectories) -> System:
         raise ConfigError(
             f"{name} has {len(rhs.columns)} components, the data have {len(trajectories.columns)}: "
             f"{', '.join(trajectories.columns)}"
+        )
+    if set(rhs.columns) == set(trajectories.columns) and rhs.columns != trajectories.columns:
+        raise ConfigError(
+            f"{name} has the columns {', '.join(rhs.columns)} in this order, the data have "
+            f"{', '.join(trajectories.columns)}; put them into the system's order"
         )
     return rhs
 

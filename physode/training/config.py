@@ -194,7 +194,7 @@ class FitConfig:
             raise ConfigError("`hidden` needs a network, rhs='physical' has none; try rhs='hybrid'")
         if self.robust_scale is not None and self.robust is None:
             raise ConfigError("`robust_scale` has no part without `robust`; choose 'huber', 'soft_l1' or 'cauchy'")
-        if self.stages not in (None, 1) and self.schedule == "full":
+        if self.stages not in (None, 1) and self._schedule_name == "full":
             raise ConfigError("`stages` has no part in schedule='full'; choose 'growing', 'shooting' or 'matching'")
         if self.optimizer_name == "lm":
             if self.gradient != "aca":
@@ -218,11 +218,18 @@ class FitConfig:
         for name, only in unused.items():
             if getattr(self, name) not in (None, only):
                 raise ConfigError(f"`{name}` {getattr(self, name)!r} has no part in rhs={self.rhs!r}")
+        if self.initial_state == "fit":
+            raise ConfigError(f"`initial_state` 'fit' has no part in rhs={self.rhs!r}, which is given first points")
         for name in ("sigma", "robust"):
             if getattr(self, name) is not None:
                 raise ConfigError(f"`{name}` has no part in rhs={self.rhs!r}")
         if self.hidden is not None and len(set(self.hidden)) != 1:
             raise ConfigError(f"`hidden` of rhs={self.rhs!r} must be one width, repeated for each layer")
+
+    @property
+    def _schedule_name(self) -> str:
+        by_jacobian = "growing" if self.rhs == "physical" else "matching"
+        return self.schedule or (by_jacobian if self.optimizer_name == "lm" else "full")
 
     @property
     def recurrent(self) -> bool:
@@ -251,8 +258,7 @@ class FitConfig:
         hidden = self.hidden
         if hidden is None:
             hidden = (64, 64) if network else (64,) if self.recurrent else ()
-        by_jacobian = "growing" if self.rhs == "physical" else "matching"
-        schedule = self.schedule or (by_jacobian if optimizer == "lm" else "full")
+        schedule = self._schedule_name
         return dataclasses.replace(
             self,
             schedule=schedule,

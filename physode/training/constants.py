@@ -95,6 +95,7 @@ def constants_of(config: FitConfig, trajectories: Trajectories) -> Constants:
             _place(argument, target, shapes, name)
     settings = {**_settings(config, trajectories), **_fixed_settings(config, system)}
     free = _free(config, shapes, name)
+    _check_limits(config, free, shapes, name)
     fixed = {target: given for target, given in config.fix.items() if parse_target(target)[0] in shapes}
     values = {}
     for constant, shape in shapes.items():
@@ -104,6 +105,20 @@ def constants_of(config: FitConfig, trajectories: Trajectories) -> Constants:
         values[constant] = _written("fix", fixed, constant, value, ~free[constant])
         _check_value(config, constant, values[constant], free[constant], default=_has_default(system, constant))
     return Constants({key: value for key, value in values.items() if not np.isnan(value).any()}, free, settings)
+
+
+def _check_limits(
+    config: FitConfig, free: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], system: str
+) -> None:
+    """Refuse bounds and priors of what is not fitted, and bounds that leave a positive constant nothing."""
+    for argument in ("bounds", "priors"):
+        for target in getattr(config, argument):
+            constant, place = _place(argument, target, shapes, system)
+            if not free[constant][place].all():
+                raise ConfigError(f"`{argument}` gives {target!r}, of which not all is to be fitted")
+    for target, pair in config.bounds.items():
+        if config.positive and pair[1] <= 0:
+            raise ConfigError(f"`bounds` of {target!r} must reach above 0 to be kept positive, got {list(pair)}")
 
 
 def _free(config: FitConfig, shapes: Mapping[str, tuple[int, ...]], system: str) -> dict[str, Array]:

@@ -31,6 +31,8 @@ class FitData:
         Initial states, (D,) or (N, D); where they are not `known`, as observed, NaN where missing.
     known
         Whether they are, or have to be fitted.
+    exact
+        Whether the observed values carry no errors.
     y
         Observed states, (T, *y0.shape); 0 where missing.
     weights
@@ -48,6 +50,7 @@ class FitData:
     beyond: Tensor
     steps: int
     known: bool = True
+    exact: bool = False
     weights: Tensor | None = None
 
     @property
@@ -112,14 +115,16 @@ def prepare(trajectories: Trajectories, config: FitConfig) -> FitData:
     dtype, one = DTYPES[config.dtype], len(trajectories) == 1
     known = config.initial_state == "known"
     y0 = (trajectories.y if trajectories.y_clean is None or not known else trajectories.y_clean)[:, 0]
-    if known and not np.isfinite(y0).all():
+    counts = observed_columns(trajectories.columns, config.loss)
+    needed = counts if config.recurrent else np.ones_like(counts)
+    if known and not np.isfinite(y0[:, needed]).all():
         raise DataError(
-            f"trajectory {int(np.argwhere(~np.isfinite(y0))[0, 0])} has missing values in its first state; "
+            f"trajectory {int(np.argwhere(~np.isfinite(y0[:, needed]))[0, 0])} has missing values in its first state; "
             "fit the initial state too (`initial_state` 'fit')"
         )
     y = trajectories.y.transpose(1, 0, 2)
     present = np.isfinite(y)
-    counted = present & observed_columns(trajectories.columns, config.loss)
+    counted = present & counts
     t = trajectories.t if trajectories.t.ndim == 1 else trajectories.t.T
     inside = _inside(trajectories.t, config.train_until)
     inside = np.broadcast_to(np.atleast_2d(inside), y.shape[1::-1]).T  # (T, N)
@@ -143,6 +148,7 @@ def prepare(trajectories: Trajectories, config: FitConfig) -> FitData:
         beyond=tensor(beyond),
         steps=int(inside.sum(0).max()),
         known=known,
+        exact=start_is_known(trajectories) and trajectories.y_clean is None,
         weights=None if weights is None else tensor(weights, dtype),
     )
 
@@ -166,7 +172,7 @@ def _weights(
         place = np.argwhere(wrong)[0]
         raise DataError(
             f"the standard deviation of {trajectories.columns[place[2]]} at time {place[0]} of trajectory {place[1]} "
-            "must be above 0 where there is a value"
+            f"must be above 0 where there is a value; in CSV the column {trajectories.columns[place[2]]}_sigma has it"
         )
     return np.where(counted, 1.0 / np.where(counted, sigma, 1.0), 0.0)
 

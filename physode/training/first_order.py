@@ -60,7 +60,9 @@ def minimise(
         state = _standing(objective, optimizer, begun, evaluation, random, None)
         if before is None:
             on_epoch(_epoch(objective, 0, evaluation), state)
-    last = config.epochs if stage.last else config.epochs * stage.number // config.stages
+    last = config.epochs * stage.number // config.stages if stage.number < config.stages else config.epochs
+    if stage.inserted:  # half of what is left to the stage of this number
+        last = (state.epoch + last) // 2
     for epoch in range(state.epoch + 1, last + 1):
         lr = _rate(config.lr, config.lr_decay, epoch)
         previous = state
@@ -72,6 +74,8 @@ def minimise(
         on_epoch(_epoch(objective, epoch, evaluation, lr=lr * 0.5**retries, retries=retries), state)
         if stopped:
             break
+    if stage.last and not state.finished:
+        state.finished = f"all {config.epochs} epochs done"
     return state
 
 

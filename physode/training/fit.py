@@ -103,7 +103,7 @@ def effective_config(config: FitConfig, trajectories: Trajectories) -> FitConfig
         free=free,
         initial_state=_initial_state(config, chosen),
         train_until=train_end(chosen.t, config.train_until),
-        loss=config.loss or ("positions" if has_bodies(chosen.columns) else "state"),
+        loss=config.loss or ("positions" if config.recurrent or has_bodies(chosen.columns) else "state"),
     )
 
 

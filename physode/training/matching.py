@@ -11,13 +11,14 @@ side that is linear in its parameters it is linear least squares. Also known as 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from physode.errors import DataError
 from physode.rhs import System
 from physode.training.config import FitConfig
 from physode.training.data import FitData
@@ -32,7 +33,7 @@ Array = np.ndarray[Any, Any]
 _DEGREE = 7  # of splines through exact values
 _ITERATIONS = 30
 _TOLERANCE = 1e-3
-_HALVINGS = 8
+_DAMPING = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4)  # in units of the scaled Jacobian's columns, squared
 _CONDITION = 1e-8  # directions of the scaled Jacobian that are weaker than this share of the strongest are left alone
 _MOST_PARAMETERS = 2000  # for least squares on a Jacobian; more are left to L-BFGS
 
@@ -56,22 +57,20 @@ def match_slopes(rhs: System, data: FitData, config: FitConfig, *, free: dict[st
         _lbfgs(unknowns, residuals)
 
 
-def smooth(t: Array, values: Array, *, exact: bool) -> tuple[Array, Array]:
-    """Return values and slopes at `t` of a spline: through exact values, else smoothed by cross-validation.
+def smooth(t: Array, values: Array, at: Array, *, exact: bool) -> tuple[Array, Array]:
+    """Return values and slopes at times of a spline: through exact values, else smoothed by cross-validation.
 
-    Fewer than five values have the slopes of their differences.
+    Fewer than five values are joined by straight lines.
     """
     from scipy.interpolate import make_interp_spline, make_smoothing_spline
 
-    if len(t) < 5:
-        return values, np.gradient(values, t) if len(t) > 1 else np.zeros_like(values)
     rising = t if t[-1] > t[0] else t[::-1]
     ordered = values if t[-1] > t[0] else values[::-1]
-    if exact:
-        spline = make_interp_spline(rising, ordered, k=min(_DEGREE, (len(t) - 1) // 2 * 2 - 1))
+    if exact or len(t) < 5:
+        spline = make_interp_spline(rising, ordered, k=max(1, min(_DEGREE, (len(t) - 1) // 2 * 2 - 1)))
     else:
         spline = make_smoothing_spline(rising, ordered)
-    return np.asarray(spline(t)), np.asarray(spline.derivative()(t))
+    return np.asarray(spline(at)), np.asarray(spline.derivative()(at))
 
 
 def _paths(rhs: System, data: FitData) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,7 +86,7 @@ def _paths(rhs: System, data: FitData) -> tuple[Tensor, Tensor, Tensor]:
         if data.known:  # exact, though it is not counted
             known = np.isfinite(observed[1:]).any(0)
             observed[0, known] = start[row].double().cpu().numpy()[known]
-        parts.append(_path(rhs, t, observed, exact=data.known))
+        parts.append(_path(rhs, t, observed, exact=data.exact))
     times, states, slopes = (np.concatenate([part[i] for part in parts]) for i in range(3))
     return (
         torch.as_tensor(times, device=y.device),
@@ -97,26 +96,31 @@ def _paths(rhs: System, data: FitData) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _path(rhs: System, t: Array, observed: Array, *, exact: bool) -> tuple[Array, Array, Array]:
+    """Return times that lie within every observed component's own, and states and slopes there."""
     present = np.isfinite(observed)
-    seen: Array = np.asarray(present.any(axis=0))
-    rows = present[:, seen].all(1)
-    states, slopes = np.zeros((int(rows.sum()), observed.shape[1])), np.zeros((int(rows.sum()), observed.shape[1]))
+    seen: Array = np.asarray(present.sum(0) > 1)
+    ends = [np.flatnonzero(present[:, column])[[0, -1]] for column in np.flatnonzero(seen)]
+    at = t[max(first for first, _ in ends) : min(last for _, last in ends) + 1] if ends else t[:0]
+    if len(at) < 2:
+        raise DataError("no time lies between observations of every component; a fit cannot begin at their slopes")
+    states, slopes = np.zeros((len(at), observed.shape[1])), np.zeros((len(at), observed.shape[1]))
     for column in np.flatnonzero(seen):
-        states[:, column], slopes[:, column] = smooth(t[rows], observed[rows, column], exact=exact)
+        rows = present[:, column]
+        states[:, column], slopes[:, column] = smooth(t[rows], observed[rows, column], at, exact=exact)
     if not seen.all():
-        states = complete_states(rhs, t[rows], states, slopes, seen)
+        states = complete_states(rhs, at, states, slopes, seen)
         for column in np.flatnonzero(~seen):
-            slopes[:, column] = smooth(t[rows], states[:, column], exact=exact)[1]
-    return t[rows], states, slopes
+            slopes[:, column] = smooth(at, states[:, column], at, exact=exact)[1]
+    return at, states, slopes
 
 
 def _least_squares(
     unknowns: Unknowns, residuals: Callable[[], Tensor], times: Tensor, states: Tensor, scale: Tensor, usable: Tensor
 ) -> None:
-    """Take Gauss-Newton steps, halved until they lead down; of a problem that is linear, one.
+    """Take Gauss-Newton steps, damped until they lead down (Levenberg 1944); of a problem that is linear, one.
 
-    Steps are the shortest of those that minimise the linearised problem, in units of the Jacobian's columns: what the
-    data do not determine stays as it was.
+    Undamped steps are the shortest of those that minimise the linearised problem, in units of the Jacobian's columns:
+    what the data do not determine stays as it was.
     """
     names = [name for name, parameter in unknowns.rhs.named_parameters() if parameter.requires_grad]
 
@@ -128,7 +132,8 @@ def _least_squares(
             return (found / scale)[usable]
 
         parts = torch.func.vmap(torch.func.jacrev(one), in_dims=(None, 0, 0))(parameters, times, states)
-        return torch.cat([parts[name].flatten(2) for name in names], -1)[..., unknowns.mask].flatten(0, 1)
+        flat = [parts[name].reshape(len(times), int(usable.sum()), -1) for name in names]
+        return torch.cat(flat, -1)[..., unknowns.mask].flatten(0, 1)
 
     def misfit() -> Tensor:
         with torch.no_grad():
@@ -143,27 +148,30 @@ def _least_squares(
     best = size(x)
     for _ in range(_ITERATIONS):
         unknowns.move(x)
-        step = _shortest(jacobian().double(), misfit())
-        lengths = (0.5**k for k in range(_HALVINGS))
-        shorter = next((length for length in lengths if size(x + length * step) < best), None)
-        if shorter is None:
+        steps = _steps(jacobian().double(), misfit())
+        step = next((step for step in steps if size(x + step) < best), None)
+        if step is None:
             break
-        x = np.clip(x + shorter * step, low, high)
+        x = np.clip(x + step, low, high)
         before, best = best, size(x)
         if best > (1.0 - _TOLERANCE) * before:
             break
     unknowns.move(x)
 
 
-def _shortest(jacobian: Tensor, misfit: Tensor) -> Array:
+def _steps(jacobian: Tensor, misfit: Tensor) -> Iterator[Array]:
+    """Yield steps, each more damped than the one before."""
     from scipy.linalg import lstsq
 
     acts = jacobian.abs().amax(1) > 0  # rows in which no parameter takes part
     columns = jacobian.norm(dim=0)
     columns = torch.where(columns > 0, columns, 1.0)
     residuals, scaled = compressed(misfit[acts], jacobian[acts] / columns)
-    found = lstsq(scaled.cpu().numpy(), -residuals.cpu().numpy(), cond=_CONDITION)[0]
-    return np.asarray(found / columns.cpu().numpy())
+    matrix, right, units = scaled.cpu().numpy(), -residuals.cpu().numpy(), columns.cpu().numpy()
+    yield lstsq(matrix, right, cond=_CONDITION)[0] / units
+    for damping in _DAMPING:
+        more = np.sqrt(damping) * np.eye(matrix.shape[1])
+        yield lstsq(np.vstack([matrix, more]), np.concatenate([right, np.zeros(len(more))]))[0] / units
 
 
 def _lbfgs(unknowns: Unknowns, residuals: Callable[[], Tensor]) -> None:

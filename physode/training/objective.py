@@ -21,7 +21,10 @@ from physode.training.schedule import Stage
 from physode.training.segments import Segments, cut
 from physode.training.unknowns import Unknowns
 
-__all__ = ["Evaluation", "Linearisation", "Objective"]
+__all__ = ["MOST_BYTES", "Evaluation", "Linearisation", "Objective", "jacobian_bytes"]
+
+MOST_BYTES = 4 * 2**30
+"""The largest Jacobian that is computed."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Objective:
     data: FitData
     config: FitConfig
     stage: Stage
+    spread: Tensor | None = None
 
     @property
     def rhs(self) -> System:
@@ -178,6 +182,8 @@ class Objective:
         if not bool(torch.isfinite(residuals).all()) or not bool(torch.isfinite(jacobian).all()):
             raise SolveError("a residual or its derivative is not finite; start closer")
         loss = float(self._loss(values, gaps, priors).detach())
+        if not loss < torch.inf:
+            raise SolveError("the residuals are too large to be squared; start closer")
         accepted = None if segments.batched else count.accepted
         assert y.shape[1] == len(segments.starts)
         return Linearisation(residuals, jacobian, len(values), loss, accepted)
@@ -261,12 +267,12 @@ class Objective:
     @cached_property
     def _gap_weights(self) -> Tensor:
         """Return by how much gaps count, (D,): a gap is measured in the spread of its column, like residuals."""
-        segments, states = self.segments, self.unknowns.states.detach()
+        segments, spread = self.segments, self.spread
+        assert spread is not None
         counted = segments.counted
         weighted = segments.y if segments.weights is None else segments.y * segments.weights
         size = weighted[counted].square().mean().sqrt()
-        spread = states.std(0).clamp_min(1e-12 * float(states.abs().max()) or 1.0)
-        gaps = len(segments.links) * states.shape[-1]
+        gaps = len(segments.links) * len(spread)
         return size / spread * (counted.sum() / gaps) ** 0.5
 
     def _loss(self, values: Tensor, gaps: Tensor | None, priors: Tensor | None) -> Tensor:
@@ -275,6 +281,11 @@ class Objective:
             if more is not None:
                 total = total + more.square().sum()
         return total / len(values)
+
+
+def jacobian_bytes(data: FitData, unknowns: int) -> int:
+    """Return the size of the solution's Jacobian with respect to all unknowns, in float64."""
+    return 8 * data.steps * data.y0.numel() * unknowns
 
 
 def _spread(jacobian: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def optimise(problem: FitProblem, *, state: TrainingState | None, on_epoch: OnEp
     if state is not None:
         ahead = ahead[min(state.stage, len(ahead)) - 1 :]
         if state.times < ahead[0].times:
-            ahead.insert(0, replace(ahead[0], times=state.times, last=False))
+            ahead.insert(0, replace(ahead[0], times=state.times, last=False, inserted=True))
     while ahead:
         objective, before = problem.begin(ahead[0], objective), objective
         # What is known of an earlier stage than this is where this one begins, not where it stands.
@@ -79,4 +79,4 @@ def _between(before: Objective | None, stage: Stage) -> Stage | None:
     """Return a stage half-way between a shorter one and the next, or None where there is none."""
     if before is None or stage.segments > 1 or before.stage.segments > 1 or before.stage.times + 1 >= stage.times:
         return None
-    return replace(stage, times=(before.stage.times + stage.times) // 2, last=False)
+    return replace(stage, times=(before.stage.times + stage.times) // 2, last=False, inserted=True)

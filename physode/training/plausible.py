@@ -25,6 +25,10 @@ def plausibility_notes(objective: Objective, trajectories: Trajectories, mse: fl
     told, fitted = trajectories.attrs.get("system"), objective.config.system
     if fitted is not None and told is not None and told != fitted and (told, fitted) != ("n_body", "three_body"):
         notes.append(f"the data say that they are of {told}, they were fitted as {fitted}")
+    own = objective.rhs.columns
+    if objective.config.rhs == "physical" and set(own).isdisjoint(trajectories.columns):
+        pairs = [f"{column} is taken as {name}" for column, name in zip(trajectories.columns, own, strict=True)]
+        notes.append("by their order, " + ", ".join(pairs))
     variance = _variance(objective)
     if mse is not None and variance > 0 and mse > _EXPLAINS_NOTHING * variance:
         notes.append(

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from physode.datasets import Trajectories
+from physode.errors import ConfigError
 from physode.rhs import System
 from physode.training.build import build_rhs
 from physode.training.config import DTYPES, FitConfig
 from physode.training.constants import constants_of
 from physode.training.data import FitData, observed_columns, prepare
 from physode.training.initial import estimate_state
-from physode.training.objective import Objective
+from physode.training.objective import MOST_BYTES, Objective, jacobian_bytes
 from physode.training.schedule import Stage, stages
 from physode.training.segments import cut
 from physode.training.unknowns import Unknowns, raw_constants
@@ -39,6 +40,8 @@ class FitProblem:
         What the fit looks at, one after the other.
     free
         Masks of the constants' free elements, by raw parameter.
+    spread
+        Of the states' components, (D,), in which gaps between segments are measured.
     """
 
     rhs: System
@@ -47,6 +50,7 @@ class FitProblem:
     config: FitConfig
     stages: tuple[Stage, ...]
     free: dict[str, Tensor]
+    spread: Tensor | None = None
 
     def begin(self, stage: Stage, before: Objective | None = None) -> Objective:
         """Return a stage's objective, at the constants as they are.
@@ -69,7 +73,16 @@ class FitProblem:
         if not segments.batched:
             begun, free = begun[0], free[0]
         parameter = nn.Parameter(begun.clone(), requires_grad=bool(free.any()))
-        return Objective(Unknowns(self.rhs, parameter, free, self.free, self.config), self.data, self.config, stage)
+        return Objective(
+            Unknowns(self.rhs, parameter, free, self.free, self.config), self.data, self.config, stage, self.spread
+        )
+
+    def _spread(self) -> Tensor:
+        """Return the standard deviation of each component over the beginnings of the first stage's segments."""
+        segments = cut(self.data, self.stages[0])
+        rows = zip(segments.trajectories, segments.starts, strict=True)
+        states = torch.stack([self._estimate(trajectory, start) for trajectory, start in rows])
+        return states.std(0).clamp_min(1e-12 * float(states.abs().max()) or 1.0)
 
     def _estimate(self, trajectory: int, start: int) -> Tensor:
         """Estimate a state from the training data around it."""
@@ -99,4 +112,16 @@ def pose_fit(trajectories: Trajectories, config: FitConfig) -> FitProblem:
     count = sum(int(free.get(name.rpartition(".")[2], torch.ones_like(p)).sum()) for name, p in rhs.named_parameters())
     if not data.known:
         count += data.y0.numel()
-    return FitProblem(rhs, trajectories, data, config, stages(config, data, unknowns=count), free)
+    if config.optimizer == "lm" and not data.known:
+        size = jacobian_bytes(data, count)
+        if size > MOST_BYTES:
+            raise ConfigError(
+                f"the Jacobian of {data.y0.shape[0]} trajectories with unknown initial states would take "
+                f"{size / 2**30:.0f} GiB; fit fewer at a time (`trajectories`), or take their initial states as known "
+                "(`initial_state`)"
+            )
+    problem = FitProblem(rhs, trajectories, data, config, stages(config, data, unknowns=count), free)
+    if problem.stages[0].segments == 1:
+        return problem
+    # Measured once, at the constants' guesses: a fit that is resumed then weighs gaps as before.
+    return replace(problem, spread=problem._spread())

@@ -38,6 +38,8 @@ def build_recurrent(config: FitConfig, trajectories: Trajectories) -> Trajectory
     if trajectories.t.ndim == 2:
         raise ConfigError(f"rhs={config.rhs!r} needs times that all trajectories share; choose one with `trajectories`")
     time_step(torch.from_numpy(trajectories.t))
+    if config.given >= trajectories.y.shape[1]:
+        raise ConfigError(f"`given` {config.given} points leave none of the {trajectories.y.shape[1]} to forecast")
     bodies = len(columns) // 6
     assert config.hidden is not None
     width = config.hidden[0]
@@ -61,6 +63,8 @@ def fit_recurrent(
         If the training span is too short, or has gaps.
     """
     data = prepare(trajectories, config)
+    if data.steps < config.sequence:
+        raise ConfigError(f"`sequence` {config.sequence} is longer than the training span, {data.steps} points")
     positions = _positions(trajectories, data.steps)
     assert config.epochs is not None
     assert config.lr is not None
@@ -80,16 +84,8 @@ def fit_recurrent(
 
 
 def forecast_all(model: TrajectoryLSTM, trajectories: Trajectories, config: FitConfig) -> Tensor:
-    """Return what the network makes of each trajectory's first points: states (N, T, D), velocities NaN.
-
-    Raises
-    ------
-    ConfigError
-        If a trajectory has fewer points than are given to the network.
-    """
+    """Return what the network makes of each trajectory's first points: states (N, T, D), velocities NaN."""
     n, times, components = trajectories.y.shape
-    if times <= config.given:
-        raise ConfigError(f"`given` {config.given} points leave none of the {times} to forecast")
     like = model.step_mean
     start = _positions(trajectories, config.given).to(like)
     states = torch.full((n, times, components), math.nan, dtype=torch.float64)

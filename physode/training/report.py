@@ -164,7 +164,8 @@ def _uncertainty(objective: Objective) -> tuple[Uncertainty | None, list[str]]:
         found = uncertainty(objective)
     except (SolveError, ValueError) as error:
         return None, [f"no standard errors: {error}"]
-    return found, [*_rounding_notes(objective, found.loss), *_chi_square_notes(objective, found)]
+    bounded = [f"{name} ended at its bound: the other errors hold with it fixed there" for name in found.at_bound]
+    return found, [*bounded, *_rounding_notes(objective, found.loss), *_chi_square_notes(objective, found)]
 
 
 def _constants(objective: Objective, trajectories: Trajectories, found: Uncertainty | None) -> tuple[ConstantFit, ...]:

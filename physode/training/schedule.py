@@ -27,12 +27,15 @@ class Stage:
         Pieces that each trajectory is cut into.
     last
         Whether it is the last: all of the training span in one piece.
+    inserted
+        Whether it was put in before the one of this number, which could not be solved.
     """
 
     number: int
     times: int
     segments: int = 1
     last: bool = True
+    inserted: bool = False
 
 
 def stages(config: FitConfig, data: FitData, *, unknowns: int) -> tuple[Stage, ...]:

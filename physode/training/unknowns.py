@@ -94,7 +94,8 @@ class Unknowns:
     def bounds(self) -> tuple[Vector, Vector]:
         """Return the lower and upper bounds of the free elements, as they are stored."""
         low, high = ([torch.full_like(each, end) for each in self.tensors] for end in (-torch.inf, torch.inf))
-        for name, (lower, upper) in self.config.bounds.items():
+        # Those of whole constants first: what is said of an element goes before.
+        for name, (lower, upper) in sorted(self.config.bounds.items(), key=lambda item: "[" in item[0]):
             for place, index in self._places(name):
                 low[place].view(-1)[index] = self._stored(lower)
                 high[place].view(-1)[index] = self._stored(upper)

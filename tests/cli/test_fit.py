@@ -170,7 +170,7 @@ def test_elements_are_fixed_guessed_and_bounded_by_their_number(bodies, folder):
 
 # Data of others.
 
-MU = 39.478  # G of AU, years and solar masses, rounded
+MU = 39.477  # G of AU, years and solar masses, rounded
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_a_table_without_units_asks_for_the_gravitational_constant(orbits, folde
     asked = run("orbits.csv")
     assert (asked.exit_code, asked.stdout, asked.stderr.count("\n")) == (1, "", 1)
     assert "the data do not say in which units they are" in asked.stderr
-    assert "--fix G=39.478" in asked.stderr
+    assert "--fix G=39.477" in asked.stderr
     assert not (folder / "runs").exists()
     found = json.loads(run("orbits.csv", "--fix", f"G={MU}", *ORBIT).stdout)
     assert found["constants"][0]["fitted"] == pytest.approx(0.01, rel=1e-4)

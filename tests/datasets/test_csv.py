@@ -12,7 +12,7 @@ from scipy import constants
 
 from physode.datasets import read_csv
 from physode.datasets.bodies import ASTRONOMICAL
-from physode.rhs import G_ASTRONOMICAL, body_columns
+from physode.rhs import G_GAUSS, body_columns
 
 LONG = """time,body,x,y,z
 0,Sun,0,0,0
@@ -96,7 +96,7 @@ def test_lengths_times_and_velocities_become_AU_and_years(read):
     speed = constants.Julian_year / constants.au
     assert found.units == ("AU",) * 6 + ("AU/yr",) * 6
     assert found.attrs["time_unit"] == "yr"
-    assert found.attrs["rhs"] == {"G": G_ASTRONOMICAL, "velocity_scale": 1.0, "softening": 0.0}
+    assert found.attrs["rhs"] == {"G": G_GAUSS, "velocity_scale": 1.0, "softening": 0.0}
     np.testing.assert_allclose(found.t, [0, 1 / 365.25], rtol=1e-15)
     np.testing.assert_allclose(found.y[0, 0, 3:6], [1, 0, -3e11 / constants.au], rtol=1e-15)
     np.testing.assert_allclose(found.y[0, 0, 9:], [29784.7 * speed, 0, speed], rtol=1e-14)

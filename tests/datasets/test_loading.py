@@ -8,7 +8,7 @@ import pytest
 from physode.datasets import Trajectories, check_bodies, read_data, summarise_data, write_trajectories
 from physode.datasets.bodies import ASTRONOMICAL
 from physode.errors import DataError
-from physode.rhs import G_ASTRONOMICAL, NBody, body_columns
+from physode.rhs import G_GAUSS, NBody, body_columns
 
 _HEADER = """API VERSION: 1.2
 API SOURCE: NASA/JPL Horizons API
@@ -93,7 +93,7 @@ def test_bodies_that_are_missing_or_share_a_coordinate_are_not_at_one_place():
 
 def test_constants_in_AU_and_years_build_the_system_of_those_units():
     system = NBody([1.0, 1.0], **ASTRONOMICAL)
-    assert (system.G, system.time_unit, system.units[0]) == (G_ASTRONOMICAL, "yr", "AU")
+    assert (system.G, system.time_unit, system.units[0]) == (G_GAUSS, "yr", "AU")
 
 
 def test_data_of_any_kind_are_summarised_alike(folder):

@@ -68,19 +68,16 @@ def test_a_network_has_the_slopes_of_the_data(oscillation):
     assert after < 1e-2 * before
 
 
-@pytest.mark.xfail(strict=True, reason="a Gauss-Newton step of a narrow network is too long, and given up")
 def test_a_narrow_network_comes_nearer_to_the_slopes_of_the_data(oscillation):
     _, before, after = matched(oscillation, rhs="neural", hidden=(8,))
     assert after < 0.5 * before
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="constants that are one number have Jacobians of two axes")
 def test_constants_that_are_one_number_are_found_too(oscillation):
     rhs, _, _ = matched(oscillation)
     np.testing.assert_allclose([value.item() for value in rhs.constants.values()], [1.0, 0.15], rtol=1e-3)
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="constants that are one number have Jacobians of two axes")
 def test_physics_and_a_network_are_matched_together(oscillation):
     _, before, after = matched(oscillation, rhs="hybrid", hidden=(16, 16), init={"mu": (0.7,), "threshold": (0.5,)})
     assert after < 0.1 * before
@@ -105,23 +102,23 @@ def test_many_parameters_are_matched_by_gradients(oscillation, monkeypatch):
 
 @pytest.mark.parametrize("t", [T, T[::-1], T**2])
 def test_exact_values_give_exact_slopes(t):
-    values, slopes = smooth(t, np.sin(t), exact=True)
+    values, slopes = smooth(t, np.sin(t), t, exact=True)
     np.testing.assert_allclose(values, np.sin(t), atol=1e-14)
     np.testing.assert_allclose(slopes, np.cos(t), atol=1e-4)
 
 
 def test_noise_is_smoothed_away(rng):
-    values, slopes = smooth(T, np.sin(T) + 0.05 * rng.normal(size=len(T)), exact=False)
+    values, slopes = smooth(T, np.sin(T) + 0.05 * rng.normal(size=len(T)), T, exact=False)
     assert np.sqrt(np.mean((values - np.sin(T)) ** 2)) < 0.03
     assert np.sqrt(np.mean((slopes - np.cos(T)) ** 2)) < 0.15
 
 
-def test_few_values_have_the_slopes_of_their_differences():
-    assert smooth(T[:4], 3 * T[:4], exact=True)[1] == pytest.approx([3.0] * 4)
-    assert smooth(T[:1], T[:1], exact=True)[1].tolist() == [0.0]
+def test_few_values_are_joined_by_lines():
+    values, slopes = smooth(T[:4], 3 * T[:4], T[:3] + 0.01, exact=False)
+    assert values == pytest.approx(3 * (T[:3] + 0.01))
+    assert slopes == pytest.approx([3.0] * 3)
 
 
-@pytest.mark.xfail(strict=True, reason="values are taken for exact where the first state is")
 def test_noise_is_smoothed_though_the_first_state_is_known():
     settings = {"rhs": "neural", "hidden": ()}
     data = simulate_in_box(HarmonicOscillator(1.3), y0=[1.0, 0.5], t_end=4.0, points=121, noise=0.02)

@@ -108,7 +108,6 @@ def test_wrong_data_are_named(pair, change, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="the loss that is chosen for such data is refused first")
 def test_data_without_bodies_are_named(oscillation):
     with pytest.raises(ConfigError, match=r"rhs='lstm' needs bodies' positions, columns r1_x, .* have y1, y2"):
         fit(oscillation, FitConfig(rhs="lstm", **SMALL))

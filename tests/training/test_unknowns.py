@@ -142,13 +142,11 @@ def test_a_prior_of_one_element_leaves_the_others_to_the_data(bodies):
     assert fitted(found)["masses[2]"] == pytest.approx(fitted(fixed)["masses[2]"], rel=1e-4)
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="priors of constants that are not fitted are not named")
 def test_a_prior_of_a_constant_that_is_not_fitted_is_named(ringing):
     with pytest.raises(ConfigError, match="damping_ratio"):
         fit(ringing, FitConfig(priors={"damping_ratio": (0.1, 0.1)}, sigma=1e-4, **WHOLE, **GRID))
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="bounds that no positive number meets reach SciPy")
 def test_bounds_below_0_of_positive_constants_are_named(ringing):
     with pytest.raises(ConfigError, match="omega"):
         fit(ringing, FitConfig(bounds={"omega": (-2.0, -1.0)}, positive=True, **{**WHOLE, "init": {}}, **GRID))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from physode.rhs.physical.harmonic_oscillator import HarmonicOscillator
 from physode.rhs.physical.lorenz import Lorenz
 from physode.rhs.physical.lotka_volterra import LotkaVolterra
-from physode.rhs.physical.n_body import G_ASTRONOMICAL, NBody, body_columns, pair_distances
+from physode.rhs.physical.n_body import G_ASTRONOMICAL, G_GAUSS, NBody, body_columns, pair_distances
 from physode.rhs.physical.pendulum import Pendulum
 from physode.rhs.physical.three_body import ThreeBody
 from physode.rhs.physical.van_der_pol import VanDerPol
 
 __all__ = [
     "G_ASTRONOMICAL",
+    "G_GAUSS",
     "HarmonicOscillator",
     "Lorenz",
     "LotkaVolterra",

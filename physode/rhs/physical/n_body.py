@@ -13,10 +13,13 @@ from torch import Tensor
 from physode.rhs.base import System
 from physode.rhs.constants import Constant, ConstantLike, Names
 
-__all__ = ["G_ASTRONOMICAL", "NBody", "body_columns", "pair_distances"]
+__all__ = ["G_ASTRONOMICAL", "G_GAUSS", "NBody", "body_columns", "pair_distances"]
 
 G_ASTRONOMICAL = 4.0 * math.pi**2
 """Gravitational constant in AU^3 / (solar mass yr^2), from Kepler's third law for the Earth."""
+
+G_GAUSS = (0.01720209895 * 365.25) ** 2
+"""The same with the Sun's measured mass and Julian years of 365.25 d: Gauss' constant squared, 39.47693."""
 
 _IN_ORDER = 3  # terms
 
@@ -83,7 +86,7 @@ class NBody(System):
         self.columns = body_columns(self.n)
         self.kinematic = self.columns[: 3 * self.n]
         length, velocity = ("", "")
-        if self.G == G_ASTRONOMICAL and self.velocity_scale == 1.0:
+        if self.G in (G_ASTRONOMICAL, G_GAUSS) and self.velocity_scale == 1.0:
             length, velocity, self.time_unit, self.constant_units = "AU", "AU/yr", "yr", {"masses": "Msun"}
         self.units = (length,) * (3 * self.n) + (velocity,) * (3 * self.n)
         self._diagonal: Tensor
