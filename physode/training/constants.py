@@ -129,7 +129,7 @@ def _free(config: FitConfig, shapes: Mapping[str, tuple[int, ...]], system: str)
                 continue  # a setting of the system
             name, place = _place(argument, target, shapes, system)
             free[name][place] = value
-    if not any(mask.any() for mask in free.values()):
+    if config.rhs == "physical" and not any(mask.any() for mask in free.values()):
         raise ConfigError(f"`fix` leaves no constant of {system} to fit")
     return free
 
