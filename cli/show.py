@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-__all__ = ["cell", "shorten", "show_json", "show_pairs", "show_table"]
+__all__ = ["cell", "precise", "shorten", "show_json", "show_pairs", "show_table"]
 
 # Where nobody looks at columns: wide enough that no cell of a table in a file or a pipe is broken into lines.
 _WIDTH_OF_A_FILE = 400
@@ -66,6 +66,11 @@ def cell(value: Any) -> str:
             return ", ".join(map(cell, value))
         case _:
             return cell(str(value))
+
+
+def precise(value: float | None) -> str | None:
+    """A number with the digits that fits reach."""
+    return None if value is None else f"{value:.10g}"
 
 
 def shorten(text: str, *, length: int = 300) -> str:

@@ -22,7 +22,7 @@ from physode.cli.options import (
     seed_option,
     tolerance_options,
 )
-from physode.cli.show import show_json, show_pairs, show_table
+from physode.cli.show import precise, show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
     from physode.training import ConstantFit, Epoch, Report, Run
@@ -350,17 +350,12 @@ def _show_fitted(title: str, fitted: tuple[ConstantFit, ...]) -> None:
     columns: dict[str, list[Any]] = {
         "name": [each.name for each in fitted],
         "unit": [each.unit or None for each in fitted],
-        "true": [_long(each.true) for each in fitted],
-        "fitted": [_long(each.fitted) for each in fitted],
+        "true": [precise(each.true) for each in fitted],
+        "fitted": [precise(each.fitted) for each in fitted],
         "standard error": [each.standard_error for each in fitted],
-        "95 % from": [None if each.interval is None else _long(each.interval[0]) for each in fitted],
-        "to": [None if each.interval is None else _long(each.interval[1]) for each in fitted],
+        "95 % from": [None if each.interval is None else precise(each.interval[0]) for each in fitted],
+        "to": [None if each.interval is None else precise(each.interval[1]) for each in fitted],
         "relative error": [each.relative_error for each in fitted],
     }
     told = {name: cells for name, cells in columns.items() if any(cell is not None for cell in cells)}
     show_table(title, list(told), [[cells[row] for cells in told.values()] for row in range(len(fitted))])
-
-
-def _long(value: float | None) -> str | None:
-    """A number with the digits that fits reach."""
-    return None if value is None else f"{value:.10g}"

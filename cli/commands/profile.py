@@ -11,7 +11,7 @@ import click
 
 from physode.cli.options import PATH, POSITIVE, force_option, json_option
 from physode.cli.progress import progress_bar
-from physode.cli.show import show_json, show_pairs, show_table
+from physode.cli.show import precise, show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
     from physode.training import Run
@@ -86,7 +86,7 @@ def _computed(run: Run, name: str, *, points: int, width: float, data: tuple[Pat
 
 def _show(found: Profile, figure: Path) -> None:
     rows = [
-        [value, loss, delta, *(others[index] for others in found.others.values())]
+        [precise(value), loss, delta, *(precise(others[index]) for others in found.others.values())]
         for index, (value, loss, delta) in enumerate(zip(found.values, found.losses, found.delta, strict=True))
     ]
     show_table(f"profile of {found.name}", [found.name, "loss", "Delta", *found.others], rows)
@@ -94,10 +94,10 @@ def _show(found: Profile, figure: Path) -> None:
     show_table(
         f"95 % interval of {found.name}{f' ({found.unit})' if found.unit else ''}",
         ["by", "from", "to"],
-        [["profile likelihood", *found.interval], ["standard error", *parabola]],
+        [["profile likelihood", *map(precise, found.interval)], ["standard error", *map(precise, parabola)]],
     )
     pairs = {
-        "fitted": found.fitted,
+        "fitted": precise(found.fitted),
         "standard error": found.standard_error,
         "threshold of Delta": f"{found.threshold:.6g}, of {found.statistic}",
         "the standard error tells the same": found.parabola_holds,
