@@ -14,6 +14,9 @@ Then the learnt force can be read. The drag comes out as -c v. From the field, w
 unseen body's mass and place follow. The drag, a law of the velocity, holds beyond the training span; the field was
 learnt where the bodies were, when they were there, and is less and less good later.
 
+What is recovered is good to some per cent, 3 to 8 between seeds: the width, the prior and the part of the span that is
+fitted first were chosen among some twenty tried.
+
     python examples/11_hidden_force.py --out .
 """
 
