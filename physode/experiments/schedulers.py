@@ -6,7 +6,6 @@ what is not finished is dropped.
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 import signal
@@ -23,6 +22,7 @@ from typing import Any
 
 from physode.errors import ConfigError
 from physode.experiments.cell import Cell, Outcome, one_line, outcome_of, perform
+from physode.extras import needs
 
 __all__ = ["in_processes", "in_turn", "on_cluster"]
 
@@ -105,7 +105,7 @@ def on_cluster(cells: Sequence[Cell], *, address: str) -> Outcomes:
     ConfigError
         If Dask is not installed, or no scheduler answers at `address`.
     """
-    distributed = _distributed()
+    distributed = needs("distributed", extra="cluster", purpose="`scheduler`")
     client = _connect(distributed, address)
     suspects = []
     try:
@@ -122,13 +122,6 @@ def on_cluster(cells: Sequence[Cell], *, address: str) -> Outcomes:
             yield from _sent(distributed, client, [cell], address)
     finally:
         client.close()
-
-
-def _distributed() -> Any:
-    try:
-        return importlib.import_module("distributed")
-    except ModuleNotFoundError as error:
-        raise ConfigError("`scheduler` needs Dask; install it with: pip install 'physode[cluster]'") from error
 
 
 def _connect(distributed: Any, address: str) -> Any:

@@ -1,8 +1,34 @@
-"""Models of trajectories that are not differential equations: what physode's fits are compared with."""
+"""Models: image classifiers of continuous depth and their residual twins, and networks that know no equation."""
 
 from __future__ import annotations
 
+from physode.models.classifiers import CLASSIFIERS, build_classifier
 from physode.models.cutting import cut, time_step
+from physode.models.galaxy import GalaxyNetwork, galaxy_node, galaxy_resnet
+from physode.models.layers import count_parameters
 from physode.models.lstm import TrajectoryLSTM
+from physode.models.ode_block import ODEBlock, Work, ode_blocks, set_solver, work_of
+from physode.models.residual import ResidualNetwork, node18, resnet18
+from physode.models.solver import EULER, Solver
 
-__all__ = ["TrajectoryLSTM", "cut", "time_step"]
+__all__ = [
+    "CLASSIFIERS",
+    "EULER",
+    "GalaxyNetwork",
+    "ODEBlock",
+    "ResidualNetwork",
+    "Solver",
+    "TrajectoryLSTM",
+    "Work",
+    "build_classifier",
+    "count_parameters",
+    "cut",
+    "galaxy_node",
+    "galaxy_resnet",
+    "node18",
+    "ode_blocks",
+    "resnet18",
+    "set_solver",
+    "time_step",
+    "work_of",
+]

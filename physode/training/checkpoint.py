@@ -1,18 +1,11 @@
-"""Checkpoints: tensors and numbers only, whole or not at all."""
+"""Checkpoints of fits."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import pickle
-import warnings
-from pathlib import Path
-from typing import Any
 
-import torch
-
-from physode.datasets.atomic import replacing
-from physode.errors import DataError
+from physode.runs import read_tensors, write_tensors
 from physode.training.state import TrainingState
 
 __all__ = ["CHECKPOINT_VERSION", "read_checkpoint", "write_checkpoint"]
@@ -28,9 +21,7 @@ def write_checkpoint(path: str | os.PathLike[str], state: TrainingState) -> None
     OSError
         If the disk is full or the folder cannot be written to.
     """
-    content = {"version": CHECKPOINT_VERSION, **vars(state)}
-    with replacing(path, overwrite=True) as part:
-        torch.save(content, part)
+    write_tensors(path, vars(state), version=CHECKPOINT_VERSION)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> TrainingState:
@@ -41,23 +32,5 @@ def read_checkpoint(path: str | os.PathLike[str]) -> TrainingState:
     DataError
         If the file is missing, damaged, holds anything but tensors and plain values, or is of another version.
     """
-    if not Path(path).is_file():
-        raise DataError(f"{os.fspath(path)} does not exist")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's advice to load a refused file without the safety
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise DataError(f"{os.fspath(path)} is not a checkpoint of tensors and numbers, and was not loaded") from error
-    except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
-        reason = str(error).strip().splitlines()
-        raise DataError(f"{os.fspath(path)} is damaged: {reason[0] if reason else type(error).__name__}") from error
     names = {each.name for each in dataclasses.fields(TrainingState)}
-    if not isinstance(content, dict) or "version" not in content:
-        raise DataError(f"{os.fspath(path)} is not a checkpoint of physode")
-    version = content.pop("version")
-    if version != CHECKPOINT_VERSION or set(content) != names:
-        raise DataError(
-            f"{os.fspath(path)} is a checkpoint of version {version!r}, this physode reads {CHECKPOINT_VERSION}"
-        )
-    return TrainingState(**content)
+    return TrainingState(**read_tensors(path, version=CHECKPOINT_VERSION, names=names))

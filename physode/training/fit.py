@@ -229,7 +229,7 @@ class _Journal:
         self.history.append(epoch)
         self.state = state
         if self._run is not None:
-            self._run.append(epoch)
+            self._run.append(dataclasses.asdict(epoch))
             if time.monotonic() - self._saved >= self._seconds:
                 self.keep()
         if self._on_epoch is not None:

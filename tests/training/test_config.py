@@ -7,9 +7,9 @@ import tomllib
 import pytest
 
 from physode.errors import ConfigError
+from physode.runs.toml import dumps
 from physode.training import FitConfig
 from physode.training.config import GRADIENTS, OPTIMIZERS, RHS
-from physode.training.toml import dumps
 
 
 @pytest.mark.parametrize(

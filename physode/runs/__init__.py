@@ -1,0 +1,8 @@
+"""Runs: the folder that a computation leaves, and checkpoints to go on from."""
+
+from __future__ import annotations
+
+from physode.runs.checkpoints import read_tensors, write_tensors
+from physode.runs.folder import RunFolder, make_folder, read_settings, write_text
+
+__all__ = ["RunFolder", "make_folder", "read_settings", "read_tensors", "write_tensors", "write_text"]

@@ -1,0 +1,57 @@
+"""Checkpoint files: tensors and plain values only, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from physode.datasets.atomic import replacing
+from physode.errors import DataError
+
+__all__ = ["read_tensors", "write_tensors"]
+
+
+def write_tensors(path: str | os.PathLike[str], content: Mapping[str, Any], *, version: int) -> None:
+    """Write tensors and plain values by name, so that `path` holds, at every moment, nothing, the old or the new ones.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written to.
+    """
+    with replacing(path, overwrite=True) as part:
+        torch.save({"version": version, **content}, part)
+
+
+def read_tensors(path: str | os.PathLike[str], *, version: int, names: set[str]) -> dict[str, Any]:
+    """Read what :func:`write_tensors` wrote, running none of what a hostile file may ask Python to run.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, holds anything but tensors and plain values, is of another version, or has
+        other entries than `names`.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"{os.fspath(path)} does not exist")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice to load a refused file without the safety
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise DataError(f"{os.fspath(path)} is not a checkpoint of tensors and numbers, and was not loaded") from error
+    except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
+        reason = str(error).strip().splitlines()
+        raise DataError(f"{os.fspath(path)} is damaged: {reason[0] if reason else type(error).__name__}") from error
+    if not isinstance(content, dict) or "version" not in content:
+        raise DataError(f"{os.fspath(path)} is not a checkpoint of physode")
+    found = content.pop("version")
+    if found != version or set(content) != names:
+        raise DataError(f"{os.fspath(path)} is a checkpoint of version {found!r}, this physode reads {version}")
+    return content

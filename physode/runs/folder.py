@@ -1,0 +1,152 @@
+"""A run's folder, of whatever was run: settings, history, log, figures; and how it is made anew or read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import physode
+from physode.datasets.atomic import replacing
+from physode.errors import ConfigError, DataError
+from physode.runs.toml import dumps
+
+__all__ = ["RunFolder", "make_folder", "read_settings", "write_text"]
+
+KINDS = ("fit", "train")
+"""What a run may be of, by the name of the command, and of the table of its settings."""
+
+_SETTINGS, _HISTORY = "config.toml", "metrics.jsonl"
+
+
+class RunFolder:
+    """What every run's folder has.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    """
+
+    path: Path
+
+    @property
+    def figures(self) -> Path:
+        """The folder of figures; it may not exist."""
+        return self.path / "figures"
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Add a line to the history: one write a line, so that a killed process leaves whole lines."""
+        descriptor = os.open(self.path / _HISTORY, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(descriptor, (json.dumps(line) + "\n").encode())
+        finally:
+            os.close(descriptor)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Read the history; an unfinished last line is left out."""
+        path = self.path / _HISTORY
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        try:
+            return [json.loads(line) for line in lines]
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path} is damaged: {error}") from error
+
+    def forget_after(self, epoch: int) -> None:
+        """Cut the history to the epochs that a checkpoint knows of."""
+        kept = [json.dumps(line) + "\n" for line in self.history() if line["epoch"] <= epoch]
+        write_text(self.path / _HISTORY, "".join(kept))
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Write what physode logs meanwhile to the run's log."""
+        logger, handler = logging.getLogger("physode"), logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        level = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(min(level or logging.INFO, logging.INFO))
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            handler.close()
+
+    def write_settings(self, content: Mapping[str, Any], *, version: int) -> None:
+        """Write the settings, replacing what is there."""
+        made = {"run_version": version, "physode_version": physode.__version__}
+        write_text(self.path / _SETTINGS, dumps({**made, **content}))
+
+
+def make_folder(path: Path, content: Sequence[str], *, overwrite: bool) -> None:
+    """Make a run's folder; of one that is there, remove what a run consists of, `content`, and nothing else.
+
+    Raises
+    ------
+    ConfigError
+        If something stands at `path`, unless it is a run and `overwrite` is set.
+    """
+    if path.exists():
+        if not overwrite:
+            raise ConfigError(
+                f"{path} exists already; choose another name, replace it (--force), or go on with it (--resume {path})"
+            )
+        _clear(path, content)
+    (path / "checkpoints").mkdir(parents=True)
+
+
+def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, example: str) -> dict[str, Any]:
+    """Read the settings of a run's folder, those in the table `kind` and what stands beside it.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, no run, one of another kind or version, or its settings are damaged.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder; name the folder of a run, such as {example}")
+    settings = folder / _SETTINGS
+    if not settings.is_file():
+        raise ConfigError(f"{folder} is not a run: it has no {_SETTINGS}")
+    try:
+        content = tomllib.loads(settings.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{settings} is damaged: {error}") from error
+    other = next((name for name in KINDS if name in content and name != kind), None)
+    if other is not None:
+        raise ConfigError(f"{folder} is a run of `physode {other}`, this needs one of `physode {kind}`")
+    found = content.get("run_version")
+    if found != version:
+        made = f" (physode {content['physode_version']})" if "physode_version" in content else ""
+        raise ConfigError(
+            f"{folder} is a run of version {found!r}{made}, this physode reads {version}; "
+            f"{kind} it again, or use the physode that made it"
+        )
+    return content
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, replacing what is there."""
+    with replacing(path, overwrite=True) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _clear(path: Path, content: Sequence[str]) -> None:
+    """Remove what a run consists of; refuse a folder that is none, and leave what else lies in it."""
+    if not path.is_dir() or not (path / _SETTINGS).is_file():
+        raise ConfigError(f"{path} exists and is not a run; it is not replaced, choose another name")
+    for name in (_SETTINGS, _HISTORY, "checkpoints", "figures", "log.txt", *content):
+        part = path / name
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
