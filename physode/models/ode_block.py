@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from physode.models.agreement import shared_norm
 from physode.models.solver import Solver
 from physode.solution import Stats
 from physode.solve import solve
@@ -75,7 +76,12 @@ class ODEBlock(nn.Module):
         alone = not self.training and self.solver.adaptive
         field = functools.partial(_evaluate, self.f, _autocast(y.device.type))
         solution = solve(
-            field, y, (0.0, 1.0), step_control="per-sample" if alone else "shared", **self.solver.arguments()
+            field,
+            y,
+            (0.0, 1.0),
+            step_control="per-sample" if alone else "shared",
+            norm=shared_norm() if self.training else None,
+            **self.solver.arguments(),
         )
         self._last = solution.stats
         final: Tensor = solution.y[-1]

@@ -4,8 +4,8 @@ ResNet18 for images of 32x32 (He et al. 2016, Sect. 4.2, at the widths of their 
 CIFAR): a 3x3 convolution, eight blocks of two 3x3 convolutions in four stages, the mean over the image, a linear layer.
 A block of unchanged shape is :math:`\mathrm{relu}(y + f(y))` with f = conv, norm, relu, conv, norm; NODE18 has
 :math:`\mathrm{relu}(y + \int_0^1 f\,dt)` in its place (Zhuang et al. 2020, Eqs. 30-31): five of the eight blocks, all
-but the first of each later stage, where the shape changes. So ResNet18 is NODE18 with one Euler step: weights fit either,
-and the numbers of parameters are equal.
+but the first of each later stage, where the shape changes. So ResNet18 is NODE18 with one Euler step: weights fit
+either, and the numbers of parameters are equal.
 
 Weights are He et al.'s (2015), but that the last normalisation of f begins as 0: every f is 0 at first and every block
 the identity (Goyal et al. 2017, Sect. 5.1). Training then begins at smooth, cheap solutions.
@@ -26,6 +26,13 @@ _BLOCKS = 2  # of each of the four stages
 
 class _Change(nn.Sequential):
     """The residual function f: conv, norm, relu, conv, norm."""
+
+    @property
+    def last(self) -> nn.BatchNorm2d | nn.GroupNorm:
+        """The last normalisation."""
+        found = self[-1]
+        assert isinstance(found, nn.BatchNorm2d | nn.GroupNorm)
+        return found
 
     def __init__(self, channels_in: int, channels: int, *, stride: int, norm: str) -> None:
         super().__init__(
@@ -88,7 +95,8 @@ class ResidualNetwork(nn.Module):
         self.classify = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(size, classes))
         he_initialise(self)
         for each in ode_blocks(self):
-            nn.init.zeros_(each.f[-1].weight)
+            assert isinstance(each.f, _Change)
+            nn.init.zeros_(each.f.last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the classes' scores (B, classes) of images (B, channels, H, W)."""

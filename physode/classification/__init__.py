@@ -1,0 +1,22 @@
+"""Image classifiers: trained, resumed, evaluated."""
+
+from __future__ import annotations
+
+from physode.classification.config import RECIPES, TrainConfig
+from physode.classification.prediction import Predicted, predict
+from physode.classification.run import TrainRun, create_train_run, open_train_run
+from physode.classification.state import Epoch, TrainState
+from physode.classification.training import Trainer
+
+__all__ = [
+    "RECIPES",
+    "Epoch",
+    "Predicted",
+    "TrainConfig",
+    "TrainRun",
+    "TrainState",
+    "Trainer",
+    "create_train_run",
+    "open_train_run",
+    "predict",
+]

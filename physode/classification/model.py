@@ -1,0 +1,67 @@
+"""The network of a training: built, prepared for its device, and given weights."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from physode.classification.config import TrainConfig
+from physode.classification.data import Normalise
+from physode.errors import DataError
+from physode.models import build_classifier, ode_blocks
+
+__all__ = ["compile_blocks", "load_weights", "make_model", "mixed_precision"]
+
+
+def make_model(config: TrainConfig, classes: int, moments: tuple[Tensor, Tensor]) -> nn.Module:
+    """Build normalisation and network, with weights drawn by the seed.
+
+    Raises
+    ------
+    ConfigError
+        If the settings do not suit the model.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = build_classifier(
+            config.model,
+            classes,
+            solver=config.solver(),
+            width=config.width,
+            augmented=config.augmented,
+            norm=config.norm,
+            dropout=config.dropout,
+        )
+    model: nn.Module = nn.Sequential(OrderedDict(normalise=Normalise(*moments), network=network)).to(config.device)
+    if config.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Let torch compile the blocks' right-hand sides at their first call; names of weights stay."""
+    for block in ode_blocks(model):
+        block.f.compile(dynamic=False)
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
+    """Give a model the weights of a checkpoint.
+
+    Raises
+    ------
+    DataError
+        If they are another model's.
+    """
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise DataError(f"{source} has the weights of another model than the run's settings say") from error
+
+
+def mixed_precision(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context of mixed precision, or of none."""
+    precision = getattr(torch, config.precision)
+    return torch.autocast(device.type, dtype=precision, enabled=config.precision != "float32")

@@ -1,0 +1,141 @@
+"""A training's folder: settings, history, checkpoints, log, evaluations and figures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from physode.classification.config import TrainConfig
+from physode.classification.state import (
+    Epoch,
+    TrainState,
+    Weights,
+    read_state,
+    read_weights,
+    write_state,
+    write_weights,
+)
+from physode.errors import ConfigError, DataError
+from physode.runs import RunFolder, make_folder, read_settings, write_text
+
+__all__ = ["TRAIN_VERSION", "TrainRun", "create_train_run", "open_train_run"]
+
+TRAIN_VERSION = 1
+
+_CONTENT = ("evaluations", "tensorboard", "summary.json")
+
+
+@dataclass(frozen=True)
+class TrainRun(RunFolder):
+    """A training's folder.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    config
+        The settings.
+    dataset
+        What the images are: ``"cifar10"``, ``"cifar100"``, ``"galaxy"`` or ``"images"``.
+    data
+        File or folder of the images.
+    classes
+        Their names.
+    digest
+        Fingerprint of the images.
+    """
+
+    path: Path
+    config: TrainConfig
+    dataset: str
+    data: Path
+    classes: tuple[str, ...]
+    digest: str
+
+    def write_config(self) -> None:
+        """Write the settings, replacing what is there."""
+        content = {
+            "dataset": self.dataset,
+            "data": str(self.data),
+            "data_digest": self.digest,
+            "classes": list(self.classes),
+            "train": self.config.as_dict(),
+        }
+        self.write_settings(content, version=TRAIN_VERSION)
+
+    def save(self, epoch: Epoch, state: TrainState) -> None:
+        """Keep an epoch: the checkpoints first, so that the history never knows more than they do."""
+        checkpoints = self.path / "checkpoints"
+        if state.best_epoch == state.epoch:
+            write_weights(checkpoints / "best.pt", Weights(state.epoch, state.model))
+        write_state(checkpoints / "last.pt", state)
+        self.append(asdict(epoch))
+
+    def last(self) -> TrainState:
+        """Read where the training stands."""
+        return read_state(self.path / "checkpoints" / "last.pt")
+
+    def weights(self, which: str) -> Weights:
+        """Read the weights of the last epoch, ``"last"``, or of that of the best test accuracy, ``"best"``."""
+        if which == "best":
+            return read_weights(self.path / "checkpoints" / "best.pt")
+        state = self.last()
+        return Weights(state.epoch, state.model)
+
+    def write_evaluation(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write what an evaluation found, as JSON, replacing an earlier one of the name; return the file."""
+        folder = self.path / "evaluations"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{name}.json"
+        write_text(path, json.dumps(content, indent=1) + "\n")
+        return path
+
+
+def create_train_run(
+    path: Path,
+    config: TrainConfig,
+    *,
+    dataset: str,
+    data: Path,
+    classes: Sequence[str],
+    digest: str,
+    overwrite: bool = False,
+) -> TrainRun:
+    """Make a training's folder and write its settings.
+
+    Raises
+    ------
+    ConfigError
+        If something stands at `path`, unless it is a run and `overwrite` is set.
+    """
+    make_folder(path, _CONTENT, overwrite=overwrite)
+    run = TrainRun(path, config, dataset, data.resolve(), tuple(classes), digest)
+    run.write_config()
+    return run
+
+
+def open_train_run(path: str | os.PathLike[str]) -> TrainRun:
+    """Open a training's folder.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, no run of a training, of another version, or its settings are damaged.
+    """
+    folder = Path(path)
+    content = read_settings(folder, kind="train", version=TRAIN_VERSION, example="runs/galaxy-node")
+    settings = folder / "config.toml"
+    try:
+        config = TrainConfig.from_dict(content["train"])
+        classes = tuple(map(str, content["classes"]))
+        return TrainRun(
+            folder, config, str(content["dataset"]), Path(content["data"]), classes, str(content["data_digest"])
+        )
+    except KeyError as error:
+        raise ConfigError(f"{settings} is damaged: it has no {error}") from error
+    except (ConfigError, TypeError, AttributeError, DataError) as error:
+        raise ConfigError(f"{settings}: {error}") from error
