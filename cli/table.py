@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["COMMANDS"]
 
 COMMANDS = {
-    "simulate": "Make trajectories of a system and write them to HDF5.",
+    "simulate": "Make trajectories of a system, or images of galaxies.",
     "fit": "Fit a right-hand side to observed trajectories.",
     "plot": "Draw the figures of a run.",
     "profile": "Profile the likelihood of a fitted constant.",

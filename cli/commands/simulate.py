@@ -1,4 +1,4 @@
-"""``physode simulate``: trajectories of a known system, into an HDF5 file."""
+"""``physode simulate``: trajectories of a known system, or images of galaxies, into an HDF5 file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.commands import simulate_galaxies
 from physode.cli.options import (
     ADAPTIVE_METHODS,
     PATH,
@@ -36,15 +37,19 @@ Simulate = Callable[["Progress | None"], "Trajectories"]
 
 @click.group()
 def command() -> None:
-    """Make trajectories of a system and write them to HDF5.
+    """Make trajectories of a system, or images of galaxies, and write them to HDF5.
 
     \b
     Examples:
       physode simulate threebody
       physode simulate threebody --preset aca --noise 1e-4
       physode simulate vanderpol --n 100 --mu 2 --out vdp.h5
+      physode simulate galaxies --count 1000
       physode simulate threebody --help
     """
+
+
+command.add_command(simulate_galaxies.command, "galaxies")
 
 
 def _options(file: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
