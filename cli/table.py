@@ -7,6 +7,7 @@ __all__ = ["COMMANDS"]
 COMMANDS = {
     "simulate": "Make trajectories of a system, or images of galaxies.",
     "fit": "Fit a right-hand side to observed trajectories.",
+    "train": "Train a classifier of images.",
     "plot": "Draw the figures of a run.",
     "profile": "Profile the likelihood of a fitted constant.",
     "animate": "Animate a run: fitted against true trajectories.",

@@ -6,6 +6,7 @@ from physode.classification.config import RECIPES, TrainConfig
 from physode.classification.prediction import Predicted, predict
 from physode.classification.run import TrainRun, create_train_run, open_train_run
 from physode.classification.state import Epoch, TrainState
+from physode.classification.train import train
 from physode.classification.training import Trainer
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "create_train_run",
     "open_train_run",
     "predict",
+    "train",
 ]

@@ -17,6 +17,9 @@ __all__ = ["PRECISIONS", "RECIPES", "SCHEDULES", "TrainConfig"]
 PRECISIONS = ("float32", "bfloat16", "float16")
 SCHEDULES = ("step", "one-cycle")
 
+_MODEL = ("width", "augmented", "norm", "dropout")
+_SOLVER = ("method", "rtol", "atol", "step", "gradient")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -97,7 +100,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         options = classifier_options(self.model)
-        for name in ("width", "augmented", "norm", "dropout"):
+        for name in _MODEL:
             if getattr(self, name) is not None and name not in options:
                 raise ConfigError(f"the model {self.model} has no `{name}`")
         if self.solver_given and "solver" not in options:
@@ -120,7 +123,7 @@ class TrainConfig:
     @property
     def solver_given(self) -> bool:
         """Whether anything of the solver is set."""
-        return any(getattr(self, name) is not None for name in ("method", "rtol", "atol", "step", "gradient"))
+        return any(getattr(self, name) is not None for name in _SOLVER)
 
     def solver(self) -> Solver | None:
         """Return the solver of the ODE blocks; None for the model's own.
@@ -132,12 +135,15 @@ class TrainConfig:
         """
         if not self.solver_given:
             return None
-        names = ("method", "rtol", "atol", "step", "gradient")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given = {name: getattr(self, name) for name in _SOLVER if getattr(self, name) is not None}
         try:
             return Solver(**given)
         except ValueError as error:
             raise ConfigError(str(error)) from error
+
+    def model_options(self) -> dict[str, Any]:
+        """Return the options of the model, as :func:`physode.models.build_classifier` takes them."""
+        return {"solver": self.solver(), **{name: getattr(self, name) for name in _MODEL}}
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is set, as TOML can hold it."""

@@ -26,15 +26,7 @@ def make_model(config: TrainConfig, classes: int, moments: tuple[Tensor, Tensor]
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = build_classifier(
-            config.model,
-            classes,
-            solver=config.solver(),
-            width=config.width,
-            augmented=config.augmented,
-            norm=config.norm,
-            dropout=config.dropout,
-        )
+        network = build_classifier(config.model, classes, **config.model_options())
     model: nn.Module = nn.Sequential(OrderedDict(normalise=Normalise(*moments), network=network)).to(config.device)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

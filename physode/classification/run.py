@@ -41,6 +41,8 @@ class TrainRun(RunFolder):
         The settings.
     dataset
         What the images are: ``"cifar10"``, ``"cifar100"``, ``"galaxy"`` or ``"images"``.
+    size
+        Pixels a side.
     data
         File or folder of the images.
     classes
@@ -52,6 +54,7 @@ class TrainRun(RunFolder):
     path: Path
     config: TrainConfig
     dataset: str
+    size: int
     data: Path
     classes: tuple[str, ...]
     digest: str
@@ -60,6 +63,7 @@ class TrainRun(RunFolder):
         """Write the settings, replacing what is there."""
         content = {
             "dataset": self.dataset,
+            "size": self.size,
             "data": str(self.data),
             "data_digest": self.digest,
             "classes": list(self.classes),
@@ -100,6 +104,7 @@ def create_train_run(
     config: TrainConfig,
     *,
     dataset: str,
+    size: int,
     data: Path,
     classes: Sequence[str],
     digest: str,
@@ -113,7 +118,7 @@ def create_train_run(
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
     make_folder(path, _CONTENT, overwrite=overwrite)
-    run = TrainRun(path, config, dataset, data.resolve(), tuple(classes), digest)
+    run = TrainRun(path, config, dataset, size, data.resolve(), tuple(classes), digest)
     run.write_config()
     return run
 
@@ -133,7 +138,13 @@ def open_train_run(path: str | os.PathLike[str]) -> TrainRun:
         config = TrainConfig.from_dict(content["train"])
         classes = tuple(map(str, content["classes"]))
         return TrainRun(
-            folder, config, str(content["dataset"]), Path(content["data"]), classes, str(content["data_digest"])
+            folder,
+            config,
+            str(content["dataset"]),
+            int(content["size"]),
+            Path(content["data"]),
+            classes,
+            str(content["data_digest"]),
         )
     except KeyError as error:
         raise ConfigError(f"{settings} is damaged: it has no {error}") from error

@@ -1,0 +1,315 @@
+"""``physode train cifar10|cifar100|galaxy|images``: classifiers."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from physode.cli.options import GRADIENTS, METHODS, PATH, POSITIVE, device_option, force_option, json_option
+from physode.cli.progress import progress_bar
+from physode.cli.show import show_json, show_pairs
+
+if TYPE_CHECKING:
+    from physode.classification import Epoch, TrainRun
+    from physode.datasets.images import Images
+
+__all__ = ["KINDS", "MODELS", "make"]
+
+KINDS = {
+    "cifar10": "CIFAR-10, from its binary archive.",
+    "cifar100": "CIFAR-100, from its binary archive.",
+    "galaxy": "Galaxies in five classes: Galaxy Zoo's, or simulated ones.",
+    "images": "Images of your own, a folder a class; `images` may be left out.",
+}
+_USUAL = {
+    "cifar10": ("cifar10.h5", "cifar-10-binary.tar.gz", "cifar-10-batches-bin"),
+    "cifar100": ("cifar100.h5", "cifar-100-binary.tar.gz", "cifar-100-binary"),
+    "galaxy": ("galaxies.h5", "galaxy-zoo.h5", "galaxy-zoo"),
+    "images": (),
+}
+_REMEDY = {
+    "cifar10": "get cifar-10-binary.tar.gz (the binary version) from the data set's page",
+    "cifar100": "get cifar-100-binary.tar.gz (the binary version) from the data set's page",
+    "galaxy": "make galaxies.h5 with: physode simulate galaxies",
+}
+# The models' own table would have to import torch for `--help`; tests/cli/test_train.py holds the two together.
+MODELS = ("node18", "resnet18", "galaxy-node", "galaxy-resnet", "resnet50", "resnet101")
+_WITH_RESUME = {"resume", "epochs", "source", "device", "threads", "tensorboard", "as_json"}
+_NOT_SETTINGS = {"source", "size", "name", "out", "resume", "threads", "tensorboard", "force", "as_json"}
+
+Function = Callable[..., Any]
+
+
+def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(part) for part in value.split(",") if part.strip())
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not numbers with commas between, such as 0.33,0.67.") from error
+
+
+_OPTIONS = (
+    click.option("--model", type=click.Choice(MODELS), help="The network.  [default: galaxy-node or node18]"),
+    click.option("--width", type=click.IntRange(1), help="Its channels in the first stage.  [default: 64]"),
+    click.option("--augmented", type=click.IntRange(0), help="Channels that begin as 0, of galaxy-node."),
+    click.option("--norm", type=click.Choice(["batch", "group"]), help="Normalisation.  [default: batch]"),
+    click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Before the last layer, galaxy models."),
+    click.option("--method", type=click.Choice(METHODS), help="Of the ODE blocks.  [default: heun_euler]"),
+    click.option("--rtol", type=POSITIVE, help="Relative tolerance of the blocks.  [default: 0.01]"),
+    click.option("--atol", type=POSITIVE, help="Absolute tolerance of the blocks.  [default: 0.01]"),
+    click.option("--step", type=POSITIVE, help="Fixed steps of this size in place of tolerances, at most 1."),
+    click.option("--gradient", type=click.Choice(GRADIENTS), help="How gradients are computed.  [default: aca]"),
+    click.option("--epochs", type=click.IntRange(1), help="How often all images are seen.  [default: by data set]"),
+    click.option("--batch", type=click.IntRange(1), help="Images an update.  [default: 128]"),
+    click.option("--lr", type=POSITIVE, help="Largest learning rate of SGD.  [default: 0.1]"),
+    click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="Of SGD.  [default: 0.9]"),
+    click.option("--nesterov/--no-nesterov", default=None, help="Nesterov's momentum.  [default: no]"),
+    click.option("--weight-decay", type=click.FloatRange(0), help="Of SGD.  [default: by data set]"),
+    click.option(
+        "--schedule", type=click.Choice(["step", "one-cycle"]), help="Of the learning rate.  [default: by data set]"
+    ),
+    click.option(
+        "--milestones",
+        callback=_shares,
+        metavar="A,B,...",
+        help="Shares of the training after which the step schedule lowers the rate.  [default: 1/3 and 2/3]",
+    ),
+    click.option("--decay", type=POSITIVE, help="Its factor there.  [default: 0.1]"),
+    click.option("--flip/--no-flip", default=None, help="Flip training images at random.  [default: yes]"),
+    click.option("--crop", type=click.IntRange(0), help="Shift them by up to so many pixels.  [default: 4; galaxy 2]"),
+    click.option("--rotate/--no-rotate", default=None, help="Turn them by any angle.  [default: galaxies only]"),
+    click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), help="Of labels.  [default: 0]"),
+    click.option("--clip", type=POSITIVE, help="Largest norm of a gradient."),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        help="Mixed precision where it is not float32.  [default: float32]",
+    ),
+    click.option("--channels-last", is_flag=True, default=None, help="Memory layout that suits tensor cores."),
+    click.option("--compile", is_flag=True, default=None, help="Compile the blocks' right-hand sides."),
+    click.option(
+        "--test-fraction",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Share of all images for the test, drawn at random.  [default: the data's own, else 0.1]",
+    ),
+    click.option("--split", type=click.IntRange(0), help="Seed of that draw.  [default: 0]"),
+    click.option("--limit", type=click.IntRange(2), help="Use this many training images only."),
+    click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of weights and batches.  [default: 0]"),
+    click.option("--size", type=click.IntRange(8, 1024), default=32, show_default=True, help="Pixels a side."),
+    device_option,
+    click.option("--threads", type=click.IntRange(1), help="Threads to compute with on CPU.  [default: torch's]"),
+    click.option("--name", help="Name of the run.  [default: from the data and --model]"),
+    click.option(
+        "--out", type=PATH, default="runs", show_default=True, help="Folder that the run's folder is made in."
+    ),
+    click.option("--resume", type=PATH, metavar="RUN", help="Go on with this run after its last whole epoch."),
+    click.option(
+        "--tensorboard/--no-tensorboard",
+        default=None,
+        help="Write curves for TensorBoard.  [default: where it is installed]",
+    ),
+    force_option,
+    json_option,
+)
+
+
+def make(kind: str, about: str) -> click.Command:
+    """Return the command of a kind of images."""
+
+    @click.pass_context
+    def run(ctx: click.Context, /, **options: Any) -> None:
+        _train(ctx, kind, options)
+
+    function: Function = run
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    if kind == "images":
+        function = click.argument("source", type=PATH, required=False, metavar="DATA")(function)
+    else:
+        usual = " or ".join(_USUAL[kind][:2])
+        function = click.option("--data", "source", type=PATH, help=f"The images.  [default: {usual}]")(function)
+    where = " DATA" if kind == "images" else ""
+    text = f"""Train a classifier of {about}
+
+    Settings, history (metrics.jsonl), checkpoints and log go into runs/NAME; a training that was killed goes on after
+    its last whole epoch, to the same numbers. See it with: physode evaluate runs/NAME
+
+    \b
+    Examples:
+      physode train {kind}{where}
+      physode train {kind}{where} --model {"galaxy-resnet" if kind == "galaxy" else "resnet18"} --epochs 10 --seed 1
+      physode train {kind}{where} --method dopri5 --rtol 1e-3 --atol 1e-3 --gradient adjoint
+      physode train --resume runs/NAME --epochs 100
+    """
+    return click.command(kind, help=text, short_help=about)(function)
+
+
+def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
+    import torch
+
+    from physode.classification import train
+
+    if options["threads"] is not None:
+        torch.set_num_threads(options["threads"])
+    first = int(os.environ.get("RANK", "0")) == 0
+    resume = options["resume"] is not None
+    images, run = _resumed(ctx, options) if resume else _begun(kind, options, create=first)
+    with _progress(run, shown=first) as (on_epoch, progress):
+        trainer = train(
+            images,
+            run.config,
+            run=run,
+            resume=resume,
+            tensorboard=_tensorboard(options["tensorboard"]),
+            on_epoch=on_epoch,
+            progress=progress,
+        )
+    if first:
+        _show(run, trainer.model, as_json=options["as_json"])
+
+
+def _begun(kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images, TrainRun]:
+    """Read the images, and make the run's folder where this process is the one that writes."""
+    from physode.classification import RECIPES, TrainConfig, create_train_run
+    from physode.classification.data import split
+    from physode.classification.run import TrainRun
+    from physode.models import build_classifier
+
+    name: str | None = options["name"]
+    if name is not None and Path(name).name != name:
+        raise click.BadParameter(f"{name!r} is not the name of a folder; --out says where it is.", param_hint="--name")
+    source = _source(kind, options["source"])
+    given = {key: value for key, value in options.items() if key not in _NOT_SETTINGS and value is not None}
+    config = TrainConfig(**{**RECIPES[kind], **given})
+    images = _read(source, options["size"])
+    split(images, config)  # what does not fit is said before a folder is made
+    build_classifier(config.model, len(images.classes), **config.model_options())
+    label = source.name.partition(".")[0] if kind == "images" else kind
+    path = options["out"] / (name or f"{label}-{config.model}")
+    about = {
+        "dataset": kind,
+        "size": options["size"],
+        "data": source.resolve(),
+        "classes": images.classes,
+        "digest": images.digest(),
+    }
+    if create:
+        return images, create_train_run(path, config, **about, overwrite=options["force"])
+    return images, TrainRun(path, config, **about)
+
+
+def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Images, TrainRun]:
+    """Return the run to go on with, with as many epochs as asked for, and its images."""
+    commandline = click.core.ParameterSource.COMMANDLINE
+    others = [name for name in options if ctx.get_parameter_source(name) is commandline and name not in _WITH_RESUME]
+    if others:
+        raise click.UsageError(
+            f"--resume and --{others[0].replace('_', '-')} do not go together; a run goes on with its own settings, "
+            "but for --epochs and --device",
+            ctx,
+        )
+    from physode.classification import open_train_run
+
+    run = open_train_run(options["resume"])
+    changes = {"device": options["device"]} if ctx.get_parameter_source("device") is commandline else {}
+    if options["epochs"] is not None:
+        changes["epochs"] = options["epochs"]
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, **changes))
+    source = options["source"] or run.data
+    images = _read(source, run.size)
+    if changes and int(os.environ.get("RANK", "0")) == 0:
+        run.write_config()
+    return images, run
+
+
+def _source(kind: str, given: Path | None) -> Path:
+    from physode.errors import DataError
+
+    if given is not None:
+        return given
+    found = next((Path(name) for name in _USUAL[kind] if Path(name).exists()), None)
+    if found is not None:
+        return found
+    if kind == "images":
+        raise click.UsageError("name the images: physode train FOLDER, with a folder a class in it.")
+    raise DataError(
+        f"there is no {' or '.join(_USUAL[kind])} in this folder; {_REMEDY[kind]}, or name another with --data"
+    )
+
+
+def _read(source: Path, size: int) -> Images:
+    from physode.datasets.images import read_images
+
+    with progress_bar(f"reading {source.name}") as progress:
+        return read_images(source, size=size, progress=progress)
+
+
+def _tensorboard(wanted: bool | None) -> bool:
+    if wanted is not None:
+        return wanted
+    import importlib.util
+
+    return importlib.util.find_spec("tensorboard") is not None
+
+
+@contextmanager
+def _progress(run: TrainRun, *, shown: bool) -> Iterator[tuple[Any, Any]]:
+    """Show epochs, loss and accuracy on stderr, where somebody looks."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[last]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    hidden = not (shown and sys.stderr.isatty())
+    with Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar:
+        task = bar.add_task(f"training {run.path.name}", total=1.0, last="")
+
+        def on_epoch(epoch: Epoch, state: Any) -> None:
+            told = f"loss {epoch.loss:.3f}, test {100 * epoch.test_accuracy:.2f} %"
+            bar.update(task, completed=epoch.epoch / run.config.epochs, last=told)
+
+        yield on_epoch, lambda share, where: bar.update(task, completed=share, description=where)
+
+
+def _show(run: TrainRun, model: Any, *, as_json: bool) -> None:
+    from physode.models import count_parameters
+
+    history = run.history()
+    last, best = history[-1], max(history, key=lambda line: float(line["test_accuracy"]))
+    pairs = {
+        "epochs": last["epoch"],
+        "training loss": last["loss"],
+        "training accuracy": last["accuracy"],
+        "test loss": last["test_loss"],
+        "test accuracy": last["test_accuracy"],
+        "best test accuracy": f"{best['test_accuracy']:.6g}, epoch {best['epoch']}",
+        "rhs evaluations a batch": f"{last['rhs_forward']:.6g} forward, {last['rhs_backward']:.6g} backward",
+        "parameters": count_parameters(model),
+        "seconds": sum(line["seconds"] + line["test_seconds"] for line in history),
+        "run": str(run.path),
+    }
+    if as_json:
+        show_json({**last, "parameters": pairs["parameters"], "total_seconds": pairs["seconds"], "run": str(run.path)})
+    else:
+        show_pairs("training", pairs)
