@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "MODELS", "make"]
 
 KINDS = {
-    "cifar10": "CIFAR-10, from its binary archive.",
-    "cifar100": "CIFAR-100, from its binary archive.",
-    "galaxy": "Galaxies in five classes: Galaxy Zoo's, or simulated ones.",
-    "images": "Images of your own, a folder a class; `images` may be left out.",
+    "cifar10": "Train on CIFAR-10, from its binary archive.",
+    "cifar100": "Train on CIFAR-100, from its binary archive.",
+    "galaxy": "Train on galaxies in five classes: Galaxy Zoo's, or simulated ones.",
+    "images": "Train on images of your own, a folder a class; the word images may be left out.",
 }
 _USUAL = {
     "cifar10": ("cifar10.h5", "cifar-10-binary.tar.gz", "cifar-10-batches-bin"),
@@ -107,9 +107,7 @@ _OPTIONS = (
     device_option,
     click.option("--threads", type=click.IntRange(1), help="Threads to compute with on CPU.  [default: torch's]"),
     click.option("--name", help="Name of the run.  [default: from the data and --model]"),
-    click.option(
-        "--out", type=PATH, default="runs", show_default=True, help="Folder that the run's folder is made in."
-    ),
+    click.option("--out", type=PATH, default="runs", show_default=True, help="Folder that the run goes into."),
     click.option("--resume", type=PATH, metavar="RUN", help="Go on with this run after its last whole epoch."),
     click.option(
         "--tensorboard/--no-tensorboard",
@@ -137,7 +135,7 @@ def make(kind: str, about: str) -> click.Command:
         usual = " or ".join(_USUAL[kind][:2])
         function = click.option("--data", "source", type=PATH, help=f"The images.  [default: {usual}]")(function)
     where = " DATA" if kind == "images" else ""
-    text = f"""Train a classifier of {about}
+    text = f"""{about}
 
     Settings, history (metrics.jsonl), checkpoints and log go into runs/NAME; a training that was killed goes on after
     its last whole epoch, to the same numbers. See it with: physode evaluate runs/NAME
