@@ -39,11 +39,11 @@ def _round(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _in_between(rng: np.random.Generator) -> dict[str, Any]:
-    return _smooth(rng, axis_ratio=rng.uniform(0.38, 0.83), index=_normal(rng, 3.0, 1.1, 1.0, 6.0))
+    return _smooth(rng, axis_ratio=rng.uniform(0.39, 0.83), index=_normal(rng, 3.0, 1.1, 1.0, 6.0))
 
 
 def _cigar(rng: np.random.Generator) -> dict[str, Any]:
-    return _smooth(rng, axis_ratio=rng.uniform(0.2, 0.38), index=_normal(rng, 2.2, 0.7, 1.0, 4.0))
+    return _smooth(rng, axis_ratio=rng.uniform(0.18, 0.35), index=_normal(rng, 1.9, 0.6, 1.0, 4.0))
 
 
 def _smooth(rng: np.random.Generator, *, axis_ratio: float, index: float) -> dict[str, Any]:
