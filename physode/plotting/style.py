@@ -31,11 +31,15 @@ __all__ = [
     "new_figure",
     "plain",
     "scale_by_spread",
+    "short",
+    "stroke",
     "styled",
 ]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
 """For things side by side, after Okabe and Ito's palette for every kind of colour vision."""
+
+_DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))  # after every colour was used once, and twice
 
 INK, MUTED, SPAN = "#222222", "#8A8A8A", "#F1EEE6"
 """Text and lines that matter, those that do not, and the shade of the training span."""
@@ -105,6 +109,17 @@ def label(name: str, unit: str = "") -> str:
 def plain(text: str) -> str:
     """Return text from a file so that matplotlib takes none of it for mathematics."""
     return "".join(letter if letter.isprintable() else " " for letter in text).replace("$", r"\$")
+
+
+def short(name: str, letters: int = 20) -> str:
+    """Return a name from a file as plain text, cut where it is long."""
+    return plain(name if len(name) <= letters else f"{name[: letters - 1]}…")
+
+
+def stroke(index: int) -> dict[str, Any]:
+    """Return colour and dashes that tell a line from those of other numbers; they repeat after 21 lines."""
+    turn, colour = divmod(index, len(COLOURS))
+    return {"color": COLOURS[colour], "ls": _DASHES[turn % len(_DASHES)]}
 
 
 def scale_by_spread(axes: Axes, *curves: np.ndarray[Any, Any]) -> None:

@@ -6,12 +6,21 @@ import matplotlib as mpl
 import pytest
 
 from physode.errors import DataError
-from physode.plotting.style import finish, label, new_figure, styled
+from physode.plotting.style import finish, label, new_figure, short, stroke, styled
 
 
 def test_labels_carry_units():
     assert label("time", "yr") == "time (yr)"
     assert label("mu") == "mu"
+
+
+def test_twenty_one_lines_differ_in_colour_or_dashes():
+    assert len({tuple(stroke(index).values()) for index in range(21)}) == 21
+
+
+def test_long_names_are_cut_and_are_no_mathematics():
+    assert short("a" * 21) == "a" * 19 + "…"
+    assert short("$x") == r"\$x"
 
 
 def test_the_style_ends_with_its_block():
