@@ -17,7 +17,7 @@ from physode.errors import DataError
 if TYPE_CHECKING:
     from physode.datasets.images import Images
 
-__all__ = ["Batch", "DeviceImages", "Normalise", "batches", "on_device", "split", "updates"]
+__all__ = ["Batch", "DeviceImages", "Normalise", "batches", "on_device", "seed_of", "split", "unit", "updates"]
 
 _TENTH = 0.1
 
@@ -36,13 +36,18 @@ class Normalise(nn.Module):
 
     def __init__(self, mean: Tensor, deviation: Tensor) -> None:
         super().__init__()
-        self.register_buffer("mean", mean.reshape(-1, 1, 1).float())
-        self.register_buffer("deviation", deviation.reshape(-1, 1, 1).float())
+        real = torch.get_default_dtype()
+        self.register_buffer("mean", mean.reshape(-1, 1, 1).to(real))
+        self.register_buffer("deviation", deviation.reshape(-1, 1, 1).to(real))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, H, W) in float32."""
-        x = x.float() / 255 if x.dtype == torch.uint8 else x
-        return (x - self.mean) / self.deviation
+        """Return (B, C, H, W)."""
+        return (unit(x, self.mean.dtype) - self.mean) / self.deviation
+
+
+def unit(x: Tensor, real: torch.dtype) -> Tensor:
+    """Return images from 0 to 1 of bytes; others as they are."""
+    return x.to(real) / 255 if x.dtype == torch.uint8 else x
 
 
 @dataclass(frozen=True)
@@ -122,13 +127,13 @@ def batches(count: int, config: TrainConfig, epoch: int) -> Iterator[Batch]:
 
     Processes that share a batch draw all of it and take their parts, so that their number changes nothing.
     """
-    generator = Generator().manual_seed(_mix(config.seed, epoch))
+    generator = Generator().manual_seed(seed_of(config.seed, epoch))
     order = torch.randperm(count, generator=generator)
     size = min(config.batch, count)
     for number in range(updates(count, size)):
         yield Batch(order[number * size : (number + 1) * size], draw(config, size, generator))
 
 
-def _mix(seed: int, epoch: int) -> int:
-    """Return a seed of its own for every epoch of every seed."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def seed_of(*numbers: int) -> int:
+    """Return a seed of its own for every row of numbers, such as a seed and an epoch."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

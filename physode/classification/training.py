@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from physode.classification.augmentation import augment
 from physode.classification.config import TrainConfig
-from physode.classification.data import Batch, DeviceImages, batches, updates
+from physode.classification.data import Batch, DeviceImages, batches, seed_of, unit, updates
 from physode.classification.model import compile_blocks, load_weights, make_model, mixed_precision
 from physode.classification.prediction import predict
 from physode.classification.processes import Place
@@ -139,27 +140,36 @@ class Trainer:
         work_of(self.model, forget=True)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        for number, batch in enumerate(batches(count, self.config, self.epoch)):
-            share = (self.epoch + number / steps) / self.config.epochs
-            for group in self._optimizer.param_groups:
-                group["lr"] = learning_rate(self.config, share)
-            self._update(batch, sums)
-            if progress is not None:
-                progress(share, f"epoch {self.epoch + 1}/{self.config.epochs}")
+        with self._own_randomness():
+            for number, batch in enumerate(batches(count, self.config, self.epoch)):
+                share = (self.epoch + number / steps) / self.config.epochs
+                for group in self._optimizer.param_groups:
+                    group["lr"] = learning_rate(self.config, share)
+                self._update(batch, sums)
+                if progress is not None:
+                    progress(share, f"epoch {self.epoch + 1}/{self.config.epochs}")
         sums.work = work_of(self.model, forget=True)
         return sums
+
+    @contextmanager
+    def _own_randomness(self) -> Iterator[None]:
+        """Let an epoch's dropout depend on seed, epoch and process only, so that a training can go on from any."""
+        devices = [self.place.device] if self.place.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed_of(self.config.seed, self.epoch, self.place.rank))
+            yield
 
     def _update(self, batch: Batch, sums: _Sums) -> None:
         """Take one step of SGD on this process's part of a batch."""
         device, rows = self.place.device, self.place.part(len(batch.places))
         places = batch.places[rows].to(device)
-        x = augment(self._training.x[places].float() / 255, batch.changes.part(rows, device))
+        x = augment(unit(self._training.x[places], torch.get_default_dtype()), batch.changes.part(rows, device))
         y = self._training.y[places]
         if self.config.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         with mixed_precision(self.config, device):
             scores = self._parallel(x)
-            loss = functional.cross_entropy(scores.float(), y, label_smoothing=self.config.label_smoothing)
+            loss = functional.cross_entropy(scores.to(x.dtype), y, label_smoothing=self.config.label_smoothing)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.config.clip is not None:
