@@ -6,22 +6,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from physode.datasets.files import check_file
+from physode.datasets.opening import find_dataset, holds, open_hdf5
 from physode.datasets.schema import DESCRIPTIONS, FORMAT, SCHEMA_VERSION, decode_attributes, plain
 from physode.datasets.trajectories import Array, Trajectories, check_shapes
 from physode.errors import DataError
 
 __all__ = ["Layout", "open_trajectories", "read_attributes", "read_layout", "read_times", "read_trajectories"]
-
-# Deflate, the strongest of HDF5's own filters, packs at most 1032 bytes into one.
-_MOST_COMPRESSED = 1032
-_SAME_SIZE_FILTERS = {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
 
 def read_trajectories(path: str | os.PathLike[str]) -> Trajectories:
@@ -55,20 +50,8 @@ def read_trajectories(path: str | os.PathLike[str]) -> Trajectories:
 @contextmanager
 def open_trajectories(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a trajectory file to read parts of it; what goes wrong in the block raises `DataError` naming the file."""
-    check_file(Path(path))
-    if not h5py.is_hdf5(path):
-        raise DataError(f"{os.fspath(path)} is not an HDF5 file")
-    try:
-        with h5py.File(path, "r") as file:
-            _check_schema(file)
-            yield file
-    except DataError as error:
-        raise DataError(f"{os.fspath(path)}: {error}") from error
-    except PermissionError:
-        raise
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
-        # The types through which h5py reports what the HDF5 library makes of damaged bytes.
-        raise DataError(f"{os.fspath(path)} is damaged or incomplete, make it again: {error}") from error
+    with open_hdf5(path, layout=FORMAT, version=SCHEMA_VERSION, holding="trajectories") as file:
+        yield file
 
 
 @dataclass(frozen=True)
@@ -86,14 +69,14 @@ class Layout:
 
 def read_layout(file: h5py.File) -> Layout:
     """Find a file's datasets and check their types, sizes and shapes before memory is set aside for them."""
-    y = _find_numbers(file, "y")
+    y = find_dataset(file, "y")
     components = y.shape[-1] if y.shape else 0
     layout = Layout(
-        t=_find_numbers(file, "t"),
+        t=find_dataset(file, "t"),
         y=y,
-        y_clean=_find_numbers(file, "y_clean") if _holds(file, "y_clean") else None,
-        sigma=_find_numbers(file, "sigma") if _holds(file, "sigma") else None,
-        params={name: _find_numbers(file, f"params/{name}") for name in _param_names(file)},
+        y_clean=find_dataset(file, "y_clean") if holds(file, "y_clean") else None,
+        sigma=find_dataset(file, "sigma") if holds(file, "sigma") else None,
+        params={name: find_dataset(file, name, group="params") for name in _param_names(file)},
         columns=_words(y.attrs.get("columns", [f"y{i}" for i in range(1, components + 1)])),
         units=_words(y.attrs.get("units", [""] * components)),
     )
@@ -111,7 +94,7 @@ def read_layout(file: h5py.File) -> Layout:
 
 def read_times(file: h5py.File) -> Array:
     """A file's times, (T,) or (N, T), float64."""
-    return _values(_find_numbers(file, "t")).astype(np.float64, copy=False)
+    return _values(find_dataset(file, "t")).astype(np.float64, copy=False)
 
 
 def read_attributes(file: h5py.File) -> dict[str, Any]:
@@ -131,54 +114,13 @@ def read_attributes(file: h5py.File) -> dict[str, Any]:
     return found
 
 
-def _find_numbers(file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset of numbers that are all in this file."""
-    dataset = file[name] if name.startswith("params/") or _holds(file, name) else None
-    if not isinstance(dataset, h5py.Dataset):
-        raise DataError(f"it has no dataset /{name}; see docs/data.md for the layout")
-    if dataset.dtype.kind not in "fiub":
-        raise DataError(f"/{name} must hold numbers, it holds {dataset.dtype}")
-    if dataset.is_virtual or dataset.external:
-        raise DataError(f"/{name} is stored in other files; copy its numbers into this one")
-    _check_size(file, dataset, name)
-    return dataset
-
-
-def _check_schema(file: h5py.File) -> None:
-    if plain(file.attrs.get("format")) != FORMAT:
-        raise DataError(f"it is an HDF5 file, but not one of trajectories: its attribute `format` is not {FORMAT!r}")
-    version = plain(file.attrs.get("schema_version"))
-    if version != SCHEMA_VERSION:
-        raise DataError(
-            f"its schema_version is {version!r}, this physode reads {SCHEMA_VERSION}; make it again, or update physode"
-        )
-
-
-def _check_size(file: h5py.File, dataset: h5py.Dataset, name: str) -> None:
-    """Refuse a dataset that declares more than was ever written, before memory is set aside for it."""
-    pipeline = dataset.id.get_create_plist()
-    filters = {pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())}
-    ratio = 1 if filters <= _SAME_SIZE_FILTERS else _MOST_COMPRESSED
-    stored = min(dataset.id.get_storage_size(), file.id.get_filesize())
-    if dataset.nbytes > ratio * stored:
-        raise DataError(
-            f"/{name} declares the shape {dataset.shape}, {dataset.nbytes} bytes, but {stored} are stored; "
-            "the file is incomplete or damaged, make it again"
-        )
-
-
 def _param_names(file: h5py.File) -> list[str]:
-    if not _holds(file, "params"):
+    if not holds(file, "params"):
         return []
     group = file["params"]
     if not isinstance(group, h5py.Group):
         raise DataError("/params must be a group of datasets")
     return list(group)
-
-
-def _holds(file: h5py.File, name: str) -> bool:
-    """Whether the file lists a name; unlike `in`, no less so where what is behind the name is damaged."""
-    return name in list(file)
 
 
 def _values(dataset: h5py.Dataset) -> Array:

@@ -62,13 +62,18 @@ class Images:
             raise DataError(f"`y` must be int64 ({len(self.x)},), got {self.y.dtype} {self.y.shape}")
         if self.test.shape != self.y.shape or self.test.dtype != np.bool_:
             raise DataError(f"`test` must be bool {self.y.shape}, got {self.test.dtype} {self.test.shape}")
-        if len(self.y) and not (0 <= self.y.min() and self.y.max() < len(self.classes)):
-            raise DataError(
-                f"`y` must be from 0 to {len(self.classes) - 1}, got {self.y.min()} to {self.y.max()}"
-            )
+        if len(self.y) and (self.y.min() < 0 or self.y.max() >= len(self.classes)):
+            raise DataError(f"`y` must be from 0 to {len(self.classes) - 1}, got {self.y.min()} to {self.y.max()}")
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def check(self) -> None:
+        """Raise `DataError` unless two classes or more have images to train on."""
+        present = np.flatnonzero(self.training().counts())
+        if len(present) < 2:
+            found = f"of one class, {self.classes[int(present[0])]!r}" if len(present) else "none"
+            raise DataError(f"the images to train on are {found}; a classifier needs those of two classes or more")
 
     def take(self, places: Array) -> Images:
         """Return some of them, by places or by a mask."""

@@ -1,0 +1,104 @@
+"""HDF5 files opened, and datasets in them found, trusting nothing that they say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from physode.datasets.files import check_file
+from physode.datasets.schema import plain
+from physode.errors import DataError
+
+__all__ = ["find_dataset", "holds", "open_hdf5"]
+
+# Deflate, the strongest of HDF5's own filters, packs at most 1032 bytes into one.
+_MOST_COMPRESSED = 1032
+_SAME_SIZE_FILTERS = {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+
+
+@contextmanager
+def open_hdf5(path: str | os.PathLike[str], *, layout: str, version: int, holding: str) -> Iterator[h5py.File]:
+    """Open a file of one of physode's layouts; what goes wrong in the block raises `DataError` naming the file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    layout
+        What its attribute ``format`` must be.
+    version
+        What its attribute ``schema_version`` must be.
+    holding
+        What such files hold, for messages.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty, damaged, no HDF5, or of another layout or version.
+    """
+    check_file(Path(path))
+    if not h5py.is_hdf5(path):
+        raise DataError(f"{os.fspath(path)} is not an HDF5 file")
+    try:
+        with h5py.File(path, "r") as file:
+            _check_schema(file, layout=layout, version=version, holding=holding)
+            yield file
+    except DataError as error:
+        raise DataError(f"{os.fspath(path)}: {error}") from error
+    except PermissionError:
+        raise
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
+        # The types through which h5py reports what the HDF5 library makes of damaged bytes.
+        raise DataError(f"{os.fspath(path)} is damaged or incomplete, make it again: {error}") from error
+
+
+def find_dataset(file: h5py.File, name: str, *, group: str | None = None) -> h5py.Dataset:
+    """Return the dataset of numbers ``/name``, or ``/group/name``, with all its numbers in this file.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it holds no numbers, is stored elsewhere, or declares more than the file can hold.
+    """
+    path = name if group is None else f"{group}/{name}"
+    dataset = file[path] if holds(file, name if group is None else group) else None
+    if not isinstance(dataset, h5py.Dataset):
+        raise DataError(f"it has no dataset /{path}; see docs/data.md for the layout")
+    if dataset.dtype.kind not in "fiub":
+        raise DataError(f"/{path} must hold numbers, it holds {dataset.dtype}")
+    if dataset.is_virtual or dataset.external:
+        raise DataError(f"/{path} is stored in other files; copy its numbers into this one")
+    _check_size(file, dataset, path)
+    return dataset
+
+
+def holds(file: h5py.File, name: str) -> bool:
+    """Whether the file lists a name; unlike `in`, no less so where what is behind the name is damaged."""
+    return name in list(file)
+
+
+def _check_schema(file: h5py.File, *, layout: str, version: int, holding: str) -> None:
+    if plain(file.attrs.get("format")) != layout:
+        raise DataError(f"it is an HDF5 file, but not one of {holding}: its attribute `format` is not {layout!r}")
+    found = plain(file.attrs.get("schema_version"))
+    if found != version:
+        raise DataError(
+            f"its schema_version is {found!r}, this physode reads {version}; make it again, or update physode"
+        )
+
+
+def _check_size(file: h5py.File, dataset: h5py.Dataset, name: str) -> None:
+    """Refuse a dataset that declares more than was ever written, before memory is set aside for it."""
+    pipeline = dataset.id.get_create_plist()
+    filters = {pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())}
+    ratio = 1 if filters <= _SAME_SIZE_FILTERS else _MOST_COMPRESSED
+    stored = min(dataset.id.get_storage_size(), file.id.get_filesize())
+    if dataset.nbytes > ratio * stored:
+        raise DataError(
+            f"/{name} declares the shape {dataset.shape}, {dataset.nbytes} bytes, but {stored} are stored; "
+            "the file is incomplete or damaged, make it again"
+        )
