@@ -8,6 +8,7 @@ COMMANDS = {
     "simulate": "Make trajectories of a system, or images of galaxies.",
     "fit": "Fit a right-hand side to observed trajectories.",
     "train": "Train a classifier of images.",
+    "evaluate": "Test trained classifiers.",
     "plot": "Draw the figures of a run.",
     "profile": "Profile the likelihood of a fitted constant.",
     "animate": "Animate a run: fitted against true trajectories.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from physode.classification.config import RECIPES, TrainConfig
+from physode.classification.evaluation import Evaluation, evaluate
+from physode.classification.keeping import evaluation_name, keep_evaluation
 from physode.classification.prediction import Predicted, predict
 from physode.classification.run import TrainRun, create_train_run, open_train_run
 from physode.classification.state import Epoch, TrainState
@@ -12,12 +14,16 @@ from physode.classification.training import Trainer
 __all__ = [
     "RECIPES",
     "Epoch",
+    "Evaluation",
     "Predicted",
     "TrainConfig",
     "TrainRun",
     "TrainState",
     "Trainer",
     "create_train_run",
+    "evaluate",
+    "evaluation_name",
+    "keep_evaluation",
     "open_train_run",
     "predict",
     "train",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from physode.classification.config import TrainConfig
 from physode.classification.state import (
@@ -20,7 +18,7 @@ from physode.classification.state import (
     write_weights,
 )
 from physode.errors import ConfigError, DataError
-from physode.runs import RunFolder, make_folder, read_settings, write_text
+from physode.runs import RunFolder, make_folder, read_settings
 
 __all__ = ["TRAIN_VERSION", "TrainRun", "create_train_run", "open_train_run"]
 
@@ -89,14 +87,6 @@ class TrainRun(RunFolder):
             return read_weights(self.path / "checkpoints" / "best.pt")
         state = self.last()
         return Weights(state.epoch, state.model)
-
-    def write_evaluation(self, name: str, content: Mapping[str, Any]) -> Path:
-        """Write what an evaluation found, as JSON, replacing an earlier one of the name; return the file."""
-        folder = self.path / "evaluations"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{name}.json"
-        write_text(path, json.dumps(content, indent=1) + "\n")
-        return path
 
 
 def create_train_run(

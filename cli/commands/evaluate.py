@@ -1,0 +1,208 @@
+"""``physode evaluate``: trained classifiers on their test images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from physode.cli.options import METHODS, PATH, POSITIVE, force_option, json_option
+from physode.cli.progress import progress_bar
+from physode.cli.show import show_json, show_pairs, show_table
+
+if TYPE_CHECKING:
+    from physode.classification.evaluation import Evaluation
+    from physode.metrics import Averaged, Reliability
+
+__all__ = ["command"]
+
+_SOLVER = ("method", "rtol", "atol", "step")
+_MOST, _WIDE = 20, 12  # classes in tables
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
+@click.option(
+    "--method", type=click.Choice(METHODS), help="Integrate the ODE blocks by another method than in training."
+)
+@click.option("--rtol", type=POSITIVE, help="By another relative tolerance.")
+@click.option("--atol", type=POSITIVE, help="By another absolute tolerance.")
+@click.option("--step", type=POSITIVE, help="By fixed steps of this size, at most 1.")
+@click.option(
+    "--checkpoint",
+    "which",
+    type=click.Choice(["last", "best"]),
+    default="last",
+    show_default=True,
+    help="Weights after the last epoch, or after that of the best test accuracy.",
+)
+@click.option("--data", type=PATH, help="Other images of the same classes.  [default: those of the run]")
+@click.option("--all", "all_images", is_flag=True, help="Test on all of the images, not on the part for the test only.")
+@click.option("--batch", type=click.IntRange(1), help="Images at once.  [default: as in training]")
+@click.option("--device", help="Where to compute.  [default: as in training]")
+@click.option(
+    "--ratings",
+    type=click.Choice(["labels", "correct", "probability"]),
+    default="labels",
+    show_default=True,
+    help="What several runs are compared by in the intraclass correlation.",
+)
+@click.option("--figures/--no-figures", default=True, show_default=True, help="Draw figures.")
+@click.option(
+    "--out", type=PATH, default="evaluation", show_default=True, help="Folder for what concerns several runs."
+)
+@force_option
+@json_option
+def command(runs: tuple[Path, ...], as_json: bool, force: bool, out: Path, **options: Any) -> None:
+    """Evaluate classifiers that `physode train` made: accuracy, confusion, precision, completeness, F1, ROC and AUC.
+
+    Each RUN gets evaluations/NAME.json and .h5 (all probabilities), and figures. Several runs are averaged by model, and
+    the intraclass correlation tells how far trainings from other random weights agree, on all test images and on those
+    that are misclassified.
+
+    \b
+    Examples:
+      physode evaluate runs/galaxy-galaxy-node
+      physode evaluate runs/cifar10-node18 --method rk4 --step 0.2
+      physode evaluate runs/cifar10-resnet18 --method dopri5 --rtol 1e-3 --atol 1e-3 --json
+      physode evaluate runs/node-seed-* runs/resnet-seed-* --out evaluation
+    """
+    solver = {name: value for name in _SOLVER if (value := options.pop(name)) is not None}
+    ratings, figures, data = options.pop("ratings"), options.pop("figures"), options.pop("data")
+    found = [_evaluate(run, solver=solver, data=data, figures=figures, force=force, **options) for run in runs]
+    if as_json and len(found) == 1:
+        show_json(found[0].as_dict())
+    elif not as_json:
+        for each in found:
+            _show(each)
+    if len(found) > 1:
+        _together(found, ratings, folder=out, figures=figures, force=force, as_json=as_json)
+
+
+def _evaluate(
+    path: Path, *, data: Path | None, figures: bool, force: bool, solver: dict[str, Any], which: str, **options: Any
+) -> Evaluation:
+    """Evaluate one run, and keep what is found in its folder."""
+    from physode.classification import evaluate, evaluation_name, keep_evaluation, open_train_run
+    from physode.datasets.images import read_images
+    from physode.plotting.evaluation import draw_evaluation
+
+    run = open_train_run(path)
+    source = data or run.data
+    with progress_bar(f"reading {source.name}") as progress:
+        images = read_images(source, size=run.size, progress=progress)
+    with progress_bar(f"testing {run.path.name}") as progress:
+        found = evaluate(run, images, which=which, solver=solver, progress=progress, **options)
+    name = evaluation_name(found, which=which, changed=bool(solver), data=data)
+    keep_evaluation(found, name, overwrite=force)
+    if figures:
+        draw_evaluation(found, run.figures / name, overwrite=force)
+    return found
+
+
+def _show(found: Evaluation) -> None:
+    told = found.classification
+    low, high = told.accuracy_interval
+    columns = ["class", "samples", "precision", "completeness", "F1", "AUC", "average precision"]
+    numbers = told.numbers()
+    by_class = [numbers[name] for name in ("precision", "completeness", "f1", "auc", "average_precision")]
+    rows = [
+        [name, int(told.support[row]), *(float(values[row]) for values in by_class)]
+        for row, name in enumerate(told.classes[:_MOST])
+    ]
+    for mean in ("macro", "weighted", "micro"):
+        values = [
+            numbers.get(f"{name}_{mean}") for name in ("precision", "completeness", "f1", "auc", "average_precision")
+        ]
+        rows.append([f"({mean})", None, *values])
+    show_table(f"{found.run.config.model}, test", columns, rows)
+    if len(told.classes) <= _WIDE:
+        show_table(
+            "confusion: true classes down, predicted ones across",
+            ["class", *told.classes],
+            [[name, *map(int, told.confusion[row])] for row, name in enumerate(told.classes)],
+        )
+    predicted = found.predicted
+    show_pairs(
+        "evaluation",
+        {
+            "accuracy": told.accuracy,
+            "95 % interval": f"{low:.6g} to {high:.6g}",
+            "cross entropy": told.log_loss,
+            "calibration error": told.calibration.error,
+            "solver": None if found.solver is None else _solver(found),
+            "rhs evaluations a batch": predicted.rhs,
+            "steps a batch": f"{predicted.steps:.6g} and {predicted.rejected:.6g} rejected",
+            "parameters": found.parameters,
+            "weights": f"after epoch {found.epoch}",
+            "seconds": predicted.seconds,
+            "run": str(found.run.path),
+        },
+    )
+
+
+def _solver(found: Evaluation) -> str:
+    from physode.classification.evaluation import solver_label
+
+    assert found.solver is not None
+    return solver_label(found.solver)
+
+
+def _together(
+    found: list[Evaluation], ratings: str, *, folder: Path, figures: bool, force: bool, as_json: bool
+) -> None:
+    """Average the runs of each model, and compare them with one another."""
+    import json
+
+    from physode.classification.together import average_models, reliabilities
+    from physode.datasets.atomic import replacing
+    from physode.plotting.evaluation import draw_averaged
+
+    means = average_models(found)
+    agreements = reliabilities(found, ratings=ratings)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "runs": [each.as_dict() for each in found],
+        "models": {model: mean.as_dict() for model, (mean, _) in means.items()},
+        "reliability": {model: each.as_dict() for model, each in agreements.items()},
+    }
+    with replacing(folder / "evaluation.json", overwrite=force) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    drawn = draw_averaged(means, folder, overwrite=force) if figures else {}
+    if as_json:
+        show_json({**content, "figures": {name: str(path) for name, path in drawn.items()}})
+        return
+    show_table("mean and standard error over runs", ["", *means], _mean_rows(means))
+    if agreements:
+        show_table(
+            "agreement of runs, with 95 % intervals", ["model", "images", "ICC1", "ICC1k"], _icc_rows(agreements)
+        )
+    show_pairs("", {"written": str(folder)})
+
+
+def _mean_rows(means: dict[str, tuple[Averaged, Any]]) -> list[list[Any]]:
+    shown = ("accuracy", "precision_macro", "completeness_macro", "f1_macro", "auc_macro", "log_loss")
+    rows: list[list[Any]] = [["runs", *(mean.runs for mean, _ in means.values())]]
+    for name in shown:
+        spreads = [mean.numbers[name] for mean, _ in means.values()]
+        rows.append([name.replace("_", ", "), *(f"{float(s.mean):.4f} +- {float(s.error):.4f}" for s in spreads)])
+    return rows
+
+
+def _icc_rows(agreements: dict[str, Reliability]) -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    for model, each in agreements.items():
+        for images, found in (("all", each.whole), ("misclassified", each.misclassified)):
+            if found is not None:
+                low, high = found.icc1_interval
+                low_k, high_k = found.icc1k_interval
+                rows.append(
+                    [
+                        model,
+                        f"{images}, {found.targets}",
+                        f"{found.icc1:.3f} ({low:.3f} to {high:.3f})",
+                        f"{found.icc1k:.3f} ({low_k:.3f} to {high_k:.3f})",
+                    ]
+                )
+    return rows
