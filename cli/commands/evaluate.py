@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _SOLVER = ("method", "rtol", "atol", "step")
+_MERITS = ("precision", "completeness", "f1", "auc", "average_precision")
 _MOST, _WIDE = 20, 12  # classes in tables
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
-@click.option(
-    "--method", type=click.Choice(METHODS), help="Integrate the ODE blocks by another method than in training."
-)
+@click.option("--method", type=click.Choice(METHODS), help="Another method for the ODE blocks than in training.")
 @click.option("--rtol", type=POSITIVE, help="By another relative tolerance.")
 @click.option("--atol", type=POSITIVE, help="By another absolute tolerance.")
 @click.option("--step", type=POSITIVE, help="By fixed steps of this size, at most 1.")
@@ -49,17 +48,15 @@ _MOST, _WIDE = 20, 12  # classes in tables
     help="What several runs are compared by in the intraclass correlation.",
 )
 @click.option("--figures/--no-figures", default=True, show_default=True, help="Draw figures.")
-@click.option(
-    "--out", type=PATH, default="evaluation", show_default=True, help="Folder for what concerns several runs."
-)
+@click.option("--out", type=PATH, default="evaluation", show_default=True, help="Folder for what several runs share.")
 @force_option
 @json_option
 def command(runs: tuple[Path, ...], as_json: bool, force: bool, out: Path, **options: Any) -> None:
     """Evaluate classifiers that `physode train` made: accuracy, confusion, precision, completeness, F1, ROC and AUC.
 
-    Each RUN gets evaluations/NAME.json and .h5 (all probabilities), and figures. Several runs are averaged by model, and
-    the intraclass correlation tells how far trainings from other random weights agree, on all test images and on those
-    that are misclassified.
+    Each RUN gets evaluations/NAME.json and .h5 (all probabilities), and figures. Several runs are averaged by model,
+    and the intraclass correlation tells how far trainings from other random weights agree, on all test images and on
+    those that are misclassified.
 
     \b
     Examples:
@@ -106,16 +103,13 @@ def _show(found: Evaluation) -> None:
     low, high = told.accuracy_interval
     columns = ["class", "samples", "precision", "completeness", "F1", "AUC", "average precision"]
     numbers = told.numbers()
-    by_class = [numbers[name] for name in ("precision", "completeness", "f1", "auc", "average_precision")]
+    by_class = [numbers[name] for name in _MERITS]
     rows = [
         [name, int(told.support[row]), *(float(values[row]) for values in by_class)]
         for row, name in enumerate(told.classes[:_MOST])
     ]
     for mean in ("macro", "weighted", "micro"):
-        values = [
-            numbers.get(f"{name}_{mean}") for name in ("precision", "completeness", "f1", "auc", "average_precision")
-        ]
-        rows.append([f"({mean})", None, *values])
+        rows.append([f"({mean})", None, *(numbers.get(f"{name}_{mean}") for name in _MERITS)])
     show_table(f"{found.run.config.model}, test", columns, rows)
     if len(told.classes) <= _WIDE:
         show_table(

@@ -27,7 +27,7 @@ def evaluation_name(found: Evaluation, *, which: str = "last", changed: bool = F
 def keep_evaluation(found: Evaluation, name: str, *, overwrite: bool = False) -> dict[str, Path]:
     """Write ``RUN/evaluations/NAME.json`` and ``NAME.h5``; return both.
 
-    The HDF5 file has ``/probabilities`` (N, classes) and ``/labels`` (N,), and the names of the classes as an attribute.
+    The HDF5 file has ``/probabilities`` (N, classes) and ``/labels`` (N,), and the classes' names as an attribute.
 
     Raises
     ------
