@@ -108,8 +108,8 @@ def _show(found: Evaluation) -> None:
         [name, int(told.support[row]), *(float(values[row]) for values in by_class)]
         for row, name in enumerate(told.classes[:_MOST])
     ]
-    for mean in ("macro", "weighted", "micro"):
-        rows.append([f"({mean})", None, *(numbers.get(f"{name}_{mean}") for name in _MERITS)])
+    means = ("macro", "weighted", "micro")
+    rows += [[f"({mean})", None, *(numbers.get(f"{name}_{mean}") for name in _MERITS)] for mean in means]
     show_table(f"{found.run.config.model}, test", columns, rows)
     if len(told.classes) <= _WIDE:
         show_table(
