@@ -55,14 +55,17 @@ def command(out: Path, figure: Path | None, force: bool, as_json: bool, **argume
     """
     from physode.datasets.atomic import replacing
     from physode.datasets.images import write_images
-    from physode.simulators.galaxies import simulate_galaxies_with_parameters, write_parameters
+    from physode.simulators.galaxies import PARAMETERS, simulate_galaxies_with_parameters
 
     # The name is claimed before the work, so that a file in the way is found at once and not after it.
     with replacing(out, overwrite=force) as part:
         with progress_bar("simulating") as progress:
             images, parameters = simulate_galaxies_with_parameters(**arguments, progress=progress)
-        write_images(part, images)
-        write_parameters(part, parameters)
+        params = {
+            name: (values, PARAMETERS[name]["unit"], PARAMETERS[name]["description"])
+            for name, values in parameters.items()
+        }
+        write_images(part, images, params=params)
     if figure is not None:
         from physode.plotting.images import plot_images
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from physode.cli.main import cli
 from physode.datasets.images import read_images
-from physode.simulators.galaxies import PARAMETERS, simulate_galaxies
+from physode.simulators.galaxies import PARAMETERS, simulate_galaxies, simulate_galaxies_with_parameters
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +31,15 @@ def test_file_has_its_default_name_and_holds_the_simulated_images():
     assert read_images("galaxies.h5").digest() == simulate_galaxies(40, seed=2).digest()
 
 
-def test_parameters_stand_beside_the_images():
+def test_parameters_stand_beside_the_images_with_their_units():
     run("--count", 12, "--size", 8)
+    _, parameters = simulate_galaxies_with_parameters(12, size=8)
     with h5py.File("galaxies.h5") as file:
         assert set(file["params"]) == set(PARAMETERS)
-        np.testing.assert_array_equal(file["params/label"], file["y"])
+        for name, values in parameters.items():
+            np.testing.assert_array_equal(file[f"params/{name}"], values)
+        assert file["params/pitch"].attrs["units"] == b"deg"
+        assert file["params/pitch"].attrs["description"] == b"angle between an arm and a circle"
 
 
 def test_options_reach_the_simulator():

@@ -6,14 +6,13 @@ galaxy.py         the parameters of one galaxy      drawing.py        drawn for 
 profiles.py       brightness of components          spiral.py         arms and star-forming regions
 plane.py          the fine grid                     rendering.py      a galaxy on it
 surroundings.py   stars and neighbours              camera.py         atmosphere, noise, 8 bits
-simulation.py     sets of images                    keeping.py        parameters in their file
+simulation.py     sets of images
 ```
 """
 
 from __future__ import annotations
 
 from physode.simulators.galaxies.galaxy import PARAMETERS, Galaxy
-from physode.simulators.galaxies.keeping import write_parameters
 from physode.simulators.galaxies.kinds import CLASSES, FREQUENCIES
 from physode.simulators.galaxies.simulation import photograph, simulate_galaxies, simulate_galaxies_with_parameters
 
@@ -25,5 +24,4 @@ __all__ = [
     "photograph",
     "simulate_galaxies",
     "simulate_galaxies_with_parameters",
-    "write_parameters",
 ]

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physode.datasets.images import Images
-from physode.datasets.provenance import provenance
 from physode.simulators.galaxies.camera import SKY, convolve, moffat, pixels, record, signal_to_noise, stretch
 from physode.simulators.galaxies.drawing import draw_galaxy
 from physode.simulators.galaxies.galaxy import Galaxy, columns
@@ -115,8 +114,7 @@ def simulate_galaxies_with_parameters(
         y=y,
         classes=CLASSES,
         test=test_split(y, fraction=test_fraction),
-        attrs={"name": "galaxies", "source": "simulated galaxies", **settings, **provenance()},
-        skipped=(),
+        attrs={"name": "galaxies", "source": "simulated galaxies", **settings},
     )
     return images, {**columns(galaxies), "signal_to_noise": _signal_to_noise(galaxies, size=size, noise=noise)}
 

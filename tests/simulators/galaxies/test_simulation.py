@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import h5py
 import numpy as np
 import pytest
 
@@ -15,7 +14,6 @@ from physode.simulators.galaxies import (
     photograph,
     simulate_galaxies,
     simulate_galaxies_with_parameters,
-    write_parameters,
 )
 from physode.simulators.galaxies.kinds import SPIRAL
 
@@ -102,17 +100,6 @@ def test_progress_rises_to_the_end():
     simulate_galaxies(30, size=8, progress=told.append)
     assert told == sorted(told)
     assert told[-1] == 1.0
-
-
-def test_parameters_are_written_with_their_units(simulated, tmp_path):
-    path = tmp_path / "a.h5"
-    h5py.File(path, "w").close()
-    write_parameters(path, simulated[1])
-    with h5py.File(path) as file:
-        assert set(file["params"]) == set(PARAMETERS)
-        np.testing.assert_array_equal(file["params/pitch"], simulated[1]["pitch"])
-        assert file["params/pitch"].attrs["unit"] == "deg"
-        assert file["params/pitch"].attrs["description"] == "angle between an arm and a circle"
 
 
 @pytest.mark.parametrize(
