@@ -67,9 +67,9 @@ def command(out: Path, figure: Path | None, force: bool, as_json: bool, **argume
         }
         write_images(part, images, params=params)
     if figure is not None:
-        from physode.plotting.images import plot_images
+        from physode.plotting import plot_sheet
 
-        plot_images(images, path=figure)
+        plot_sheet(images, path=figure)
     summary = _summary(out, images)
     if as_json:
         show_json(summary)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from physode.plotting.receiver import compare_curves, plot_precision_recall, plot_roc
     from physode.plotting.residuals import plot_residuals
     from physode.plotting.run import draw_run
+    from physode.plotting.sheet import plot_sheet
     from physode.plotting.trajectories import plot_orbits, plot_phase_portrait, plot_series
 
 _HOMES = {
@@ -46,6 +47,7 @@ _HOMES = {
     "plot_residuals": "residuals",
     "plot_roc": "receiver",
     "plot_series": "trajectories",
+    "plot_sheet": "sheet",
 }
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "plot_residuals",
     "plot_roc",
     "plot_series",
+    "plot_sheet",
 ]
 
 

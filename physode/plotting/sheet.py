@@ -1,0 +1,96 @@
+"""Images of each class on one contact sheet."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from physode.plotting.style import MUTED, finish, new_figure, plain, short, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from physode.datasets.images import Images
+
+__all__ = ["plot_sheet"]
+
+_ROWS = 20  # classes at most
+_PIXELS = 256  # of an image along a side at most; of larger ones every second or n-th is drawn
+_CELL, _NAMES, _TITLE = 0.78, 1.7, 0.45  # inches
+_GAP = 0.06  # between images, of their sides
+
+Array = np.ndarray[Any, Any]
+
+
+def plot_sheet(images: Images, *, each: int = 10, path: str | os.PathLike[str] | None = None) -> Figure:
+    """Draw images of each class, a class a row, beside its name and how many images it has.
+
+    The images of a row are spread evenly over those of the class. Of more than 20 classes the first 20 are drawn.
+
+    Parameters
+    ----------
+    images
+        The images, one or more.
+    each
+        How many of a class at most.
+    path
+        Where to write the figure, if anywhere.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, or `each` is below 1.
+    """
+    if len(images) == 0 or each < 1:
+        raise ValueError(
+            f"`images` must hold at least one image and `each` be at least 1, got {len(images)} and {each}"
+        )
+    rows = min(len(images.classes), _ROWS)
+    chosen = [_spread(np.flatnonzero(images.y == label), each) for label in range(rows)]
+    columns = max(1, *(len(places) for places in chosen))
+    mosaic, height, width = _mosaic(images.x, chosen, columns)
+    with styled():
+        figure = new_figure(_NAMES + columns * _CELL, _TITLE + rows * _CELL * height / width)
+        axes = figure.subplots()
+        axes.imshow(mosaic, interpolation="nearest")
+        axes.set(xticks=[], yticks=(np.arange(rows) + 0.5) * height)
+        axes.set_yticklabels([_row_name(images, label) for label in range(rows)])
+        axes.tick_params(length=0, labelcolor=MUTED)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        figure.suptitle(_title(images, rows), x=0.01, ha="left", size=11, weight="bold")
+        return finish(figure, path)
+
+
+def _spread(places: Array, count: int) -> Array:
+    """Return at most `count` of some places, evenly spaced, the first among them."""
+    shown = min(count, len(places))
+    return places[np.arange(shown) * len(places) // max(shown, 1)]
+
+
+def _mosaic(x: Array, chosen: list[Array], columns: int) -> tuple[Array, int, int]:
+    """Lay images out in rows on white; return the picture, and height and width of a cell with its gap."""
+    step = max(1, -(-max(x.shape[2:]) // _PIXELS))
+    high, wide = (-(-side // step) for side in x.shape[2:])
+    gap = max(1, round(_GAP * wide))
+    picture = np.full(((high + gap) * len(chosen), (wide + gap) * columns, 3), 255, dtype=np.uint8)
+    for row, places in enumerate(chosen):
+        for column, place in enumerate(places):
+            top, left = row * (high + gap), column * (wide + gap)
+            picture[top : top + high, left : left + wide] = x[place, :, ::step, ::step].transpose(1, 2, 0)
+    return picture, high + gap, wide + gap
+
+
+def _row_name(images: Images, label: int) -> str:
+    return f"{short(images.classes[label])}\n{np.count_nonzero(images.y == label):,}"
+
+
+def _title(images: Images, rows: int) -> str:
+    name = plain(str(images.attrs.get("name", "images")))
+    tests = int(np.count_nonzero(images.test))
+    parts = [f"{len(images):,} images of {images.x.shape[3]} x {images.x.shape[2]} pixels"]
+    parts += [f"{tests:,} for the test"] if tests else []
+    parts += [f"{rows} of {len(images.classes)} classes"] if rows < len(images.classes) else []
+    return f"{name}: {', '.join(parts)}"
