@@ -18,14 +18,23 @@ from physode.datasets.provenance import provenance
 from physode.datasets.schema import chunk_shape, decode_attributes, encode_attributes, fixed_text, plain
 from physode.errors import DataError
 
-__all__ = ["FORMAT", "SCHEMA_VERSION", "Parameter", "open_images", "read_hdf5", "read_open", "write_images"]
+__all__ = [
+    "IMAGE_FORMAT",
+    "IMAGE_SCHEMA_VERSION",
+    "Parameter",
+    "holds_images",
+    "open_images",
+    "read_hdf5",
+    "read_open",
+    "write_images",
+]
 
 Array = np.ndarray[Any, Any]
 Parameter = tuple[Array, str, str]
 """What each image was made from: values (N, ...), their unit, and a line that describes them."""
 
-FORMAT = "physode-images"
-SCHEMA_VERSION = 1
+IMAGE_FORMAT = "physode-images"
+IMAGE_SCHEMA_VERSION = 1
 
 _LIBVER = ("v110", "v110")  # structures with checksums, as for trajectories
 _DESCRIPTIONS = {
@@ -72,7 +81,7 @@ def write_images(
     _check(images, params)
     encoded = encode_attributes({**provenance(), **images.attrs, "skipped": _told(images.skipped)})
     with replacing(path, overwrite=overwrite) as part, h5py.File(part, "x", libver=_LIBVER) as file:
-        file.attrs.update({"format": fixed_text(FORMAT), "schema_version": SCHEMA_VERSION, **encoded})
+        file.attrs.update({"format": fixed_text(IMAGE_FORMAT), "schema_version": IMAGE_SCHEMA_VERSION, **encoded})
         for name, values in (("x", images.x), ("y", images.y), ("test", images.test.astype(np.uint8))):
             _put(file, name, values, unit="", description=_DESCRIPTIONS[name], axes=_AXES[name])
         file["y"].attrs["classes"] = fixed_text(images.classes)
@@ -83,8 +92,19 @@ def write_images(
 @contextmanager
 def open_images(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a file of images to read parts of it; what goes wrong in the block raises `DataError` naming the file."""
-    with open_hdf5(path, layout=FORMAT, version=SCHEMA_VERSION, holding="images") as file:
+    with open_hdf5(path, layout=IMAGE_FORMAT, version=IMAGE_SCHEMA_VERSION, holding="images") as file:
         yield file
+
+
+def holds_images(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is HDF5 that says that it holds images."""
+    if not h5py.is_hdf5(path):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(plain(file.attrs.get("format")) == IMAGE_FORMAT)
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError):  # damaged: its readers say how
+        return False
 
 
 def read_hdf5(path: str | os.PathLike[str]) -> Images:
