@@ -18,7 +18,8 @@ __all__ = ["plot_sheet"]
 
 _ROWS = 20  # classes at most
 _PIXELS = 256  # of an image along a side at most; of larger ones every second or n-th is drawn
-_CELL, _NAMES, _TITLE = 0.78, 1.7, 0.45  # inches
+_CELL, _TITLE, _EDGE = 0.78, 0.4, 0.1  # inches
+_LETTER, _BOLD = 0.085, 0.1  # inches that a letter of a name takes, and of the title
 _GAP = 0.06  # between images, of their sides
 
 Array = np.ndarray[Any, Any]
@@ -51,16 +52,22 @@ def plot_sheet(images: Images, *, each: int = 10, path: str | os.PathLike[str] |
     chosen = [_spread(np.flatnonzero(images.y == label), each) for label in range(rows)]
     columns = max(1, *(len(places) for places in chosen))
     mosaic, height, width = _mosaic(images.x, chosen, columns)
+    names = [_row_name(images, label) for label in range(rows)]
+    title = _title(images, rows)
+    left = _EDGE + _LETTER * max(len(line) for name in names for line in f"{name} ".split("\n"))
+    across, down = columns * _CELL, rows * _CELL * height / width
+    whole = (max(left + across, _BOLD * len(title)) + _EDGE, _TITLE + down + _EDGE)
     with styled():
-        figure = new_figure(_NAMES + columns * _CELL, _TITLE + rows * _CELL * height / width)
-        axes = figure.subplots()
+        figure = new_figure(*whole)
+        figure.set_layout_engine("none")
+        axes = figure.add_axes((left / whole[0], _EDGE / whole[1], across / whole[0], down / whole[1]))
         axes.imshow(mosaic, interpolation="nearest")
         axes.set(xticks=[], yticks=(np.arange(rows) + 0.5) * height)
-        axes.set_yticklabels([_row_name(images, label) for label in range(rows)])
+        axes.set_yticklabels(names)
         axes.tick_params(length=0, labelcolor=MUTED)
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        figure.suptitle(_title(images, rows), x=0.01, ha="left", size=11, weight="bold")
+        figure.suptitle(title, x=_EDGE / whole[0], y=1 - _EDGE / whole[1], ha="left", va="top", size=11, weight="bold")
         return finish(figure, path)
 
 
