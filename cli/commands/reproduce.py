@@ -38,7 +38,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Reproduce figures and tables of the papers: fig4, fig5, fig6, table5, or all.
+    """Reproduce figures and tables of the papers: fig4, fig5, fig6, table5, recovery, or all.
 
     Prints the paper's statements beside what is found here, and writes figures (PNG), a table (Markdown) and data
     (JSON).
@@ -102,5 +102,5 @@ def _show(result: Result, files: dict[str, str]) -> None:
     rows = list(result.rows)
     show_table(result.title, list(rows[0]), [list(row.values()) for row in rows])
     findings = [[each.paper, each.ours, each.agrees] for each in result.findings]
-    show_table("the paper and here", ["the paper", "here", "agrees"], findings)
+    show_table(f"{result.claims} and here", [result.claims, "here", "agrees"], findings)
     show_pairs("written", files)

@@ -28,7 +28,7 @@ Series = Mapping[str, np.ndarray[Any, Any]]
 
 @dataclass(frozen=True)
 class Finding:
-    """A statement of the paper beside what was found here, and whether the two agree."""
+    """A statement of the paper, or of what is asked, beside what was found here, and whether the two agree."""
 
     paper: str
     ours: str
@@ -49,6 +49,8 @@ class Result:
         The table: one dictionary a row, with the same keys in each.
     findings
         What the paper says and what was found.
+    claims
+        Whose the findings' first column is.
     series
         The arrays that only the figure needs.
     """
@@ -58,6 +60,7 @@ class Result:
     config: Mapping[str, Any]
     rows: Sequence[Row]
     findings: Sequence[Finding]
+    claims: str = "the paper"
     series: Series = field(default_factory=dict, repr=False)
 
 
@@ -144,7 +147,7 @@ def markdown(result: Result, *, figures: Mapping[str, str] | None = None) -> str
         f"# {result.title}",
         *(f"![{result.title if name == 'figure' else name}]({file})" for name, file in (figures or {}).items()),
         _table(
-            ["the paper", "here", "agrees"],
+            [result.claims, "here", "agrees"],
             [[f.paper, f.ours, "yes" if f.agrees else "no"] for f in result.findings],
         ),
         _table(columns, [[_cell(row[name]) for name in columns] for row in result.rows]),

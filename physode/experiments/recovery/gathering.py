@@ -40,6 +40,7 @@ def gather(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
         config=asdict(config),
         rows=[_row(key, noise, fits) for (key, noise), fits in lines.items()],
         findings=[*_findings(config, lines), _preset(outcomes[PRESET]), _completeness(lines)],
+        claims="asked",
         series=dict(_series(lines)),
     )
 
