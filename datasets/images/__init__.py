@@ -1,8 +1,26 @@
-"""Labelled images."""
+"""Labelled images: CIFAR, Galaxy Zoo, folders of files, npz and HDF5, described in ``docs/data.md``."""
 
 from __future__ import annotations
 
-from physode.datasets.images.hdf5 import write_images
+from physode.datasets.images.hdf5 import IMAGE_SCHEMA_VERSION, holds_images, write_images
 from physode.datasets.images.images import Images, Skipped
+from physode.datasets.images.reading import KINDS, ImageKind, kind_of_images, read_images
+from physode.datasets.images.summary import summarise_images
+from physode.datasets.images.votes import PUBLISHED_COUNTS, Votes, galaxy_classes, read_votes
 
-__all__ = ["Images", "Skipped", "write_images"]
+__all__ = [
+    "IMAGE_SCHEMA_VERSION",
+    "KINDS",
+    "PUBLISHED_COUNTS",
+    "ImageKind",
+    "Images",
+    "Skipped",
+    "Votes",
+    "galaxy_classes",
+    "holds_images",
+    "kind_of_images",
+    "read_images",
+    "read_votes",
+    "summarise_images",
+    "write_images",
+]

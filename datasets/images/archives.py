@@ -1,0 +1,183 @@
+"""Tar and zip archives, read where they lie."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from physode.datasets.images.containers import LARGEST_FILE, MOST_FILES, Entry, Listing, refusal
+from physode.datasets.images.images import Skipped
+from physode.errors import DataError
+
+__all__ = ["Tar", "Zip", "is_tar"]
+
+_MOST_BYTES = 1 << 36  # of all that is unpacked while an archive is read once: 64 GiB
+_OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error),
+    *(EOFError, OSError, ValueError, RuntimeError),
+)
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a file's name or its first bytes say that it is a tar archive, packed by gzip, bzip2, xz or not."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    packed = any(head.startswith(magic) for magic in _OPENERS)
+    return head[257:262] == b"ustar" or (packed and ".t" in path.name.casefold())
+
+
+@dataclass(frozen=True)
+class Tar:
+    """A tar archive. Only regular files are read; links and devices are named as skipped."""
+
+    path: Path
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Its files; of two with one name the first counts."""
+        found: dict[str, Entry] = {}
+        skipped = []
+        with self._open() as archive:
+            for member in archive:
+                name = _clean(member.name)
+                if member.isdir():
+                    continue
+                refused = refusal(name, member.size)
+                if refused is None and not _is_plain(member):
+                    refused = Skipped(name, "a link or a device, no regular file")
+                if refused is not None:
+                    skipped.append(refused)
+                elif name not in found:
+                    found[name] = Entry(name, member.size)
+                _check_count(len(found) + len(skipped))
+                _forget(archive)
+        return Listing(sorted(found.values(), key=lambda entry: entry.name), skipped)
+
+    def contents(self, names: Collection[str]) -> Iterator[tuple[str, bytes | Skipped]]:
+        """Give the bytes of some of its files, in the archive's order."""
+        wanted = set(names)
+        with self._open() as archive:
+            for member in archive:
+                name = _clean(member.name)
+                if _is_plain(member) and name in wanted and refusal(name, member.size) is None:
+                    wanted.discard(name)
+                    file = archive.extractfile(member)
+                    yield name, b"" if file is None else file.read()
+                    if not wanted:
+                        return
+                _forget(archive)
+
+    @contextmanager
+    def _open(self) -> Iterator[tarfile.TarFile]:
+        with _damage(self.path), self.path.open("rb") as packed:
+            head = packed.read(6)
+            packed.seek(0)
+            opener = next((opener for magic, opener in _OPENERS.items() if head.startswith(magic)), None)
+            unpacked = packed if opener is None else opener(packed)
+            bounded: Any = _Bounded(unpacked)
+            with tarfile.open(fileobj=bounded, mode="r:") as archive:
+                yield archive
+
+
+@dataclass(frozen=True)
+class Zip:
+    """A zip archive."""
+
+    path: Path
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Its files; of two with one name the last counts."""
+        found: dict[str, Entry] = {}
+        skipped = []
+        with _damage(self.path), zipfile.ZipFile(self.path) as archive:
+            _check_count(len(archive.infolist()))
+            _check_bytes(sum(info.file_size for info in archive.infolist()))
+            for info in archive.infolist():
+                refused = refusal(info.filename, info.file_size)
+                if refused is not None:
+                    skipped.append(refused)
+                elif not info.is_dir():
+                    found[info.filename] = Entry(info.filename, info.file_size)
+        return Listing(sorted(found.values(), key=lambda entry: entry.name), skipped)
+
+    def contents(self, names: Collection[str]) -> Iterator[tuple[str, bytes | Skipped]]:
+        """Give the bytes of some of its files, in the order of their names; a damaged one is skipped."""
+        with _damage(self.path), zipfile.ZipFile(self.path) as archive:
+            for name in sorted(names):
+                try:
+                    with archive.open(name) as file:
+                        yield name, file.read(LARGEST_FILE)
+                except (*_DAMAGE, NotImplementedError) as error:
+                    yield name, Skipped(name, f"cannot be unpacked: {error}")
+
+
+class _Bounded:
+    """A file that gives no more than an archive of images may hold, and no more at once than one image."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, count: int) -> bytes:
+        """Read `count` bytes."""
+        if count > LARGEST_FILE + (1 << 16):
+            raise DataError(f"it asks for {count} bytes at once, more than {LARGEST_FILE}")
+        data = self._file.read(count)
+        _check_bytes(self._file.tell())
+        return data
+
+    def seek(self, place: int) -> int:
+        """Go to a place, from the beginning."""
+        _check_bytes(place)
+        return self._file.seek(place)
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._file.tell()
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what Python's readers of archives raise into one error that names the archive."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except PermissionError:
+        raise
+    except _DAMAGE as error:
+        raise DataError(f"{path} is damaged or incomplete, get it again: {error}") from error
+
+
+def _clean(name: str) -> str:
+    return name.removeprefix("./")
+
+
+def _forget(archive: tarfile.TarFile) -> None:
+    """Drop the members that have been passed, which tarfile keeps to find them by name."""
+    archive.members.clear()  # type: ignore[attr-defined]
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    return member.isreg() and not member.issparse()
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_FILES:
+        raise DataError(f"it holds more than {MOST_FILES} files")
+
+
+def _check_bytes(count: int) -> None:
+    if count > _MOST_BYTES:
+        raise DataError(f"it holds more than {_MOST_BYTES} bytes unpacked")
