@@ -6,13 +6,14 @@ __all__ = ["COMMANDS"]
 
 COMMANDS = {
     "simulate": "Make trajectories of a system, or images of galaxies.",
+    "prepare": "Read images of any kind, and write them to HDF5.",
     "fit": "Fit a right-hand side to observed trajectories.",
     "train": "Train a classifier of images.",
     "evaluate": "Test trained classifiers.",
     "plot": "Draw the figures of a run.",
     "profile": "Profile the likelihood of a fitted constant.",
     "animate": "Animate a run: fitted against true trajectories.",
-    "inspect": "Describe a trajectory file.",
+    "inspect": "Describe a file of trajectories or images.",
     "info": "Show versions, devices and methods.",
     "reproduce": "Reproduce figures and tables of the papers.",
 }

@@ -10,6 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from physode.datasets.images.describing import summarise_image_file
+from physode.datasets.images.hdf5 import holds_images
 from physode.datasets.loading import kind_of, read_data
 from physode.datasets.reading import Layout, open_trajectories, read_attributes, read_layout, read_times
 from physode.datasets.schema import SCHEMA_VERSION
@@ -49,6 +51,8 @@ def summarise(path: str | os.PathLike[str]) -> dict[str, Any]:
 def summarise_data(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     """Describe data of any kind that `read_data` reads, as `summarise` does; ``path`` joins several by commas.
 
+    Of a file of images it is what :func:`physode.datasets.images.summarise_image_file` returns.
+
     Raises
     ------
     DataError
@@ -56,7 +60,7 @@ def summarise_data(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     """
     files = [Path(path) for path in paths]
     if len(files) == 1 and kind_of(files[0]) == "HDF5":
-        return summarise(files[0])
+        return summarise_image_file(files[0]) if holds_images(files[0]) else summarise(files[0])
     trajectories = read_data(files)
     # Arrays give their shapes and slices as datasets of a file do.
     layout = Layout(

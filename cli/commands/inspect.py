@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from physode.cli.images import show_classes, show_skipped
 from physode.cli.options import PATH, json_option
 from physode.cli.show import cell, shorten, show_json, show_pairs, show_table
 
@@ -19,13 +20,14 @@ __all__ = ["command"]
 def command(files: tuple[Path, ...], as_json: bool) -> None:
     """Describe data: shapes, units, ranges, what is missing, constants, and where they come from.
 
-    FILE is HDF5, a table of text (CSV), or a vector table of JPL Horizons; of these, name one for each body.
-    docs/data.md describes them. Every number is read, and so damage found anywhere in the file.
+    FILE is HDF5 of trajectories or of images, a table of text (CSV), or a vector table of JPL Horizons; of these, name
+    one for each body. docs/data.md describes them. Every number is read, and so damage found anywhere in the file.
 
     \b
     Examples:
       physode inspect threebody.h5
       physode inspect threebody.h5 --json
+      physode inspect galaxies.h5
       physode inspect pelts.csv
       physode inspect sun.txt jupiter.txt saturn.txt
     """
@@ -34,8 +36,29 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
     summary = summarise_data(files)
     if as_json:
         show_json(summary)
+    elif "classes" in summary:
+        _show_images(summary)
     else:
         _show(summary)
+
+
+def _show_images(summary: dict[str, Any]) -> None:
+    show_pairs(
+        summary["path"],
+        {
+            "size": _size(summary["bytes"]),
+            "format": summary["format"],
+            "schema version": summary["schema_version"],
+            "images": summary["images"],
+            "pixels": f"{summary['width']} x {summary['height']}",
+            "training": summary["training"],
+            "test": summary["test"],
+        },
+    )
+    show_classes(summary)
+    _show_params("parameters", summary["params"])
+    show_skipped(summary)
+    _show_attributes(summary["attributes"])
 
 
 def _show(summary: dict[str, Any]) -> None:
@@ -57,14 +80,19 @@ def _show(summary: dict[str, Any]) -> None:
     )
     components = summary["components"]
     show_table("components", ["name", "unit", "min", "max", "missing"], [list(each.values()) for each in components])
-    if summary["params"]:
-        rows = [
-            [name, each["unit"], _shape(each["shape"]), each["min"], each["max"]]
-            for name, each in summary["params"].items()
-        ]
-        show_table("true constants", ["name", "unit", "shape", "min", "max"], rows)
+    _show_params("true constants", summary["params"])
     if summary["notes"]:
         show_pairs("notes", {str(i): shorten(cell(note)) for i, note in enumerate(summary["notes"], 1)})
+    _show_attributes(attributes)
+
+
+def _show_params(title: str, params: dict[str, Any]) -> None:
+    if params:
+        rows = [[name, each["unit"], _shape(each["shape"]), each["min"], each["max"]] for name, each in params.items()]
+        show_table(title, ["name", "unit", "shape", "min", "max"], rows)
+
+
+def _show_attributes(attributes: dict[str, Any]) -> None:
     show_pairs("attributes", {name: shorten(cell(value)) for name, value in attributes.items()})
 
 

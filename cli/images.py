@@ -1,0 +1,27 @@
+"""Sets of images on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from physode.cli.show import cell, shorten, show_pairs, show_table
+
+__all__ = ["show_classes", "show_skipped"]
+
+_SKIPPED = 10  # that are named
+
+
+def show_classes(summary: dict[str, Any]) -> None:
+    """Print how many images each class has, from a summary of the library."""
+    classes = summary["classes"]
+    show_table("classes", list(classes[0]), [list(each.values()) for each in classes])
+
+
+def show_skipped(summary: dict[str, Any]) -> None:
+    """Print the first files that could not be read, if there are any."""
+    skipped = summary["skipped"]
+    if not skipped:
+        return
+    named = {shorten(cell(each["path"]), length=80): each["reason"] for each in skipped[:_SKIPPED]}
+    more = f", the first {_SKIPPED}" if len(skipped) > _SKIPPED else ""
+    show_pairs(f"{len(skipped)} files left out{more}", named)
