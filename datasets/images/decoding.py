@@ -20,7 +20,7 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", "
 """Endings of the names of image files, in lower case."""
 
 # By name, because some of Pillow's other formats start programs (EPS) or are rarely tried.
-_FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _MOST_PIXELS = 50_000_000
 # What Pillow's readers raise over bytes that make no sense.
 _DAMAGE = (
