@@ -99,6 +99,11 @@ def test_columns_are_found_by_name_and_others_are_left_alone():
     np.testing.assert_allclose([found.shares[name][0] for name in ANSWERS], 0.1 * np.arange(8))
 
 
+def test_blank_lines_and_a_mark_of_byte_order_are_passed_over():
+    found = read_votes(f"\ufeff{HEADER}\n\n5,1,0,0,0,0,1,0,0\n \n")
+    assert found.galaxies.tolist() == [5]
+
+
 def test_shares_that_rounding_has_put_over_1_are_1():
     assert read_votes(f"{HEADER}\n1,1.00001,0,0,0,0,1,0,-0.00001\n").shares["1.1"].tolist() == [1.0]
 
