@@ -93,7 +93,9 @@ _OPTIONS = (
         type=click.Choice(["float32", "bfloat16", "float16"]),
         help="Mixed precision where it is not float32.  [default: float32]",
     ),
-    click.option("--channels-last", is_flag=True, default=None, help="Memory layout that suits tensor cores."),
+    click.option(
+        "--channels-last/--channels-first", default=None, help="Memory layout of images.  [default: channels last]"
+    ),
     click.option("--compile", is_flag=True, default=None, help="Compile the blocks' right-hand sides."),
     click.option(
         "--test-fraction",

@@ -51,7 +51,8 @@ class TrainConfig:
     precision
         ``"bfloat16"`` or ``"float16"`` for mixed precision.
     channels_last, compile
-        Memory layout, and whether the blocks' right-hand sides are compiled.
+        Whether a pixel's channels lie side by side in memory, which suits most processors' convolutions; and whether
+        the blocks' right-hand sides are compiled.
     test_fraction
         Share of all images that are set aside at random for the test; None takes the data's own test images, or a
         tenth where there are none.
@@ -90,7 +91,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     clip: float | None = None
     precision: str = "float32"
-    channels_last: bool = False
+    channels_last: bool = True
     compile: bool = False
     test_fraction: float | None = None
     split: int = 0

@@ -2,7 +2,7 @@
 
 Both begin with three convolutions that bring 32x32 pixels to 64 channels of 7x7 (sizes that the paper leaves open are
 those of Chen et al. 2018, Sect. 3, whose numbers of parameters, 0.2 and 0.6 million, are the paper's), and end with the
-mean over the image and a linear layer.
+mean over the image and a linear layer. Blocks begin as the identity, see :mod:`physode.models.residual`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from physode.models.layers import AugmentChannels, conv3x3, he_initialise, normalisation
-from physode.models.ode_block import ODEBlock
+from physode.models.ode_block import ODEBlock, begin_as_identity
 from physode.models.solver import EULER, Solver
 
 __all__ = ["GalaxyNetwork", "galaxy_node", "galaxy_resnet"]
@@ -27,6 +27,11 @@ class _CLN(nn.Sequential):
             layers += [conv3x3(channels, channels), nn.ReLU(), normalisation(norm, channels)]
         super().__init__(*layers)
 
+    @property
+    def last(self) -> nn.Module:
+        """What begins as 0: the last normalisation."""
+        return self[-1]
+
 
 class _NLC(nn.Sequential):
     """Twice normalisation, nonlinearity, convolution: a residual block's change, pre-activated (He et al. 2016b)."""
@@ -36,6 +41,11 @@ class _NLC(nn.Sequential):
         for _ in range(2):
             layers += [normalisation(norm, channels), nn.ReLU(), conv3x3(channels, channels)]
         super().__init__(*layers)
+
+    @property
+    def last(self) -> nn.Module:
+        """What begins as 0: the last convolution."""
+        return self[-1]
 
 
 class GalaxyNetwork(nn.Module):
@@ -92,6 +102,7 @@ class GalaxyNetwork(nn.Module):
             nn.Linear(width, classes),
         )
         he_initialise(self)
+        begin_as_identity(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the classes' scores (B, classes) of images (B, channels, H, W)."""

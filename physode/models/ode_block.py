@@ -14,7 +14,7 @@ from physode.models.solver import Solver
 from physode.solution import Stats
 from physode.solve import solve
 
-__all__ = ["ODEBlock", "Work", "ode_blocks", "set_solver", "work_of"]
+__all__ = ["ODEBlock", "Work", "begin_as_identity", "ode_blocks", "set_solver", "work_of"]
 
 
 @dataclass
@@ -126,6 +126,17 @@ class ODEBlock(nn.Module):
 def ode_blocks(model: nn.Module) -> list[ODEBlock]:
     """Return the ODE blocks of a model, in order."""
     return [module for module in model.modules() if isinstance(module, ODEBlock)]
+
+
+def begin_as_identity(model: nn.Module) -> None:
+    """Set the weights of the last layer, ``last``, of each block's f to 0, so that f is 0 at first.
+
+    A residual or ODE block is then the identity, whatever its solver: training begins at smooth, cheap solutions (Goyal
+    et al. 2017, Sect. 5.1).
+    """
+    for block in ode_blocks(model):
+        last: Any = block.f.last
+        nn.init.zeros_(last.weight)
 
 
 def set_solver(model: nn.Module, solver: Solver) -> None:

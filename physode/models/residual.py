@@ -16,7 +16,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from physode.models.layers import conv3x3, he_initialise, normalisation
-from physode.models.ode_block import ODEBlock, ode_blocks
+from physode.models.ode_block import ODEBlock, begin_as_identity
 from physode.models.solver import EULER, Solver
 
 __all__ = ["ResidualNetwork", "node18", "resnet18"]
@@ -28,11 +28,9 @@ class _Change(nn.Sequential):
     """The residual function f: conv, norm, relu, conv, norm."""
 
     @property
-    def last(self) -> nn.BatchNorm2d | nn.GroupNorm:
-        """The last normalisation."""
-        found = self[-1]
-        assert isinstance(found, nn.BatchNorm2d | nn.GroupNorm)
-        return found
+    def last(self) -> nn.Module:
+        """What begins as 0: the last normalisation."""
+        return self[-1]
 
     def __init__(self, channels_in: int, channels: int, *, stride: int, norm: str) -> None:
         super().__init__(
@@ -94,9 +92,7 @@ class ResidualNetwork(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.classify = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(size, classes))
         he_initialise(self)
-        for each in ode_blocks(self):
-            assert isinstance(each.f, _Change)
-            nn.init.zeros_(each.f.last.weight)
+        begin_as_identity(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the classes' scores (B, classes) of images (B, channels, H, W)."""
