@@ -106,5 +106,5 @@ def _is_split(folders: set[str]) -> bool:
 def is_image(name: str) -> bool:
     """Whether a path is named as an image's and is not hidden."""
     path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in path.parts)
     return not hidden and path.suffix.casefold() in SUFFIXES
