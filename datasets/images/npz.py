@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +16,10 @@ from physode.errors import DataError
 __all__ = ["read_npz"]
 
 _MOST_BYTES = 1 << 36
-_DAMAGE = (zipfile.BadZipFile, EOFError, OSError, ValueError, LookupError, RuntimeError, NotImplementedError)
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError, LookupError),
+    *(RuntimeError, NotImplementedError, MemoryError),
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -23,7 +27,8 @@ Array = np.ndarray[Any, Any]
 def read_npz(path: Path) -> Images:
     """Read ``x_train`` and ``y_train``, and where they are there ``x_test``, ``y_test`` and ``label_names``.
 
-    Images are bytes (N, H, W, 3), labels whole numbers from 0, (N,) or (N, 1), names text, one a class.
+    Images are bytes (N, H, W, 3), or grey, (N, H, W) or (N, H, W, 1); labels whole numbers from 0, (N,) or (N, 1);
+    names text, one a class.
 
     Raises
     ------
@@ -35,6 +40,8 @@ def read_npz(path: Path) -> Images:
         found = _arrays(path)
         if not {"x_train", "y_train"} <= found.keys():
             raise DataError(f"it holds {', '.join(sorted(found)) or 'nothing'}; images need x_train and y_train")
+        if len({"x_test", "y_test"} & found.keys()) == 1:
+            raise DataError("it holds one of x_test and y_test; images for the test need both, or leave both out")
         return _images(path, found)
     except PermissionError:
         raise
@@ -45,7 +52,7 @@ def read_npz(path: Path) -> Images:
 
 
 def _images(path: Path, found: dict[str, Array]) -> Images:
-    parts = [("x_train", "y_train"), *([("x_test", "y_test")] if {"x_test", "y_test"} <= found.keys() else [])]
+    parts = [("x_train", "y_train"), *([("x_test", "y_test")] if "x_test" in found else [])]
     x = [_pixels(name, found[name]) for name, _ in parts]
     y = [_labels(name, found[name], len(pixels)) for (_, name), pixels in zip(parts, x, strict=True)]
     if len({pixels.shape[1:] for pixels in x}) > 1:
@@ -87,14 +94,15 @@ def _check_header(name: str, file: IO[bytes], size: int) -> None:
     if dtype.hasobject:
         raise DataError(f"{name} holds Python objects (pickled), which are never read; store bytes, numbers or text")
     declared = dtype.itemsize * int(np.prod(shape, dtype=object))
-    if declared > size:
+    if declared > size or min(shape, default=0) < 0:
         raise DataError(f"{name} declares the shape {shape}, {declared} bytes, but {size} are stored")
 
 
 def _pixels(name: str, values: Array) -> Array:
-    if values.dtype != np.uint8 or values.ndim != 4 or values.shape[-1] != 3:
-        raise DataError(f"{name} must be uint8 (N, H, W, 3), got {values.dtype} {values.shape}")
-    return values.transpose(0, 3, 1, 2)
+    channels = values[..., None] if values.ndim == 3 else values
+    if values.dtype != np.uint8 or channels.ndim != 4 or channels.shape[-1] not in (1, 3) or 0 in values.shape[1:]:
+        raise DataError(f"{name} must be uint8 (N, H, W, 3), or grey (N, H, W), got {values.dtype} {values.shape}")
+    return np.broadcast_to(channels, (*channels.shape[:3], 3)).transpose(0, 3, 1, 2)
 
 
 def _labels(name: str, values: Array, count: int) -> Array:
