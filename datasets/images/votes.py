@@ -66,12 +66,15 @@ def galaxy_classes(votes: Votes, *, conditional: bool = False) -> Array:
     shares of *all*: the former times the value of the answer that led to the question. The thresholds are applied to
     the columns as they stand, the stricter choice.
 
-    What speaks for it: all of eight published scripts that make these classes from Kaggle's table do so; no galaxy is
-    then in two classes; and the published counts have few cigar-shaped galaxies, 578 of 17,081 smooth ones, while by
-    shares of those asked these are about as many as the round ones (another published count of Galaxy Zoo 2, with
-    thresholds of 0.40 and 0.45, has 15,836 beside 11,075). What was checked: that the columns are such products
-    (Kaggle's description, and rows of the table), and the thresholds, by those scripts. What was not: the tables of
-    the two papers themselves, and the counts, for want of the table. With it, `PUBLISHED_COUNTS` tell.
+    What speaks for it: the eight scripts found that make these classes from Kaggle's table, some of them copies, all do
+    so; no galaxy is then in two classes; and the published counts have few cigar-shaped galaxies, 578 of 17,081 smooth
+    ones, while by shares of those asked these are about as many as the round ones (another script, with thresholds of
+    0.40 and 0.45 on all of Galaxy Zoo 2, counts 15,836 beside 11,075).
+
+    What was checked: that the columns are such products (Kaggle's description, and two rows of the table), and the
+    thresholds, by those scripts; for spiral three of them have 0.69, others 0.619 with a note that the paper's table
+    and its caption differ. What was not: the tables of the two papers, and the counts, for want of the table. With it,
+    `PUBLISHED_COUNTS` tell.
 
     Only a tie, of 7.1 and 7.2 at 0.5 each or the like, still gives two classes; with `conditional`, a galaxy may be
     smooth and edge-on at once. Such galaxies are left out.
