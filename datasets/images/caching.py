@@ -18,7 +18,7 @@ from physode.errors import DataError
 __all__ = ["cache_folder", "cached"]
 
 _READER_VERSION = 1  # to be raised when other pixels, labels or attributes are read from the same files
-_KEY = "cache_key"
+_KEY, _NAMES = "cache_key", "cache_names"
 
 _log = logging.getLogger(__name__)
 
@@ -43,14 +43,17 @@ def cached(container: Container, *, kind: str, size: int, read: Callable[[], Ima
     path = cache_folder() / f"{_digest([str(container.path.resolve()), kind, size])[:32]}.h5"
     try:
         kept = read_hdf5(path)
-        if kept.attrs.pop(_KEY, None) == key:
-            return kept
+        names = kept.attrs.pop(_NAMES, None)
+        if kept.attrs.pop(_KEY, None) == key and isinstance(names, list):
+            # What the file knows of its own making is not part of what was read.
+            return dataclasses.replace(kept, attrs={name: kept.attrs[name] for name in names if name in kept.attrs})
     except (DataError, OSError) as error:
         _log.debug("%s: %s", path, error)
     images = read()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_images(path, dataclasses.replace(images, attrs={**images.attrs, _KEY: key}), overwrite=True)
+        attrs = {**images.attrs, _KEY: key, _NAMES: list(images.attrs)}
+        write_images(path, dataclasses.replace(images, attrs=attrs), overwrite=True)
     except (DataError, OSError) as error:
         _log.warning("decoded images cannot be kept for the next time: %s", error)
     return images
