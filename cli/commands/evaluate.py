@@ -60,7 +60,7 @@ def command(runs: tuple[Path, ...], as_json: bool, force: bool, out: Path, **opt
 
     \b
     Examples:
-      physode evaluate runs/galaxy-galaxy-node
+      physode evaluate runs/galaxy-node
       physode evaluate runs/cifar10-node18 --method rk4 --step 0.2
       physode evaluate runs/cifar10-resnet18 --method dopri5 --rtol 1e-3 --atol 1e-3 --json
       physode evaluate runs/node-seed-* runs/resnet-seed-* --out evaluation

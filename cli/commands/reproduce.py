@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.options import PATH, force_option, json_option, seed_option
+from physode.cli.options import PATH, device_option, force_option, json_option, seed_option
+from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
-from physode.experiments import EXPERIMENTS
+from physode.experiments import EXPERIMENTS, ON_IMAGES
 
 if TYPE_CHECKING:
     from physode.experiments.report import Result
 
 __all__ = ["command"]
+
+_USUAL = ("cifar10.h5", "cifar-10-binary.tar.gz", "cifar-10-batches-bin")
+"""Where CIFAR-10 is looked for, as by ``physode train cifar10``."""
 
 
 @click.command()
@@ -22,6 +26,8 @@ __all__ = ["command"]
 @click.option("--quick", is_flag=True, help="Shorter versions of what takes long, named NAME-quick: minutes each.")
 @click.option("--jobs", type=click.IntRange(1), help="Cells of a study computed at a time.  [default: 1]")
 @click.option("--scheduler", metavar="ADDRESS", help="Send a study's cells to this Dask scheduler instead.")
+@click.option("--data", type=PATH, help="Images for what is on images.  [default: see above]")
+@device_option
 @click.option("--out", type=PATH, default=Path("reproduce"), show_default=True, help="Folder to write into.")
 @seed_option
 @force_option
@@ -33,19 +39,35 @@ def command(
     quick: bool,
     jobs: int | None,
     scheduler: str | None,
+    data: Path | None,
+    device: str,
     out: Path,
     seed: int,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Reproduce figures and tables of the papers: fig4, fig5, fig6, table5, recovery, or all.
+    """Reproduce figures and tables of the papers, or all of them.
+
+    \b
+    ACA paper (Zhuang et al. 2020):
+      fig4, fig5, fig6, table5               integrals, gradients, three bodies
+      table2, table3, table6, table7, fig7   NODE18 and ResNet18 on CIFAR
+    Galaxies by neural ODEs (Gupta et al. 2022):
+      galaxy-table1 to 4, galaxy-fig2 to 5, galaxy-params
+    Of physode itself:
+      recovery                               masses recovered from random systems
 
     Prints the paper's statements beside what is found here, and writes figures (PNG), a table (Markdown) and data
     (JSON).
 
-    table5 is a study of independent cells: with all its epochs and seeds it takes hours. Each cell is kept when it is
-    done, in OUT/table5/cells, and the same command goes on where it was interrupted; cells that failed are tried again.
-    --force starts anew. With --scheduler, cells go to a Dask cluster whose workers have physode installed.
+    table5, recovery and what is on images are studies of independent cells: with all their epochs and seeds they take
+    hours, on images many, and a GPU (--device cuda). Each cell is kept when it is done, in OUT/NAME/cells, or, on
+    images, in a folder that all tables and figures of one paper share; the same command goes on where it was
+    interrupted, a training after its last whole epoch. Cells that failed are tried again. --force starts anew. With
+    --scheduler, cells go to a Dask cluster whose workers have physode installed.
+
+    What is on images takes those of --data: whatever physode train takes. Without it, CIFAR's tables take CIFAR-10
+    where its archive lies in the working folder, else, as a stand-in, simulated galaxies; galaxies are simulated.
 
     \b
     Examples:
@@ -53,27 +75,52 @@ def command(
       physode reproduce fig4 fig5 fig6 --out figures --force
       physode reproduce fig5 --seed 3 --json
       physode reproduce table5 --quick --jobs 2
+      physode reproduce galaxy-table4 galaxy-fig5 --quick --jobs 2
+      physode reproduce table2 table7 --data cifar-10-binary.tar.gz --device cuda
       physode reproduce table5 --scheduler tcp://127.0.0.1:8786
     """
     if jobs is not None and scheduler is not None:
         raise click.UsageError("--jobs and --scheduler do not go together: a cluster has its own workers", ctx)
-    from physode.experiments.study import check, configuration, has_cells
+    from physode.experiments.study import check, configuration, forget, has_cells
 
     chosen = list(EXPERIMENTS) if "all" in names else list(dict.fromkeys(names))
     if (jobs is not None or scheduler is not None) and not any(map(has_cells, chosen)):
         option = "--jobs" if scheduler is None else "--scheduler"
         raise click.UsageError(f"{option} needs a study of cells; there is none in {', '.join(chosen)}", ctx)
-    configs = {name: configuration(name, seed=seed, quick=quick) for name in chosen}
-    if not force:
-        for name, config in configs.items():
+    if data is not None and not any(name in ON_IMAGES for name in chosen):
+        raise click.UsageError(f"--data needs what is on images; there is none in {', '.join(chosen)}", ctx)
+    sources = {name: _source(name, data) for name in chosen}
+    known = {path: _describe(path) for path in dict.fromkeys(sources.values()) if path is not None}
+    configs = {
+        name: configuration(name, seed=seed, quick=quick, images=known.get(path)) for name, path in sources.items()
+    }
+    for name, config in configs.items():
+        if force:
+            forget(name, config, out)
+        else:
             check(name, config, out)
     out.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"folder": out, "jobs": jobs or 1, "scheduler": scheduler, "device": device}
     shown = [
-        _reproduce(name, config, as_json=as_json, folder=out, jobs=jobs or 1, scheduler=scheduler, force=force)
+        _reproduce(name, config, as_json=as_json, images=sources[name], overwrite=force, **options)
         for name, config in configs.items()
     ]
     if as_json:
         show_json(shown)
+
+
+def _source(name: str, given: Path | None) -> Path | None:
+    """Return where the images of an experiment are; None where there are none, or galaxies are simulated."""
+    if name not in ON_IMAGES or given is not None:
+        return given if name in ON_IMAGES else None
+    return next((Path(usual) for usual in _USUAL if ON_IMAGES[name] == "cifar" and Path(usual).exists()), None)
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    from physode.experiments.images import describe
+
+    with progress_bar(f"reading {path.name}") as progress:
+        return describe(path, progress=progress)
 
 
 def _reproduce(name: str, config: Any, *, as_json: bool, **options: Any) -> dict[str, Any]:

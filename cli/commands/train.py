@@ -32,7 +32,7 @@ def command() -> None:
       physode train galaxy
       physode train cifar10 --data cifar-10-binary.tar.gz --device cuda --precision bfloat16
       physode train my-images/ --model node18 --epochs 20
-      physode train --resume runs/galaxy-galaxy-node
+      physode train --resume runs/galaxy-node
       torchrun --nproc-per-node 4 -m physode train cifar10 --device cuda
       physode train galaxy --help
     """

@@ -12,8 +12,8 @@ import torch
 
 from physode.errors import ConfigError
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+HERE = Path(__file__).parents[1]  # where conftest.py is
+ROOT = HERE.parent
 
 # What each process does: train on halves of every batch, write in the first one only, save what it has learnt.
 WORKER = """

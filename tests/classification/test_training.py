@@ -21,7 +21,7 @@ from physode.classification.processes import Place
 from physode.classification.schedules import learning_rate
 from physode.errors import ConfigError, DataError, SolveError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]  # where conftest.py is
 SMALL = {"model": "galaxy-node", "width": 8, "batch": 24, "lr": 0.05, "crop": 1}
 
 
