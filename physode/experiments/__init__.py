@@ -4,15 +4,16 @@ Every module here has ``Config``, frozen, with a seed; it may have ``quick(**cha
 shorter version. An experiment has ``run(config, progress=None) -> Result`` and ``draw(result) -> Figure``. A study of
 independent cells has ``cells(config) -> list[Cell]`` instead of ``run``, then ``gather(config, outcomes) -> Result``;
 its ``draw(result)`` returns figures by name, and ``Config.name`` is what its files are called. Either is run by
-:mod:`physode.experiments.study`.
+:mod:`physode.experiments.study`. Those on images are views of :mod:`physode.experiments.images`, objects with the same
+attributes; views of one study share its cells.
 """
 
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from typing import Any
 
-__all__ = ["EXPERIMENTS", "find_experiment"]
+__all__ = ["EXPERIMENTS", "ON_IMAGES", "find_experiment"]
 
 EXPERIMENTS = {
     "fig4": "ACA paper, Figs. 4 and 9: van der Pol, forward and in reverse",
@@ -20,12 +21,31 @@ EXPERIMENTS = {
     "fig6": "ACA paper, Fig. 6: errors of the three gradient methods on dz/dt = k z",
     "table5": "ACA paper, Table 5, Figs. 8 and 13-23: three bodies, with less and with more physics",
     "recovery": "masses of random three-body systems recovered: shares, coverage of intervals, time",
+    "table2": "ACA paper, Table 2: error rates of NODE18 by several solvers, and of ResNets",
+    "table3": "ACA paper, Table 3: how far ten trainings agree",
+    "table6": "ACA paper, Table 6: ResNet18 tested by other solvers",
+    "table7": "ACA paper, Table 7: NODE18 tested by other solvers",
+    "fig7": "ACA paper, Fig. 7: accuracy by epoch, by time, and over runs",
+    "galaxy-table1": "galaxy paper, Table 1: confusion of ResNet",
+    "galaxy-table2": "galaxy paper, Table 2: confusion of NODE",
+    "galaxy-table3": "galaxy paper, Table 3: confusion of NODE_ACA",
+    "galaxy-table4": "galaxy paper, Table 4: accuracy, precision, completeness and F1 by class",
+    "galaxy-fig2": "galaxy paper, Fig. 2: ROC of ResNet",
+    "galaxy-fig3": "galaxy paper, Fig. 3: ROC of NODE",
+    "galaxy-fig4": "galaxy paper, Fig. 4: ROC of NODE_ACA",
+    "galaxy-fig5": "galaxy paper, Fig. 5: precision and completeness of the three networks",
+    "galaxy-params": "galaxy paper, Sect. 6.2: numbers of parameters",
 }
-"""The experiments by name; each is the module ``physode.experiments.<name>``."""
+"""The experiments by name; each is the module ``physode.experiments.<name>``, or a view."""
+
+ON_IMAGES = dict.fromkeys(("table2", "table3", "table6", "table7", "fig7"), "cifar") | {
+    name: "galaxy" for name in EXPERIMENTS if name.startswith("galaxy-")
+}
+"""The views of the studies on images, and the study of each."""
 
 
-def find_experiment(name: str) -> ModuleType:
-    """Import the experiment called ``name``.
+def find_experiment(name: str) -> Any:
+    """Import the experiment called ``name``: a module, or an object like one.
 
     Raises
     ------
@@ -34,4 +54,7 @@ def find_experiment(name: str) -> ModuleType:
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"`name` must be one of {', '.join(EXPERIMENTS)}; got {name!r}")
+    if name in ON_IMAGES:
+        views = importlib.import_module(f"physode.experiments.images.{ON_IMAGES[name]}").VIEWS
+        return views[name.removeprefix("galaxy-")]
     return importlib.import_module(f"physode.experiments.{name}")

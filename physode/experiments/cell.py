@@ -37,6 +37,8 @@ class Cell:
         ``"module:callable"``, which whoever computes the cell can import.
     arguments
         What it is called with, by keyword: values that JSON can say. The function returns such values, too.
+    also
+        Further arguments, such as where to compute, that do not decide the result: no part of the fingerprint.
 
     Raises
     ------
@@ -47,6 +49,7 @@ class Cell:
     name: str
     function: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    also: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -62,7 +65,7 @@ class Cell:
     @property
     def text(self) -> str:
         """The arguments as JSON, the same text for the same values."""
-        return json.dumps(dict(self.arguments), sort_keys=True, allow_nan=False)
+        return _text(self.arguments)
 
     @property
     def file(self) -> str:
@@ -78,7 +81,7 @@ class Cell:
     @property
     def call(self) -> tuple[str, str, str]:
         """The arguments of :func:`perform`."""
-        return self.function, self.text, physode.__version__
+        return self.function, _text({**self.arguments, **self.also}), physode.__version__
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,10 @@ def perform(function: str, arguments: str, version: str) -> str:
 def outcome_of(text: str) -> Outcome:
     """Read what :func:`perform` returned."""
     return Outcome(**json.loads(text))
+
+
+def _text(arguments: Mapping[str, Any]) -> str:
+    return json.dumps(dict(arguments), sort_keys=True, allow_nan=False)
 
 
 def one_line(error: BaseException) -> str:

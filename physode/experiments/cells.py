@@ -15,7 +15,7 @@ from physode.errors import ConfigError
 from physode.experiments.cell import Cell, Outcome
 from physode.experiments.schedulers import in_processes, in_turn, on_cluster
 
-__all__ = ["Cell", "CellProgress", "Outcome", "run_cells"]
+__all__ = ["Cell", "CellProgress", "Outcome", "forget_cells", "run_cells"]
 
 CellProgress = Callable[[int, int, str], object]
 """Told how many cells are done, of how many, and the name of the last."""
@@ -64,8 +64,7 @@ def run_cells(
     home = folder / "cells"
     home.mkdir(parents=True, exist_ok=True)
     if force:
-        for cell in cells:
-            (home / cell.file).unlink(missing_ok=True)
+        forget_cells(cells, folder=folder)
     found = {cell.name: outcome for cell in cells if (outcome := _kept(home / cell.file, cell)) is not None}
     missing = [cell for cell in cells if cell.name not in found]
     if progress is not None:
@@ -78,6 +77,12 @@ def run_cells(
             if progress is not None:
                 progress(len(found), len(cells), cell.name if outcome.failure is None else f"{cell.name} failed")
     return {cell.name: found[cell.name] for cell in cells}
+
+
+def forget_cells(cells: Sequence[Cell], *, folder: Path) -> None:
+    """Remove the files of cells that were kept in a study's folder."""
+    for cell in cells:
+        (folder / "cells" / cell.file).unlink(missing_ok=True)
 
 
 def _check(cells: Sequence[Cell], jobs: int, scheduler: str | None) -> None:

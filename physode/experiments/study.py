@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from physode.experiments import find_experiment
-from physode.experiments.cells import run_cells
+from physode.experiments import ON_IMAGES, find_experiment
+from physode.experiments.cells import Cell, forget_cells, run_cells
 from physode.experiments.report import Result, check_free, holds, write
 
-__all__ = ["StudyProgress", "carry_out", "check", "configuration", "has_cells"]
+__all__ = ["StudyProgress", "carry_out", "check", "configuration", "forget", "has_cells"]
 
 StudyProgress = Callable[[float, str], object]
 """Told the finished fraction, and what was finished."""
@@ -21,10 +23,22 @@ def has_cells(name: str) -> bool:
     return hasattr(find_experiment(name), "cells")
 
 
-def configuration(name: str, *, seed: int = 0, quick: bool = False) -> Any:
-    """Return an experiment's configuration; `quick` makes no difference to one that is quick as it is."""
+def configuration(name: str, *, seed: int = 0, quick: bool = False, images: Mapping[str, Any] | None = None) -> Any:
+    """Return an experiment's configuration.
+
+    Parameters
+    ----------
+    name, seed
+        The experiment, and its seed.
+    quick
+        Whether to shorten it; no difference to one that is quick as it is.
+    images
+        Of an experiment on images, what :func:`physode.experiments.images.describe` says of them; None for simulated
+        galaxies.
+    """
     kind = find_experiment(name).Config
-    return kind.quick(seed=seed) if quick and hasattr(kind, "quick") else kind(seed=seed)
+    chosen = dict(images or {}) if name in ON_IMAGES else {}
+    return kind.quick(seed=seed, **chosen) if quick and hasattr(kind, "quick") else kind(seed=seed, **chosen)
 
 
 def check(name: str, config: Any, folder: Path) -> None:
@@ -37,6 +51,17 @@ def check(name: str, config: Any, folder: Path) -> None:
         check_free(own, folder)
 
 
+def forget(name: str, config: Any, folder: Path) -> None:
+    """Remove the cells of a study that were kept in `folder`, and trainings that were begun: it starts anew."""
+    if has_cells(name):
+        home = _home(config, folder)
+        cells = _cells(name, config, home)
+        forget_cells(cells, folder=home)
+        for cell in cells:
+            if "run" in cell.also:
+                shutil.rmtree(cell.also["run"], ignore_errors=True)
+
+
 def carry_out(
     name: str,
     config: Any,
@@ -44,7 +69,9 @@ def carry_out(
     folder: Path,
     jobs: int = 1,
     scheduler: str | None = None,
-    force: bool = False,
+    images: Path | None = None,
+    device: str = "cpu",
+    overwrite: bool = False,
     progress: StudyProgress | None = None,
 ) -> tuple[Result, dict[str, Path]]:
     """Run an experiment and write its figures, table and data into `folder`; return the result and the files.
@@ -54,32 +81,49 @@ def carry_out(
     name, config
         The experiment, and what :func:`configuration` returned for it.
     folder
-        Made where it is missing. The cells of a study are kept in ``folder/NAME/cells``.
+        Made where it is missing. The cells of a study are kept in ``folder/NAME/cells``, or, of a view of a study on
+        images, in a folder that all its views share, and taken from there; see :func:`forget`.
     jobs, scheduler
         As :func:`physode.experiments.cells.run_cells`; without a part in experiments without cells.
-    force
-        Whether to replace files, and to forget cells that were kept.
+    images, device
+        Where the images are, and where to compute, of an experiment on images.
+    overwrite
+        Whether to replace files.
     progress
         Told of what is done.
 
     Raises
     ------
     DataError
-        As :func:`check`, unless `force` is set.
+        As :func:`check`, unless `overwrite` is set.
     """
-    if not force:
+    if not overwrite:
         check(name, config, folder)
     experiment = find_experiment(name)
     if not has_cells(name):
         result = experiment.run(config, progress=None if progress is None else lambda done: progress(done, ""))
-        return result, write(result, experiment.draw(result), folder, overwrite=force)
+        return result, write(result, experiment.draw(result), folder, overwrite=overwrite)
+    home = _home(config, folder)
     outcomes = run_cells(
-        experiment.cells(config),
-        folder=folder / config.name,
+        _cells(name, config, home, images=images, device=device),
+        folder=home,
         jobs=jobs,
         scheduler=scheduler,
-        force=force,
         progress=None if progress is None else lambda done, of, cell: progress(done / of, f"{done}/{of} {cell}"),
     )
     result = experiment.gather(config, outcomes)
     return result, write(result, experiment.draw(result), folder, overwrite=True)
+
+
+def _home(config: Any, folder: Path) -> Path:
+    return folder / str(getattr(config, "study", config.name))
+
+
+def _cells(name: str, config: Any, home: Path, *, images: Path | None = None, device: str = "cpu") -> list[Cell]:
+    """Return the cells of a study; those on images are told where the images are, where to compute, and to keep."""
+    cells: list[Cell] = find_experiment(name).cells(config)
+    if name not in ON_IMAGES:
+        return cells
+    place = {"path": None if images is None else str(images.resolve()), "device": device}
+    runs = home.resolve() / "runs"
+    return [dataclasses.replace(cell, also={**place, "run": str(runs / Path(cell.file).stem)}) for cell in cells]

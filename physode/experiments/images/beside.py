@@ -1,0 +1,79 @@
+"""Figures of tables: a mark for every number found, and a hollow one for the paper's beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from physode.plotting.style import COLOURS, INK, new_figure, plain, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Mark", "draw_beside"]
+
+_MARKS = "osD^v"
+_APART = 0.2  # of lines, between marks of one
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A number, and from where to where it may be; None where it is not known."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+def draw_beside(
+    names: Sequence[str],
+    ours: Mapping[str, Sequence[Mark]],
+    paper: Mapping[str, Sequence[Mark]],
+    *,
+    quantity: str,
+    title: str,
+) -> Figure:
+    """Draw one line a name, with ours, filled, and the paper's, hollow.
+
+    Parameters
+    ----------
+    names
+        Of the lines, from the top.
+    ours
+        A mark for each line, by what is compared: a colour and a shape each.
+    paper
+        The same of the paper; empty where it has no such numbers.
+    quantity
+        What the marks say, with its unit.
+    title
+        Of the figure.
+    """
+    with styled():
+        figure = new_figure(7.6, 1.5 + (0.26 + 0.1 * len(ours)) * len(names))
+        axes: Any = figure.add_subplot()
+        for number, (key, marks) in enumerate(ours.items()):
+            shift = _APART * (number - (len(ours) - 1) / 2)
+            _draw(axes, marks, shift, number, label=key or "here", hollow=False)
+            if key in paper:
+                label = f"{key}, the paper" if key else "the paper"
+                _draw(axes, paper[key], shift, number, label=label, hollow=True)
+        axes.set_yticks(range(len(names)), list(map(plain, names)))
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlabel(quantity)
+        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+        figure.legend(loc="outside lower center", ncols=3)
+        return figure
+
+
+def _draw(axes: Any, marks: Sequence[Mark], shift: float, number: int, *, label: str, hollow: bool) -> None:
+    colour = COLOURS[number % len(COLOURS)]
+    known = [(place + shift, mark) for place, mark in enumerate(marks) if mark.value is not None]
+    for place, mark in known:
+        if mark.low is not None and mark.high is not None:
+            axes.plot([mark.low, mark.high], [place, place], color=colour, lw=1.0, alpha=0.5 if hollow else 1.0)
+    axes.plot(
+        [mark.value for _, mark in known], [place for place, _ in known], ls="",
+        marker="d" if hollow else _MARKS[number % len(_MARKS)], ms=7 if hollow else 5.5,
+        mfc="none" if hollow else colour, mec=INK if hollow and not number else colour, label=label,
+    )  # fmt: skip
