@@ -193,7 +193,8 @@ def _begun(kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images,
     split(images, config)  # what does not fit is said before a folder is made
     build_classifier(config.model, len(images.classes), **config.model_options())
     label = source.name.partition(".")[0] if kind == "images" else kind
-    path = options["out"] / (name or f"{label}-{config.model}")
+    usual = config.model if config.model.startswith(label) else f"{label}-{config.model}"
+    path = options["out"] / (name or usual)
     about = {
         "dataset": kind,
         "size": options["size"],
