@@ -14,8 +14,8 @@ from physode.errors import DataError
 
 __all__ = ["LARGEST_FILE", "MOST_FILES", "Container", "Entry", "Folder", "Listing", "refusal"]
 
-LARGEST_FILE = 1 << 26
-"""Bytes of one file that is read from a container: 64 MiB."""
+LARGEST_FILE = 1 << 28
+"""Bytes of one file that is read from a container: 256 MiB. CIFAR-100's training images are one file of 154 MB."""
 
 MOST_FILES = 2_000_000
 """Files in one container."""
