@@ -105,7 +105,7 @@ _OPTIONS = (
     click.option("--split", type=click.IntRange(0), help="Seed of that draw.  [default: 0]"),
     click.option("--limit", type=click.IntRange(2), help="Use this many training images only."),
     click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of weights and batches.  [default: 0]"),
-    click.option("--size", type=click.IntRange(8, 1024), default=32, show_default=True, help="Pixels a side."),
+    click.option("--size", type=click.IntRange(8, 1024), help="Pixels a side.  [default: as they are; image files 32]"),
     device_option,
     click.option("--threads", type=click.IntRange(1), help="Threads to compute with on CPU.  [default: torch's]"),
     click.option("--name", help="Name of the run.  [default: from the data and --model]"),
@@ -197,7 +197,7 @@ def _begun(kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images,
     path = options["out"] / (name or usual)
     about = {
         "dataset": kind,
-        "size": options["size"],
+        "size": images.x.shape[-1],
         "data": source.resolve(),
         "classes": images.classes,
         "digest": images.digest(),
@@ -246,7 +246,7 @@ def _source(kind: str, given: Path | None) -> Path:
     )
 
 
-def _read(source: Path, size: int) -> Images:
+def _read(source: Path, size: int | None) -> Images:
     from physode.datasets.images import read_images
 
     with progress_bar(f"reading {source.name}") as progress:
