@@ -45,7 +45,7 @@ def read_folder(
     names = [entry.name for entry in container.listing.entries if is_image(entry.name)]
     listed, classes, loose = label(names)
     if not listed:
-        found = "no images" if not names else f"{len(names)} images, but none in a folder of its class"
+        found = "no images" if not names else f"image files ({len(names)}), but none in a folder of its class"
         raise DataError(f"{container.path} holds {found}; give each class a folder: CLASS/image.jpg")
     refused = [each for each in container.listing.skipped if is_image(each.path) or each.path.endswith("/")]
     return assemble(
