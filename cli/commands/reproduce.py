@@ -90,10 +90,8 @@ def command(
     if data is not None and not any(name in ON_IMAGES for name in chosen):
         raise click.UsageError(f"--data needs what is on images; there is none in {', '.join(chosen)}", ctx)
     sources = {name: _source(name, data) for name in chosen}
-    known = {path: _describe(path) for path in dict.fromkeys(sources.values()) if path is not None}
-    configs = {
-        name: configuration(name, seed=seed, quick=quick, images=known.get(path)) for name, path in sources.items()
-    }
+    known = {path: _describe(path) for path in dict.fromkeys(sources.values())}
+    configs = {name: configuration(name, seed=seed, quick=quick, images=known[path]) for name, path in sources.items()}
     for name, config in configs.items():
         if force:
             forget(name, config, out)
@@ -116,7 +114,9 @@ def _source(name: str, given: Path | None) -> Path | None:
     return next((Path(usual) for usual in _USUAL if ON_IMAGES[name] == "cifar" and Path(usual).exists()), None)
 
 
-def _describe(path: Path) -> dict[str, Any]:
+def _describe(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
     from physode.experiments.images import describe
 
     with progress_bar(f"reading {path.name}") as progress:

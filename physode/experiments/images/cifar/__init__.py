@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from physode.experiments.images.cifar import fig7
+from physode.experiments.images.cifar import fig7, table2, table3
 from physode.experiments.images.cifar.plan import LONG, REPEATED, Config
 from physode.experiments.images.cifar.robustness import Robustness
 from physode.experiments.images.cifar.solvers import NODE_OWN, RESNET_OWN, TABLE_6, TABLE_7
@@ -35,6 +35,8 @@ _NODE = Robustness(
 )  # fmt: skip
 
 VIEWS: Mapping[str, Any] = {
+    "table2": View(named(Config, "table2"), table2.cells, table2.gather, table2.draw),
+    "table3": View(named(Config, "table3"), table3.cells, table3.gather, table3.draw),
     "table6": View(named(Config, "table6"), _RESNET.cells, _RESNET.gather, _RESNET.draw),
     "table7": View(named(Config, "table7"), _NODE.cells, _NODE.gather, _NODE.draw),
     "fig7": View(named(Config, "fig7"), fig7.cells, fig7.gather, fig7.draw),
