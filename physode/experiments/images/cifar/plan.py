@@ -61,8 +61,8 @@ class Config(ImagesConfig):
     ----------
     long_epochs, long_milestones
         Of Table 2.
-    epochs, milestones
-        Of everything else.
+    epochs, compared_epochs, milestones
+        Of everything else: of the repeated trainings, and of Fig. 7a and b.
     lr, compared_lr
         Of everything but Fig. 7a and b, and of these.
     batch, naive_batch
@@ -76,6 +76,7 @@ class Config(ImagesConfig):
     long_epochs: int = 350
     long_milestones: tuple[float, ...] = (150 / 350, 250 / 350)
     epochs: int = 90
+    compared_epochs: int = 90
     milestones: tuple[float, ...] = (1 / 3, 2 / 3)
     lr: float = 0.1
     compared_lr: float = 0.01
@@ -86,9 +87,14 @@ class Config(ImagesConfig):
 
     @classmethod
     def quick(cls, **changes: Any) -> Self:
-        """Return what takes minutes: networks of width 8, 800 images, few epochs of small batches, two runs."""
-        few: dict[str, Any] = {"width": 8, "images": 800, "long_epochs": 8, "epochs": 4, "batch": 32}
-        return cls(**{**few, "compared_lr": 0.05, "compared": 2, "repeats": 2, "preset": "quick", **changes})
+        """Return what takes minutes: width 8, 700 images, few epochs of small batches, two or three runs."""
+        few: dict[str, Any] = {"width": 8, "images": 700, "long_epochs": 8, "epochs": 6, "compared_epochs": 3}
+        more = {"batch": 32, "compared_lr": 0.05, "compared": 2, "repeats": 3, "preset": "quick"}
+        return cls(**{**few, **more, **changes})
+
+    def epochs_of(self, protocol: str) -> int:
+        """Return the epochs of a protocol's trainings."""
+        return {LONG: self.long_epochs, COMPARED: self.compared_epochs, REPEATED: self.epochs}[protocol]
 
     def seeds(self, protocol: str) -> range:
         """Return the seeds of a protocol's trainings."""
@@ -117,7 +123,7 @@ def cell(config: Config, protocol: str, key: str, seed: int) -> Cell:
     long, compared = protocol == LONG, protocol == COMPARED
     settings = {
         **model.settings,
-        "epochs": config.long_epochs if long else config.epochs,
+        "epochs": config.epochs_of(protocol),
         "milestones": list(config.long_milestones if long else config.milestones),
         "lr": config.compared_lr if compared else config.lr,
         "batch": config.naive_batch if key == "node18-naive" else config.batch,

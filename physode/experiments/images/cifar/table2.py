@@ -88,8 +88,8 @@ def _tested(config: Config, line: Line, label: str, paper: float) -> Row:
 
 def _trained(config: Config, line: Line, where: tuple[str, str], paper: float | None) -> Row:
     protocol, key = where
-    epochs = config.epochs if protocol == COMPARED else config.long_epochs
-    return _row(config, line, MODELS[key].label, "that of training", epochs, line.values("error"), paper, [])
+    epochs, errors = config.epochs_of(protocol), line.values("error")
+    return _row(config, line, MODELS[key].label, "that of training", epochs, errors, paper, [])
 
 
 def _row(
