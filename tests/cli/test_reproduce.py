@@ -9,8 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from physode.cli.main import cli
-from physode.experiments import EXPERIMENTS, find_experiment, schedulers
+from physode.datasets.images import write_images
+from physode.experiments import EXPERIMENTS, ON_IMAGES, find_experiment, schedulers
 
+_IMAGES = {
+    "cifar": {"images": 30, "width": 1, "batch": 27, "long_epochs": 1, "epochs": 1, "compared_epochs": 1}
+    | {"compared": 1, "repeats": 2},
+    "galaxy": {"images": 30, "width": 2, "batch": 15, "epochs": 1, "splits": 2},
+}
 SMALL = {
     "fig4": {"spans": (5.0,), "points": 51},
     "fig5": {"size": 12, "span": 2.0, "spans": (1.0, 2.0)},
@@ -19,7 +25,12 @@ SMALL = {
     | {"t_end": 0.02, "train_until": 0.01},
     "recovery": {"systems": 1, "compared": 1, "noises": (0.0,), "t_end": 0.1, "points": 5, "epochs": 1}
     | {"preset_points": 10, "preset_end": 0.02, "preset_until": 0.01},
+    **{name: _IMAGES[study] for name, study in ON_IMAGES.items() if name != "galaxy-params"},
 }
+SINGLE = {"fig4", "fig5", "fig6", "table2", "table3", "table6", "table7", "galaxy-params"} | {
+    f"galaxy-table{number}" for number in (1, 2, 3)
+}
+"""Those of one figure, which has no folder."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +54,7 @@ def test_one_figure_is_shown_beside_the_paper_and_written(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "reproduce").iterdir()) == ["fig6.json", "fig6.md", "fig6.png"]
 
 
+@pytest.mark.slow
 def test_all_makes_every_figure(run, tmp_path):
     result = run("all", "--out", "figures", "--json")
     assert result.exit_code == 0
@@ -50,7 +62,9 @@ def test_all_makes_every_figure(run, tmp_path):
     files = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert files == sorted(
         [f"{name}.{kind}" for name in EXPERIMENTS for kind in ("json", "md")]
-        + ["fig4.png", "fig5.png", "fig6.png", "recovery", "table5"]
+        + [f"{name}.png" for name in SINGLE]
+        + [name for name in EXPERIMENTS if name not in SINGLE]
+        + ["cifar-on-simulated-galaxies", "galaxy-on-simulated-galaxies"]
     )
 
 
@@ -79,7 +93,10 @@ def test_what_exists_is_refused_before_any_work_and_replaced_with_force(run, tmp
     assert (tmp_path / "reproduce" / "fig6.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("arguments", [(), ("fig7",), ("fig4", "--seed", "-1"), ("table5", "--jobs", "0")])
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("fig8",), ("fig4", "--seed", "-1"), ("table5", "--jobs", "0"), ("fig4", "--data", "images.h5")],
+)
 def test_wrong_usage_exits_with_2(run, arguments):
     assert run(*arguments).exit_code == 2
 
@@ -163,3 +180,56 @@ def test_a_scheduler_that_does_not_answer_is_one_line(run, monkeypatch):
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: `scheduler` 'tcp://127.0.0.1:1' does not answer")
     assert result.stderr.count("\n") == 1
+
+
+def test_tables_of_one_study_share_their_trainings(run, tmp_path, monkeypatch):
+    performed = []
+    whole = schedulers.perform
+    monkeypatch.setattr(schedulers, "perform", lambda *call: performed.append(call) or whole(*call))
+    both = run("galaxy-table1", "galaxy-fig2", "--json")
+    assert both.exit_code == 0, both.output
+    assert len(performed) == 2
+    kept = tmp_path / "reproduce" / "galaxy-on-simulated-galaxies"
+    assert {path.name for path in (kept / "cells").iterdir()} == {f"resnet-split-{seed}.json" for seed in (0, 1)}
+    assert not any((kept / "runs").iterdir())
+    assert run("galaxy-table3").exit_code == 0
+    assert len(performed) == 4
+    assert run("galaxy-table1", "galaxy-fig2", "--force").exit_code == 0
+    assert len(performed) == 6
+
+
+def test_images_are_those_of_data_and_go_into_what_is_kept_by_what_they_are(run, tmp_path, images_of):
+    write_images(tmp_path / "mine.h5", images_of(30, size=32, classes=2))
+    found = run("galaxy-table1", "--data", "mine.h5", "--json")
+    assert found.exit_code == 0, found.output
+    (table,) = json.loads(found.stdout)
+    assert table["title"].endswith(": bars")
+    assert [row["true class"] for row in table["rows"]] == ["class 0", "class 1"]
+    (folder,) = (path.name for path in (tmp_path / "reproduce").iterdir() if path.is_dir())
+    assert folder == f"galaxy-on-bars-{table['config']['digest'][:8]}"
+    (tmp_path / "mine.h5").rename(tmp_path / "moved.h5")
+    again = run("galaxy-table1", "--data", "moved.h5", "--json")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)[0]["rows"] == table["rows"]
+    refused = run("galaxy-table1")
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("Error: reproduce/galaxy-table1.png, reproduce/galaxy-table1.md")
+
+
+def test_cifar_10_is_taken_where_its_archive_lies_and_stand_in_images_are_named(run, tmp_path, images_of):
+    (stand_in,) = json.loads(run("table7", "--json").stdout)
+    assert "simulated galaxies as stand-in images, not CIFAR" in stand_in["title"]
+    write_images(tmp_path / "cifar10.h5", images_of(30, size=32, classes=2))
+    (real,) = json.loads(run("table7", "--json", "--force").stdout)
+    assert real["title"].endswith("(ACA paper, Table 7): bars")
+    assert real["config"]["digest"]
+
+
+def test_images_that_cannot_be_read_are_one_line_before_any_work(run, tmp_path):
+    (tmp_path / "empty.h5").write_bytes(b"")
+    for name in ("missing.h5", "empty.h5"):
+        result = run("table7", "--data", name)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: ")
+        assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "reproduce").exists()
