@@ -41,7 +41,8 @@ def draw_beside(
     names
         Of the lines, from the top.
     ours
-        A mark for each line, by what is compared: a colour and a shape each.
+        A mark for each line, by what is compared, at most five things: a colour and a shape each. A single one may have
+        an empty name.
     paper
         The same of the paper; empty where it has no such numbers.
     quantity
@@ -54,10 +55,11 @@ def draw_beside(
         axes: Any = figure.add_subplot()
         for number, (key, marks) in enumerate(ours.items()):
             shift = _APART * (number - (len(ours) - 1) / 2)
-            _draw(axes, marks, shift, number, label=key or "here", hollow=False)
+            colour = COLOURS[number % len(COLOURS)]
+            _draw(axes, marks, shift, label=key or "here", mfc=colour, mec=colour, marker=_MARKS[number], ms=5.5)
             if key in paper:
                 label = f"{key}, the paper" if key else "the paper"
-                _draw(axes, paper[key], shift, number, label=label, hollow=True)
+                _draw(axes, paper[key], shift, label=label, mfc="none", mec=colour if key else INK, marker="d", ms=7)
         axes.set_yticks(range(len(names)), list(map(plain, names)))
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel(quantity)
@@ -66,14 +68,9 @@ def draw_beside(
         return figure
 
 
-def _draw(axes: Any, marks: Sequence[Mark], shift: float, number: int, *, label: str, hollow: bool) -> None:
-    colour = COLOURS[number % len(COLOURS)]
+def _draw(axes: Any, marks: Sequence[Mark], shift: float, **look: Any) -> None:
     known = [(place + shift, mark) for place, mark in enumerate(marks) if mark.value is not None]
     for place, mark in known:
         if mark.low is not None and mark.high is not None:
-            axes.plot([mark.low, mark.high], [place, place], color=colour, lw=1.0, alpha=0.5 if hollow else 1.0)
-    axes.plot(
-        [mark.value for _, mark in known], [place for place, _ in known], ls="",
-        marker="d" if hollow else _MARKS[number % len(_MARKS)], ms=7 if hollow else 5.5,
-        mfc="none" if hollow else colour, mec=INK if hollow and not number else colour, label=label,
-    )  # fmt: skip
+            axes.plot([mark.low, mark.high], [place, place], color=look["mec"], lw=1.0)
+    axes.plot([mark.value for _, mark in known], [place for place, _ in known], ls="", **look)

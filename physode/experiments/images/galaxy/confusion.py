@@ -71,7 +71,7 @@ class Confusion:
         """Draw the matrix; of no training, an empty one."""
         classes = result.config["classes"]
         empty = np.zeros((len(classes), len(classes)))
-        heading = result.title.replace(" (", "\n(", 1).replace(": ", "\n", 1)
+        heading = result.title.replace(" (", "\n(", 1).replace(": ", ":\n", 1).replace("; ", ";\n", 1)
         return plot_confusion(result.series.get("confusion", empty), classes=classes, title=heading)
 
     def _findings(self, config: Config, found: Averaged | None) -> Iterator[Finding]:
