@@ -114,7 +114,9 @@ def _findings(rows: list[Row], heading: str) -> Iterator[Finding]:
         resnet, node = (row for row in rows if row["images"] == where and row["of"] == _LABELS)
         text = f"{where} images: ICC1 of NODE18-ACA {node[heading]}, of ResNet18 {resnet[heading]}"
         ours, other = node["ICC1"], resnet["ICC1"]
-        told = "not known" if ours is None or other is None else f"{ours:.3f} and {other:.3f}"
+        told = (
+            " and ".join(f"{row['ICC1 interval']}" for row in (node, resnet) if row["ICC1"] is not None) or "not known"
+        )
         yield Finding(text, told, ours is not None and other is not None and ours > other)
 
 

@@ -4,8 +4,8 @@ What the paper leaves open is settled so:
 
 - The learning rate falls after 30,000 and 60,000 updates of 256 images; the end, which is not given, is at 80,000: 792
   epochs of the paper's 25,911 images. With another number of images, the shares of the training are the same.
-- The dropout of 0.8 is taken for the share that is kept, as in the programs of the time that Zhu et al. (2019) name: a
-  fifth is left out, before the last layer.
+- The dropout of 0.8, of the recipe of Zhu et al. (2019), is taken for the share that is kept: a fifth is left out, before
+  the last layer.
 - NODE is solved by dopri5 at 1e-3, the example of Chen et al. (2018) that the network comes from; NODE_ACA by
   HeunEuler at 1e-2, as in the ACA paper. Momentum is 0.9.
 - Training images are flipped, and nothing else. Splits are drawn from all images, class by class left to chance.
