@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from physode.cli.show import cell, shorten, show_pairs, show_table
 
-__all__ = ["show_classes", "show_skipped"]
+if TYPE_CHECKING:
+    from physode.datasets.images import Images
 
-_SKIPPED = 10  # that are named
+__all__ = ["show_classes", "show_skipped", "warn_of_skipped"]
+
+_SKIPPED, _NAMED = 10, 3  # that are named
 
 
 def show_classes(summary: dict[str, Any]) -> None:
     """Print how many images each class has, from a summary of the library."""
     classes = summary["classes"]
     show_table("classes", list(classes[0]), [list(each.values()) for each in classes])
+
+
+def warn_of_skipped(images: Images) -> None:
+    """Say on stderr that files could not be read, and name the first ones."""
+    if images.skipped:
+        first = ", ".join(f"{shorten(cell(each.path), length=80)} ({each.reason})" for each in images.skipped[:_NAMED])
+        more = ", ..." if len(images.skipped) > _NAMED else ""
+        click.echo(f"Warning: {len(images.skipped)} files left out: {first}{more}", err=True)
 
 
 def show_skipped(summary: dict[str, Any]) -> None:

@@ -18,10 +18,12 @@ __all__ = [
     "POSITIVE",
     "device_option",
     "dtype_option",
+    "folder_name",
     "force_option",
     "gradient_option",
     "json_option",
     "method_option",
+    "other_device_option",
     "seed_option",
     "tolerance_options",
 ]
@@ -101,6 +103,22 @@ def _check_device(ctx: click.Context, param: click.Parameter, value: str) -> str
     return value
 
 
+def folder_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Check the name of a folder: one, not a path."""
+    if value is not None and (Path(value).name != value or value in ("", ".", "..")):
+        raise click.BadParameter(
+            f"{value!r} is not the name of a folder; --out says where it is.", ctx=ctx, param=param
+        )
+    return value
+
+
+def _check_device_if_any(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else _check_device(ctx, param, value)
+
+
+other_device_option = click.option(
+    "--device", callback=_check_device_if_any, help="Where to compute.  [default: as in training]"
+)
 device_option = click.option(
     "--device",
     default="cpu",

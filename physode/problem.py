@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,6 +24,13 @@ from physode.solvers.trajectory import Trajectory, Wanted
 from physode.typing import Norm, Progress
 
 __all__ = ["Problem", "UserNorm", "checked_state", "checked_times", "default_norm", "user_norm"]
+
+
+@dataclass
+class Tally:
+    """Calls of the right-hand side, counted on by whoever makes them."""
+
+    calls: int = 0
 
 
 @dataclass
@@ -63,7 +70,7 @@ class Problem:
     k0: Tensor | None = None
     leaves: Leaves = NOTHING
     step_size: float | None = None
-    backward_calls: int = 0
+    backward: Tally = field(default_factory=Tally)
 
     @property
     def per_sample(self) -> bool:

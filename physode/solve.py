@@ -280,13 +280,13 @@ def raise_failures(record: Recorded) -> None:
 def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
-    forward_calls = problem.dynamics.calls
+    forward_calls, backward = problem.dynamics.calls, problem.backward  # not the problem, which holds the state
     return Solution(
         t=t if isinstance(t, Tensor) else problem.t,
         y=packing.unpack(outcome.outputs, leading=1),
         status=record.status,
         ended=record.ended,
-        stats=Stats(record.accepted, record.rejected, forward_calls, lambda: problem.backward_calls),
+        stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls),
         step_times=ends,
         _dense=None if outcome.table is None else _Reader(problem, outcome.table),
     )

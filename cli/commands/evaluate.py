@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.options import METHODS, PATH, POSITIVE, force_option, json_option
+from physode.cli.images import warn_of_skipped
+from physode.cli.options import METHODS, PATH, POSITIVE, force_option, json_option, other_device_option
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
 
@@ -39,7 +40,7 @@ _MOST, _WIDE = 20, 12  # classes in tables
 @click.option("--data", type=PATH, help="Other images of the same classes.  [default: those of the run]")
 @click.option("--all", "all_images", is_flag=True, help="Test on all of the images, not on the part for the test only.")
 @click.option("--batch", type=click.IntRange(1), help="Images at once.  [default: as in training]")
-@click.option("--device", help="Where to compute.  [default: as in training]")
+@other_device_option
 @click.option(
     "--ratings",
     type=click.Choice(["labels", "correct", "probability"]),
@@ -67,6 +68,8 @@ def command(runs: tuple[Path, ...], as_json: bool, force: bool, out: Path, **opt
     """
     solver = {name: value for name in _SOLVER if (value := options.pop(name)) is not None}
     ratings, figures, data = options.pop("ratings"), options.pop("figures"), options.pop("data")
+    if len(runs) > 1 and not force and (out / "evaluation.json").exists():
+        raise click.ClickException(f"{out / 'evaluation.json'} exists already; overwrite it (--force)")
     found = [_evaluate(run, solver=solver, data=data, figures=figures, force=force, **options) for run in runs]
     if as_json and len(found) == 1:
         show_json(found[0].as_dict())
@@ -81,17 +84,21 @@ def _evaluate(
     path: Path, *, data: Path | None, figures: bool, force: bool, solver: dict[str, Any], which: str, **options: Any
 ) -> Evaluation:
     """Evaluate one run, and keep what is found in its folder."""
-    from physode.classification import evaluate, evaluation_name, keep_evaluation, open_train_run
+    from physode.classification import evaluate, open_train_run
+    from physode.classification.keeping import check_free, evaluation_name, keep_evaluation
     from physode.datasets.images import read_images
     from physode.plotting.evaluation import draw_evaluation
 
     run = open_train_run(path)
+    name = evaluation_name(which=which, solver=solver, data=data, all_images=options["all_images"])
+    if not force:
+        check_free(run, name)
     source = data or run.data
     with progress_bar(f"reading {source.name}") as progress:
         images = read_images(source, size=run.size, progress=progress)
+    warn_of_skipped(images)
     with progress_bar(f"testing {run.path.name}") as progress:
         found = evaluate(run, images, which=which, solver=solver, progress=progress, **options)
-    name = evaluation_name(found, which=which, changed=bool(solver), data=data)
     keep_evaluation(found, name, overwrite=force)
     if figures:
         draw_evaluation(found, run.figures / name, overwrite=force)

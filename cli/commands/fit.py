@@ -17,6 +17,7 @@ from physode.cli.options import (
     POSITIVE,
     device_option,
     dtype_option,
+    folder_name,
     force_option,
     json_option,
     seed_option,
@@ -182,7 +183,7 @@ def _named(form: str, *, needs_value: bool = True) -> Any:
 @seed_option
 @device_option
 @dtype_option
-@click.option("--name", help="Name of the run.  [default: from DATA and --rhs]")
+@click.option("--name", callback=folder_name, help="Name of the run.  [default: from DATA and --rhs]")
 @click.option("--out", type=PATH, default="runs", show_default=True, help="Folder that the run's folder is made in.")
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with this run from its last checkpoint.")
 @click.option(
@@ -250,8 +251,6 @@ def _new_run(options: dict[str, Any]) -> Run:
     from physode.training.fit import check_model
 
     name: str | None = options["name"]
-    if name is not None and Path(name).name != name:
-        raise click.BadParameter(f"{name!r} is not the name of a folder; --out says where it is.", param_hint="--name")
     data: tuple[Path, ...] = options["data"] or (_DEFAULT_DATA,)
     if not options["data"] and not _DEFAULT_DATA.exists():
         raise DataError(

@@ -17,7 +17,15 @@ class _Kinds(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] in self.commands:
             return super().resolve_command(ctx, args)
+        late = [word for word, before in zip(args[1:], args, strict=False) if word in self.commands and _free(before)]
+        if args and args[0].startswith("-") and late:
+            raise click.UsageError(f"the kind of data comes first: physode train {late[0]} {args[0]} ...", ctx)
         return "images", self.commands["images"], args
+
+
+def _free(word: str) -> bool:
+    """Whether what follows a word is not its value: the word is a value itself, or a flag."""
+    return not word.startswith("-") or word in ("--json", "--force", "--compile")
 
 
 @click.group(cls=_Kinds, context_settings={"ignore_unknown_options": True})

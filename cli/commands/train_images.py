@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.options import GRADIENTS, METHODS, PATH, POSITIVE, device_option, force_option, json_option
+from physode.cli.images import warn_of_skipped
+from physode.cli.options import (
+    GRADIENTS,
+    METHODS,
+    PATH,
+    POSITIVE,
+    device_option,
+    folder_name,
+    force_option,
+    json_option,
+)
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs
 
@@ -34,6 +44,7 @@ _USUAL = {
     "galaxy": ("galaxies.h5", "galaxy-zoo.h5", "galaxy-zoo"),
     "images": (),
 }
+_CLASSES = {"cifar10": 10, "cifar100": 100, "galaxy": 5}
 _REMEDY = {
     "cifar10": "get cifar-10-binary.tar.gz (the binary version) from the data set's page",
     "cifar100": "get cifar-100-binary.tar.gz (the binary version) from the data set's page",
@@ -108,7 +119,7 @@ _OPTIONS = (
     click.option("--size", type=click.IntRange(8, 1024), help="Pixels a side.  [default: as they are; image files 32]"),
     device_option,
     click.option("--threads", type=click.IntRange(1), help="Threads to compute with on CPU.  [default: torch's]"),
-    click.option("--name", help="Name of the run.  [default: from the data and --model]"),
+    click.option("--name", callback=folder_name, help="Name of the run.  [default: from the data and --model]"),
     click.option("--out", type=PATH, default="runs", show_default=True, help="Folder that the run goes into."),
     click.option("--resume", type=PATH, metavar="RUN", help="Go on with this run after its last whole epoch."),
     click.option(
@@ -180,24 +191,27 @@ def _begun(kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images,
     """Read the images, and make the run's folder where this process is the one that writes."""
     from physode.classification import RECIPES, TrainConfig, create_train_run
     from physode.classification.data import split
+    from physode.classification.model import check_model
     from physode.classification.run import TrainRun
-    from physode.models import build_classifier
+    from physode.errors import ConfigError
 
-    name: str | None = options["name"]
-    if name is not None and Path(name).name != name:
-        raise click.BadParameter(f"{name!r} is not the name of a folder; --out says where it is.", param_hint="--name")
     source = _source(kind, options["source"])
     given = {key: value for key, value in options.items() if key not in _NOT_SETTINGS and value is not None}
     config = TrainConfig(**{**RECIPES[kind], **given})
     images = _read(source, options["size"])
     split(images, config)  # what does not fit is said before a folder is made
-    build_classifier(config.model, len(images.classes), **config.model_options())
+    if len(images.classes) != _CLASSES.get(kind, len(images.classes)):
+        raise ConfigError(
+            f"{source} has {len(images.classes)} classes, {kind} has {_CLASSES[kind]}; train on it with: "
+            f"physode train {source}"
+        )
+    check_model(config, images)
     label = source.name.partition(".")[0] if kind == "images" else kind
     usual = config.model if config.model.startswith(label) else f"{label}-{config.model}"
-    path = options["out"] / (name or usual)
+    path = options["out"] / (options["name"] or usual)
     about = {
         "dataset": kind,
-        "size": images.x.shape[-1],
+        "size": options["size"],
         "data": source.resolve(),
         "classes": images.classes,
         "digest": images.digest(),
@@ -226,8 +240,6 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Images, Train
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, **changes))
     source = options["source"] or run.data
     images = _read(source, run.size)
-    if changes and int(os.environ.get("RANK", "0")) == 0:
-        run.write_config()
     return images, run
 
 
@@ -250,7 +262,9 @@ def _read(source: Path, size: int | None) -> Images:
     from physode.datasets.images import read_images
 
     with progress_bar(f"reading {source.name}") as progress:
-        return read_images(source, size=size, progress=progress)
+        images = read_images(source, size=size, progress=progress)
+    warn_of_skipped(images)
+    return images
 
 
 def _tensorboard(wanted: bool | None) -> bool:

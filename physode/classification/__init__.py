@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from physode.classification.config import RECIPES, TrainConfig
 from physode.classification.evaluation import Evaluation, evaluate
-from physode.classification.keeping import evaluation_name, keep_evaluation
 from physode.classification.prediction import Predicted, predict
 from physode.classification.run import TrainRun, create_train_run, open_train_run
 from physode.classification.state import Epoch, TrainState
@@ -22,8 +21,6 @@ __all__ = [
     "Trainer",
     "create_train_run",
     "evaluate",
-    "evaluation_name",
-    "keep_evaluation",
     "open_train_run",
     "predict",
     "train",

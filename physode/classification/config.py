@@ -17,6 +17,7 @@ __all__ = ["PRECISIONS", "RECIPES", "SCHEDULES", "TrainConfig"]
 PRECISIONS = ("float32", "bfloat16", "float16")
 SCHEDULES = ("step", "one-cycle")
 
+_WHOLE = ("epochs", "batch", "crop", "split", "limit", "seed", "width", "augmented")
 _MODEL = ("width", "augmented", "norm", "dropout")
 _SOLVER = ("method", "rtol", "atol", "step", "gradient")
 
@@ -100,6 +101,10 @@ class TrainConfig:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        for name in _WHOLE:
+            value = getattr(self, name)
+            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+            _require(self, name, value is None or whole, "a whole number, at least 0")
         options = classifier_options(self.model)
         for name in _MODEL:
             if getattr(self, name) is not None and name not in options:

@@ -37,8 +37,8 @@ class Normalise(nn.Module):
     def __init__(self, mean: Tensor, deviation: Tensor) -> None:
         super().__init__()
         real = torch.get_default_dtype()
-        self.register_buffer("mean", mean.reshape(-1, 1, 1).to(real))
-        self.register_buffer("deviation", deviation.reshape(-1, 1, 1).to(real))
+        self.register_buffer("mean", mean.reshape(-1, 1, 1).to(real, copy=True))
+        self.register_buffer("deviation", deviation.reshape(-1, 1, 1).to(real, copy=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, H, W)."""

@@ -13,6 +13,7 @@ from torch import nn
 from physode.classification.data import on_device, split
 from physode.classification.model import load_weights, make_model
 from physode.classification.prediction import Predicted, predict
+from physode.classification.processes import usable
 from physode.classification.run import TrainRun
 from physode.errors import ConfigError, DataError
 from physode.metrics import Classification, classify
@@ -112,11 +113,12 @@ def evaluate(
     """
     _check_images(run, images, split_again=not all_images)
     config = run.config if device is None else dataclasses.replace(run.config, device=device)
+    place = usable(config.device)
     testing = images if all_images else split(images, config)[1]
     model, epoch = trained_model(run, which=which, device=device)
     if solver:
         set_solver(model, changed_solver(model, solver))
-    predicted = predict(model, on_device(testing, torch.device(config.device)), config, batch=batch, progress=progress)
+    predicted = predict(model, on_device(testing, place), config, batch=batch, progress=progress)
     blocks = ode_blocks(model)
     return Evaluation(
         run=run,

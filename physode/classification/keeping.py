@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from physode.classification.evaluation import Evaluation, solver_label
+from physode.classification.evaluation import Evaluation
+from physode.classification.run import TrainRun
 from physode.datasets.atomic import replacing
 from physode.datasets.provenance import provenance
+from physode.errors import DataError
 
-__all__ = ["evaluation_name", "keep_evaluation"]
+__all__ = ["check_free", "evaluation_name", "keep_evaluation"]
 
 
-def evaluation_name(found: Evaluation, *, which: str = "last", changed: bool = False, data: Path | None = None) -> str:
+def evaluation_name(
+    *,
+    which: str = "last",
+    solver: Mapping[str, Any] | None = None,
+    data: Path | None = None,
+    all_images: bool = False,
+) -> str:
     """Return what an evaluation's files are called: what differs from the test by the last weights as trained."""
     parts = ["test" if data is None else data.name.partition(".")[0]]
+    if all_images:
+        parts.append("all")
     if which != "last":
         parts.append(which)
-    if changed and found.solver is not None:
-        parts.append(solver_label(found.solver))
+    for name, value in (solver or {}).items():
+        parts.append(str(value) if name == "method" else f"{name}-{value:g}")
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")
+
+
+def check_free(run: TrainRun, name: str) -> None:
+    """Raise ``DataError`` if a run has an evaluation of this name: to be called before the work."""
+    for path in _paths(run, name).values():
+        if path.exists():
+            raise DataError(f"{path} exists already; overwrite it (--force on the command line)")
+
+
+def _paths(run: TrainRun, name: str) -> dict[str, Path]:
+    return {kind: run.path / "evaluations" / f"{name}.{kind}" for kind in ("json", "h5")}
 
 
 def keep_evaluation(found: Evaluation, name: str, *, overwrite: bool = False) -> dict[str, Path]:
@@ -36,9 +58,8 @@ def keep_evaluation(found: Evaluation, name: str, *, overwrite: bool = False) ->
     """
     import h5py
 
-    folder = found.run.path / "evaluations"
-    folder.mkdir(exist_ok=True)
-    paths = {kind: folder / f"{name}.{kind}" for kind in ("json", "h5")}
+    paths = _paths(found.run, name)
+    paths["json"].parent.mkdir(exist_ok=True)
     content: dict[str, Any] = {**found.as_dict(), "made": provenance()}
     with (
         replacing(paths["json"], overwrite=overwrite) as text,

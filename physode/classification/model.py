@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from physode.classification.config import TrainConfig
 from physode.classification.data import Normalise
-from physode.errors import DataError
+from physode.errors import ConfigError, DataError
 from physode.models import build_classifier, ode_blocks
 
-__all__ = ["compile_blocks", "load_weights", "make_model", "mixed_precision"]
+if TYPE_CHECKING:
+    from physode.datasets.images import Images
+
+__all__ = ["check_model", "compile_blocks", "load_weights", "make_model", "mixed_precision"]
 
 
 def make_model(config: TrainConfig, classes: int, moments: tuple[Tensor, Tensor]) -> nn.Module:
@@ -31,6 +35,25 @@ def make_model(config: TrainConfig, classes: int, moments: tuple[Tensor, Tensor]
     if config.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
+
+
+def check_model(config: TrainConfig, images: Images) -> None:
+    """Try the model that the settings say on a black image of the images' size.
+
+    Raises
+    ------
+    ConfigError
+        If the settings do not suit the model, or the images are too small for it.
+    """
+    size = images.x.shape[-2:]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        network = build_classifier(config.model, len(images.classes), **config.model_options()).eval()
+        try:
+            network(torch.zeros(1, 3, *size))
+        except RuntimeError as error:
+            raise ConfigError(
+                f"images of {size[0]}x{size[1]} pixels are too small for {config.model}; enlarge them with --size"
+            ) from error
 
 
 def compile_blocks(model: nn.Module) -> None:

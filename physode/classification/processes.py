@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 
 from physode.errors import ConfigError
 
-__all__ = ["Place", "joined"]
+__all__ = ["Place", "joined", "usable"]
 
 _PATIENCE = dt.timedelta(minutes=30)
 
@@ -64,6 +64,21 @@ class Place:
             distributed.barrier()
 
 
+def usable(device: str | torch.device) -> torch.device:
+    """Return a device that tensors can be made on.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device here.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"the device {str(device)!r} cannot be used here: {reason}; choose --device cpu") from error
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Place]:
     """Join the processes that torchrun started, by NCCL on GPUs and gloo elsewhere; leave them at the end.
@@ -75,13 +90,13 @@ def joined(device: str) -> Iterator[Place]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Place(0, 1, torch.device(device))
+        yield Place(0, 1, usable(device))
         return
     try:
         rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     except KeyError as error:
         raise ConfigError(f"WORLD_SIZE is {size}, but {error} is not set; start with torchrun") from error
-    own = torch.device("cuda", local) if device == "cuda" else torch.device(device)
+    own = usable(torch.device("cuda", local) if device == "cuda" else device)
     if own.type == "cuda":
         torch.cuda.set_device(own)
     distributed.init_process_group("nccl" if own.type == "cuda" else "gloo", timeout=_PATIENCE)

@@ -17,7 +17,7 @@ from physode.classification.state import (
     write_state,
     write_weights,
 )
-from physode.errors import ConfigError, DataError
+from physode.errors import ConfigError
 from physode.runs import RunFolder, make_folder, read_settings
 
 __all__ = ["TRAIN_VERSION", "TrainRun", "create_train_run", "open_train_run"]
@@ -40,7 +40,7 @@ class TrainRun(RunFolder):
     dataset
         What the images are: ``"cifar10"``, ``"cifar100"``, ``"galaxy"`` or ``"images"``.
     size
-        Pixels a side.
+        Pixels a side that were asked for; None where the images came as they are.
     data
         File or folder of the images.
     classes
@@ -52,7 +52,7 @@ class TrainRun(RunFolder):
     path: Path
     config: TrainConfig
     dataset: str
-    size: int
+    size: int | None
     data: Path
     classes: tuple[str, ...]
     digest: str
@@ -61,7 +61,7 @@ class TrainRun(RunFolder):
         """Write the settings, replacing what is there."""
         content = {
             "dataset": self.dataset,
-            "size": self.size,
+            **({} if self.size is None else {"size": self.size}),
             "data": str(self.data),
             "data_digest": self.digest,
             "classes": list(self.classes),
@@ -94,7 +94,7 @@ def create_train_run(
     config: TrainConfig,
     *,
     dataset: str,
-    size: int,
+    size: int | None,
     data: Path,
     classes: Sequence[str],
     digest: str,
@@ -131,12 +131,12 @@ def open_train_run(path: str | os.PathLike[str]) -> TrainRun:
             folder,
             config,
             str(content["dataset"]),
-            int(content["size"]),
+            content.get("size"),
             Path(content["data"]),
             classes,
             str(content["data_digest"]),
         )
     except KeyError as error:
         raise ConfigError(f"{settings} is damaged: it has no {error}") from error
-    except (ConfigError, TypeError, AttributeError, DataError) as error:
+    except (ConfigError, TypeError, AttributeError, ValueError) as error:
         raise ConfigError(f"{settings}: {error}") from error

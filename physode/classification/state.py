@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from physode.errors import DataError
 from physode.runs import read_tensors, write_tensors
 
 __all__ = ["Epoch", "TrainState", "Weights", "read_state", "read_weights", "write_state", "write_weights"]
@@ -68,6 +69,8 @@ class TrainState:
         Their state dicts; the scaler's of float16.
     best_epoch, best_accuracy
         Of the best test accuracy so far.
+    line
+        The last epoch's line of the history.
     """
 
     epoch: int
@@ -76,6 +79,7 @@ class TrainState:
     scaler: dict[str, Any]
     best_epoch: int
     best_accuracy: float
+    line: dict[str, Any]
 
 
 @dataclass
@@ -99,7 +103,12 @@ def read_state(path: str | os.PathLike[str]) -> TrainState:
     DataError
         If the file is missing, damaged, no checkpoint, or of another version.
     """
-    return TrainState(**read_tensors(path, version=_VERSION, names=_names(TrainState)))
+    found = TrainState(**read_tensors(path, version=_VERSION, names=_names(TrainState)))
+    numbers = isinstance(found.epoch, int) and isinstance(found.best_epoch, int) and found.epoch >= 1
+    tables = all(isinstance(each, dict) for each in (found.model, found.optimizer, found.scaler, found.line))
+    if not (numbers and tables and isinstance(found.best_accuracy, float)):
+        raise DataError(f"{os.fspath(path)} is damaged: it does not hold what a training's checkpoint does")
+    return found
 
 
 def write_weights(path: str | os.PathLike[str], weights: Weights) -> None:

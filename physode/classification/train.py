@@ -93,6 +93,8 @@ def train(
     board = Board(journal.path if journal is not None and tensorboard else None, after=trainer.epoch)
     with closing(board), nullcontext() if journal is None else journal.logging():
         _log.info("%d images to train on, %d to test on; after epoch %d", len(training), len(testing), trainer.epoch)
+        for each in images.skipped:
+            _log.warning("left out %s: %s", each.path, each.reason)
 
         def keep(epoch: Epoch, state: TrainState) -> None:
             if journal is not None:
@@ -112,10 +114,15 @@ def _restore(trainer: Trainer, run: TrainRun | None, images: Images, config: Tra
     if images.digest() != run.digest:
         raise DataError(f"{run.data} has changed since {run.path} was begun; its images are others")
     if not (run.path / "checkpoints" / "last.pt").exists():
+        if trainer.place.writes:
+            run.write_config()
         return  # killed before its first epoch was over
     state = run.last()
-    trainer.restore(state, str(run.path / "checkpoints" / "last.pt"))
-    if trainer.place.writes:
-        run.forget_after(state.epoch)
     if state.epoch > config.epochs:
         raise ConfigError(f"{run.path} has {state.epoch} epochs already, `epochs` is {config.epochs}")
+    trainer.restore(state, str(run.path / "checkpoints" / "last.pt"))
+    if trainer.place.writes:
+        run.write_config()  # more epochs, or another device
+        run.forget_after(state.epoch)
+        if not any(line["epoch"] == state.epoch for line in run.history()):
+            run.append(state.line)  # killed between the checkpoint and the line

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from physode.classification.prediction import predict
 from physode.classification.processes import Place
 from physode.classification.schedules import learning_rate
 from physode.classification.state import Epoch, TrainState
-from physode.errors import SolveError
+from physode.errors import DataError, SolveError
 from physode.models import Work, work_of
 from physode.models.agreement import share_batch_norm
 
@@ -100,13 +100,17 @@ class Trainer:
             If it is another model's.
         """
         load_weights(self.model, state.model, source)
-        self._optimizer.load_state_dict(state.optimizer)
-        if state.scaler:
-            self._scaler.load_state_dict(state.scaler)
+        try:
+            self._optimizer.load_state_dict(state.optimizer)
+            if state.scaler:
+                self._scaler.load_state_dict(state.scaler)
+            self._check_momenta()
+        except (ValueError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
+            raise DataError(f"{source} is damaged: it has no state of this optimiser ({error})") from error
         self.epoch, self._best = state.epoch, (state.best_epoch, state.best_accuracy)
 
-    def state(self) -> TrainState:
-        """Return where the training stands; the tensors are the training's own."""
+    def state(self, line: Epoch) -> TrainState:
+        """Return where the training stands after an epoch; the tensors are the training's own."""
         return TrainState(
             epoch=self.epoch,
             model=self.model.state_dict(),
@@ -114,7 +118,14 @@ class Trainer:
             scaler=self._scaler.state_dict(),
             best_epoch=self._best[0],
             best_accuracy=self._best[1],
+            line=asdict(line),
         )
+
+    def _check_momenta(self) -> None:
+        for parameter, kept in self._optimizer.state.items():
+            momentum = kept.get("momentum_buffer")
+            if momentum is not None and momentum.shape != parameter.shape:
+                raise ValueError(f"a momentum of shape {tuple(momentum.shape)} for {tuple(parameter.shape)}")
 
     def run(self, on_epoch: OnEpoch, *, progress: Progress | None = None) -> None:
         """Train to the last epoch.
@@ -168,7 +179,7 @@ class Trainer:
         if self.config.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         with mixed_precision(self.config, device):
-            scores = self._parallel(x)
+            scores = self._scores(x)
             loss = functional.cross_entropy(scores.to(x.dtype), y, label_smoothing=self.config.label_smoothing)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -180,6 +191,16 @@ class Trainer:
         sums.loss += loss.detach() * len(y)
         sums.right += (scores.detach().argmax(1) == y).sum()
         sums.seen += len(y)
+
+    def _scores(self, x: Tensor) -> Tensor:
+        try:
+            scores: Tensor = self._parallel(x)
+        except (SolveError, ValueError) as error:
+            raise SolveError(
+                f"in epoch {self.epoch + 1} a block could not be integrated ({error}); begin again with a smaller "
+                "learning rate (--lr), or clip gradients (--clip 1)"
+            ) from error
+        return scores
 
     def _tell(self, on_epoch: OnEpoch, sums: _Sums, seconds: float) -> None:
         """Test, and tell of the epoch that is over."""
@@ -199,7 +220,7 @@ class Trainer:
             **trained,
         )
         if self.place.writes:
-            on_epoch(line, self.state())
+            on_epoch(line, self.state(line))
         self.place.wait()
 
     def _trained(self, sums: _Sums) -> dict[str, Any]:

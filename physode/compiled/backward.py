@@ -141,7 +141,7 @@ def _pull_back(plan: Plan, cotangents: Tensor, theta: Tensor | None) -> list[Ten
         if d_theta is not None and theta is not None:
             _in_theta(d_theta, theta, block, given, layout.batch_last)
         totals = parts if totals is None else [a + b for a, b in zip(totals, parts, strict=True)]
-        plan.problem.backward_calls += block.taken * (
+        plan.problem.backward.calls += block.taken * (
             tableau.stages + (1 + len(tableau.c_extra) if plan.engine.dense else 0)
         )
     assert totals is not None

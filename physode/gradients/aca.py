@@ -179,7 +179,7 @@ def _pull_back(plan: _Plan, starts: Tensor, sizes: Tensor, given: Cotangents, cl
                     _log.debug("ACA pulls steps back one by one: %s", error)
         return _sequential(replay, nodes, starts, sizes, given, clock_too, plan.kept)
     finally:
-        plan.problem.backward_calls += replay.dynamics.calls
+        plan.problem.backward.calls += replay.dynamics.calls
 
 
 def _in_parallel(problem: Problem, parallel: bool | Literal["auto"]) -> bool:
@@ -330,7 +330,7 @@ def _graph_fetch(problem: Problem, record: Trajectory, grid: Grid) -> Fetch:
                 states.append(y)
                 if coefficients:
                     dense[i] = coefficients[0]
-        problem.backward_calls += replay.dynamics.calls
+        problem.backward.calls += replay.dynamics.calls
         return torch.stack([states[i] for i in nodes]), torch.stack([dense[i] for i in steps]) if wanted else None
 
     return fetch

@@ -97,7 +97,7 @@ class Backsolve(torch.autograd.Function):
             gradients = _back_through_outputs(
                 ctx.method, problem, replay, times, outputs, cotangents[0], clock_too=ctx.needs_input_grad[4]
             )
-        problem.backward_calls += replay.dynamics.calls
+        problem.backward.calls += replay.dynamics.calls
         return (
             None,
             None,

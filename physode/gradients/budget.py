@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["free_bytes", "saved_bytes"]
+__all__ = ["free_bytes", "room_for_graphs", "saved_bytes"]
 
+_SHARE = 0.25
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -53,6 +54,11 @@ def _saved(node: Any) -> Iterator[Tensor]:
 def _names(kind: type) -> tuple[str, ...]:
     """Return the attributes by which an operation of the graph shows what it saved."""
     return tuple(name for name in dir(kind) if name.startswith("_saved_") or name == "saved_tensors")
+
+
+def room_for_graphs(device: torch.device) -> int:
+    """Return the bytes that graphs may take where nobody says how many: a quarter of what is free."""
+    return int(_SHARE * free_bytes(device))
 
 
 def free_bytes(device: torch.device) -> int:

@@ -29,7 +29,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.gradients.budget import free_bytes, saved_bytes
+from physode.gradients.budget import room_for_graphs, saved_bytes
 from physode.gradients.pulling import Cotangents, add, pull
 from physode.leaves import check_no_new_leaf, graph_clock
 from physode.problem import Problem
@@ -41,7 +41,6 @@ from physode.solvers.trajectory import Trajectory
 
 __all__ = ["Kept"]
 
-_SHARE = 0.25  # of the free memory: what graphs may take by default
 _NODES = 2**12  # bytes of an evaluation's graph apart from the tensors that it saves
 
 
@@ -81,7 +80,7 @@ class Kept(Plain):
         state = self._y0.numel() * self._y0.element_size()
         evaluations = problem.tableau.stages + len(problem.tableau.c_extra)
         self.cost = evaluations * (_NODES + state + saved_bytes(first, since))
-        self._room = int(_SHARE * free_bytes(self._y0.device)) if budget is None else budget
+        self._room = room_for_graphs(self._y0.device) if budget is None else budget
         self._start: _Start | None = None
         self._steps: list[tuple[_Start, End]] = []
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
+
 import torch
 from torch import Tensor, distributed, nn
 
+from physode.gradients import ACA, Adjoint, GradientMethod, find_gradient
+from physode.gradients.budget import room_for_graphs
 from physode.solvers.norms import rms_shared
 from physode.typing import Norm
 
-__all__ = ["SharedBatchNorm", "processes", "share_batch_norm", "shared_norm"]
+__all__ = ["SharedBatchNorm", "agreed", "processes", "share_batch_norm", "shared_norm"]
 
 
 def processes() -> int:
@@ -20,16 +25,42 @@ def shared_norm() -> Norm | None:
     """Return the norm of the whole batch's error, the largest over all processes; None where there is one process.
 
     All processes then accept, reject and size the same steps, those that one process with the whole batch would take:
-    gradients are the same, and collective operations inside f meet.
+    gradients are the same, and collective operations inside f meet. The norm has no derivative: naive back-propagation
+    leaves out that of the step-size search.
     """
     return _largest_over_processes if processes() > 1 else None
 
 
 def _largest_over_processes(x: Tensor) -> Tensor:
-    size = rms_shared(x).detach()
+    return _agree(rms_shared(x))
+
+
+def _agree(size: Tensor) -> Tensor:
+    size = size.detach()
     size = torch.where(torch.isfinite(size), size, torch.inf)  # what a maximum makes of NaN depends on the backend
     distributed.all_reduce(size, op=distributed.ReduceOp.MAX)
     return size
+
+
+def agreed(gradient: str | GradientMethod, device: torch.device) -> GradientMethod:
+    """Return a gradient method whose backward pass makes the same evaluations in all processes.
+
+    ACA keeps graphs within the room of the process that has least; the adjoint's backward solve takes the steps that
+    the largest error of all processes asks for.
+    """
+    way = find_gradient(gradient)
+    if isinstance(way, ACA) and way.memory == "auto":
+        room = torch.tensor(room_for_graphs(device) if way.budget is None else way.budget, device=device)
+        distributed.all_reduce(room, op=distributed.ReduceOp.MIN)
+        return replace(way, budget=int(room))
+    if isinstance(way, Adjoint) and not callable(way.norm):
+        counted = 2 if way.norm == "seminorm" else None
+        return replace(way, norm=functools.partial(_largest_part_over_processes, counted))
+    return way
+
+
+def _largest_part_over_processes(counted: int | None, parts: tuple[Tensor, ...]) -> Tensor:
+    return _agree(torch.stack([rms_shared(part) for part in parts[:counted]]).amax())
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
@@ -45,9 +76,9 @@ class SharedBatchNorm(nn.BatchNorm2d):
         from torch.distributed.nn.functional import all_reduce
 
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        moments = torch.stack([wide.mean((0, 2, 3)), wide.square().mean((0, 2, 3))])
-        mean, square = all_reduce(moments) / processes()  # type: ignore[no-untyped-call]
-        variance = (square - mean.square()).clamp(min=0.0)
+        mean = all_reduce(wide.mean((0, 2, 3))) / processes()  # type: ignore[no-untyped-call]
+        spread = (wide - mean.view(1, -1, 1, 1)).square().mean((0, 2, 3))
+        variance = all_reduce(spread) / processes()  # type: ignore[no-untyped-call]
         self._move(mean.detach(), variance.detach(), count=x.numel() // x.shape[1] * processes())
         shape = (1, -1, 1, 1)
         normal = (wide - mean.view(shape)) * (variance.view(shape) + self.eps).rsqrt()

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from physode.models.agreement import shared_norm
+from physode.models.agreement import agreed, processes, shared_norm
 from physode.models.solver import Solver
 from physode.solution import Stats
 from physode.solve import solve
@@ -80,8 +80,7 @@ class ODEBlock(nn.Module):
             y,
             (0.0, 1.0),
             step_control="per-sample" if alone else "shared",
-            norm=shared_norm() if self.training else None,
-            **self.solver.arguments(),
+            **{**self.solver.arguments(), **(self._agreement(y) if self.training and processes() > 1 else {})},
         )
         self._last = solution.stats
         final: Tensor = solution.y[-1]
@@ -104,6 +103,10 @@ class ODEBlock(nn.Module):
     def extra_repr(self) -> str:
         """Describe the solver."""
         return f"solver={self.solver}"
+
+    def _agreement(self, y: Tensor) -> dict[str, Any]:
+        """Return what lets several processes make the same evaluations of f."""
+        return {"norm": shared_norm(), "gradient": agreed(self.solver.gradient, y.device)}
 
     def _residual(self, y: Tensor) -> Tensor:
         """Take the one Euler step without a solver: the residual network's own speed."""

@@ -66,5 +66,5 @@ def _draw(axes: Any, index: int, values: np.ndarray[Any, Any]) -> None:
     mean = values.mean()
     spread = values.std(ddof=1) if len(values) > 1 else None
     axes.errorbar(index + 0.16, mean, yerr=spread, fmt="_", ms=12, mew=2, color=INK, capsize=4, lw=1.3)
-    text = f"{mean:.2f}" if spread is None else f"{mean:.2f}\n± {spread:.2f}"
+    text = f"{mean:.2f}" if spread is None else f"{mean:.2f}\nsd {spread:.2f}"
     axes.annotate(text, (index + 0.16, mean), xytext=(9, 0), textcoords="offset points", va="center", size=8)

@@ -60,7 +60,8 @@ def draw_evaluation(found: Evaluation, folder: Path, *, overwrite: bool = False)
     DataError
         If one exists, unless `overwrite` is set.
     """
-    paths = {name: folder / f"{name}.png" for name in EVALUATION_FIGURES}
+    drawn = [name for name in EVALUATION_FIGURES if name != "learning" or found.run.history()]
+    paths = {name: folder / f"{name}.png" for name in drawn}
     _check(paths.values(), overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in paths.items():

@@ -46,12 +46,14 @@ def read_tensors(path: str | os.PathLike[str], *, version: int, names: set[str])
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(f"{os.fspath(path)} is not a checkpoint of tensors and numbers, and was not loaded") from error
-    except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
+    except Exception as error:
         reason = str(error).strip().splitlines()
         raise DataError(f"{os.fspath(path)} is damaged: {reason[0] if reason else type(error).__name__}") from error
     if not isinstance(content, dict) or "version" not in content:
         raise DataError(f"{os.fspath(path)} is not a checkpoint of physode")
     found = content.pop("version")
-    if found != version or set(content) != names:
+    if found != version:
         raise DataError(f"{os.fspath(path)} is a checkpoint of version {found!r}, this physode reads {version}")
+    if set(content) != names:
+        raise DataError(f"{os.fspath(path)} is a checkpoint of another kind; it holds {', '.join(map(str, content))}")
     return content

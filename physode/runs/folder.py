@@ -94,13 +94,13 @@ def make_folder(path: Path, content: Sequence[str], *, overwrite: bool) -> None:
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    if path.exists():
+    if path.exists() and not _hardly_begun(path):
         if not overwrite:
             raise ConfigError(
                 f"{path} exists already; choose another name, replace it (--force), or go on with it (--resume {path})"
             )
         _clear(path, content)
-    (path / "checkpoints").mkdir(parents=True)
+    (path / "checkpoints").mkdir(parents=True, exist_ok=True)
 
 
 def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, example: str) -> dict[str, Any]:
@@ -140,11 +140,21 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def _hardly_begun(path: Path) -> bool:
+    """Return whether there is nothing but an empty folder of checkpoints: what a kill at the very start leaves."""
+    return (
+        path.is_dir()
+        and [each.name for each in path.iterdir()] == ["checkpoints"]
+        and not any((path / "checkpoints").iterdir())
+    )
+
+
 def _clear(path: Path, content: Sequence[str]) -> None:
     """Remove what a run consists of; refuse a folder that is none, and leave what else lies in it."""
     if not path.is_dir() or not (path / _SETTINGS).is_file():
         raise ConfigError(f"{path} exists and is not a run; it is not replaced, choose another name")
-    for name in (_SETTINGS, _HISTORY, "checkpoints", "figures", "log.txt", *content):
+    # The settings last: what is left of a folder when killed meanwhile is still a run.
+    for name in (_HISTORY, "checkpoints", "figures", "log.txt", *content, _SETTINGS):
         part = path / name
         if part.is_dir() and not part.is_symlink():
             shutil.rmtree(part)

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from physode.classification.augmentation import Changes, augment, draw
 from physode.classification.config import TrainConfig
+from physode.classification.data import Normalise
 
 NONE = {"flip": False, "shift": (0, 0), "angle": 0.0}
 
@@ -73,6 +74,15 @@ def test_any_angle_is_scipy_s_bilinear_rotation_inside():
     found = augment(torch.from_numpy(smooth)[None, None].expand(1, 3, -1, -1), changes({"angle": 0.7}))
     expected = ndimage.rotate(smooth, math.degrees(0.7), reshape=False, order=1, mode="nearest")
     np.testing.assert_allclose(found[0, 0, 4:-4, 4:-4], expected[4:-4, 4:-4], atol=1e-6)
+
+
+def test_normalisation_keeps_what_it_was_given_apart():
+    """Of one tensor given for both, neither changes the other when weights are loaded."""
+    ones = torch.ones(3)
+    model = Normalise(ones, ones)
+    model.load_state_dict({"mean": torch.full((3, 1, 1), 0.5), "deviation": torch.full((3, 1, 1), 0.25)})
+    x = torch.full((1, 3, 2, 2), 0.75)
+    torch.testing.assert_close(model(x), torch.ones_like(x))
 
 
 def test_draws_depend_on_the_generator_alone_and_cover_their_range():

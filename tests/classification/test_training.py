@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pickle
 import signal
@@ -69,6 +70,7 @@ def test_ways_to_compute_change_numbers_little(bars, settings):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own modules
 def test_compiled_blocks_learn_the_same(bars):
     found = [train(bars, TrainConfig(**SMALL, epochs=1, compile=given)).model for given in (False, True)]
     for one, other in zip(*(model.parameters() for model in found), strict=True):
@@ -201,6 +203,16 @@ def test_a_kill_loses_at_most_the_current_epoch(tmp_path, begin, bars):
     assert [line["epoch"] for line in run.history()][-1] == config.epochs
 
 
+def test_a_line_lost_between_checkpoint_and_history_is_made_up_for(begin, bars):
+    run = begin(epochs=3)
+    train(bars, run.config, run=run)
+    lines = (run.path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run.path / "metrics.jsonl").write_text("".join(lines[:2]))
+    train(bars, dataclasses.replace(run.config, epochs=4), run=run, resume=True)
+    assert [line["epoch"] for line in run.history()] == [1, 2, 3, 4]
+    assert run.history()[2] == json.loads(lines[2])
+
+
 def test_other_images_are_not_gone_on_with(begin, bars, images_of):
     run = begin(epochs=1)
     train(bars, run.config, run=run)
@@ -255,6 +267,50 @@ def test_a_malicious_checkpoint_is_not_executed(begin, bars, tmp_path, monkeypat
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"epoch": "2"}, {"epoch": -3}, {"optimizer": {}}, {"optimizer": [1]}, {"best_accuracy": "high"}, {"line": 3}],
+)
+def test_a_checkpoint_that_holds_something_else_is_named_and_nothing_is_cut(begin, bars, change):
+    run = begin(epochs=2)
+    train(bars, run.config, run=run)
+    last = run.path / "checkpoints" / "last.pt"
+    content = torch.load(last, weights_only=True)
+    torch.save({**content, **change}, last)
+    with pytest.raises(DataError, match=r"last\.pt is damaged"):
+        train(bars, run.config, run=run, resume=True)
+    assert len(run.history()) == 2
+
+
+def test_damaged_bytes_of_a_checkpoint_are_named(begin, bars, rng):
+    run = begin(epochs=1)
+    train(bars, run.config, run=run)
+    last = run.path / "checkpoints" / "last.pt"
+    whole, refused = last.read_bytes(), 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            damaged[place] = rng.integers(256)
+        last.write_bytes(bytes(damaged))
+        try:
+            run.last()  # where only numbers are damaged, they are read
+        except DataError as error:
+            assert "last.pt" in str(error)  # noqa: PT017 - not every damage can be seen
+            refused += 1
+    assert refused > 0
+
+
+def test_a_folder_that_a_kill_left_hardly_begun_is_no_hindrance(tmp_path, begin):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    assert begin().path.is_dir()
+
+
+def test_a_block_that_cannot_be_integrated_ends_the_training_with_a_remedy(bars):
+    config = TrainConfig(**{**SMALL, "lr": 1e12}, epochs=4)
+    with pytest.raises(SolveError, match=r"begin again with a smaller learning rate \(--lr\), or clip gradients"):
+        train(bars, config)
+
+
 def test_a_loss_that_is_no_number_ends_the_training_with_a_remedy(bars):
     config = TrainConfig(**{**SMALL, "model": "galaxy-resnet", "norm": "group", "lr": 1e25}, epochs=3)
     with pytest.raises(SolveError, match=r"the loss of epoch \d is (nan|inf); begin again with a smaller"):
@@ -269,6 +325,8 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_remedy(bars):
         ({"model": "resnet50", "method": "rk4"}, "the model resnet50 has no ODE blocks for `method`"),
         ({"schedule": "cosine"}, "`schedule` must be one of step, one-cycle; got 'cosine'"),
         ({"epochs": 0}, "`epochs` must be at least 1; got 0"),
+        ({"epochs": 2.5}, "`epochs` must be a whole number, at least 0; got 2.5"),
+        ({"seed": -1}, "`seed` must be a whole number, at least 0; got -1"),
         ({"lr": float("inf")}, "`lr` must be above 0, finite; got inf"),
         ({"momentum": 1.0}, "`momentum` must be from 0 to below 1; got 1.0"),
         ({"milestones": (0.5, 30)}, "`milestones` must be shares above 0, at most 1"),

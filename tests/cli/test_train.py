@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pickle
@@ -45,7 +46,7 @@ def test_the_tables_for_help_are_those_of_the_library():
 # Training.
 
 
-@pytest.mark.parametrize("words", [("bars.h5",), ("images", "bars.h5"), ("galaxy", "--data", "bars.h5")])
+@pytest.mark.parametrize("words", [("bars.h5",), ("images", "bars.h5")])
 def test_a_run_is_left_behind(run, tmp_path, words):
     result = run("train", *words, *SMALL, "--size", "12", "--name", "one", "--json")
     assert result.exit_code == 0, result.output
@@ -106,6 +107,9 @@ def test_folders_of_images_are_trained_on(run, tmp_path, rng):
             1,
             "runs/none is not a folder; name the folder of a run, such as",
         ),
+        (("train", "galaxy", "--data", "bars.h5"), 1, "bars.h5 has 3 classes, galaxy has 5; train on it with: physode"),
+        (("train", "--epochs", "2", "galaxy"), 2, "the kind of data comes first: physode train galaxy --epochs"),
+        (("train", "bars.h5", "--name", ".."), 2, "is not the name of a folder"),
     ],
 )
 def test_mistakes_get_one_line(run, words, code, message):
@@ -115,6 +119,48 @@ def test_mistakes_get_one_line(run, words, code, message):
     import re
 
     assert re.search(message, result.stderr.replace("\n", " "))
+
+
+def test_images_too_small_for_the_network_are_named_before_a_folder_is_made(run, tmp_path, images_of):
+    small = images_of(size=6)
+    small = dataclasses.replace(small, x=np.ascontiguousarray(small.x[..., :4, :4]))
+    write_images(tmp_path / "small.h5", small)
+    result = run("train", "small.h5", *SMALL)
+    assert result.exit_code == 1
+    assert "images of 4x4 pixels are too small for galaxy-node; enlarge them with --size" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_images_that_cannot_be_read_are_named(run, tmp_path, rng):
+    for name in ("left", "right"):
+        folder = tmp_path / "sides" / name
+        folder.mkdir(parents=True)
+        for index in range(12):
+            Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    (tmp_path / "sides" / "left" / "empty.jpg").write_bytes(b"")
+    result = run("train", "sides", *SMALL, "--batch", "6")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("Warning: 1 files left out: ")
+    assert "left/empty.jpg" in result.stderr
+    assert "left/empty.jpg" in (tmp_path / "runs" / "sides-galaxy-node" / "log.txt").read_text()
+
+
+def test_oblong_images_are_trained_and_tested_as_they_are(run, tmp_path, images_of):
+    oblong = images_of()
+    oblong = dataclasses.replace(oblong, x=np.ascontiguousarray(np.repeat(oblong.x, 2, axis=2)))
+    write_images(tmp_path / "oblong.h5", oblong)
+    assert run("train", "oblong.h5", *SMALL).exit_code == 0
+    result = run("evaluate", "runs/oblong-galaxy-node", "--no-figures")
+    assert result.exit_code == 0, result.output
+    assert run("train", "--resume", "runs/oblong-galaxy-node", "--epochs", "3").exit_code == 0
+
+
+def test_fewer_epochs_than_are_over_change_nothing(trained, tmp_path):
+    before = (tmp_path / "runs" / "bars-galaxy-node" / "config.toml").read_text()
+    refused = trained("train", "--resume", "runs/bars-galaxy-node", "--epochs", "1")
+    assert refused.exit_code == 1
+    assert "has 2 epochs already, `epochs` is 1" in refused.stderr
+    assert (tmp_path / "runs" / "bars-galaxy-node" / "config.toml").read_text() == before
 
 
 # Evaluation.
@@ -132,6 +178,7 @@ def test_a_run_is_evaluated_into_tables_files_and_figures(trained, tmp_path):
     kept = json.loads((folder / "evaluations" / "test.json").read_text())
     history = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert kept["accuracy"] == history[-1]["test_accuracy"]
+    assert kept["log_loss"] == pytest.approx(history[-1]["test_loss"], rel=1e-6)
     assert kept["samples"] == 24
     assert trained("evaluate", "runs/bars-galaxy-node").exit_code == 1  # not replaced unasked
 
@@ -169,7 +216,7 @@ def test_other_images_are_tested_on_whole_if_asked(trained, tmp_path, images_of)
     assert "these are not the images that runs/bars-galaxy-node was trained on" in refused.stderr
     result = trained("evaluate", "runs/bars-galaxy-node", "--data", "more.h5", "--all", "--no-figures", "--json")
     assert json.loads(result.stdout)["samples"] == 96
-    assert (tmp_path / "runs" / "bars-galaxy-node" / "evaluations" / "more.json").exists()
+    assert (tmp_path / "runs" / "bars-galaxy-node" / "evaluations" / "more-all.json").exists()
 
 
 def test_other_classes_are_refused(trained, tmp_path, images_of):
