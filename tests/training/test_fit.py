@@ -148,6 +148,7 @@ def test_single_precision_fits(oscillation):
     np.testing.assert_allclose(fitted(found), [1.0, 0.15], rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_standard_errors_cover_the_truth():
     """Of 40 normal deviates, 95 % of the time between 24 and 35 lie within one standard deviation (binomial, 0.683)."""
     scores = []
