@@ -63,11 +63,9 @@ def draw(result: Result) -> dict[str, Figure]:
         else:
             accuracies[MODELS[key].label] = values[:, -1, 0].tolist()
     figures = {}
-    where = result.title.partition("): ")[2]
+    where = result.title.partition("): ")[2].replace("; ", ";\n", 1)
     if curves:
-        figures["a-b"] = plot_learning(
-            curves, quantities=("test_accuracy",), against=("epoch", "time"), title=f"\n\n{where}"
-        )
+        figures["a-b"] = plot_learning(curves, quantities=("test_accuracy",), against=("epoch", "time"), title=where)
     if accuracies:
         panel = "d" if len(result.config["classes"]) == 100 else "c"
         figures[panel] = plot_accuracies(accuracies, title=f"Test accuracy over runs\n{where}")

@@ -4,7 +4,7 @@ What the paper leaves open is settled so:
 
 - The learning rate falls after 30,000 and 60,000 updates of 256 images; the end, which is not given, is at 80,000: 792
   epochs of the paper's 25,911 images. With another number of images, the shares of the training are the same.
-- The dropout of 0.8, of the recipe of Zhu et al. (2019), is taken for the share that is kept: a fifth is left out, before
+- The dropout of 0.8, of Zhu et al. (2019), is taken for the share that is kept: a fifth is left out, before
   the last layer.
 - NODE is solved by dopri5 at 1e-3, the example of Chen et al. (2018) that the network comes from; NODE_ACA by
   HeunEuler at 1e-2, as in the ACA paper. Momentum is 0.9.
