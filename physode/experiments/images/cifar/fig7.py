@@ -68,7 +68,7 @@ def draw(result: Result) -> dict[str, Figure]:
         figures["a-b"] = plot_learning(curves, quantities=("test_accuracy",), against=("epoch", "time"), title=where)
     if accuracies:
         panel = "d" if len(result.config["classes"]) == 100 else "c"
-        figures[panel] = plot_accuracies(accuracies, title=f"Test accuracy over runs\n{where}")
+        figures[panel] = plot_accuracies(accuracies, title=f"Test accuracy over runs\n{where}".replace(", ", ",\n"))
     return figures
 
 
