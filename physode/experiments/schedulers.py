@@ -6,6 +6,7 @@ what is not finished is dropped.
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
@@ -128,10 +129,14 @@ def _connect(distributed: Any, address: str) -> Any:
     try:
         return distributed.Client(address, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"`scheduler` {address!r} does not answer ({one_line(error)}); start one with: dask scheduler, and give "
-            "the address that it shows, such as tcp://127.0.0.1:8786"
-        ) from error
+        reason = one_line(error)
+    # The client that failed is closed when it is collected. Now: later, it might be while another one starts, and wait
+    # for its lock.
+    gc.collect()
+    raise ConfigError(
+        f"`scheduler` {address!r} does not answer ({reason}); start one with: dask scheduler, and give the address "
+        "that it shows, such as tcp://127.0.0.1:8786"
+    )
 
 
 def _sent(distributed: Any, client: Any, cells: Sequence[Cell], address: str) -> Outcomes:

@@ -16,7 +16,7 @@ def test_every_run_is_a_point_beside_mean_and_deviation(tmp_path):
     points = axes.get_lines()[0]
     assert_allclose(points.get_ydata(), np.multiply(values, 100))
     assert len(set(points.get_xdata())) == 4
-    assert [text.get_text() for text in axes.texts] == [f"95.00\n± {np.std([94, 95, 95, 96], ddof=1):.2f}", "93.00"]
+    assert [text.get_text() for text in axes.texts] == [f"95.00\nsd {np.std([94, 95, 95, 96], ddof=1):.2f}", "93.00"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["NODE18", "ResNet18"]
     assert (tmp_path / "accuracies.png").stat().st_size > 5_000
 
