@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,9 +12,22 @@ from physode.cli.show import cell, shorten, show_pairs, show_table
 if TYPE_CHECKING:
     from physode.datasets.images import Images
 
-__all__ = ["show_classes", "show_skipped", "warn_of_skipped"]
+__all__ = ["USUAL_IMAGES", "show_classes", "show_skipped", "usual_images", "warn_of_skipped"]
+
+USUAL_IMAGES = {
+    "cifar10": ("cifar10.h5", "cifar-10-binary.tar.gz", "cifar-10-batches-bin"),
+    "cifar100": ("cifar100.h5", "cifar-100-binary.tar.gz", "cifar-100-binary"),
+    "galaxy": ("galaxies.h5", "galaxy-zoo.h5", "galaxy-zoo"),
+    "images": (),
+}
+"""What images of a kind are called in the working folder, the first ones first."""
 
 _SKIPPED, _NAMED = 10, 3  # that are named
+
+
+def usual_images(kind: str) -> Path | None:
+    """Find images of a kind in the working folder by their usual names."""
+    return next((Path(name) for name in USUAL_IMAGES[kind] if Path(name).exists()), None)
 
 
 def show_classes(summary: dict[str, Any]) -> None:

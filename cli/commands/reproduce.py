@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.images import usual_images
 from physode.cli.options import PATH, device_option, force_option, json_option, seed_option
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from physode.experiments.report import Result
 
 __all__ = ["command"]
-
-_USUAL = ("cifar10.h5", "cifar-10-binary.tar.gz", "cifar-10-batches-bin")
-"""Where CIFAR-10 is looked for, as by ``physode train cifar10``."""
 
 
 @click.command()
@@ -111,7 +109,7 @@ def _source(name: str, given: Path | None) -> Path | None:
     """Return where the images of an experiment are; None where there are none, or galaxies are simulated."""
     if name not in ON_IMAGES or given is not None:
         return given if name in ON_IMAGES else None
-    return next((Path(usual) for usual in _USUAL if ON_IMAGES[name] == "cifar" and Path(usual).exists()), None)
+    return usual_images("cifar10") if ON_IMAGES[name] == "cifar" else None
 
 
 def _describe(path: Path | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.images import warn_of_skipped
+from physode.cli.images import USUAL_IMAGES, usual_images, warn_of_skipped
 from physode.cli.options import (
     GRADIENTS,
     METHODS,
@@ -37,12 +37,6 @@ KINDS = {
     "cifar100": "Train on CIFAR-100, from its binary archive.",
     "galaxy": "Train on galaxies in five classes: Galaxy Zoo's, or simulated ones.",
     "images": "Train on images of your own, a folder a class; the word images may be left out.",
-}
-_USUAL = {
-    "cifar10": ("cifar10.h5", "cifar-10-binary.tar.gz", "cifar-10-batches-bin"),
-    "cifar100": ("cifar100.h5", "cifar-100-binary.tar.gz", "cifar-100-binary"),
-    "galaxy": ("galaxies.h5", "galaxy-zoo.h5", "galaxy-zoo"),
-    "images": (),
 }
 _CLASSES = {"cifar10": 10, "cifar100": 100, "galaxy": 5}
 _REMEDY = {
@@ -145,7 +139,7 @@ def make(kind: str, about: str) -> click.Command:
     if kind == "images":
         function = click.argument("source", type=PATH, required=False, metavar="DATA")(function)
     else:
-        usual = " or ".join(_USUAL[kind][:2])
+        usual = " or ".join(USUAL_IMAGES[kind][:2])
         function = click.option("--data", "source", type=PATH, help=f"The images.  [default: {usual}]")(function)
     where = " DATA" if kind == "images" else ""
     text = f"""{about}
@@ -248,13 +242,13 @@ def _source(kind: str, given: Path | None) -> Path:
 
     if given is not None:
         return given
-    found = next((Path(name) for name in _USUAL[kind] if Path(name).exists()), None)
+    found = usual_images(kind)
     if found is not None:
         return found
     if kind == "images":
         raise click.UsageError("name the images: physode train FOLDER, with a folder a class in it.")
     raise DataError(
-        f"there is no {' or '.join(_USUAL[kind])} in this folder; {_REMEDY[kind]}, or name another with --data"
+        f"there is no {' or '.join(USUAL_IMAGES[kind])} in this folder; {_REMEDY[kind]}, or name another with --data"
     )
 
 
