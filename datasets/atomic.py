@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from physode.errors import DataError
 
-__all__ = ["replacing"]
+__all__ = ["check_free", "replacing"]
+
+
+def check_free(paths: Iterable[Path]) -> None:
+    """Raise ``DataError`` if a file that is to be made exists already: to be called before the work."""
+    for path in paths:
+        if path.exists():
+            raise DataError(f"{path} exists already; overwrite it (--force on the command line)")
 
 
 @contextmanager

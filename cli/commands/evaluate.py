@@ -68,8 +68,10 @@ def command(runs: tuple[Path, ...], as_json: bool, force: bool, out: Path, **opt
     """
     solver = {name: value for name in _SOLVER if (value := options.pop(name)) is not None}
     ratings, figures, data = options.pop("ratings"), options.pop("figures"), options.pop("data")
-    if len(runs) > 1 and not force and (out / "evaluation.json").exists():
-        raise click.ClickException(f"{out / 'evaluation.json'} exists already; overwrite it (--force)")
+    if len(runs) > 1 and not force:
+        from physode.datasets.atomic import check_free
+
+        check_free([out / "evaluation.json"])
     found = [_evaluate(run, solver=solver, data=data, figures=figures, force=force, **options) for run in runs]
     if as_json and len(found) == 1:
         show_json(found[0].as_dict())
@@ -85,14 +87,15 @@ def _evaluate(
 ) -> Evaluation:
     """Evaluate one run, and keep what is found in its folder."""
     from physode.classification import evaluate, open_train_run
-    from physode.classification.keeping import check_free, evaluation_name, keep_evaluation
+    from physode.classification.keeping import evaluation_name, evaluation_paths, keep_evaluation
+    from physode.datasets.atomic import check_free
     from physode.datasets.images import read_images
     from physode.plotting.evaluation import draw_evaluation
 
     run = open_train_run(path)
     name = evaluation_name(which=which, solver=solver, data=data, all_images=options["all_images"])
     if not force:
-        check_free(run, name)
+        check_free(evaluation_paths(run, name).values())
     source = data or run.data
     with progress_bar(f"reading {source.name}") as progress:
         images = read_images(source, size=run.size, progress=progress)

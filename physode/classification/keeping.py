@@ -12,9 +12,8 @@ from physode.classification.evaluation import Evaluation
 from physode.classification.run import TrainRun
 from physode.datasets.atomic import replacing
 from physode.datasets.provenance import provenance
-from physode.errors import DataError
 
-__all__ = ["check_free", "evaluation_name", "keep_evaluation"]
+__all__ = ["evaluation_name", "evaluation_paths", "keep_evaluation"]
 
 
 def evaluation_name(
@@ -35,14 +34,8 @@ def evaluation_name(
     return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")
 
 
-def check_free(run: TrainRun, name: str) -> None:
-    """Raise ``DataError`` if a run has an evaluation of this name: to be called before the work."""
-    for path in _paths(run, name).values():
-        if path.exists():
-            raise DataError(f"{path} exists already; overwrite it (--force on the command line)")
-
-
-def _paths(run: TrainRun, name: str) -> dict[str, Path]:
+def evaluation_paths(run: TrainRun, name: str) -> dict[str, Path]:
+    """Return an evaluation's files by kind; they may not exist."""
     return {kind: run.path / "evaluations" / f"{name}.{kind}" for kind in ("json", "h5")}
 
 
@@ -58,7 +51,7 @@ def keep_evaluation(found: Evaluation, name: str, *, overwrite: bool = False) ->
     """
     import h5py
 
-    paths = _paths(found.run, name)
+    paths = evaluation_paths(found.run, name)
     paths["json"].parent.mkdir(exist_ok=True)
     content: dict[str, Any] = {**found.as_dict(), "made": provenance()}
     with (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physode.errors import DataError
+from physode.datasets.atomic import check_free
 from physode.plotting.accuracies import plot_accuracies
 from physode.plotting.calibration import plot_calibration
 from physode.plotting.confusion import plot_confusion
@@ -62,7 +62,8 @@ def draw_evaluation(found: Evaluation, folder: Path, *, overwrite: bool = False)
     """
     drawn = [name for name in EVALUATION_FIGURES if name != "learning" or found.run.history()]
     paths = {name: folder / f"{name}.png" for name in drawn}
-    _check(paths.values(), overwrite=overwrite)
+    if not overwrite:
+        check_free(paths.values())
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in paths.items():
         EVALUATION_FIGURES[name](found, path)
@@ -97,7 +98,8 @@ def draw_averaged(
         draw[f"confusion_{model}"] = functools.partial(_plot, plot_confusion, mean.confusion.mean, told)
         draw[f"roc_{model}"] = functools.partial(_plot, plot_roc, mean.roc, told)
     paths = {name: folder / f"{name}.png" for name in draw}
-    _check(paths.values(), overwrite=overwrite)
+    if not overwrite:
+        check_free(paths.values())
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in paths.items():
         draw[name](path)
@@ -111,9 +113,3 @@ def _plot(plot: Callable[..., object], what: object, told: Mapping[str, object],
 def _title(found: Evaluation) -> str:
     told = found.classification
     return f"{found.run.config.model}, accuracy {100 * told.accuracy:.1f} % of {sum(told.support)}"
-
-
-def _check(paths: Iterable[Path], *, overwrite: bool) -> None:
-    for path in paths:
-        if path.exists() and not overwrite:
-            raise DataError(f"{path} exists already; overwrite it (--force on the command line)")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from physode.errors import ConfigError, DataError
+from physode.datasets.atomic import check_free
+from physode.errors import ConfigError
 from physode.plotting.figures import drawings
 from physode.plotting.view import compare, open_view
 from physode.training.run import Run
@@ -48,9 +49,8 @@ def draw_run(
         if name not in found:
             raise ConfigError(f"`only` names {name!r}, which {run.path} does not have; it has {', '.join(found)}")
     paths = {name: run.figures / f"{name}.png" for name in found if not only or name in only}
-    standing = [path for path in paths.values() if path.exists()]
-    if standing and not overwrite:
-        raise DataError(f"{standing[0]} exists already; overwrite it (--force on the command line)")
+    if not overwrite:
+        check_free(paths.values())
     run.figures.mkdir(exist_ok=True)
     for name, path in paths.items():
         found[name](path=path)
