@@ -8,9 +8,9 @@ from pathlib import Path
 from physode.datasets.bodies import check_bodies
 from physode.datasets.csv_long import read_long
 from physode.datasets.csv_wide import read_wide
+from physode.datasets.files import naming
 from physode.datasets.table import read_table
 from physode.datasets.trajectories import Trajectories
-from physode.errors import DataError
 
 __all__ = ["read_csv"]
 
@@ -35,11 +35,9 @@ def read_csv(path: str | os.PathLike[str]) -> Trajectories:
         If the file cannot be read as such a table; the message names the file, and the row where one is to blame.
     """
     path = Path(path)
-    try:
+    with naming(path):
         table = read_table(path)
         trajectories = read_long(table) if "body" in table.words else read_wide(table)
         check_bodies(trajectories)
-    except DataError as error:
-        raise DataError(str(error) if str(error).startswith(f"{path} ") else f"{path}: {error}") from error
     trajectories.attrs["source"] = path.name
     return trajectories

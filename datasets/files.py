@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from physode.errors import DataError
 
-__all__ = ["check_file", "shown"]
+__all__ = ["check_file", "naming", "shown"]
 
 
 def check_file(path: Path, *, largest: int | None = None) -> None:
@@ -20,6 +22,15 @@ def check_file(path: Path, *, largest: int | None = None) -> None:
         raise DataError(f"{path} is empty; make it again")
     if largest is not None and size > largest:
         raise DataError(f"{path} has {size} bytes, more than {largest}; store its numbers as HDF5")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put a file's name before what a `DataError` of the block says, unless it begins with it."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error) if str(error).startswith(f"{path} ") else f"{path}: {error}") from error
 
 
 def shown(text: str, *, longest: int = 40) -> str:

@@ -13,7 +13,7 @@ from physode.datasets.files import check_file
 from physode.datasets.schema import plain
 from physode.errors import DataError
 
-__all__ = ["find_dataset", "holds", "open_hdf5"]
+__all__ = ["find_dataset", "holds", "layout_of", "open_hdf5"]
 
 # Deflate, the strongest of HDF5's own filters, packs at most 1032 bytes into one.
 _MOST_COMPRESSED = 1032
@@ -74,6 +74,18 @@ def find_dataset(file: h5py.File, name: str, *, group: str | None = None) -> h5p
         raise DataError(f"/{path} is stored in other files; copy its numbers into this one")
     _check_size(file, dataset, path)
     return dataset
+
+
+def layout_of(path: str | os.PathLike[str]) -> str | None:
+    """Return what a file says that its layout is, its attribute ``format``; None if it is no HDF5 or does not say."""
+    if not h5py.is_hdf5(path):
+        return None
+    try:
+        with h5py.File(path, "r") as file:
+            found = plain(file.attrs.get("format"))
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError):  # damaged: its readers say how
+        return None
+    return found if isinstance(found, str) else None
 
 
 def holds(file: h5py.File, name: str) -> bool:

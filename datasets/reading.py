@@ -16,7 +16,17 @@ from physode.datasets.schema import DESCRIPTIONS, FORMAT, SCHEMA_VERSION, decode
 from physode.datasets.trajectories import Array, Trajectories, check_shapes
 from physode.errors import DataError
 
-__all__ = ["Layout", "open_trajectories", "read_attributes", "read_layout", "read_times", "read_trajectories"]
+__all__ = [
+    "Layout",
+    "floating",
+    "open_trajectories",
+    "read_attributes",
+    "read_layout",
+    "read_times",
+    "read_trajectories",
+    "values_of",
+    "words_of",
+]
 
 
 def read_trajectories(path: str | os.PathLike[str]) -> Trajectories:
@@ -37,13 +47,13 @@ def read_trajectories(path: str | os.PathLike[str]) -> Trajectories:
         layout = read_layout(file)
         return Trajectories(
             t=read_times(file),
-            y=_floating(_values(layout.y)),
-            y_clean=None if layout.y_clean is None else _floating(_values(layout.y_clean)),
-            params={name: _values(dataset) for name, dataset in layout.params.items()},
+            y=floating(values_of(layout.y)),
+            y_clean=None if layout.y_clean is None else floating(values_of(layout.y_clean)),
+            params={name: values_of(dataset) for name, dataset in layout.params.items()},
             columns=layout.columns,
             units=layout.units,
             attrs=read_attributes(file),
-            sigma=None if layout.sigma is None else _floating(_values(layout.sigma)),
+            sigma=None if layout.sigma is None else floating(values_of(layout.sigma)),
         )
 
 
@@ -77,8 +87,8 @@ def read_layout(file: h5py.File) -> Layout:
         y_clean=find_dataset(file, "y_clean") if holds(file, "y_clean") else None,
         sigma=find_dataset(file, "sigma") if holds(file, "sigma") else None,
         params={name: find_dataset(file, name, group="params") for name in _param_names(file)},
-        columns=_words(y.attrs.get("columns", [f"y{i}" for i in range(1, components + 1)])),
-        units=_words(y.attrs.get("units", [""] * components)),
+        columns=words_of(y.attrs.get("columns", [f"y{i}" for i in range(1, components + 1)])),
+        units=words_of(y.attrs.get("units", [""] * components)),
     )
     check_shapes(
         t=layout.t.shape,
@@ -94,7 +104,7 @@ def read_layout(file: h5py.File) -> Layout:
 
 def read_times(file: h5py.File) -> Array:
     """A file's times, (T,) or (N, T), float64."""
-    return _values(find_dataset(file, "t")).astype(np.float64, copy=False)
+    return values_of(find_dataset(file, "t")).astype(np.float64, copy=False)
 
 
 def read_attributes(file: h5py.File) -> dict[str, Any]:
@@ -123,14 +133,16 @@ def _param_names(file: h5py.File) -> list[str]:
     return list(group)
 
 
-def _values(dataset: h5py.Dataset) -> Array:
+def values_of(dataset: h5py.Dataset) -> Array:
     """All of a dataset, in this machine's byte order."""
     return np.asarray(dataset[()], dtype=dataset.dtype.newbyteorder("="))
 
 
-def _floating(values: Array) -> Array:
+def floating(values: Array) -> Array:
+    """Whole numbers and truth values as float64, others as they are."""
     return values if values.dtype.kind == "f" else values.astype(np.float64)
 
 
-def _words(value: Any) -> tuple[str, ...]:
+def words_of(value: Any) -> tuple[str, ...]:
+    """An attribute as words, however many it holds."""
     return tuple(str(word) for word in plain(np.atleast_1d(value)))

@@ -5,23 +5,26 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from physode.datasets.cells import number_of
 from physode.datasets.files import check_file, shown
 from physode.datasets.rows import rows_of
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
 
-__all__ = ["Table", "Words", "quoted", "read_table"]
+__all__ = ["WORDS", "Table", "Words", "quoted", "read_header", "read_table"]
+
+WORDS = frozenset({"body", "trajectory", "unit", "units"})
+"""Columns of text in tables of trajectories."""
 
 _LARGEST = 1_000_000_000  # bytes of a file
 _LONGEST_LABEL = 100
 
-_MISSING = frozenset({"", "nan", "na", "-"})
-_WORDS = frozenset({"body", "trajectory", "unit", "units"})
 
 _NAME_AND_UNIT = re.compile(r"(?P<name>[^\[(]*)[\[(](?P<unit>[^\])]*)[\])]\s*")
 
@@ -45,7 +48,7 @@ class Table:
     numbers
         Columns of numbers by name, float64, (R,); NaN where a cell is empty, ``nan``, ``NA`` or ``-``.
     words
-        Columns of text by name: ``body``, ``trajectory``, ``unit`` and ``units``, in small letters.
+        Columns of text by name, in small letters.
     units
         What stands in brackets behind each name, ``""`` where nothing does.
     """
@@ -70,11 +73,18 @@ class Table:
         )
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, *, words: frozenset[str] = WORDS) -> Table:
     """Read a file whose first row names its columns.
 
     Columns are divided by commas, semicolons, tabs or white space. Lines that are blank or begin with ``#`` are left
     out. A name may be followed by a unit in brackets, ``x [AU]`` or ``x (AU)``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    words
+        Names of columns that hold text, in small letters; all others hold numbers.
 
     Raises
     ------
@@ -82,12 +92,20 @@ def read_table(path: Path) -> Table:
         If the file is missing, too large or no text, if columns have no name or the same, if a row has another number
         of cells, or if a cell is not a finite number.
     """
-    check_file(path, largest=_LARGEST)
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            return _read(rows_of(file))
-    except UnicodeDecodeError:
-        raise DataError("it holds bytes that are no text; save it as CSV in UTF-8") from None
+    with _opened(path) as rows:
+        return _read(rows, words)
+
+
+def read_header(path: Path, *, words: frozenset[str] = WORDS) -> tuple[str, ...]:
+    """Read the names of a table's columns, and no more.
+
+    Raises
+    ------
+    DataError
+        As of `read_table`, as far as the first row shows it.
+    """
+    with _opened(path) as rows:
+        return tuple(_named(next(rows, (0, []))[1], words))
 
 
 def quoted(names: Sequence[str]) -> str:
@@ -95,13 +113,21 @@ def quoted(names: Sequence[str]) -> str:
     return ", ".join(shown(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
 
 
-def _read(rows: Iterator[tuple[int, list[str]]]) -> Table:
+@contextmanager
+def _opened(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    check_file(path, largest=_LARGEST)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield rows_of(file)
+    except UnicodeDecodeError:
+        raise DataError("it holds bytes that are no text; save it as CSV in UTF-8") from None
+
+
+def _read(rows: Iterator[tuple[int, list[str]]], words: frozenset[str]) -> Table:
     _, header = next(rows, (0, []))
-    if not header:
-        raise DataError("it has no rows, only comments or blank lines")
-    units = _named(header)
+    units = _named(header, words)
     names = list(units)
-    columns = [_TextColumn() if name in _WORDS else _NumberColumn(name) for name in names]
+    columns = [_TextColumn() if name in words else _NumberColumn(name) for name in names]
     lines = array("q")
     for line, cells in rows:
         if len(cells) != len(names):
@@ -123,8 +149,10 @@ def _read(rows: Iterator[tuple[int, list[str]]]) -> Table:
     )
 
 
-def _named(header: Sequence[str]) -> dict[str, str]:
+def _named(header: Sequence[str], words: frozenset[str]) -> dict[str, str]:
     """Return each column's unit by its name."""
+    if not header:
+        raise DataError("it has no rows, only comments or blank lines")
     units: dict[str, str] = {}
     for i, cell in enumerate(header, 1):
         match = _NAME_AND_UNIT.fullmatch(cell)
@@ -133,7 +161,7 @@ def _named(header: Sequence[str]) -> dict[str, str]:
             raise DataError(f"column {i} of the header has no name; name it, or remove the column")
         if len(cell) > _LONGEST_LABEL:
             raise DataError(f"column {i} of the header has a name of {len(cell)} letters; shorten it")
-        name = name.casefold() if name.casefold() in _WORDS else name
+        name = name.casefold() if name.casefold() in words else name
         if name.casefold() in {other.casefold() for other in units}:
             raise DataError(f"the header names {shown(name)} twice; give each column a name of its own")
         units[name] = unit
@@ -148,22 +176,7 @@ class _NumberColumn:
         self.values = array("d")
 
     def add(self, cell: str, line: int) -> None:
-        text = cell.strip()
-        if text.casefold() in _MISSING:
-            self.values.append(np.nan)
-            return
-        try:
-            value = float(text)
-        except ValueError:
-            value = None
-        if value is None or "_" in text:  # Python reads 1_000 as 1000
-            raise DataError(
-                f"row {line}, column {shown(self.name)}: {shown(text)!r} is not a number; "
-                "write 0.5, or leave the cell empty where a value is missing"
-            )
-        if np.isinf(value):
-            raise DataError(f"row {line}, column {shown(self.name)}: {shown(text)!r} is infinite; empty the cell")
-        self.values.append(value)
+        self.values.append(number_of(cell, row=line, column=self.name))
 
 
 class _TextColumn:

@@ -20,11 +20,11 @@ from physode.datasets.schema import (
 )
 from physode.datasets.trajectories import Array, Trajectories
 
-__all__ = ["write_trajectories"]
+__all__ = ["LIBVER", "put_dataset", "write_trajectories"]
 
-# HDF5 1.10's structures carry checksums, so that damage is found where it would otherwise be followed, and they lift
-# the limit of 64 KiB on an attribute. Every HDF5 since 2016 reads them.
-_LIBVER = ("v110", "v110")
+LIBVER = ("v110", "v110")
+"""HDF5 1.10's structures carry checksums, so that damage is found where it would otherwise be followed, and they lift
+the limit of 64 KiB on an attribute. Every HDF5 since 2016 reads them."""
 
 
 def write_trajectories(
@@ -66,12 +66,9 @@ def write_trajectories(
     encoded = encode_attributes({**provenance(), **attrs})
 
     def put(name: str, values: Array, **about: str | tuple[str, ...]) -> None:
-        chunks = chunk_shape(values.shape, values.itemsize)
-        dataset = file.create_dataset(name, data=values, chunks=chunks, compression=compression, fletcher32=True)
-        for key, value in about.items():
-            dataset.attrs[key] = fixed_text(value)
+        put_dataset(file, name, values, compression=compression, **about)
 
-    with replacing(path, overwrite=overwrite) as part, h5py.File(part, "x", libver=_LIBVER) as file:
+    with replacing(path, overwrite=overwrite) as part, h5py.File(part, "x", libver=LIBVER) as file:
         file.attrs.update({"format": fixed_text(FORMAT), "schema_version": SCHEMA_VERSION, **encoded})
         axes = AXES["t"][-trajectories.t.ndim :]
         put("t", trajectories.t, units=time_unit, description=DESCRIPTIONS["t"], axes=axes)
@@ -83,3 +80,18 @@ def write_trajectories(
         for name, values in trajectories.params.items():
             unit, description = param_units.get(name, ""), param_descriptions.get(name, DESCRIPTIONS["params"])
             put(f"params/{name}", values, units=unit, description=description, axes=AXES["params"])
+
+
+def put_dataset(
+    file: h5py.File,
+    name: str,
+    values: Array,
+    *,
+    compression: Literal["gzip"] | None = None,
+    **about: str | tuple[str, ...],
+) -> None:
+    """Write one dataset in chunks with checksums, and what is said about it as its attributes."""
+    chunks = chunk_shape(values.shape, values.itemsize)
+    dataset = file.create_dataset(name, data=values, chunks=chunks, compression=compression, fletcher32=True)
+    for key, value in about.items():
+        dataset.attrs[key] = fixed_text(value)

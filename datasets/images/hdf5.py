@@ -13,7 +13,7 @@ import numpy as np
 
 from physode.datasets.atomic import replacing
 from physode.datasets.images.images import Images, Skipped
-from physode.datasets.opening import find_dataset, holds, open_hdf5
+from physode.datasets.opening import find_dataset, holds, layout_of, open_hdf5
 from physode.datasets.provenance import provenance
 from physode.datasets.schema import chunk_shape, decode_attributes, encode_attributes, fixed_text, plain
 from physode.errors import DataError
@@ -98,13 +98,7 @@ def open_images(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
 
 def holds_images(path: str | os.PathLike[str]) -> bool:
     """Whether a file is HDF5 that says that it holds images."""
-    if not h5py.is_hdf5(path):
-        return False
-    try:
-        with h5py.File(path, "r") as file:
-            return bool(plain(file.attrs.get("format")) == IMAGE_FORMAT)
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError):  # damaged: its readers say how
-        return False
+    return layout_of(path) == IMAGE_FORMAT
 
 
 def read_hdf5(path: str | os.PathLike[str]) -> Images:
