@@ -1,13 +1,17 @@
-"""Numbers in cells of text."""
+"""Cells of text as numbers and labels, collected into columns."""
 
 from __future__ import annotations
 
 import math
+from array import array
 
 from physode.datasets.files import shown
 from physode.errors import DataError
 
-__all__ = ["number_of"]
+__all__ = ["LONGEST_LABEL", "NumberColumn", "TextColumn", "number_of"]
+
+LONGEST_LABEL = 100
+"""Letters of a name or label."""
 
 _MISSING = frozenset({"", "nan", "na", "-"})
 
@@ -35,3 +39,29 @@ def number_of(cell: str, *, row: int, column: str) -> float:
     if math.isinf(value):
         raise DataError(f"row {row}, column {shown(column)}: {shown(text)!r} is infinite; empty the cell")
     return value
+
+
+class NumberColumn:
+    """Collects the numbers of a column."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values = array("d")
+
+    def add(self, cell: str, line: int) -> None:
+        """Take the number in a row's cell."""
+        self.values.append(number_of(cell, row=line, column=self.name))
+
+
+class TextColumn:
+    """Collects the labels of a column."""
+
+    def __init__(self) -> None:
+        self.labels: dict[str, int] = {}
+        self.codes = array("q")
+
+    def add(self, cell: str, line: int) -> None:
+        """Take the label in a row's cell."""
+        if len(cell) > LONGEST_LABEL:
+            raise DataError(f"row {line}: {shown(cell)!r} is a label of {len(cell)} letters; shorten it")
+        self.codes.append(self.labels.setdefault(cell.strip(), len(self.labels)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physode.datasets.cells import number_of
+from physode.datasets.cells import LONGEST_LABEL, NumberColumn, TextColumn
 from physode.datasets.files import check_file, shown
 from physode.datasets.rows import rows_of
 from physode.datasets.trajectories import Array
@@ -23,7 +23,6 @@ WORDS = frozenset({"body", "trajectory", "unit", "units"})
 """Columns of text in tables of trajectories."""
 
 _LARGEST = 1_000_000_000  # bytes of a file
-_LONGEST_LABEL = 100
 
 
 _NAME_AND_UNIT = re.compile(r"(?P<name>[^\[(]*)[\[(](?P<unit>[^\])]*)[\])]\s*")
@@ -127,7 +126,7 @@ def _read(rows: Iterator[tuple[int, list[str]]], words: frozenset[str]) -> Table
     _, header = next(rows, (0, []))
     units = _named(header, words)
     names = list(units)
-    columns = [_TextColumn() if name in words else _NumberColumn(name) for name in names]
+    columns = [TextColumn() if name in words else NumberColumn(name) for name in names]
     lines = array("q")
     for line, cells in rows:
         if len(cells) != len(names):
@@ -139,11 +138,11 @@ def _read(rows: Iterator[tuple[int, list[str]]], words: frozenset[str]) -> Table
         raise DataError("it has no rows below its header")
     return Table(
         lines=np.array(lines, dtype=np.int64),
-        numbers={column.name: np.array(column.values) for column in columns if isinstance(column, _NumberColumn)},
+        numbers={column.name: np.array(column.values) for column in columns if isinstance(column, NumberColumn)},
         words={
             name: Words(np.array(column.codes, dtype=np.int64), tuple(column.labels))
             for name, column in zip(names, columns, strict=True)
-            if isinstance(column, _TextColumn)
+            if isinstance(column, TextColumn)
         },
         units=units,
     )
@@ -159,34 +158,10 @@ def _named(header: Sequence[str], words: frozenset[str]) -> dict[str, str]:
         name, unit = (match["name"].strip(), match["unit"].strip()) if match else (cell.strip(), "")
         if not name:
             raise DataError(f"column {i} of the header has no name; name it, or remove the column")
-        if len(cell) > _LONGEST_LABEL:
+        if len(cell) > LONGEST_LABEL:
             raise DataError(f"column {i} of the header has a name of {len(cell)} letters; shorten it")
         name = name.casefold() if name.casefold() in words else name
         if name.casefold() in {other.casefold() for other in units}:
             raise DataError(f"the header names {shown(name)} twice; give each column a name of its own")
         units[name] = unit
     return units
-
-
-class _NumberColumn:
-    """Collects the numbers of a column."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.values = array("d")
-
-    def add(self, cell: str, line: int) -> None:
-        self.values.append(number_of(cell, row=line, column=self.name))
-
-
-class _TextColumn:
-    """Collects the labels of a column."""
-
-    def __init__(self) -> None:
-        self.labels: dict[str, int] = {}
-        self.codes = array("q")
-
-    def add(self, cell: str, line: int) -> None:
-        if len(cell) > _LONGEST_LABEL:
-            raise DataError(f"row {line}: {shown(cell)!r} is a label of {len(cell)} letters; shorten it")
-        self.codes.append(self.labels.setdefault(cell.strip(), len(self.labels)))
