@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,9 +15,7 @@ __all__ = [
     "checked_count",
     "checked_noise",
     "checked_states",
-    "checked_times",
     "repeated",
-    "time_grid",
 ]
 
 Floats = NDArray[np.float64]
@@ -29,41 +26,6 @@ def checked_count(n: int) -> int:
     if n < 1:
         raise ValueError(f"`n` must be at least 1 trajectory, got {n}")
     return n
-
-
-def time_grid(*, t_end: float, points: int) -> Floats:
-    """Return `points` equally spaced times from 0 to `t_end`, both included.
-
-    Raises
-    ------
-    ValueError
-        If `t_end` is not finite and above 0, or `points` is below 2.
-    """
-    if not (math.isfinite(t_end) and t_end > 0):
-        raise ValueError(f"`t_end` must be finite and above 0, got {t_end}")
-    if points < 2:
-        raise ValueError(f"`points` must be at least 2, the start and the end, got {points}")
-    return np.linspace(0.0, t_end, points)
-
-
-def checked_times(
-    t: ArrayLike | None, *, t_end: float | None, points: int | None, default: tuple[float, int]
-) -> Floats:
-    """Return the output times: `t` as given, or a grid of `t_end` and `points`, each by `default` where None.
-
-    Raises
-    ------
-    ValueError
-        If both `t` and a grid are given, or either is out of range.
-    """
-    if t is None:
-        return time_grid(t_end=default[0] if t_end is None else t_end, points=default[1] if points is None else points)
-    if t_end is not None or points is not None:
-        raise ValueError("give either `t` or `t_end` and `points`, not both")
-    times = np.array(t, dtype=np.float64)
-    if times.ndim != 1 or len(times) < 2:
-        raise ValueError(f"`t` must be one row of at least 2 times, got shape {times.shape}")
-    return times
 
 
 def checked_noise(noise: float | Sequence[float], components: int) -> Floats:

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 
 from physode.datasets import Trajectories
 from physode.rhs import System
-from physode.simulators.arguments import check_constants, checked_count, checked_times, repeated
+from physode.simulators.arguments import check_constants, checked_count, repeated
 from physode.simulators.core import simulate
 from physode.simulators.sampling import sample_box
+from physode.simulators.times import Times, observation_times
 from physode.typing import Progress
 
 __all__ = ["BOXES", "Box", "simulate_in_box"]
@@ -47,6 +48,7 @@ def simulate_in_box(
     t: ArrayLike | None = None,
     t_end: float | None = None,
     points: int | None = None,
+    times: Times = "grid",
     noise: float | Sequence[float] = 0.0,
     seed: int = 0,
     method: str = "dopri8",
@@ -66,7 +68,11 @@ def simulate_in_box(
     y0
         Initial state of all, (D,), or of each, (n, D); drawn if None.
     t
-        Output times, (T,); or give `t_end` and `points` for equally spaced ones from 0.
+        Output times, (T,), or each trajectory's own, (n, T); the first is that of the initial state. Or give `t_end`
+        and `points` for equally spaced ones from 0.
+    times
+        ``"random"`` for each trajectory's own `points` times in place of the grid: uniform in (0, `t_end`], sorted. The
+        initial state, at 0, is then not among the outputs.
     noise, seed, method, rtol, atol, max_steps, progress
         As :func:`physode.simulators.simulate`.
 
@@ -82,13 +88,16 @@ def simulate_in_box(
     if system.name not in BOXES:
         raise ValueError(f"`system` must be one of: {', '.join(BOXES)}; got {system.name}; use `simulate` with `y0`")
     box = BOXES[system.name]
-    times = checked_times(t, t_end=t_end, points=points, default=(box.t_end, box.points))
+    observed, start = observation_times(
+        t, times=times, t_end=t_end, points=points, default=(box.t_end, box.points), n=n, seed=seed
+    )
     drawn = sample_box(box.bounds, n=n, seed=seed) if y0 is None else y0
     states = repeated(drawn, n, components=len(system.columns))
     return simulate(
         system,
         states,
-        times,
+        observed,
+        start=start,
         noise=noise,
         seed=seed,
         method=method,

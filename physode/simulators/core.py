@@ -14,7 +14,7 @@ from physode.datasets import Trajectories
 from physode.errors import SolveError
 from physode.rhs import SYSTEMS, System, build
 from physode.simulators.arguments import Floats, checked_noise, checked_states
-from physode.simulators.sampling import add_noise
+from physode.simulators.observing import observe
 from physode.solution import Solution
 from physode.solve import solve
 from physode.status import Status
@@ -39,6 +39,7 @@ def simulate(
     y0: ArrayLike,
     t: ArrayLike,
     *,
+    start: float | None = None,
     noise: float | Sequence[float] = 0.0,
     seed: int = 0,
     method: str = "dopri8",
@@ -61,7 +62,10 @@ def simulate(
     y0
         Initial states, (D,) or (N, D). One state is shared by all trajectories of a batch of constants.
     t
-        Output times, (T,).
+        Output times, (T,), or each trajectory's own, (N, T).
+    start
+        Time of the initial states, before all output times, and itself none of them; by default each trajectory's
+        first output time.
     noise
         Standard deviation of the independent normal noise on every observed value, in the column's unit: one number, or
         one a column. Where it is above 0, the exact states are kept as ``y_clean``.
@@ -90,43 +94,44 @@ def simulate(
     SolveError
         If not one trajectory reached the end.
     """
-    states, sigma = checked_states(y0, len(system.columns)), checked_noise(noise, len(system.columns))
+    states = checked_states(y0, len(system.columns))
+    checked_noise(noise, len(system.columns))
     if chunk_size < 1:
         raise ValueError(f"`chunk_size` must be at least 1 trajectory, got {chunk_size}")
     n = _count(system, states)
     states = np.repeat(states, n, axis=0) if len(states) < n else states
     times = np.array(t, dtype=np.float64)
+    clock = _clock(times, start, n)
     options = {"method": method, "rtol": rtol, "atol": atol, "max_steps": max_steps}
     chunks = []
-    for start in range(0, n, chunk_size):
-        rows = slice(start, min(start + chunk_size, n))
+    for first in range(0, n, chunk_size):
+        rows = slice(first, min(first + chunk_size, n))
         share = None if progress is None else _share(progress, rows, n)
-        chunks.append(_solve_rows(system, states, times, rows, options=options, measure=measure, progress=share))
+        chunks.append(_solve_rows(system, states, clock, rows, options=options, measure=measure, progress=share))
     failures = [failure for chunk in chunks for failure in chunk.failures]
     if len(failures) == n:
-        first = failures[0]
+        failed = failures[0]
         raise SolveError(
-            f"no trajectory reached the end time; trajectory 0 stopped at t = {first['time']:.9g}: "
-            f"{Status[first['reason']].reason}"
+            f"no trajectory reached the end time; trajectory 0 stopped at t = {failed['time']:.9g}: "
+            f"{Status[failed['reason']].reason}"
         )
     clean = np.concatenate([chunk.y for chunk in chunks])
     measured = {name: np.concatenate([chunk.measured[name] for chunk in chunks]) for name in chunks[0].measured}
-    noisy = bool(sigma.any())
-    return Trajectories(
-        t=times,
-        y=add_noise(clean, sigma, seed=seed) if noisy else clean,
-        y_clean=clean if noisy else None,
-        params={**_constants(system, n), **measured},
+    return observe(
+        clean if start is None else clean[:, 1:],
+        times,
+        noise=noise,
+        seed=seed,
         columns=system.columns,
         units=system.units,
+        params={**_constants(system, n), **measured},
         attrs={
             "system": system.name,
             "rhs": _shared_config(system, n),
             "time_unit": system.time_unit,
             "param_units": dict(system.constant_units),
             **options,
-            "seed": seed,
-            "noise": sigma.tolist() if np.ndim(noise) else float(sigma[0]),
+            **({} if start is None else {"start": start}),
             "failures": failures,
         },
     )
@@ -149,7 +154,7 @@ def system_of(trajectories: Trajectories, index: int = 0) -> System:
 def _solve_rows(
     system: System,
     states: Floats,
-    times: Floats,
+    clock: Floats,
     rows: slice,
     *,
     options: dict[str, Any],
@@ -162,7 +167,7 @@ def _solve_rows(
         solution = solve(
             part,
             torch.from_numpy(states[rows]),
-            torch.from_numpy(times),
+            torch.from_numpy(clock if clock.ndim == 1 else np.ascontiguousarray(clock[rows].T)),
             **options,
             step_control="per-sample",
             dense=measure is not None,
@@ -186,6 +191,18 @@ def _count(system: System, states: Floats) -> int:
         told = ", ".join(f"`{name}` for {count}" for name, count in counts.items())
         raise ValueError(f"`y0` and the constants must be for the same number of trajectories, got {told}")
     return next(iter(counts.values()))
+
+
+def _clock(times: Floats, start: float | None, n: int) -> Floats:
+    """Return the times that are solved for, (T,) or (n, T): the output times, `start` before them where it is given."""
+    if times.ndim not in {1, 2} or times.shape[-1] == 0 or times.shape[:-1] not in {(), (n,)}:
+        raise ValueError(f"`t` must have shape (T,), or (n, T) for n = {n} trajectories, got {times.shape}")
+    if start is None:
+        return times
+    ahead = (times[..., 0] - start) * np.where(times[..., -1] < times[..., 0], -1.0, 1.0)
+    if not (ahead > 0.0).all():
+        raise ValueError(f"`start` must come before every time of `t`, got {start}; leave it out where it is the first")
+    return np.concatenate((np.full((*times.shape[:-1], 1), start), times), axis=-1)
 
 
 def _constants(system: System, n: int) -> dict[str, Floats]:

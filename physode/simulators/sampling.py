@@ -10,7 +10,7 @@ from physode.simulators.arguments import Floats
 
 __all__ = ["add_noise", "generator", "sample_bound_bodies", "sample_box", "sample_masses"]
 
-_STREAMS = ("initial state", "constants", "noise", "galaxy", "field")
+_STREAMS = ("initial state", "constants", "noise", "galaxy", "field", "times")  # new ones go to the end
 _MAX_DRAWS = 10_000
 
 

@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike
 
 from physode.datasets import Trajectories
 from physode.rhs import ThreeBody, pair_distances
-from physode.simulators.arguments import Floats, check_constants, checked_count, checked_times, repeated
+from physode.simulators.arguments import Floats, check_constants, checked_count, repeated
 from physode.simulators.core import simulate
 from physode.simulators.encounters import close_encounters, measure_bodies
 from physode.simulators.sampling import generator, sample_bound_bodies, sample_masses
+from physode.simulators.times import Times, observation_times
 from physode.typing import Progress
 
 __all__ = ["simulate_three_body"]
@@ -37,6 +38,7 @@ def simulate_three_body(
     t: ArrayLike | None = None,
     t_end: float | None = None,
     points: int | None = None,
+    times: Times = "grid",
     noise: float | Sequence[float] = 0.0,
     seed: int = 0,
     method: str = "dopri8",
@@ -65,8 +67,8 @@ def simulate_three_body(
         Initial state of all, (18,), or of each, (n, 18): positions, then velocities.
     G, velocity_scale, softening
         As :class:`physode.rhs.ThreeBody`.
-    t
-        Output times, (T,); or give `t_end` and `points` for equally spaced ones from 0.
+    t, t_end, points, times
+        As :func:`physode.simulators.simulate_in_box`.
     noise, seed, method, rtol, atol, max_steps, progress
         As :func:`physode.simulators.simulate`.
     encounter_distance
@@ -97,7 +99,7 @@ def simulate_three_body(
         start = ThreeBody.find_preset(preset)
         settings, grid = {**start.config, **settings}, (start.t_end, start.points)
         y0 = start.y0 if y0 is None else y0
-    times = checked_times(t, t_end=t_end, points=points, default=grid)
+    observed, begin = observation_times(t, times=times, t_end=t_end, points=points, default=grid, n=n, seed=seed)
     if "masses" not in settings:
         settings["masses"] = sample_masses(_MASSES, bodies=3, n=n, seed=seed)
     system = ThreeBody(**settings)
@@ -106,7 +108,8 @@ def simulate_three_body(
     trajectories = simulate(
         system,
         states,
-        times,
+        observed,
+        start=begin,
         noise=noise,
         seed=seed,
         method=method,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from physode.datasets import Trajectories
 from physode.rhs import VanDerPol
 from physode.simulators.boxes import simulate_in_box
+from physode.simulators.times import Times
 from physode.typing import Progress
 
 __all__ = ["simulate_van_der_pol"]
@@ -25,6 +26,7 @@ def simulate_van_der_pol(
     t: ArrayLike | None = None,
     t_end: float | None = None,
     points: int | None = None,
+    times: Times = "grid",
     noise: float | Sequence[float] = 0.0,
     seed: int = 0,
     method: str = "dopri8",
@@ -46,8 +48,8 @@ def simulate_van_der_pol(
         Constants, one number or one a trajectory; by default the preset's, or 1.
     y0
         Initial state of all, (2,), or of each, (n, 2); by default the preset's, or drawn between -3 and 3.
-    t
-        Output times, (T,); or give `t_end` and `points` for equally spaced ones from 0.
+    t, t_end, points, times
+        As :func:`physode.simulators.simulate_in_box`.
     noise, seed, method, rtol, atol, max_steps, progress
         As :func:`physode.simulators.simulate`.
 
@@ -76,6 +78,7 @@ def simulate_van_der_pol(
         t=t,
         t_end=t_end,
         points=points,
+        times=times,
         noise=noise,
         seed=seed,
         method=method,
