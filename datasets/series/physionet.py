@@ -1,0 +1,164 @@
+"""Folders of records of PhysioNet's 2012 challenge."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from physode.datasets.files import shown
+from physode.datasets.images.containers import Entry, Folder
+from physode.datasets.images.images import Skipped
+from physode.datasets.series.assembling import Values, gather
+from physode.datasets.series.notes import add_notes
+from physode.datasets.series.records import STATICS, UNITS, Record, parse_record
+from physode.datasets.series.series import IrregularSeries
+from physode.datasets.table import quoted
+from physode.datasets.trajectories import Array
+from physode.errors import DataError
+
+__all__ = ["is_record", "read_physionet"]
+
+_LARGEST = 1 << 20  # bytes of a record; those of set-a have at most some 30 KiB
+_LARGEST_FOLDER = 1_000_000_000
+_MOST_RECORDS = 100_000
+
+_NAME = re.compile(r"\d{1,15}\.txt")
+
+
+def is_record(name: str) -> bool:
+    """Whether a file is named as a record, ``132539.txt``."""
+    return _NAME.fullmatch(name) is not None
+
+
+def read_physionet(path: Path, *, progress: Callable[[float], object] | None = None) -> IrregularSeries:
+    """Read a folder of records ``NNNNNN.txt``, each as a series by its number.
+
+    Times are in hours. Every parameter that changes is a channel, in the order of their names; age, gender, height and
+    the unit's type are ``attrs["statics"]``. Of several values of one parameter at one time the mean is taken. Records
+    without values, and rows without a parameter, a value or a known weight are left out; notes say how many.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    progress
+        Told the finished fraction.
+
+    Raises
+    ------
+    DataError
+        If it holds no records, too many or too large ones, or one that cannot be read; the message names the file.
+    """
+    entries, notes = _listed(path)
+    records = _read(path, entries, progress)
+    filled = {name: record for name, record in records.items() if record.values}
+    empty = [name for name in records if name not in filled]
+    if not filled:
+        raise DataError(f"{path}: none of its {len(records)} records has a value that changes in time")
+    notes += [f"{len(empty)} records without values in time are left out: {quoted(empty)}"] if empty else []
+    notes += _passed_over(list(filled.values()))
+    channels = tuple(sorted({parameter for record in filled.values() for _, parameter, _ in record.values}))
+    values, said = _values(list(filled.values()), channels)
+    t, y = gather(values, names=list(filled), channels=len(channels))
+    series = IrregularSeries(
+        t=t,
+        y=y,
+        channels=channels,
+        units=tuple(UNITS.get(name, "") for name in channels),
+        names=tuple(filled),
+        attrs={
+            "name": path.resolve().name,
+            "source": str(path),
+            "time_unit": "h",
+            "statics": _statics(list(filled.values())),
+        },
+    )
+    add_notes(series, [*notes, *said, f"{', '.join(STATICS)} do not change: they are no channels, but `statics`"])
+    return series
+
+
+def _listed(path: Path) -> tuple[list[Entry], list[str]]:
+    """Return the records of a folder, and what is said of other files in it."""
+    listing = Folder(path).listing
+    entries = [entry for entry in listing.entries if is_record(entry.name)]
+    if not entries:
+        inside = next((entry.name for entry in listing.entries if is_record(Path(entry.name).name)), None)
+        advice = f"name the folder of {shown(inside)}" if inside else "those of PhysioNet's 2012 challenge are read"
+        raise DataError(f"{path} is a folder without records of series, such as 132539.txt; {advice}")
+    if len(entries) > _MOST_RECORDS:
+        raise DataError(f"{path} holds {len(entries)} records, more than {_MOST_RECORDS}; divide it")
+    large = next((entry for entry in entries if entry.size > _LARGEST), None)
+    if large is not None:
+        raise DataError(f"{path / large.name} has {large.size} bytes, more than {_LARGEST}; it is no record")
+    if sum(entry.size for entry in entries) > _LARGEST_FOLDER:
+        raise DataError(f"{path} holds records of more than {_LARGEST_FOLDER} bytes; divide it")
+    return entries, _others(listing.entries, listing.skipped)
+
+
+def _others(entries: Sequence[Entry], skipped: Sequence[Skipped]) -> list[str]:
+    others = [entry.name for entry in entries if not is_record(entry.name)]
+    notes = [f"{len(others)} other files are not read: {quoted(others)}"] if others else []
+    return notes + [f"{shown(each.path)} is not read: {each.reason}" for each in skipped]
+
+
+def _read(path: Path, entries: Sequence[Entry], progress: Callable[[float], object] | None) -> dict[str, Record]:
+    records: dict[str, Record] = {}
+    for i, (file, content) in enumerate(Folder(path).contents([entry.name for entry in entries]), 1):
+        name = Path(file).stem
+        if isinstance(content, Skipped):
+            raise DataError(f"{path / file}: {content.reason}")
+        try:
+            records[name] = parse_record(content, name=name)
+        except DataError as error:
+            raise DataError(f"{path / file}: {error}") from error
+        if progress is not None and (i % 50 == 0 or i == len(entries)):
+            progress(i / len(entries))
+    return records
+
+
+def _passed_over(records: Sequence[Record]) -> list[str]:
+    return [
+        f"{count} rows {why} are left out"
+        for why, count in (
+            ("without a parameter", sum(record.nameless for record in records)),
+            ("without a value", sum(record.empty for record in records)),
+            ("with the weight -1, which is unknown,", sum(record.weightless for record in records)),
+        )
+        if count
+    ]
+
+
+def _values(records: Sequence[Record], channels: Sequence[str]) -> tuple[Values, list[str]]:
+    """Return the values of all records, one for each time and channel, and what had to be done for that."""
+    number = {name: i for i, name in enumerate(channels)}
+    counts = [len(record.values) for record in records]
+    series = np.repeat(np.arange(len(records)), counts)
+    time = np.array([row[0] for record in records for row in record.values])
+    channel = np.array([number[row[1]] for record in records for row in record.values])
+    value = np.array([row[2] for record in records for row in record.values])
+    early = np.unique(series[1:][(np.diff(series) == 0) & (np.diff(time) < 0)])
+    notes = [f"rows of {early.size} records did not stand in the order of time and were sorted"] if early.size else []
+    order = np.lexsort((channel, time, series))
+    series, time, channel, value = (each[order] for each in (series, time, channel, value))
+    new = np.ones(len(series), dtype=np.bool_)
+    new[1:] = np.logical_or.reduce([np.diff(each) != 0 for each in (series, time, channel)])
+    starts = np.flatnonzero(new)
+    mean: Array = np.add.reduceat(value, starts) / np.diff(np.append(starts, len(value)))
+    if len(starts) < len(value):
+        notes.append(
+            f"{_several(starts, len(value))} times a parameter has several values at one time: their mean is taken"
+        )
+    return Values(series[starts], time[starts], channel[starts], mean), notes
+
+
+def _several(starts: Array, count: int) -> int:
+    return int((np.diff(np.append(starts, count)) > 1).sum())
+
+
+def _statics(records: Sequence[Record]) -> dict[str, list[float | None]]:
+    said = {name: [record.statics[name] for record in records] for name in STATICS}
+    return {name: [None if math.isnan(value) else value for value in values] for name, values in said.items()}
