@@ -15,6 +15,8 @@ from physode.datasets.images.hdf5 import holds_images
 from physode.datasets.loading import kind_of, read_data
 from physode.datasets.reading import Layout, open_trajectories, read_attributes, read_layout, read_times
 from physode.datasets.schema import SCHEMA_VERSION
+from physode.datasets.series.reading import holds_series
+from physode.datasets.series.summary import summarise_series
 from physode.datasets.trajectories import Array, check_sigma, check_times
 
 __all__ = ["summarise", "summarise_data"]
@@ -51,14 +53,18 @@ def summarise(path: str | os.PathLike[str]) -> dict[str, Any]:
 def summarise_data(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     """Describe data of any kind that `read_data` reads, as `summarise` does; ``path`` joins several by commas.
 
-    Of a file of images it is what :func:`physode.datasets.images.summarise_image_file` returns.
+    Of a file of images it is what :func:`physode.datasets.images.summarise_image_file` returns, of series (HDF5, a
+    table with the columns ``series`` and ``channel``, or a folder) what
+    :func:`physode.datasets.series.summarise_series` does.
 
     Raises
     ------
     DataError
-        As `read_data`.
+        As `read_data`, and of these other files as their readers.
     """
     files = [Path(path) for path in paths]
+    if len(files) == 1 and holds_series(files[0]):
+        return summarise_series(files[0])
     if len(files) == 1 and kind_of(files[0]) == "HDF5":
         return summarise_image_file(files[0]) if holds_images(files[0]) else summarise(files[0])
     trajectories = read_data(files)

@@ -20,8 +20,9 @@ __all__ = ["command"]
 def command(files: tuple[Path, ...], as_json: bool) -> None:
     """Describe data: shapes, units, ranges, what is missing, constants, and where they come from.
 
-    FILE is HDF5 of trajectories or of images, a table of text (CSV), or a vector table of JPL Horizons; of these, name
-    one for each body. docs/data.md describes them. Every number is read, and so damage found anywhere in the file.
+    FILE is HDF5 of trajectories, images or series, a table of text (CSV), a folder of records of PhysioNet's 2012
+    challenge, or a vector table of JPL Horizons; of these, name one for each body. docs/data.md describes them. Every
+    number is read, and so damage found anywhere in the file.
 
     \b
     Examples:
@@ -29,6 +30,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
       physode inspect threebody.h5 --json
       physode inspect galaxies.h5
       physode inspect pelts.csv
+      physode inspect set-a/
       physode inspect sun.txt jupiter.txt saturn.txt
     """
     from physode.datasets import summarise_data
@@ -38,6 +40,8 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
         show_json(summary)
     elif "classes" in summary:
         _show_images(summary)
+    elif "series" in summary:
+        _show_series(summary)
     else:
         _show(summary)
 
@@ -61,6 +65,26 @@ def _show_images(summary: dict[str, Any]) -> None:
     _show_attributes(summary["attributes"])
 
 
+def _show_series(summary: dict[str, Any]) -> None:
+    time, points = summary["time"], summary["points"]
+    show_pairs(
+        summary["path"],
+        {
+            "size": _size(summary["bytes"]),
+            "format": summary["format"],
+            "schema version": summary["schema_version"],
+            "series": summary["series"],
+            "points": f"{points['min']} to {points['max']}, median {points['median']:.6g}",
+            "times": f"{time['first']:.6g} to {time['last']:.6g} {time['unit']}".rstrip(),
+            "spans": f"{time['shortest']:.6g} to {time['longest']:.6g} {time['unit']}".rstrip(),
+        },
+    )
+    channels = summary["channels"]
+    show_table("channels", ["name", "unit", "observed", "min", "max"], [list(each.values()) for each in channels])
+    _show_notes(summary["notes"])
+    _show_attributes(summary["attributes"])
+
+
 def _show(summary: dict[str, Any]) -> None:
     time = summary["time"]
     attributes = dict(summary["attributes"])
@@ -81,9 +105,13 @@ def _show(summary: dict[str, Any]) -> None:
     components = summary["components"]
     show_table("components", ["name", "unit", "min", "max", "missing"], [list(each.values()) for each in components])
     _show_params("true constants", summary["params"])
-    if summary["notes"]:
-        show_pairs("notes", {str(i): shorten(cell(note)) for i, note in enumerate(summary["notes"], 1)})
+    _show_notes(summary["notes"])
     _show_attributes(attributes)
+
+
+def _show_notes(notes: list[Any]) -> None:
+    if notes:
+        show_pairs("notes", {str(i): shorten(cell(note)) for i, note in enumerate(notes, 1)})
 
 
 def _show_params(title: str, params: dict[str, Any]) -> None:

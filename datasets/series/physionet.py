@@ -83,12 +83,15 @@ def read_physionet(path: Path, *, progress: Callable[[float], object] | None = N
 
 def _listed(path: Path) -> tuple[list[Entry], list[str]]:
     """Return the records of a folder, and what is said of other files in it."""
+    if not any(is_record(each.name) for each in path.iterdir()):
+        inside = next((each.parent for each in path.glob("*/*.txt") if is_record(each.name)), None)
+        advice = f"name {shown(str(inside))}" if inside else "records of PhysioNet's 2012 challenge are read"
+        raise DataError(f"{path} is a folder without records of series, such as 132539.txt; {advice}")
     listing = Folder(path).listing
     entries = [entry for entry in listing.entries if is_record(entry.name)]
     if not entries:
-        inside = next((entry.name for entry in listing.entries if is_record(Path(entry.name).name)), None)
-        advice = f"name the folder of {shown(inside)}" if inside else "those of PhysioNet's 2012 challenge are read"
-        raise DataError(f"{path} is a folder without records of series, such as 132539.txt; {advice}")
+        first = next(each for each in listing.skipped if is_record(each.path))
+        raise DataError(f"{path}: no record in it can be read; {first.path} is {first.reason}")
     if len(entries) > _MOST_RECORDS:
         raise DataError(f"{path} holds {len(entries)} records, more than {_MOST_RECORDS}; divide it")
     large = next((entry for entry in entries if entry.size > _LARGEST), None)
