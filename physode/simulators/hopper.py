@@ -42,9 +42,9 @@ def simulate_hopper(
     """Simulate `n` sequences of the hopper of the DeepMind Control Suite, its motors at rest.
 
     The data of Rubanova, Chen and Duvenaud (2019). Initial positions of the two slides are uniform in [0, 0.5], the
-    angles in [-2, 2], all velocities in [-5, 5]: most hoppers begin beyond their joints' limits, which throw them. A run
-    has `steps` states, one every physics step (0.005 s); a sequence is `points` of them. Needs the extra ``mujoco``;
-    nothing is rendered.
+    angles in [-2, 2], all velocities in [-5, 5]: most hoppers begin beyond their joints' limits, which throw them. A
+    run has `steps` states, one every physics step (0.005 s); a sequence is `points` of them. Nothing is rendered. Needs
+    the extra ``mujoco``.
 
     Parameters
     ----------

@@ -13,13 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from physode.cli import progress as progress_module
-from physode.cli.commands.simulate import PRESETS
+from physode.cli.commands.simulate_systems import PRESETS
 from physode.cli.main import cli
 from physode.cli.options import ADAPTIVE_METHODS
 from physode.cli.progress import progress_bar
 from physode.datasets import read_trajectories
 from physode.rhs import SYSTEMS
 
+SYSTEM_COMMANDS = ("threebody", "vanderpol", "lotkavolterra")
 SHORT = ("--t-end", "0.05", "--points", "6")
 
 
@@ -37,7 +38,7 @@ def test_presets_are_the_systems_own(name):
     assert PRESETS[name] == tuple(SYSTEMS[name].presets)
 
 
-@pytest.mark.parametrize(("kind", "file"), [("threebody", "threebody.h5"), ("vanderpol", "vanderpol.h5")])
+@pytest.mark.parametrize(("kind", "file"), [(kind, f"{kind}.h5") for kind in SYSTEM_COMMANDS])
 def test_file_has_its_default_name_in_the_working_folder(kind, file):
     result = run(kind, *SHORT)
     assert result.exit_code == 0, result.output
@@ -74,6 +75,48 @@ def test_same_command_gives_the_same_numbers():
 def test_van_der_pol_takes_its_constants():
     run("vanderpol", "--mu", 3, "--threshold", 0.5, *SHORT)
     assert read_trajectories("vanderpol.h5").attrs["rhs"] == {"mu": 3.0, "threshold": 0.5}
+
+
+@pytest.mark.parametrize("kind", SYSTEM_COMMANDS)
+def test_random_times_are_each_trajectorys_own(kind):
+    result = run(kind, "--n", 3, "--times", "random", *SHORT, "--json")
+    assert result.exit_code == 0, result.output
+    found = read_trajectories(f"{kind}.h5")
+    assert found.t.shape == (3, 6)
+    summary = json.loads(result.output)
+    assert summary["times"] == 6
+    assert summary["span"] == [found.t.min(), found.t.max()]
+    assert 0.0 < summary["span"][0] < summary["span"][1] <= 0.05
+
+
+def test_lotka_volterra_takes_its_rates_and_how_much_they_vary():
+    run("lotkavolterra", "--alpha", 2, "--gamma", 1.5, "--n", 4, "--vary", 0.1, *SHORT)
+    params = read_trajectories("lotkavolterra.h5").params
+    for name, rate in {"alpha": 2.0, "beta": 1.0, "delta": 1.0, "gamma": 1.5}.items():
+        assert (np.abs(params[name] / rate - 1.0) < 0.1).all()
+        assert len(np.unique(params[name])) == 4
+
+
+def test_periodic_series_are_written_with_what_they_were_made_from():
+    result = run("periodic", "--n", 5, "--points", 7, "--frequency", 0.5, 0.5, "--amplitude", 2, 3, "--noise", 0)
+    assert result.exit_code == 0, result.output
+    assert "close encounters" not in result.output
+    found = read_trajectories("periodic.h5")
+    a, f, phase = (found.params[name][:, None] for name in ("amplitude", "frequency", "phase"))
+    assert (f == 0.5).all()
+    assert ((a >= 2) & (a <= 3)).all()
+    np.testing.assert_allclose(found.y[..., 0], a * np.sin(2 * np.pi * f * found.t + phase), atol=1e-14)
+
+
+def test_hopper_sequences_are_written_with_joints_and_units():
+    result = run("hopper", "--n", 3, "--points", 10, "--steps", 20, "--seed", 2, "--noise", 0.1)
+    assert result.exit_code == 0, result.output
+    found = read_trajectories("hopper.h5")
+    assert found.y.shape == (3, 10, 14)
+    assert found.columns[:3] == ("rootx", "rootz", "rooty")
+    assert found.attrs["time_unit"] == "s"
+    assert (found.attrs["steps"], found.attrs["seed"], found.attrs["noise"]) == (20, 2, 0.1)
+    assert found.y_clean is not None
 
 
 def test_summary_counts_and_lists_close_encounters():
@@ -126,6 +169,16 @@ def test_force_replaces_an_existing_file():
         (["threebody", "--rtol", "0"], 2, "'--rtol'"),
         (["threebody", "--method", "rk5"], 2, "'rk5' is not one of 'heun_euler'"),
         (["threebody", "--preset", "acca"], 2, "'acca' is not one of 'aca', 'figure-eight', 'pythagorean'"),
+        (["threebody", "--times", "sorted"], 2, "'sorted' is not one of 'grid', 'random'"),
+        (["lotkavolterra", "--vary", "1"], 2, "'--vary': 1.0 is not in the range"),
+        (["lotkavolterra", "--alpha", "0"], 2, "'--alpha': 0.0 is not in the range"),
+        (
+            ["periodic", "--frequency", "2", "1"],
+            1,
+            "`frequency` must be two finite bounds above 0, the lower one first",
+        ),
+        (["periodic", "--method", "rk4"], 2, "No such option"),
+        (["hopper", "--points", "300"], 1, "`points` must be at least 2 and at most `steps` = 200, got 300"),
         (["vanderpol", "--mu", "nan"], 1, "`mu` must be finite"),
         (["threebody", "--out", "no/such/folder.h5"], 1, "the folder no/such does not exist"),
         (["threebody", "--max-steps", "5"], 1, "no trajectory reached the end time"),
@@ -159,11 +212,12 @@ def test_all_adaptive_methods_are_offered():
     assert all(method in output for method in ADAPTIVE_METHODS)
 
 
-@pytest.mark.parametrize("kind", ["threebody", "vanderpol"])
+@pytest.mark.parametrize("kind", [*SYSTEM_COMMANDS, "periodic", "hopper"])
 def test_every_simulation_explains_itself_with_examples(kind):
     result = run(kind, "--help")
     assert result.exit_code == 0
     assert f"physode simulate {kind}" in result.output.partition("Examples:")[2]
+    assert kind in run("--help").output
 
 
 def test_simulation_killed_at_the_last_moment_leaves_no_file_under_its_name(tmp_path):
