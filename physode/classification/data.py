@@ -13,11 +13,12 @@ from torch import Generator, Tensor, nn
 from physode.classification.augmentation import Changes, draw
 from physode.classification.config import TrainConfig
 from physode.errors import DataError
+from physode.runs.randomness import seed_of
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
 
-__all__ = ["Batch", "DeviceImages", "Normalise", "batches", "on_device", "seed_of", "split", "unit", "updates"]
+__all__ = ["Batch", "DeviceImages", "Normalise", "batches", "on_device", "split", "unit", "updates"]
 
 _TENTH = 0.1
 
@@ -132,8 +133,3 @@ def batches(count: int, config: TrainConfig, epoch: int) -> Iterator[Batch]:
     size = min(config.batch, count)
     for number in range(updates(count, size)):
         yield Batch(order[number * size : (number + 1) * size], draw(config, size, generator))
-
-
-def seed_of(*numbers: int) -> int:
-    """Return a seed of its own for every row of numbers, such as a seed and an epoch."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

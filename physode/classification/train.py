@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing, nullcontext
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from physode.classification.board import Board
 from physode.classification.config import TrainConfig
 from physode.classification.data import on_device, split
 from physode.classification.processes import Place, joined
@@ -14,12 +14,14 @@ from physode.classification.run import TrainRun
 from physode.classification.state import Epoch, TrainState
 from physode.classification.training import OnEpoch, Progress, Trainer
 from physode.errors import ConfigError, DataError
+from physode.runs.board import Board
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
 
 __all__ = ["train"]
 
+_CURVES = ("loss", "accuracy", "test_loss", "test_accuracy", "lr", "rhs_forward", "rhs_backward", "rejected", "seconds")
 _log = logging.getLogger(__name__)
 
 
@@ -90,7 +92,7 @@ def train(
     if resume:
         _restore(trainer, run, images, config)
     journal = run if place.writes else None
-    board = Board(journal.path if journal is not None and tensorboard else None, after=trainer.epoch)
+    board = Board(journal.path if journal is not None and tensorboard else None, _CURVES, after=trainer.epoch)
     with closing(board), nullcontext() if journal is None else journal.logging():
         _log.info("%d images to train on, %d to test on; after epoch %d", len(training), len(testing), trainer.epoch)
         for each in images.skipped:
@@ -99,7 +101,7 @@ def train(
         def keep(epoch: Epoch, state: TrainState) -> None:
             if journal is not None:
                 journal.save(epoch, state)
-            board.add(epoch)
+            board.add(asdict(epoch))
             _log.info("epoch %d: loss %.4g, test accuracy %.4f", epoch.epoch, epoch.loss, epoch.test_accuracy)
             if on_epoch is not None:
                 on_epoch(epoch, state)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from physode.classification.augmentation import augment
 from physode.classification.config import TrainConfig
-from physode.classification.data import Batch, DeviceImages, batches, seed_of, unit, updates
+from physode.classification.data import Batch, DeviceImages, batches, unit, updates
 from physode.classification.model import compile_blocks, load_weights, make_model, mixed_precision
 from physode.classification.prediction import predict
 from physode.classification.processes import Place
@@ -25,6 +24,7 @@ from physode.classification.state import Epoch, TrainState
 from physode.errors import DataError, SolveError
 from physode.models import Work, work_of
 from physode.models.agreement import share_batch_norm
+from physode.runs.randomness import own_randomness, seed_of
 
 __all__ = ["OnEpoch", "Progress", "Trainer"]
 
@@ -151,7 +151,8 @@ class Trainer:
         work_of(self.model, forget=True)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        with self._own_randomness():
+        # An epoch's dropout depends on seed, epoch and process only, so that a training can go on from any.
+        with own_randomness(seed_of(self.config.seed, self.epoch, self.place.rank), device):
             for number, batch in enumerate(batches(count, self.config, self.epoch)):
                 share = (self.epoch + number / steps) / self.config.epochs
                 for group in self._optimizer.param_groups:
@@ -161,14 +162,6 @@ class Trainer:
                     progress(share, f"epoch {self.epoch + 1}/{self.config.epochs}")
         sums.work = work_of(self.model, forget=True)
         return sums
-
-    @contextmanager
-    def _own_randomness(self) -> Iterator[None]:
-        """Let an epoch's dropout depend on seed, epoch and process only, so that a training can go on from any."""
-        devices = [self.place.device] if self.place.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed_of(self.config.seed, self.epoch, self.place.rank))
-            yield
 
     def _update(self, batch: Batch, sums: _Sums) -> None:
         """Take one step of SGD on this process's part of a batch."""

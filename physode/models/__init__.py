@@ -7,9 +7,10 @@ from physode.models.cutting import cut, time_step
 from physode.models.galaxy import GalaxyNetwork, galaxy_node, galaxy_resnet
 from physode.models.layers import count_parameters
 from physode.models.lstm import TrajectoryLSTM
-from physode.models.ode_block import ODEBlock, Work, ode_blocks, set_solver, work_of
+from physode.models.ode_block import ODEBlock, ode_blocks, set_solver
 from physode.models.residual import ResidualNetwork, node18, resnet18
 from physode.models.solver import EULER, Solver
+from physode.models.work import Work, work_of
 
 __all__ = [
     "CLASSIFIERS",

@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from physode.models.agreement import agreed, processes, shared_norm
 from physode.models.solver import Solver
-from physode.solution import Stats
+from physode.models.work import Solving
 from physode.solve import solve
 
-__all__ = ["ODEBlock", "Work", "begin_as_identity", "ode_blocks", "set_solver", "work_of"]
+__all__ = ["ODEBlock", "begin_as_identity", "ode_blocks", "set_solver"]
 
 
-@dataclass
-class Work:
-    """What solving has cost: calls of f forward and backward, and accepted and rejected steps."""
-
-    forward: float = 0.0
-    backward: float = 0.0
-    accepted: float = 0.0
-    rejected: float = 0.0
-
-    def __add__(self, other: Self) -> Work:
-        """Return the sum of both."""
-        return Work(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
-
-
-class ODEBlock(nn.Module):
+class ODEBlock(Solving):
     r"""The layer :math:`y(1) = y(0) + \int_0^1 f(y(t))\,dt` (Zhuang et al. 2020, Eq. 31).
 
     With one Euler step it is the residual block :math:`y(0) + f(y(0))` (Eq. 30), with the same parameters.
@@ -57,8 +42,6 @@ class ODEBlock(nn.Module):
         super().__init__()
         self.f = f
         self.solver = Solver() if solver is None else solver
-        self._spent = Work()
-        self._last: Stats | None = None
 
     def forward(self, y: Tensor) -> Tensor:
         """Integrate from a state (B, ...) over unit time.
@@ -70,8 +53,7 @@ class ODEBlock(nn.Module):
         """
         self._settle()
         if self.solver.method == "euler" and self.solver.step in (None, 1.0):
-            self._spent.forward += 1
-            self._spent.accepted += 1
+            self._count(evaluations=1, steps=1)
             return self._residual(y)
         alone = not self.training and self.solver.adaptive
         field = functools.partial(_evaluate, self.f, _autocast(y.device.type))
@@ -82,23 +64,9 @@ class ODEBlock(nn.Module):
             step_control="per-sample" if alone else "shared",
             **{**self.solver.arguments(), **(self._agreement(y) if self.training and processes() > 1 else {})},
         )
-        self._last = solution.stats
+        self._count(solve=solution.stats)
         final: Tensor = solution.y[-1]
         return final
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the last solve out of copies: it is none of theirs."""
-        self._settle()
-        return self.__dict__.copy()
-
-    def work(self) -> Work:
-        """Return what the solves since :meth:`forget_work` have cost."""
-        self._settle()
-        return self._spent + Work()
-
-    def forget_work(self) -> None:
-        """Count from 0 again."""
-        self._last, self._spent = None, Work()
 
     def extra_repr(self) -> str:
         """Describe the solver."""
@@ -112,18 +80,6 @@ class ODEBlock(nn.Module):
         """Take the one Euler step without a solver: the residual network's own speed."""
         change: Tensor = self.f(y)
         return y + change.to(y.dtype)
-
-    def _settle(self) -> None:
-        """Add the last solve's work, whose backward pass is over by now."""
-        if self._last is not None:
-            samples = self._last
-            self._last = None
-            self._spent += Work(
-                samples.rhs_forward,
-                samples.rhs_backward,
-                float(samples.accepted.double().mean()),
-                float(samples.rejected.double().mean()),
-            )
 
 
 def ode_blocks(model: nn.Module) -> list[ODEBlock]:
@@ -146,16 +102,6 @@ def set_solver(model: nn.Module, solver: Solver) -> None:
     """Let all ODE blocks of a model be integrated by `solver`."""
     for block in ode_blocks(model):
         block.solver = solver
-
-
-def work_of(model: nn.Module, *, forget: bool = False) -> Work:
-    """Return what the solves of all blocks have cost together."""
-    total = Work()
-    for block in ode_blocks(model):
-        total += block.work()
-        if forget:
-            block.forget_work()
-    return total
 
 
 def _autocast(device: str) -> dict[str, Any]:

@@ -1,17 +1,15 @@
-"""A training's curves for TensorBoard."""
+"""Curves for TensorBoard."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from physode.classification.state import Epoch
 from physode.extras import needs
 
 __all__ = ["Board"]
-
-_CURVES = ("loss", "accuracy", "test_loss", "test_accuracy", "lr", "rhs_forward", "rhs_backward", "rejected", "seconds")
 
 
 class Board:
@@ -21,6 +19,8 @@ class Board:
     ----------
     folder
         The run's; None writes nothing.
+    curves
+        Names of the numbers to write.
     after
         Epochs that are over: what an interrupted training wrote of later ones is hidden.
 
@@ -30,21 +30,22 @@ class Board:
         If TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path | None, *, after: int = 0) -> None:
+    def __init__(self, folder: Path | None, curves: Sequence[str], *, after: int = 0) -> None:
         self._writer: Any = None
+        self._curves = curves
         if folder is not None:
             needs("tensorboard", extra="images", purpose="`tensorboard`")
             writer = needs("torch.utils.tensorboard", extra="images", purpose="`tensorboard`").SummaryWriter
             self._writer = writer(str(folder / "tensorboard"), purge_step=after + 1)
 
-    def add(self, epoch: Epoch) -> None:
-        """Add an epoch's numbers."""
+    def add(self, numbers: Mapping[str, Any]) -> None:
+        """Add an epoch's numbers, ``epoch`` among them; those that are not finite leave a gap."""
         if self._writer is None:
             return
-        for name in _CURVES:
-            value = getattr(epoch, name)
-            if math.isfinite(value):
-                self._writer.add_scalar(name, value, epoch.epoch)
+        for name in self._curves:
+            value = numbers[name]
+            if value is not None and math.isfinite(value):
+                self._writer.add_scalar(name, value, numbers["epoch"])
         self._writer.flush()
 
     def close(self) -> None:

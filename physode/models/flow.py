@@ -1,0 +1,103 @@
+"""States that an autonomous differential equation carries through time, each sample by a duration of its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from physode.gradients import Adjoint, find_gradient
+from physode.models.points import Times
+from physode.models.solver import Solver
+from physode.models.work import Solving
+from physode.solve import solve
+from physode.solvers.stepper import take_step
+from physode.solvers.tableaus import find_method
+
+__all__ = ["Flow"]
+
+_INSTANT = 1e-6  # how long a state is followed where nothing of it is asked for
+
+
+class Flow(Solving):
+    r"""The flow :math:`\varphi_\tau` of :math:`\dot z = f(z)`: :math:`\varphi_\tau(z(0)) = z(\tau)`.
+
+    Every sample has its own clock and step sizes: what becomes of it does not depend on the others in its batch.
+
+    Parameters
+    ----------
+    f
+        A module from and to states (B, D).
+    solver
+        How it is integrated. Its fixed `step` is a share of the duration in :meth:`forward`, and a time in
+        :meth:`path`.
+    """
+
+    def __init__(self, f: nn.Module, *, solver: Solver) -> None:
+        super().__init__()
+        self.f, self.solver = f, solver
+
+    def forward(self, z: Tensor, duration: Tensor) -> Tensor:
+        """Carry states (B, D) on by durations (B,), float64, at least 0: (B, D)."""
+        if not self.solver.adaptive and not isinstance(find_gradient(self.solver.gradient), Adjoint):
+            return self._steps(z, duration)  # ACA's gradient on fixed steps is that of their graph
+        scale = duration.to(z.dtype)[:, None]
+        solution = solve(
+            lambda t, z, scale: scale * self.f(z),
+            z,
+            (0.0, 1.0),
+            args=(scale,),
+            step_control="per-sample",
+            **self.solver.arguments(),
+        )
+        self._count(solve=solution.stats)
+        end: Tensor = solution.y[-1]
+        return end
+
+    def path(self, z: Tensor, times: Times) -> Tensor:
+        """Follow states (B, D) from time 0, and return them at times (B, Q), float64, at least 0: (B, Q, D).
+
+        Times rise in each row where they are used; where they are not, the result is the initial state.
+        """
+        clock, places = _own_clocks(times)
+        if len(clock) == 1:
+            return z[:, None].expand(-1, times.t.shape[1], -1)
+        solution = solve(lambda t, z: self.f(z), z, clock, step_control="per-sample", **self.solver.arguments())
+        self._count(solve=solution.stats)
+        states: Tensor = solution.y
+        return states.transpose(0, 1).gather(1, places[..., None].expand(-1, -1, z.shape[1]))
+
+    def extra_repr(self) -> str:
+        """Describe the solver."""
+        return f"solver={self.solver}"
+
+    def _steps(self, z: Tensor, duration: Tensor) -> Tensor:
+        tableau = find_method(self.solver.method)
+        count = 1 if self.solver.step is None else round(1.0 / self.solver.step)
+        h = duration / count
+        for _ in range(count):
+            z = take_step(lambda t, z: self.f(z), tableau, 0.0, z, h).y
+        self._count(evaluations=count * tableau.stages, steps=count)
+        return z
+
+
+def _own_clocks(times: Times) -> tuple[Tensor, Tensor]:
+    """Return strictly rising times (M + 1, B) from 0 that hold all those used, and the place of each, (B, Q).
+
+    A sample that needs fewer than M times gets more of them within its last gap: they cost reading, and no step.
+    """
+    after = times.used & (times.t > 0.0)
+    counts = after.sum(1, keepdim=True)
+    longest = int(counts.max()) if len(counts) else 0
+    order = torch.argsort(~after, dim=1, stable=True)[:, :longest]
+    sorted_times = torch.cat([torch.zeros_like(times.t[:, :1]), times.t.gather(1, order)], 1)
+    last = torch.where(counts > 0, sorted_times.gather(1, counts), _INSTANT)
+    before = sorted_times.gather(1, (counts - 1).clamp(min=0))
+    place = torch.arange(longest + 1, device=times.t.device)
+    share = (place - counts + 1) / (longest - counts + 1).clamp(min=1)
+    spread = torch.where(counts > 0, before + share * (last - before), last * place / max(longest, 1))
+    clock = torch.where(place < counts, sorted_times, spread)
+    clock = torch.where(place == longest, last, clock)
+    clock[:, 0] = 0.0
+    rank = after.cumsum(1)
+    places = torch.where(after, torch.where(rank == counts, longest, rank), 0)
+    return clock.T.contiguous(), places

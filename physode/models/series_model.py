@@ -1,0 +1,92 @@
+"""What every model of irregular series does."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from physode.models.points import Points, Times
+
+__all__ = ["Prediction", "SeriesModel", "earliest", "initialise"]
+
+
+class Prediction(NamedTuple):
+    """What a model says of B series at Q times.
+
+    Attributes
+    ----------
+    mean
+        (B, Q, C).
+    draws
+        Paths drawn from what the model takes for possible, without noise, (L, B, Q, C); one, the mean, of a model that
+        knows no others.
+    latent
+        The latent states of the mean, (B, Q, D).
+    """
+
+    mean: Tensor
+    draws: Tensor
+    latent: Tensor
+
+
+class SeriesModel(nn.Module):
+    """A model of series of C channels, in standardised values and times.
+
+    Attributes
+    ----------
+    causal
+        Whether what it says of a time depends on earlier observations only.
+    """
+
+    causal: bool
+
+    def loss(self, observed: Points, target: Points, *, kl_weight: float = 1.0) -> Tensor:
+        """Return what training makes small: nats for each value of the target, a number.
+
+        Parameters
+        ----------
+        observed
+            What the model is told.
+        target
+            What it shall say.
+        kl_weight
+            Of the latent state's divergence from its prior, where there is one.
+        """
+        raise NotImplementedError
+
+    def predict(self, observed: Points, times: Times, *, start: Tensor | None = None, draws: int = 0) -> Prediction:
+        """Say what the series are at given times.
+
+        Parameters
+        ----------
+        observed
+            What the model is told.
+        times
+            At which it is asked.
+        start
+            (B,), when each series begins, where that is before the first of both.
+        draws
+            How many paths to draw, from torch's global generator.
+        """
+        raise NotImplementedError
+
+    def log_likelihood(self, observed: Points, target: Points, *, draws: int = 10) -> Tensor:
+        r"""Return :math:`\log p(\text{target} \mid \text{observed})` of each series, (B,), from `draws` paths."""
+        raise NotImplementedError
+
+
+def initialise(model: nn.Module, *, sigma: float = 0.1) -> None:
+    """Draw the weights of all linear layers from N(0, sigma^2), biases 0: a field f that begins slow and smooth."""
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=sigma)
+            nn.init.zeros_(part.bias)
+
+
+def earliest(points: Points, times: Times, start: Tensor | None) -> Tensor:
+    """Return when each series begins, (B,): the first time that is observed or wanted, or `start` where earlier."""
+    firsts = [torch.where(each.used, each.t, torch.inf) for each in (points.times, times)]
+    first = torch.cat(firsts, 1).amin(1)
+    return first if start is None else torch.minimum(first, start)
