@@ -118,6 +118,5 @@ def _missing(table: Table, values: Values) -> list[str]:
     empty = np.isnan(values.value)
     if not empty.any():
         return []
-    return [
-        f"{empty.sum()} of {len(empty)} rows have no value, row {table.lines[empty][0]} the first; their times are kept"
-    ]
+    first = table.lines[empty][0]
+    return [f"rows without a value: {empty.sum()} of {len(empty)}, row {first} the first; their times are kept"]

@@ -36,12 +36,12 @@ def _points(series: IrregularSeries) -> Iterator[str]:
     single = np.flatnonzero(points == 1)
     if single.size:
         yield (
-            f"{single.size} of {len(series)} series have one point only, {_named(series, single[0])} the first: "
-            "nothing lies between their points or after them"
+            f"series with one point only: {single.size} of {len(series)}, {_named(series, single[0])} the first; "
+            "nothing can be learnt there of how they change"
         )
     empty = int((~np.isnan(series.t)).sum() - points.sum())
     if empty:
-        yield f"{empty} times have no value in any channel"
+        yield f"times without a value in any channel: {empty}"
 
 
 def _scales(series: IrregularSeries) -> Iterator[str]:

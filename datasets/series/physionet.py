@@ -17,7 +17,6 @@ from physode.datasets.series.notes import add_notes
 from physode.datasets.series.records import STATICS, UNITS, Record, parse_record
 from physode.datasets.series.series import IrregularSeries
 from physode.datasets.table import quoted
-from physode.datasets.trajectories import Array
 from physode.errors import DataError
 
 __all__ = ["is_record", "read_physionet"]
@@ -59,7 +58,7 @@ def read_physionet(path: Path, *, progress: Callable[[float], object] | None = N
     empty = [name for name in records if name not in filled]
     if not filled:
         raise DataError(f"{path}: none of its {len(records)} records has a value that changes in time")
-    notes += [f"{len(empty)} records without values in time are left out: {quoted(empty)}"] if empty else []
+    notes += [f"records left out, as no value in them changes in time: {len(empty)} ({quoted(empty)})"] if empty else []
     notes += _passed_over(list(filled.values()))
     channels = tuple(sorted({parameter for record in filled.values() for _, parameter, _ in record.values}))
     values, said = _values(list(filled.values()), channels)
@@ -83,7 +82,7 @@ def read_physionet(path: Path, *, progress: Callable[[float], object] | None = N
 
 def _listed(path: Path) -> tuple[list[Entry], list[str]]:
     """Return the records of a folder, and what is said of other files in it."""
-    if not any(is_record(each.name) for each in path.iterdir()):
+    if not any(is_record(each.name) and not each.is_dir() for each in path.iterdir()):
         inside = next((each.parent for each in path.glob("*/*.txt") if is_record(each.name)), None)
         advice = f"name {shown(str(inside))}" if inside else "records of PhysioNet's 2012 challenge are read"
         raise DataError(f"{path} is a folder without records of series, such as 132539.txt; {advice}")
@@ -104,7 +103,7 @@ def _listed(path: Path) -> tuple[list[Entry], list[str]]:
 
 def _others(entries: Sequence[Entry], skipped: Sequence[Skipped]) -> list[str]:
     others = [entry.name for entry in entries if not is_record(entry.name)]
-    notes = [f"{len(others)} other files are not read: {quoted(others)}"] if others else []
+    notes = [f"other files, which are not read: {len(others)} ({quoted(others)})"] if others else []
     return notes + [f"{shown(each.path)} is not read: {each.reason}" for each in skipped]
 
 
@@ -125,11 +124,11 @@ def _read(path: Path, entries: Sequence[Entry], progress: Callable[[float], obje
 
 def _passed_over(records: Sequence[Record]) -> list[str]:
     return [
-        f"{count} rows {why} are left out"
+        f"rows left out {why}: {count}"
         for why, count in (
             ("without a parameter", sum(record.nameless for record in records)),
             ("without a value", sum(record.empty for record in records)),
-            ("with the weight -1, which is unknown,", sum(record.weightless for record in records)),
+            ("with the weight -1, which means unknown", sum(record.weightless for record in records)),
         )
         if count
     ]
@@ -138,28 +137,22 @@ def _passed_over(records: Sequence[Record]) -> list[str]:
 def _values(records: Sequence[Record], channels: Sequence[str]) -> tuple[Values, list[str]]:
     """Return the values of all records, one for each time and channel, and what had to be done for that."""
     number = {name: i for i, name in enumerate(channels)}
-    counts = [len(record.values) for record in records]
-    series = np.repeat(np.arange(len(records)), counts)
+    series = np.repeat(np.arange(len(records)), [len(record.values) for record in records])
     time = np.array([row[0] for record in records for row in record.values])
     channel = np.array([number[row[1]] for record in records for row in record.values])
     value = np.array([row[2] for record in records for row in record.values])
     early = np.unique(series[1:][(np.diff(series) == 0) & (np.diff(time) < 0)])
-    notes = [f"rows of {early.size} records did not stand in the order of time and were sorted"] if early.size else []
+    notes = [f"records whose rows were not in the order of time, and are sorted: {early.size}"] if early.size else []
     order = np.lexsort((channel, time, series))
     series, time, channel, value = (each[order] for each in (series, time, channel, value))
     new = np.ones(len(series), dtype=np.bool_)
     new[1:] = np.logical_or.reduce([np.diff(each) != 0 for each in (series, time, channel)])
     starts = np.flatnonzero(new)
-    mean: Array = np.add.reduceat(value, starts) / np.diff(np.append(starts, len(value)))
-    if len(starts) < len(value):
-        notes.append(
-            f"{_several(starts, len(value))} times a parameter has several values at one time: their mean is taken"
-        )
+    counts = np.diff(np.append(starts, len(value)))
+    mean = np.add.reduceat(value, starts) / counts
+    several = int((counts > 1).sum())
+    notes += [f"times at which a parameter has several values, whose mean is taken: {several}"] if several else []
     return Values(series[starts], time[starts], channel[starts], mean), notes
-
-
-def _several(starts: Array, count: int) -> int:
-    return int((np.diff(np.append(starts, count)) > 1).sum())
 
 
 def _statics(records: Sequence[Record]) -> dict[str, list[float | None]]:

@@ -92,3 +92,36 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path, content):
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"Error: {path} ")
     assert result.stderr.count("\n") == 1
+
+
+def test_series_are_described_with_points_channels_and_notes(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("series,time [h],channel,value [V]\na,0,p,1\na,2,p,3\na,2,q,5\nb,1,q,4\n")
+    result = run(path)
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.output.splitlines()]
+    for expected in (
+        ["format", "CSV"],
+        ["series", "2"],
+        ["points", "1", "to", "2,", "median", "1.5"],
+        ["times", "0", "to", "2", "h"],
+        ["spans", "0", "to", "2", "h"],
+        ["p", "V", "0.666667", "1", "3"],
+        ["q", "V", "0.666667", "4", "5"],
+        ["source", "data.csv"],
+    ):
+        assert expected in lines
+    assert "1  series with one point only: 1 of 2, 'b' the first" in result.output
+
+
+def test_series_as_json_are_the_library_s_summary(tmp_path):
+    from physode.datasets.series import summarise_series
+
+    (tmp_path / "1.txt").write_text("Time,Parameter,Value\n00:00,Age,50\n01:00,HR,70\n02:00,HR,75\n")
+    assert json.loads(run(tmp_path, "--json").output) == summarise_series(tmp_path)
+
+
+def test_a_folder_of_something_else_is_one_line(tmp_path):
+    result = run(tmp_path)
+    assert result.exit_code == 1
+    assert f"{tmp_path} is a folder without records of series" in result.stderr

@@ -17,6 +17,7 @@ import pytest
 from physode.datasets import SCHEMA_VERSION, Trajectories, read_trajectories, write_trajectories
 from physode.datasets.atomic import replacing
 from physode.datasets.images import read_images
+from physode.datasets.series import read_series
 from physode.datasets.schema import chunk_shape
 from physode.errors import DataError
 
@@ -228,7 +229,7 @@ def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_trajectories("threebody.h5", make(attrs={"rhs": {"masses": [1.0]}}))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "data.md").read_text(), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
@@ -236,6 +237,7 @@ def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
     assert names["columns"] == ["position", "velocity"]
     assert read_trajectories("copy.h5").columns == ("y1", "y2")
     assert read_images("my-images.h5").counts() == (2, 2)
+    assert read_series("my-series.h5").points.tolist() == [3, 2]
 
 
 def test_the_json_list_names_the_attributes_in_json(path):
