@@ -17,8 +17,8 @@ import pytest
 from physode.datasets import SCHEMA_VERSION, Trajectories, read_trajectories, write_trajectories
 from physode.datasets.atomic import replacing
 from physode.datasets.images import read_images
-from physode.datasets.series import read_series
 from physode.datasets.schema import chunk_shape
+from physode.datasets.series import read_series
 from physode.errors import DataError
 
 ROOT = Path(__file__).parents[2]
