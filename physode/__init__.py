@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from physode import compat, datasets, errors, experiments, plotting, rhs, simulators, training
+    from physode import compat, datasets, errors, experiments, plotting, rhs, series, simulators, training
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
     from physode.gradients import ACA, Adjoint, Naive
     from physode.solution import Solution, Stats
@@ -40,12 +40,13 @@ __all__ = [
     "odesolve",
     "plotting",
     "rhs",
+    "series",
     "simulators",
     "solve",
     "training",
 ]
 
-_MODULES = {"compat", "datasets", "errors", "experiments", "plotting", "rhs", "simulators", "training"}
+_MODULES = {"compat", "datasets", "errors", "experiments", "plotting", "rhs", "series", "simulators", "training"}
 
 _HOMES = {
     "ACA": "physode.gradients",

@@ -11,7 +11,7 @@ from physode.datasets.files import shown
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
 
-__all__ = ["check_series"]
+__all__ = ["check_observed", "check_series"]
 
 
 def check_series(
@@ -34,9 +34,18 @@ def check_series(
             raise DataError(f"`{what}` must have one entry for each of the {count} {of} of `y`, got {len(words)}")
         _check_words(what, words)
     _check_statics(attrs.get("statics", {}), len(names))
+    check_observed(t, y, channels=channels, names=names)
+    empty = _first(np.isnan(y).all(axis=(0, 1)))
+    if empty is not None:
+        raise DataError(f"channel {shown(channels[empty[0]])!r} has no value in any series; leave it out")
+
+
+def check_observed(t: Array, y: Array, *, channels: Sequence[str], names: Sequence[str]) -> None:
+    """Raise `DataError` unless times, (N, K), rise, values, (N, K, C), are finite, and each series has one."""
     _check_times(t, names)
     _check_values(t, y, channels, names)
-    _check_filled(y, channels, names)
+    if (place := _first(np.isnan(y).all(axis=(1, 2)))) is not None:
+        raise DataError(f"series {shown(names[place[0]])!r} has no value at all; leave it out")
 
 
 def _check_arrays(t: object, y: object) -> None:
@@ -96,14 +105,6 @@ def _check_values(t: Array, y: Array, channels: Sequence[str], names: Sequence[s
         )
     if (place := _first(np.isnan(t) & ~np.isnan(y).all(axis=-1))) is not None:
         raise DataError(f"{_place(names, place)} has a value but no time; give it one, or make the value NaN")
-
-
-def _check_filled(y: Array, channels: Sequence[str], names: Sequence[str]) -> None:
-    empty = np.logical_and.reduce(np.isnan(y), axis=1, keepdims=True)  # (N, 1, C)
-    if (place := _first(np.logical_and.reduce(empty, axis=2))) is not None:
-        raise DataError(f"series {shown(names[place[0]])!r} has no value at all; leave it out")
-    if (place := _first(np.logical_and.reduce(empty, axis=0))) is not None:
-        raise DataError(f"channel {shown(channels[place[1]])!r} has no value in any series; leave it out")
 
 
 def _first(wrong: Array) -> tuple[int, ...] | None:

@@ -1,4 +1,4 @@
-"""The network of a training: built, prepared for its device, and given weights."""
+"""The network of a training: built, and prepared for its device."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from physode.classification.config import TrainConfig
 from physode.classification.data import Normalise
-from physode.errors import ConfigError, DataError
+from physode.errors import ConfigError
 from physode.models import build_classifier, ode_blocks
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
 
-__all__ = ["check_model", "compile_blocks", "load_weights", "make_model", "mixed_precision"]
+__all__ = ["check_model", "compile_blocks", "make_model", "mixed_precision"]
 
 
 def make_model(config: TrainConfig, classes: int, moments: tuple[Tensor, Tensor]) -> nn.Module:
@@ -60,20 +60,6 @@ def compile_blocks(model: nn.Module) -> None:
     """Let torch compile the blocks' right-hand sides at their first call; names of weights stay."""
     for block in ode_blocks(model):
         block.f.compile(dynamic=False)
-
-
-def load_weights(model: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Give a model the weights of a checkpoint.
-
-    Raises
-    ------
-    DataError
-        If they are another model's.
-    """
-    try:
-        model.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise DataError(f"{source} has the weights of another model than the run's settings say") from error
 
 
 def mixed_precision(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:

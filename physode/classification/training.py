@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from physode.classification.augmentation import augment
 from physode.classification.config import TrainConfig
 from physode.classification.data import Batch, DeviceImages, batches, unit, updates
-from physode.classification.model import compile_blocks, load_weights, make_model, mixed_precision
+from physode.classification.model import compile_blocks, make_model, mixed_precision
 from physode.classification.prediction import predict
 from physode.classification.processes import Place
 from physode.classification.schedules import learning_rate
@@ -24,6 +24,7 @@ from physode.classification.state import Epoch, TrainState
 from physode.errors import DataError, SolveError
 from physode.models import Work, work_of
 from physode.models.agreement import share_batch_norm
+from physode.runs import load_weights
 from physode.runs.randomness import own_randomness, seed_of
 
 __all__ = ["OnEpoch", "Progress", "Trainer"]

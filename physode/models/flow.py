@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from physode.gradients import Adjoint, find_gradient
+from physode.gradients import ACA, Adjoint, GradientMethod, find_gradient
 from physode.models.points import Times
 from physode.models.solver import Solver
 from physode.models.work import Solving
@@ -38,7 +38,7 @@ class Flow(Solving):
 
     def forward(self, z: Tensor, duration: Tensor) -> Tensor:
         """Carry states (B, D) on by durations (B,), float64, at least 0: (B, D)."""
-        if not self.solver.adaptive and not isinstance(find_gradient(self.solver.gradient), Adjoint):
+        if not self.solver.adaptive and not isinstance(self._gradient(), Adjoint):
             return self._steps(z, duration)  # ACA's gradient on fixed steps is that of their graph
         scale = duration.to(z.dtype)[:, None]
         solution = solve(
@@ -47,7 +47,7 @@ class Flow(Solving):
             (0.0, 1.0),
             args=(scale,),
             step_control="per-sample",
-            **self.solver.arguments(),
+            **{**self.solver.arguments(), "gradient": self._gradient()},
         )
         self._count(solve=solution.stats)
         end: Tensor = solution.y[-1]
@@ -61,7 +61,8 @@ class Flow(Solving):
         clock, places = _own_clocks(times)
         if len(clock) == 1:
             return z[:, None].expand(-1, times.t.shape[1], -1)
-        solution = solve(lambda t, z: self.f(z), z, clock, step_control="per-sample", **self.solver.arguments())
+        arguments = {**self.solver.arguments(), "gradient": self._gradient()}
+        solution = solve(lambda t, z: self.f(z), z, clock, step_control="per-sample", **arguments)
         self._count(solve=solution.stats)
         states: Tensor = solution.y
         return states.transpose(0, 1).gather(1, places[..., None].expand(-1, -1, z.shape[1]))
@@ -69,6 +70,10 @@ class Flow(Solving):
     def extra_repr(self) -> str:
         """Describe the solver."""
         return f"solver={self.solver}"
+
+    def _gradient(self) -> GradientMethod:
+        """Return the gradient method; a network's Jacobians cost more than pulling its steps back one by one."""
+        return ACA(parallel=False) if self.solver.gradient == "aca" else find_gradient(self.solver.gradient)
 
     def _steps(self, z: Tensor, duration: Tensor) -> Tensor:
         tableau = find_method(self.solver.method)

@@ -40,7 +40,7 @@ class GapRNN(SeriesModel):
     causal = True
 
     def __init__(
-        self, channels: int, *, cell: Literal["rnn", "gru"] = "gru", hidden: int = 60, sigma: float | None = None
+        self, channels: int, *, cell: Literal["rnn", "gru"] = "gru", hidden: int = 100, sigma: float | None = None
     ) -> None:
         super().__init__()
         kind = {"rnn": nn.RNN, "gru": nn.GRU}[cell]

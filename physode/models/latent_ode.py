@@ -101,9 +101,9 @@ class LatentODE(SeriesModel):
         self,
         channels: int,
         *,
-        latent: int = 15,
+        latent: int = 20,
         units: Sequence[int] = (100, 100),
-        hidden: int = 60,
+        hidden: int = 100,
         encoder_units: Sequence[int] = (100,),
         sigma: float | None = None,
         solver: Solver | None = None,
@@ -161,4 +161,4 @@ class LatentODE(SeriesModel):
         """Follow initial states (L, B, latent) from `start`, (B,): (L, B, Q, latent)."""
         count = len(z)
         since = Times((times.t - start[:, None]).repeat(count, 1), times.used.repeat(count, 1))
-        return self.flow.path(z.flatten(0, 1), since).unflatten(0, (count, -1))
+        return self.flow.path(z.flatten(0, 1), since).reshape(count, len(start), *times.t.shape[1:], -1)

@@ -85,7 +85,7 @@ class ODERNN(SeriesModel):
         self,
         channels: int,
         *,
-        hidden: int = 60,
+        hidden: int = 100,
         units: Sequence[int] = (100,),
         sigma: float | None = None,
         solver: Solver | None = None,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from physode.models.gaussian import Noise
 from physode.models.points import Points, Times
 
 __all__ = ["Prediction", "SeriesModel", "earliest", "initialise"]
@@ -38,9 +39,12 @@ class SeriesModel(nn.Module):
     ----------
     causal
         Whether what it says of a time depends on earlier observations only.
+    noise
+        Of the observations.
     """
 
     causal: bool
+    noise: Noise
 
     def loss(self, observed: Points, target: Points, *, kl_weight: float = 1.0) -> Tensor:
         """Return what training makes small: nats for each value of the target, a number.

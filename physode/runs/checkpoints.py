@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from physode.datasets.atomic import replacing
 from physode.errors import DataError
 
-__all__ = ["read_tensors", "write_tensors"]
+__all__ = ["load_weights", "read_tensors", "write_tensors"]
 
 
 def write_tensors(path: str | os.PathLike[str], content: Mapping[str, Any], *, version: int) -> None:
@@ -57,3 +58,17 @@ def read_tensors(path: str | os.PathLike[str], *, version: int, names: set[str])
     if set(content) != names:
         raise DataError(f"{os.fspath(path)} is a checkpoint of another kind; it holds {', '.join(map(str, content))}")
     return content
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Give a model the weights of a checkpoint.
+
+    Raises
+    ------
+    DataError
+        If they are another model's.
+    """
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise DataError(f"{source} has the weights of another model than the run's settings say") from error

@@ -19,8 +19,8 @@ from physode.runs.toml import dumps
 
 __all__ = ["RunFolder", "make_folder", "read_settings", "write_text"]
 
-KINDS = ("fit", "train")
-"""What a run may be of, by the name of the command, and of the table of its settings."""
+KINDS = {"fit": "physode fit", "train": "physode train", "series": "physode train timeseries"}
+"""What a run may be of, by the name of the table of its settings: the command that makes it."""
 
 _SETTINGS, _HISTORY = "config.toml", "metrics.jsonl"
 
@@ -123,7 +123,7 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
         raise ConfigError(f"{settings} is damaged: {error}") from error
     other = next((name for name in KINDS if name in content and name != kind), None)
     if other is not None:
-        raise ConfigError(f"{folder} is a run of `physode {other}`, this needs one of `physode {kind}`")
+        raise ConfigError(f"{folder} is a run of `{KINDS[other]}`, this needs one of `{KINDS[kind]}`")
     found = content.get("run_version")
     if found != version:
         made = f" (physode {content['physode_version']})" if "physode_version" in content else ""

@@ -1,0 +1,188 @@
+"""The training loop of models of series: Adam over shuffled batches, points told anew in every epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Generator, nn
+
+from physode.errors import DataError, SolveError
+from physode.models import Work, work_of
+from physode.models.points import Points, compact
+from physode.runs import load_weights
+from physode.runs.randomness import own_randomness, seed_of
+from physode.runs.rates import one_cycle
+from physode.series.config import SeriesConfig
+from physode.series.data import posed
+from physode.series.model import make_model
+from physode.series.scores import score
+from physode.series.state import Epoch, SeriesState
+
+__all__ = ["OnEpoch", "Progress", "Trainer", "test_points"]
+
+OnEpoch = Callable[[Epoch, SeriesState], None]
+"""Told of every epoch, and where the training stands after it."""
+
+Progress = Callable[[float, str], object]
+"""Told the finished share of the training, and where it is."""
+
+_TEST = 2**32 - 1  # in place of an epoch: no epoch's points are those of the test
+
+
+@dataclass
+class _Sums:
+    """Over the updates of an epoch."""
+
+    loss: float = 0.0
+    updates: int = 0
+    kl_weight: float = 0.0
+
+
+class Trainer:
+    """A model of series in training.
+
+    Parameters
+    ----------
+    config
+        The settings.
+    training, testing
+        The series, in the data's units, on the device.
+
+    Attributes
+    ----------
+    model
+        Scales and network.
+    epoch
+        Epochs that are over.
+    """
+
+    def __init__(self, config: SeriesConfig, training: Points, testing: Points) -> None:
+        self.config = config
+        self.model = make_model(config, training.x.shape[-1])
+        self.model.learn_scales(training)
+        self.model.to(training.x.device)
+        self._training = self.model.inward(training)
+        self._test = test_points(testing, config)
+        self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        self.epoch, self._best = 0, (0, math.inf)
+
+    def restore(self, state: SeriesState, source: str) -> None:
+        """Go on from a state.
+
+        Raises
+        ------
+        DataError
+            If it is another model's.
+        """
+        load_weights(self.model, state.model, source)
+        try:
+            self._optimizer.load_state_dict(state.optimizer)
+            for parameter, kept in self._optimizer.state.items():
+                if kept["exp_avg"].shape != parameter.shape:
+                    raise ValueError(f"a mean of shape {tuple(kept['exp_avg'].shape)} for {tuple(parameter.shape)}")
+        except (ValueError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
+            raise DataError(f"{source} is damaged: it has no state of this optimiser ({error})") from error
+        self.epoch, self._best = state.epoch, (state.best_epoch, state.best_mse)
+
+    def state(self, line: Epoch) -> SeriesState:
+        """Return where the training stands after an epoch; the tensors are the training's own."""
+        return SeriesState(
+            epoch=self.epoch,
+            model=self.model.state_dict(),
+            optimizer=self._optimizer.state_dict(),
+            best_epoch=self._best[0],
+            best_mse=self._best[1],
+            line=asdict(line),
+        )
+
+    def run(self, on_epoch: OnEpoch, *, progress: Progress | None = None) -> None:
+        """Train to the last epoch.
+
+        Raises
+        ------
+        SolveError
+            If the loss is no number any more, or a path cannot be integrated.
+        """
+        while self.epoch < self.config.epochs:
+            begin = time.perf_counter()
+            work_of(self.model, forget=True)
+            sums = self._train_epoch(progress)
+            work = work_of(self.model, forget=True)
+            self.epoch += 1
+            line = self._line(sums, work, time.perf_counter() - begin)
+            on_epoch(line, self.state(line))
+
+    def _train_epoch(self, progress: Progress | None) -> _Sums:
+        """Pose the task anew, and take one update a batch; the seed and the epoch alone decide them."""
+        config, device = self.config, self._training.t.device
+        generator = Generator().manual_seed(seed_of(config.seed, self.epoch))
+        told, target = posed(self._training, config, generator=generator)
+        batches = torch.split(torch.randperm(len(target.t), generator=generator), config.batch)
+        sums = _Sums()
+        self.model.train()
+        with own_randomness(seed_of(config.seed, self.epoch, 1), device):
+            for number, rows in enumerate(batches):
+                share = (self.epoch + number / len(batches)) / config.epochs
+                index = rows.to(device)
+                self._update(compact(told.rows(index)), compact(target.rows(index)), share, sums)
+                if progress is not None:
+                    progress(share, f"epoch {self.epoch + 1}/{config.epochs}")
+        return sums
+
+    def _update(self, told: Points, target: Points, share: float, sums: _Sums) -> None:
+        config = self.config
+        for group in self._optimizer.param_groups:
+            group["lr"] = one_cycle(config.lr, share)
+        sums.kl_weight = config.kl_weight * min(1.0, share / config.kl_rise if config.kl_rise else 1.0)
+        if not bool(target.mask.any()):
+            return  # extrapolation of series that have all their points before
+        try:
+            loss = self.model.network.loss(told, target, kl_weight=sums.kl_weight)
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+        except (SolveError, ValueError) as error:
+            raise SolveError(
+                f"in epoch {self.epoch + 1} a path could not be integrated ({error}); begin again with a smaller "
+                "learning rate (--lr)"
+            ) from error
+        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self._optimizer.step()
+        sums.loss += float(loss.detach())
+        sums.updates += 1
+
+    def _line(self, sums: _Sums, work: Work, seconds: float) -> Epoch:
+        """Test, and return the line of the epoch that is over."""
+        loss = sums.loss / max(sums.updates, 1)
+        if not math.isfinite(loss):
+            raise SolveError(
+                f"the loss of epoch {self.epoch} is {loss}; begin again with a smaller learning rate (--lr)"
+            )
+        begin = time.perf_counter()
+        self.model.eval()
+        tested = score(self.model, *self._test, batch=self.config.batch, draws=0)
+        if tested.mse < self._best[1]:
+            self._best = (self.epoch, tested.mse)
+        each = 1.0 / max(sums.updates, 1)
+        return Epoch(
+            epoch=self.epoch,
+            loss=loss,
+            test_mse=tested.mse,
+            test_mse_by_range=tested.mse_by_range,
+            lr=self._optimizer.param_groups[0]["lr"],
+            kl_weight=sums.kl_weight,
+            rhs_forward=work.forward * each,
+            rhs_backward=work.backward * each,
+            accepted=work.accepted * each,
+            rejected=work.rejected * each,
+            seconds=seconds,
+            test_seconds=time.perf_counter() - begin,
+        )
+
+
+def test_points(points: Points, config: SeriesConfig) -> tuple[Points, Points]:
+    """Return what a model is told of the test series, and what it is asked for: always the same points."""
+    return posed(points, config, generator=Generator().manual_seed(seed_of(config.split, _TEST)))
