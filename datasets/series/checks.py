@@ -35,7 +35,7 @@ def check_series(
         _check_words(what, words)
     _check_statics(attrs.get("statics", {}), len(names))
     check_observed(t, y, channels=channels, names=names)
-    empty = _first(np.isnan(y).all(axis=(0, 1)))
+    empty = _first(np.logical_and.reduce(np.isnan(y), axis=(0, 1)))
     if empty is not None:
         raise DataError(f"channel {shown(channels[empty[0]])!r} has no value in any series; leave it out")
 
@@ -44,7 +44,7 @@ def check_observed(t: Array, y: Array, *, channels: Sequence[str], names: Sequen
     """Raise `DataError` unless times, (N, K), rise, values, (N, K, C), are finite, and each series has one."""
     _check_times(t, names)
     _check_values(t, y, channels, names)
-    if (place := _first(np.isnan(y).all(axis=(1, 2)))) is not None:
+    if (place := _first(np.logical_and.reduce(np.isnan(y), axis=(1, 2)))) is not None:
         raise DataError(f"series {shown(names[place[0]])!r} has no value at all; leave it out")
 
 
