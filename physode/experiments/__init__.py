@@ -13,12 +13,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["EXPERIMENTS", "ON_IMAGES", "find_experiment"]
+__all__ = ["EXPERIMENTS", "ON_IMAGES", "TRAININGS", "find_experiment"]
 
 EXPERIMENTS = {
     "fig4": "ACA paper, Figs. 4 and 9: van der Pol, forward and in reverse",
     "fig5": "ACA paper, Fig. 5: an image sent through a convolution and back",
     "fig6": "ACA paper, Fig. 6: errors of the three gradient methods on dz/dt = k z",
+    "table4": "ACA paper, Table 4, Figs. 10-12: irregular series of the hopper, by Latent-ODE and by RNNs",
     "table5": "ACA paper, Table 5, Figs. 8 and 13-23: three bodies, with less and with more physics",
     "recovery": "masses of random three-body systems recovered: shares, coverage of intervals, time",
     "table2": "ACA paper, Table 2: error rates of NODE18 by several solvers, and of ResNets",
@@ -42,6 +43,9 @@ ON_IMAGES = dict.fromkeys(("table2", "table3", "table6", "table7", "fig7"), "cif
     name: "galaxy" for name in EXPERIMENTS if name.startswith("galaxy-")
 }
 """The views of the studies on images, and the study of each."""
+
+TRAININGS = {*ON_IMAGES, "table4"}
+"""Studies whose cells are trainings, on a device, each in a folder that keeps its epochs until it is over."""
 
 
 def find_experiment(name: str) -> Any:

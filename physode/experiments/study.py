@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from physode.experiments import ON_IMAGES, find_experiment
+from physode.experiments import ON_IMAGES, TRAININGS, find_experiment
 from physode.experiments.cells import Cell, forget_cells, run_cells
 from physode.experiments.report import Result, check_free, holds, write
 
@@ -86,7 +86,7 @@ def carry_out(
     jobs, scheduler
         As :func:`physode.experiments.cells.run_cells`; without a part in experiments without cells.
     images, device
-        Where the images are, and where to compute, of an experiment on images.
+        Where the images are, of an experiment on images; and where trainings compute.
     overwrite
         Whether to replace files.
     progress
@@ -120,10 +120,12 @@ def _home(config: Any, folder: Path) -> Path:
 
 
 def _cells(name: str, config: Any, home: Path, *, images: Path | None = None, device: str = "cpu") -> list[Cell]:
-    """Return the cells of a study; those on images are told where the images are, where to compute, and to keep."""
+    """Return the cells of a study; trainings are told where to compute and to keep, and where their images are."""
     cells: list[Cell] = find_experiment(name).cells(config)
-    if name not in ON_IMAGES:
+    if name not in TRAININGS:
         return cells
-    place = {"path": None if images is None else str(images.resolve()), "device": device}
+    place: dict[str, Any] = {"device": device}
+    if name in ON_IMAGES:
+        place["path"] = None if images is None else str(images.resolve())
     runs = home.resolve() / "runs"
     return [dataclasses.replace(cell, also={**place, "run": str(runs / Path(cell.file).stem)}) for cell in cells]

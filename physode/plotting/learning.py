@@ -24,6 +24,8 @@ _NAMES = {
     "test_accuracy": "test accuracy (%)",
     "loss": "training loss",
     "test_loss": "test loss",
+    "test_mse": "test MSE\n(standardised)",
+    "test_mse_by_range": "test MSE\n(by range)",
     "lr": "learning rate",
     "rhs_forward": "rhs evaluations\nforward, a batch",
     "rhs_backward": "rhs evaluations\nbackward, a batch",
@@ -108,7 +110,7 @@ def _draw(axes: Any, runs: Mapping[str, Sequence[History]], quantity: str, again
             spread = values.std(axis=0, ddof=1)
             axes.fill_between(x, mean - spread, mean + spread, color=stroke(index)["color"], alpha=0.18, lw=0)
         drawn.append(mean)
-    if quantity.endswith("loss") or quantity == "lr":
+    if quantity.endswith("loss") or quantity.startswith("test_mse") or quantity == "lr":
         scale_by_spread(axes, *drawn)
     if against == "epoch":
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -56,6 +56,8 @@ class Trainer:
     ----------
     model
         Scales and network.
+    test
+        What the model is told of the test series, and what it is asked for.
     epoch
         Epochs that are over.
     """
@@ -66,7 +68,7 @@ class Trainer:
         self.model.learn_scales(training)
         self.model.to(training.x.device)
         self._training = self.model.inward(training)
-        self._test = test_points(testing, config)
+        self.test = test_points(testing, config)
         self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.epoch, self._best = 0, (0, math.inf)
 
@@ -163,7 +165,7 @@ class Trainer:
             )
         begin = time.perf_counter()
         self.model.eval()
-        tested = score(self.model, *self._test, batch=self.config.batch, draws=0)
+        tested = score(self.model, *self.test, batch=self.config.batch, draws=0)
         if tested.mse < self._best[1]:
             self._best = (self.epoch, tested.mse)
         each = 1.0 / max(sums.updates, 1)

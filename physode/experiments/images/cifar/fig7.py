@@ -10,7 +10,7 @@ import numpy as np
 from physode.experiments.cells import Cell, Outcome
 from physode.experiments.images.cifar.plan import COMPARED, MODELS, REPEATED, Config, line_of, lines, trainings
 from physode.experiments.images.cifar.titles import hundred, title
-from physode.experiments.images.lines import Line, completeness, mean, note
+from physode.experiments.lines import Line, completeness, mean, note
 from physode.experiments.report import Finding, Result, Row
 from physode.plotting import plot_accuracies, plot_learning
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Self
 
 from physode.experiments.cells import Cell, Outcome
 from physode.experiments.images.cifar.solvers import SOLVERS
-from physode.experiments.images.lines import Line
 from physode.experiments.images.view import ImagesConfig
+from physode.experiments.lines import Line
 
 __all__ = ["COMPARED", "LONG", "MODELS", "REPEATED", "Config", "Model", "cell", "line_of", "lines", "trainings"]
 

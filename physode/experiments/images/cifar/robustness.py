@@ -13,7 +13,7 @@ from physode.experiments.images.beside import Mark, draw_beside
 from physode.experiments.images.cifar.plan import MODELS, Config, line_of, lines
 from physode.experiments.images.cifar.solvers import SOLVERS
 from physode.experiments.images.cifar.titles import title
-from physode.experiments.images.lines import Line, completeness, mean, note
+from physode.experiments.lines import Line, completeness, mean, note
 from physode.experiments.report import Finding, Result, Row
 
 if TYPE_CHECKING:

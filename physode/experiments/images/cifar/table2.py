@@ -12,7 +12,7 @@ from physode.experiments.images.beside import Mark, draw_beside
 from physode.experiments.images.cifar.plan import COMPARED, LONG, MODELS, Config, line_of, lines, trainings
 from physode.experiments.images.cifar.solvers import NODE_OWN
 from physode.experiments.images.cifar.titles import hundred, theirs, title
-from physode.experiments.images.lines import Line, completeness, mean, note
+from physode.experiments.lines import Line, completeness, mean, note
 from physode.experiments.report import Finding, Result, Row
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from physode.experiments.cells import Cell, Outcome
 from physode.experiments.images.beside import Mark, draw_beside
 from physode.experiments.images.cifar.plan import MODELS, REPEATED, Config, line_of, lines, trainings
 from physode.experiments.images.cifar.titles import hundred, theirs, title
-from physode.experiments.images.lines import Line, completeness, note
+from physode.experiments.lines import Line, completeness, note
 from physode.experiments.report import Finding, Result, Row
 from physode.metrics import Icc, icc, misclassified
 

@@ -12,7 +12,7 @@ from physode.experiments.cells import Cell, Outcome
 from physode.experiments.images.galaxy.judging import judged
 from physode.experiments.images.galaxy.paper import CONFUSION
 from physode.experiments.images.galaxy.plan import MODELS, Config, cells_of, line_of, title
-from physode.experiments.images.lines import completeness, note
+from physode.experiments.lines import completeness, note
 from physode.experiments.report import Finding, Result
 from physode.metrics import Averaged
 from physode.plotting import plot_confusion

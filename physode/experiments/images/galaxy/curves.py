@@ -11,7 +11,7 @@ import numpy as np
 from physode.experiments.cells import Cell, Outcome
 from physode.experiments.images.galaxy.judging import curve_of, judged, kept
 from physode.experiments.images.galaxy.plan import MODELS, Config, cells_of, line_of, title
-from physode.experiments.images.lines import completeness, note
+from physode.experiments.lines import completeness, note
 from physode.experiments.report import Finding, Result, Row
 from physode.metrics import Averaged, Curve, Curves
 from physode.plotting import compare_curves, plot_roc

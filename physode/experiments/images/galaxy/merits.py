@@ -12,7 +12,7 @@ from physode.experiments.images.beside import Mark, draw_beside
 from physode.experiments.images.galaxy.judging import judged
 from physode.experiments.images.galaxy.paper import MERITS
 from physode.experiments.images.galaxy.plan import MODELS, Config, cells_of, line_of, title
-from physode.experiments.images.lines import completeness, mean, note
+from physode.experiments.lines import completeness, mean, note
 from physode.experiments.report import Finding, Result
 from physode.metrics import Averaged
 

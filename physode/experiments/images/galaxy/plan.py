@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from physode.experiments.cells import Cell, Outcome
-from physode.experiments.images.lines import Line
 from physode.experiments.images.view import ImagesConfig
+from physode.experiments.lines import Line
 
 __all__ = ["MODELS", "Config", "Model", "cells_of", "line_of", "title"]
 

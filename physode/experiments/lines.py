@@ -1,4 +1,4 @@
-"""What the tables of both studies are made of: outcomes of equal trainings, side by side."""
+"""What tables of trainings are made of: outcomes of equal trainings, side by side."""
 
 from __future__ import annotations
 
