@@ -216,7 +216,7 @@ def fit(
     mask: npt.ArrayLike | None = None,
     *,
     channels: tuple[str, ...] | None = None,
-    units: tuple[str, ...] | None = None,
+    channel_units: tuple[str, ...] | None = None,
     progress: Any = None,
     **settings: Any,
 ) -> Forecaster:
@@ -227,12 +227,12 @@ def fit(
     t, y, mask
         The observations: times (K,) or (N, K), values (N, K, C) with NaN where missing, and what is observed,
         (N, K, C) or (N, K).
-    channels, units
+    channels, channel_units
         Names of the channels, and their units.
     progress
         Told the finished share of the training, and where it is.
     settings
-        Those of :class:`SeriesConfig`.
+        Those of :class:`SeriesConfig`, `units` (widths of layers) among them.
 
     Returns
     -------
@@ -255,7 +255,7 @@ def fit(
     (40, 3, 1)
     """
     config = SeriesConfig(**settings)
-    series = IrregularSeries.of_arrays(t, y, mask, channels, units=units)
+    series = IrregularSeries.of_arrays(t, y, mask, channels, units=channel_units)
     lines: list[Epoch] = []
     trainer = train(series, config, on_epoch=lambda line, state: lines.append(line), progress=progress)
     return Forecaster(trainer.model.eval(), config, series.channels, series.units, tuple(lines))
