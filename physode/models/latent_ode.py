@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from physode.models.flow import Flow
 from physode.models.gaussian import Noise, divergence
 from physode.models.ode_rnn import JumpFlow
-from physode.models.points import Points, Times
+from physode.models.points import Points, Times, compact
 from physode.models.series_model import Prediction, SeriesModel, earliest, initialise
 from physode.models.solver import EULER, Solver
 from physode.rhs.neural import fully_connected
@@ -64,6 +64,7 @@ class Recognition(nn.Module):
 
     def forward(self, observed: Points, start: Tensor) -> Posterior:
         """Go from the last observation of each series back to its start, (B,)."""
+        observed = compact(observed)  # time between observations is told by neighbouring places
         seen, used = self.jumps.inputs(observed.x, observed.mask), observed.used
         h = self.jumps.begin(observed.x)
         before = torch.cat([start[:, None], observed.t[:, :-1]], 1)
