@@ -87,13 +87,14 @@ def _evaluate(
 ) -> Evaluation:
     """Evaluate one run, and keep what is found in its folder."""
     from physode.classification import evaluate, open_train_run
-    from physode.classification.keeping import evaluation_name, evaluation_paths, keep_evaluation
+    from physode.classification.keeping import keep_evaluation
     from physode.datasets.atomic import check_free
     from physode.datasets.images import read_images
     from physode.plotting.evaluation import draw_evaluation
+    from physode.runs.evaluations import evaluation_name, evaluation_paths
 
     run = open_train_run(path)
-    name = evaluation_name(which=which, solver=solver, data=data, all_images=options["all_images"])
+    name = evaluation_name(which=which, solver=solver, data=data, everything=options["all_images"])
     if not force:
         check_free(evaluation_paths(run, name).values())
     source = data or run.data
@@ -147,7 +148,7 @@ def _show(found: Evaluation) -> None:
 
 
 def _solver(found: Evaluation) -> str:
-    from physode.classification.evaluation import solver_label
+    from physode.runs.solvers import solver_label
 
     assert found.solver is not None
     return solver_label(found.solver)

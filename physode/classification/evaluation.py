@@ -19,12 +19,12 @@ from physode.errors import ConfigError, DataError
 from physode.metrics import Classification, classify
 from physode.models import Solver, count_parameters, ode_blocks, set_solver
 from physode.runs import load_weights
-from physode.solvers.tableaus import METHODS
+from physode.runs.solvers import change_solver, solver_label
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
 
-__all__ = ["Evaluation", "changed_solver", "evaluate", "solver_label", "trained_model"]
+__all__ = ["Evaluation", "changed_solver", "evaluate", "trained_model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,10 +149,7 @@ def trained_model(run: TrainRun, *, which: str = "last", device: str | None = No
 
 
 def changed_solver(model: nn.Module, changes: Mapping[str, Any]) -> Solver:
-    """Return the solver of a model's blocks with some of it changed.
-
-    Another method that adapts its steps does so, and one that cannot takes the `step` given, or one step; tolerances
-    without a method let the blocks' own adapt its steps.
+    """Return the solver of a model's blocks with some of it changed, see :func:`physode.runs.solvers.change_solver`.
 
     Raises
     ------
@@ -162,26 +159,7 @@ def changed_solver(model: nn.Module, changes: Mapping[str, Any]) -> Solver:
     blocks = ode_blocks(model)
     if not blocks:
         raise ConfigError("the model has no ODE blocks, whose solver could be another one")
-    given = {name: value for name, value in changes.items() if value is not None}
-    free = ("rtol" in given or "atol" in given or "method" in given) and "step" not in given
-    method = METHODS.get(given.get("method", blocks[0].solver.method))
-    if free and method is not None and method.adaptive:
-        given["step"] = None
-    fixed = method is not None and (not method.adaptive or given.get("step") is not None)
-    if fixed and ("rtol" in given or "atol" in given):
-        raise ConfigError("`rtol` and `atol` have no part in fixed steps; choose an adaptive method, and no `step`")
-    try:
-        return dataclasses.replace(blocks[0].solver, **given)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def solver_label(solver: Solver) -> str:
-    """Return a solver in words."""
-    if solver.adaptive:
-        same = solver.rtol == solver.atol
-        return f"{solver.method}, " + (f"{solver.rtol:g}" if same else f"rtol {solver.rtol:g}, atol {solver.atol:g}")
-    return f"{solver.method}, step {1.0 if solver.step is None else solver.step:g}"
+    return change_solver(blocks[0].solver, changes)
 
 
 def _check_images(run: TrainRun, images: Images, *, split_again: bool) -> None:

@@ -17,7 +17,7 @@ from physode.datasets.atomic import replacing
 from physode.errors import ConfigError, DataError
 from physode.runs.toml import dumps
 
-__all__ = ["RunFolder", "make_folder", "read_settings", "write_text"]
+__all__ = ["RunFolder", "kind_of_run", "make_folder", "read_settings", "write_text"]
 
 KINDS = {"fit": "physode fit", "train": "physode train", "series": "physode train timeseries"}
 """What a run may be of, by the name of the table of its settings: the command that makes it."""
@@ -132,6 +132,15 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
             f"{kind} it again, or use the physode that made it"
         )
     return content
+
+
+def kind_of_run(path: str | os.PathLike[str]) -> str | None:
+    """Return what a run is of, a key of ``KINDS``; None where that cannot be read: its reader says why."""
+    try:
+        content = tomllib.loads((Path(path) / _SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return None
+    return next((name for name in KINDS if name in content), None)
 
 
 def write_text(path: Path, text: str) -> None:

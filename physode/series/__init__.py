@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from physode.series.config import TASKS, SeriesConfig
+from physode.series.evaluation import SeriesEvaluation, evaluate
 from physode.series.forecaster import Forecast, Forecaster, fit
 from physode.series.run import SeriesRun, create_series_run, open_series_run
 from physode.series.scores import Scores, score
@@ -17,10 +18,12 @@ __all__ = [
     "Forecaster",
     "Scores",
     "SeriesConfig",
+    "SeriesEvaluation",
     "SeriesRun",
     "SeriesState",
     "Trainer",
     "create_series_run",
+    "evaluate",
     "fit",
     "open_series_run",
     "score",

@@ -12,7 +12,7 @@ from torch import Tensor
 from physode.models.points import Points, compact
 from physode.series.standardised import Standardised
 
-__all__ = ["Scores", "score"]
+__all__ = ["Scores", "among", "score"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def score(model: Standardised, told: Points, target: Points, *, batch: int, draw
         known, asked = (model.inward(compact(each.rows(rows))) for each in (told, target))
         mean = model.network.predict(known, asked.times).mean
         squares = torch.where(asked.mask, (mean - asked.x).square(), 0.0).double()
-        unseen = asked.mask & ~_among(asked.t, known)[..., None]
+        unseen = asked.mask & ~among(asked.t, known)[..., None]
         sums += torch.stack(
             [squares.sum((0, 1)), asked.mask.sum((0, 1)), (squares * unseen).sum((0, 1)), unseen.sum((0, 1))]
         )
@@ -81,8 +81,8 @@ def score(model: Standardised, told: Points, target: Points, *, batch: int, draw
     return _scores(model, sums, total if draws else math.nan, len(target.t))
 
 
-def _among(t: Tensor, told: Points) -> Tensor:
-    """Return which times (B, Q) are among those that a model was told of."""
+def among(t: Tensor, told: Points) -> Tensor:
+    """Return which times (B, Q) are among those of some points, such as those that a model was told."""
     known = torch.where(told.used, told.t, torch.nan)
     return (t[..., None] == known[:, None, :]).any(-1)
 
