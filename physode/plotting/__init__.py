@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from physode.plotting.curves import plot_history
     from physode.plotting.drift import plot_drift
     from physode.plotting.forces import plot_residual_force
+    from physode.plotting.latent import plot_latent
     from physode.plotting.learning import plot_learning
     from physode.plotting.mistakes import plot_mistakes
     from physode.plotting.phase import plot_phase_planes
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from physode.plotting.receiver import compare_curves, plot_precision_recall, plot_roc
     from physode.plotting.residuals import plot_residuals
     from physode.plotting.run import draw_run
+    from physode.plotting.series import plot_reconstructions, plot_samples
+    from physode.plotting.series_run import draw_series_run
     from physode.plotting.sheet import plot_sheet
     from physode.plotting.trajectories import plot_orbits, plot_phase_portrait, plot_series
 
@@ -30,12 +33,14 @@ _HOMES = {
     "animate_run": "animation",
     "compare_curves": "receiver",
     "draw_run": "run",
+    "draw_series_run": "series_run",
     "plot_accuracies": "accuracies",
     "plot_calibration": "calibration",
     "plot_confusion": "confusion",
     "plot_constants": "constants",
     "plot_drift": "drift",
     "plot_history": "curves",
+    "plot_latent": "latent",
     "plot_learning": "learning",
     "plot_mistakes": "mistakes",
     "plot_orbits": "trajectories",
@@ -43,9 +48,11 @@ _HOMES = {
     "plot_phase_portrait": "trajectories",
     "plot_precision_recall": "receiver",
     "plot_profile": "profile",
+    "plot_reconstructions": "series",
     "plot_residual_force": "forces",
     "plot_residuals": "residuals",
     "plot_roc": "receiver",
+    "plot_samples": "series",
     "plot_series": "trajectories",
     "plot_sheet": "sheet",
 }
@@ -55,12 +62,14 @@ __all__ = [
     "animate_run",
     "compare_curves",
     "draw_run",
+    "draw_series_run",
     "plot_accuracies",
     "plot_calibration",
     "plot_confusion",
     "plot_constants",
     "plot_drift",
     "plot_history",
+    "plot_latent",
     "plot_learning",
     "plot_mistakes",
     "plot_orbits",
@@ -68,9 +77,11 @@ __all__ = [
     "plot_phase_portrait",
     "plot_precision_recall",
     "plot_profile",
+    "plot_reconstructions",
     "plot_residual_force",
     "plot_residuals",
     "plot_roc",
+    "plot_samples",
     "plot_series",
     "plot_sheet",
 ]

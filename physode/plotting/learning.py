@@ -26,8 +26,6 @@ _NAMES = {
     "test_loss": "test loss",
     "test_mse": "test MSE\n(standardised)",
     "test_mse_by_range": "test MSE\n(by range)",
-    "test_mse": "test MSE (standardised)",
-    "test_mse_by_range": "test MSE (by range)",
     "lr": "learning rate",
     "rhs_forward": "rhs evaluations\nforward, a batch",
     "rhs_backward": "rhs evaluations\nbackward, a batch",

@@ -28,7 +28,7 @@ from physode.series.training import test_points
 if TYPE_CHECKING:
     from physode.datasets.series import IrregularSeries
 
-__all__ = ["SeriesEvaluation", "TaskEvaluation", "evaluate", "tested_series", "trained_forecaster"]
+__all__ = ["SeriesEvaluation", "TaskEvaluation", "evaluate", "held_out_series", "trained_forecaster"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,10 +166,13 @@ def evaluate(
     if draws < 1:
         raise ValueError(f"`draws` must be at least 1, got {draws}")
     begin = time.perf_counter()
-    changes = {"observed": observed, "batch": batch}
-    config = dataclasses.replace(run.config, **{name: value for name, value in changes.items() if value is not None})
+    config = dataclasses.replace(
+        run.config,
+        observed=run.config.observed if observed is None else observed,
+        batch=run.config.batch if batch is None else batch,
+    )
     posed = {task: dataclasses.replace(config, task=task) for task in tasks}
-    testing = tested_series(run, series, all_series=all_series)
+    testing = held_out_series(run, series, all_series=all_series)
     forecaster = trained_forecaster(run, which=which, solver=solver, device=device)
     forecaster = dataclasses.replace(forecaster, config=config)
     points = forecaster.model_points(points_of(testing))
@@ -182,7 +185,7 @@ def evaluate(
     return SeriesEvaluation(run, forecaster, epoch, testing, found, time.perf_counter() - begin)
 
 
-def tested_series(run: SeriesRun, series: IrregularSeries, *, all_series: bool = False) -> IrregularSeries:
+def held_out_series(run: SeriesRun, series: IrregularSeries, *, all_series: bool = False) -> IrregularSeries:
     """Return the series that a run's training has set aside; or all that have enough points.
 
     Raises
