@@ -61,7 +61,7 @@ def test_settings_survive_toml(config):
 
 
 def test_unknown_settings_are_named():
-    with pytest.raises(ConfigError, match="^unknown settings: depth, width$"):
+    with pytest.raises(ConfigError, match=r"^unknown settings: depth, width$"):
         SeriesConfig.from_dict({"width": 1, "depth": 2})
 
 

@@ -50,7 +50,7 @@ def test_values_take_the_default_precision_and_times_stay_double(series_of):
 
 def test_arrays_of_other_channels_are_refused(sines_of):
     t, y = sines_of()
-    with pytest.raises(DataError, match="^`y` has 2 channels, the model was trained on 3: a, b, c$"):
+    with pytest.raises(DataError, match=r"^`y` has 2 channels, the model was trained on 3: a, b, c$"):
         points_of_arrays(t, y, None, channels=("a", "b", "c"))
 
 
@@ -99,7 +99,7 @@ def test_times_and_values_that_cannot_be_are_refused_by_series_and_place(sines_o
 
 def test_a_series_of_one_point_is_refused_with_the_way_out():
     series = of([[0.0, 1.0], [0.0, np.nan]], [[1.0, 2.0], [3.0, np.nan]], names=["long", "short"])
-    with pytest.raises(DataError, match="series 'short' has a single point: .*--min-points 2"):
+    with pytest.raises(DataError, match=r"series 'short' has a single point: .*--min-points 2"):
         check_points(series, None)
     assert check_points(series, 2).names == ("long",)
 
@@ -134,7 +134,7 @@ def test_a_limit_takes_training_series_only(series_of, config_of):
 
 
 def test_one_series_is_too_few(series_of, config_of):
-    with pytest.raises(DataError, match="^1 series cannot be divided into training and test; give at least 2$"):
+    with pytest.raises(DataError, match=r"^1 series cannot be divided into training and test; give at least 2$"):
         split(series_of(1), config_of())
 
 
@@ -145,7 +145,7 @@ def test_a_channel_that_no_training_series_has_is_named(sines_of, config_of):
     missing[[int(name) for name in testing.names]] = False
     y[missing, :, 1] = np.nan
     series = IrregularSeries.of_arrays(t, y, channels=["speed", "height"])
-    with pytest.raises(DataError, match="^the 8 training series have no value of channel 'height'; remove it"):
+    with pytest.raises(DataError, match=r"^the 8 training series have no value of channel 'height'; remove it"):
         split(series, config_of())
 
 
