@@ -29,7 +29,7 @@ def describe() -> dict[str, Any]:
     """
     import torch
 
-    from physode.solvers.tableaus import METHODS
+    from physode.solvers.methods import METHODS
 
     return {
         "installation": {

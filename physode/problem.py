@@ -16,9 +16,9 @@ from physode.modules import Statistics, uses_dropout
 from physode.packing import Packing
 from physode.solvers.grid import Grid
 from physode.solvers.loop import Adaptive, integrate, march
+from physode.solvers.method import Method
 from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
 from physode.solvers.numbers import Number
-from physode.solvers.tableaus import Tableau
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.typing import Norm, Progress
@@ -58,7 +58,7 @@ class Problem:
     """
 
     dynamics: Dynamics
-    tableau: Tableau
+    tableau: Method
     y0: Tensor
     t: Tensor
     steps: Adaptive | None

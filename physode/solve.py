@@ -27,7 +27,8 @@ from physode.solution import Solution, Stats
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.loop import Adaptive
-from physode.solvers.tableaus import Tableau, find_method
+from physode.solvers.method import Method
+from physode.solvers.methods import find_method
 from physode.status import Status
 from physode.typing import Norm, Progress
 
@@ -43,7 +44,7 @@ def solve(
     t: Tensor | Sequence[float],
     *,
     args: Sequence[Any] = (),
-    method: str | Tableau = "dopri5",
+    method: str | Method = "dopri5",
     rtol: float | Tensor | None = None,
     atol: float | Tensor | None = None,
     step_size: float | None = None,
@@ -77,7 +78,7 @@ def solve(
         Further inputs of ``f``; gradients reach those tensors that require them.
     method
         ``"euler"``, ``"midpoint"``, ``"heun"``, ``"rk4"`` take fixed steps; ``"heun_euler"``, ``"bosh3"``,
-        ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. Or a :class:`Tableau`.
+        ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. Or a :class:`~physode.solvers.tableaus.Tableau`.
     rtol, atol
         Relative and absolute tolerance of the local error, each a number or one a component. By default 1e-6 and 1e-9
         for double precision, 1e-5 and 1e-7 for single.
@@ -158,7 +159,7 @@ def pose(
     t: Tensor | Sequence[float],
     *,
     args: Any = (),
-    method: str | Tableau = "dopri5",
+    method: str | Method = "dopri5",
     rtol: float | Tensor | None = None,
     atol: float | Tensor | None = None,
     step_size: float | None = None,
@@ -207,7 +208,7 @@ def pose(
 
 
 def _steps(
-    tableau: Tableau,
+    tableau: Method,
     packing: Packing,
     y0: Tensor,
     t: Tensor,

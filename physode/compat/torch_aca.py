@@ -20,7 +20,7 @@ from physode.packing import Packing
 from physode.solution import Solution
 from physode.solve import solve
 from physode.solvers.controllers import Controller
-from physode.solvers.tableaus import find_method
+from physode.solvers.methods import find_method
 
 __all__ = ["Solver", "odesolve", "odesolve_adjoint", "odesolve_endtime"]
 

@@ -140,6 +140,7 @@ def engine_of(problem: Problem, program: Program, layout: Layout, *, dense: bool
     except TypeError:
         raise Unsupported("its norm, controller or packing cannot be told apart from others") from None
     if engine is None:
+        assert isinstance(problem.tableau, Tableau)
         columns = 1 + (problem.tableau.interpolant_terms if dense else 0)
         budget = _BLOCK_BYTES[t.ndim == 2] // max(1, columns * y0.numel() * y0.element_size())
         rows = max(8, min(_BLOCK_ROWS, budget))

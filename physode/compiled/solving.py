@@ -19,6 +19,7 @@ from physode.gradients.aca import ACA
 from physode.gradients.steps import Outcome, StepTable, adaptive_clock, blank_unreached
 from physode.problem import Problem
 from physode.solvers.grid import Grid
+from physode.solvers.tableaus import Tableau
 from physode.status import Status
 
 __all__ = ["Walked", "solve_compiled"]
@@ -67,6 +68,8 @@ def solve_compiled(problem: Problem, aca: ACA | None) -> Outcome:
 def _check(problem: Problem) -> None:
     if problem.y0.is_complex():
         raise Unsupported("complex states are not compiled")
+    if not isinstance(problem.tableau, Tableau):
+        raise Unsupported(f"the method {problem.tableau.name} is not compiled, only explicit Runge-Kutta methods are")
     if torch.compiler.is_dynamo_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
         raise Unsupported("the solve itself is being transformed by torch.func or torch.compile")
     if forward_ad._current_level >= 0:

@@ -32,7 +32,7 @@ from physode.solvers.controllers import Controller
 from physode.solvers.grid import grid_of_step_size
 from physode.solvers.groups import expand
 from physode.solvers.loop import Adaptive
-from physode.solvers.tableaus import find_method
+from physode.solvers.methods import find_method
 from physode.status import Status
 
 __all__ = ["Adjoint"]

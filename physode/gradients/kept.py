@@ -33,9 +33,9 @@ from physode.gradients.budget import room_for_graphs, saved_bytes
 from physode.gradients.pulling import Cotangents, add, pull
 from physode.leaves import check_no_new_leaf, graph_clock
 from physode.problem import Problem
+from physode.solvers.method import Method
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Rhs, Step
-from physode.solvers.tableaus import Tableau
 from physode.solvers.taker import End, Plain
 from physode.solvers.trajectory import Trajectory
 
@@ -97,7 +97,7 @@ class Kept(Plain):
         return record
 
     def take(
-        self, rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
+        self, rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
     ) -> tuple[Step, Tensor | None]:
         """Try a step, from leaves while there is room for its graph."""
         self._start = None
@@ -110,7 +110,7 @@ class Kept(Plain):
     def finish(
         self,
         rhs: Rhs,
-        tableau: Tableau,
+        tableau: Method,
         t: Number,
         y: Tensor,
         h: Number,

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from physode.dynamics import Dynamics
 from physode.problem import Problem
+from physode.solvers.method import Method
 from physode.solvers.stepper import end_derivative, interpolant, take_step
-from physode.solvers.tableaus import Tableau
 from physode.status import Status
 
 __all__ = ["Replay", "safe_nodes"]
@@ -35,7 +35,7 @@ class Replay:
         Whether leaves act through a graph made before the solve, which must then be kept.
     """
 
-    tableau: Tableau
+    tableau: Method
     dynamics: Dynamics
     inputs: list[Tensor]
     outside: bool

@@ -10,8 +10,8 @@ from physode.models.points import Times
 from physode.models.solver import Solver
 from physode.models.work import Solving
 from physode.solve import solve
+from physode.solvers.methods import find_method
 from physode.solvers.stepper import take_step
-from physode.solvers.tableaus import find_method
 
 __all__ = ["Flow"]
 

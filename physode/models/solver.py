@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from physode.gradients import GradientMethod, find_gradient
-from physode.solvers.tableaus import find_method
+from physode.solvers.methods import find_method
 
 __all__ = ["EULER", "Solver"]
 

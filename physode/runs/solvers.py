@@ -8,7 +8,7 @@ from typing import Any
 
 from physode.errors import ConfigError
 from physode.models.solver import Solver
-from physode.solvers.tableaus import METHODS
+from physode.solvers.methods import METHODS
 
 __all__ = ["change_solver", "solver_label"]
 

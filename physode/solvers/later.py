@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from physode.solvers.method import Method
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Rhs, Step, interpolant
-from physode.solvers.tableaus import Tableau
 from physode.solvers.trajectory import Trajectory
 
 __all__ = ["Later"]
@@ -32,7 +32,7 @@ class Later:
     takes one more leading axis as it is, unless it must evaluate the right-hand side at extra stages.
     """
 
-    def __init__(self, rhs: Rhs, tableau: Tableau, y: Tensor) -> None:
+    def __init__(self, rhs: Rhs, tableau: Method, y: Tensor) -> None:
         self._rhs, self._tableau = rhs, tableau
         self._most = 0 if tableau.c_extra else _ELEMENTS // max(1, y.numel() * (tableau.stages + 1))
         self._waiting: list[_Waiting] = []

@@ -17,6 +17,7 @@ from physode.solvers.grid import Grid
 from physode.solvers.groups import expand
 from physode.solvers.initial_step import initial_step
 from physode.solvers.later import Later
+from physode.solvers.method import Method
 from physode.solvers.norms import error_ratio, scale_of
 from physode.solvers.numbers import (
     Number,
@@ -33,7 +34,6 @@ from physode.solvers.numbers import (
 )  # fmt: skip
 from physode.solvers.observer import Observer
 from physode.solvers.stepper import Rhs, Step, local_errors
-from physode.solvers.tableaus import Tableau
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.status import Status
@@ -50,7 +50,7 @@ _SMALLEST_SHARE = 1e-30  # of the span: ends a failing start at t = 0, where the
 class Adaptive:
     """What decides the steps of an adaptive solve."""
 
-    tableau: Tableau
+    tableau: Method
     controller: Controller
     norm: Norm
     rtol: Tensor | float
@@ -152,7 +152,7 @@ def integrate(
 
 def march(
     rhs: Rhs,
-    tableau: Tableau,
+    tableau: Method,
     grid: Grid,
     y0: Tensor,
     k0: Tensor | None,

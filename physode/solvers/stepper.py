@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from physode.solvers.groups import expand
+from physode.solvers.method import Method, StepMethod
 from physode.solvers.numbers import Number
-from physode.solvers.tableaus import Tableau
 from physode.solvers.tableaus.sums import Sum, Sums
 
 __all__ = ["Rhs", "Step", "coefficients", "end_derivative", "interpolant", "local_errors", "take_step"]
@@ -94,7 +94,7 @@ def _weighted_sums(sums: Sums, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
     return [weight * _total(one, ratios, ks) for weight, one, ratios in parts]
 
 
-def take_step(rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, k1: Tensor | None = None) -> Step:
+def take_step(rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k1: Tensor | None = None) -> Step:
     r"""Take one step: :math:`y_{+} = y + h \sum_i b_i k_i`.
 
     Parameters
@@ -108,6 +108,8 @@ def take_step(rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, k1: T
     k1
         The derivative at ``(t, y)`` where it is known, else evaluated here.
     """
+    if isinstance(tableau, StepMethod):
+        return tableau.take(rhs, t, y, h, k1)  # type: ignore[no-any-return]
     sums = tableau.step_sums
     weights, ratios = _scaled(sums.leads, h, y), _ratios(sums, y)
     times = (*_stage_times(tableau.c[1:], t, h), None)
@@ -124,12 +126,14 @@ def end_derivative(rhs: Rhs, t: Number, h: Number, step: Step) -> Tensor:
     return rhs(t + h, step.y)
 
 
-def local_errors(tableau: Tableau, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
+def local_errors(tableau: Method, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
     """Return the local error estimates from the stages, followed by the end's derivative if the method is FSAL."""
+    if isinstance(tableau, StepMethod):
+        return tableau.local_errors(h, ks)
     return _weighted_sums(tableau.error_sums, h, ks)
 
 
-def interpolant(rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, step: Step, k_end: Tensor) -> Tensor:
+def interpolant(rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, step: Step, k_end: Tensor) -> Tensor:
     r"""Return the interpolant's coefficients :math:`F_1, \dots, F_m` of a step, shape ``(m, *y.shape)``.
 
     The first three are cubic Hermite's, the others are :math:`h \sum_j d_j k_j` over all stages, the extra ones
@@ -138,16 +142,21 @@ def interpolant(rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, ste
     return torch.stack(coefficients(rhs, tableau, t, y, h, step, k_end))
 
 
-def coefficients(
-    rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, step: Step, k_end: Tensor
-) -> list[Tensor]:
+def coefficients(rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, step: Step, k_end: Tensor) -> list[Tensor]:
     """Return :func:`interpolant`'s coefficients one by one."""
+    hermite = _hermite(y, h, step, k_end)
+    if isinstance(tableau, StepMethod):
+        return hermite
     ks = [*step.ks, k_end]
     for c, sums in zip(tableau.c_extra, tableau.extra_sums, strict=True):
         (increment,) = _weighted_sums(sums, h, ks)
         ks.append(rhs(t + c * h, y + increment))
+    return hermite + _weighted_sums(tableau.dense_sums, h, ks)
+
+
+def _hermite(y: Tensor, h: Number, step: Step, k_end: Tensor) -> list[Tensor]:
+    """Return the coefficients of the cubic through both ends with the derivatives there."""
     size = expand(h.to(y.dtype), y.ndim) if isinstance(h, Tensor) else h
     change = step.y - y
-    first = size * ks[0]
-    hermite = [change, first - change, 2 * change - first - size * k_end]
-    return hermite + _weighted_sums(tableau.dense_sums, h, ks)
+    first = size * step.ks[0]
+    return [change, first - change, 2 * change - first - size * k_end]

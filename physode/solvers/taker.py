@@ -6,9 +6,9 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+from physode.solvers.method import Method
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Rhs, Step, end_derivative, interpolant, take_step
-from physode.solvers.tableaus import Tableau
 
 __all__ = ["PLAIN", "End", "Plain", "Taker"]
 
@@ -25,14 +25,14 @@ class Taker(Protocol):
     """Takes the steps of a loop: each is tried, perhaps several times with other sizes, and finished where accepted."""
 
     def take(
-        self, rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
+        self, rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
     ) -> tuple[Step, Tensor | None]:
         """Try a step; return it, and the derivative at its end if that is asked for."""
 
     def finish(
         self,
         rhs: Rhs,
-        tableau: Tableau,
+        tableau: Method,
         t: Number,
         y: Tensor,
         h: Number,
@@ -50,7 +50,7 @@ class Plain:
     """Evaluates what is asked for and nothing else; gradients flow as the caller's grad mode says."""
 
     def take(
-        self, rhs: Rhs, tableau: Tableau, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
+        self, rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
     ) -> tuple[Step, Tensor | None]:
         """Try a step."""
         step = take_step(rhs, tableau, t, y, h, k)
@@ -59,7 +59,7 @@ class Plain:
     def finish(
         self,
         rhs: Rhs,
-        tableau: Tableau,
+        tableau: Method,
         t: Number,
         y: Tensor,
         h: Number,

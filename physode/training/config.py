@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 
 from physode.errors import ConfigError
-from physode.solvers.tableaus import find_method
+from physode.solvers.methods import find_method
 from physode.training.robust import ROBUST
 from physode.training.targets import parse_target
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import physode
 from physode.cli import environment
 from physode.cli.main import cli
-from physode.solvers.tableaus import METHODS
+from physode.solvers.methods import METHODS
 
 
 def run(*arguments: str):

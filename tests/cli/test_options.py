@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from physode.cli import options
-from physode.solvers.tableaus import METHODS
+from physode.solvers.methods import METHODS
 
 
 @click.command()

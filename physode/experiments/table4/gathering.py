@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
@@ -29,7 +30,7 @@ def gather(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
         name=config.name,
         title=f"The hopper between its observations: test MSE x 100 (ACA paper, Table 4{quick})",
         config=asdict(config),
-        rows=[_row(share, key, line) for (share, key), line in lines.items()],
+        rows=[_row(share, key, line, lines.get((share, "aca"))) for (share, key), line in lines.items()],
         findings=[*_findings(config, lines), completeness(outcomes.items())],
         series={_name(*where): _curves(line) for where, line in lines.items() if line.done},
     )
@@ -39,13 +40,14 @@ def _name(share: float, key: str) -> str:
     return f"{share:g} {key}"
 
 
-def _row(share: float, key: str, line: Line) -> Row:
+def _row(share: float, key: str, line: Line, aca: Line | None) -> Row:
     model, errors = MODELS[key], _errors(line)
     return {
         "points told": f"{share:.0%}",
         "model": model.label,
         "MSE x 100": figure(errors, digits=3),
         "paper": model.paper.get(share),
+        "when ACA is done": None if aca is None else figure(_at_time(line, mean(aca.seconds())), digits=3),
         "runs": line.runs,
         "log-likelihood": figure(line.values("log_likelihood"), digits=3),
         "parameters": next((each["parameters"] for each in line.done), None),
@@ -57,6 +59,16 @@ def _row(share: float, key: str, line: Line) -> Row:
 
 def _errors(line: Line) -> list[float]:
     return [100.0 * value for value in line.values("mse_by_range")]
+
+
+def _at_time(line: Line, seconds: float | None) -> list[float]:
+    """Return the errors after the last epochs that were over when this much time had been trained."""
+    found = []
+    for run in line.done:
+        spent = np.cumsum([each["seconds"] for each in run["history"]])
+        over = int((spent <= (0.0 if seconds is None else seconds)).sum())
+        found.append(100.0 * run["history"][over - 1]["test_mse_by_range"] if over else math.nan)
+    return found
 
 
 def _findings(config: Config, lines: Mapping[_Key, Line]) -> Iterator[Finding]:

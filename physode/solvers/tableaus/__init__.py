@@ -13,23 +13,8 @@ from physode.solvers.tableaus.midpoint import MIDPOINT
 from physode.solvers.tableaus.rk4 import RK4
 from physode.solvers.tableaus.tsit5 import TSIT5
 
-__all__ = ["METHODS", "Tableau", "find_method"]
+__all__ = ["METHODS", "Tableau"]
 
 METHODS: dict[str, Tableau] = {
     tableau.name: tableau for tableau in (EULER, MIDPOINT, HEUN, RK4, HEUN_EULER, BOSH3, DOPRI5, TSIT5, DOPRI8)
 }
-
-
-def find_method(method: str | Tableau) -> Tableau:
-    """Return the tableau called ``method``; a :class:`Tableau` passes through.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown; the message lists the known ones.
-    """
-    if isinstance(method, Tableau):
-        return method
-    if method not in METHODS:
-        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, or a Tableau; got {method!r}")
-    return METHODS[method]

@@ -1,0 +1,57 @@
+"""What the engine asks of a one-step method that is no explicit Runge-Kutta method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from physode.solvers.numbers import Number
+from physode.solvers.tableaus.base import Tableau
+
+__all__ = ["Method", "StepMethod"]
+
+
+class StepMethod(ABC):
+    """A one-step method with a step function of its own: implicit, splitting, ...
+
+    It is used as a :class:`~physode.solvers.tableaus.Tableau` is: the loop tries steps and judges their errors, records
+    and replays. Its step is a pure function of time, state and step size, one value a group, and of what the right-hand
+    side depends on; a step of size 0 is the identity. Where a step cannot be found, as when Newton's method does not
+    converge, its result is NaN in that group: the attempt is rejected.
+
+    Attributes
+    ----------
+    name, order, error_order, reference, interpolant_order
+        As a tableau's.
+    adaptive
+        Whether it estimates its local error.
+    fsal
+        Whether that estimate needs the derivative at the step's end.
+    stages
+        Evaluations of the right-hand side in a step, about: memory is planned by it.
+    """
+
+    name: str
+    order: int
+    error_order: int = 0
+    interpolant_order: int = 3
+    reference: str = ""
+    adaptive: bool = False
+    fsal: bool = False
+    stages: int = 1
+    c_extra: tuple[float, ...] = ()
+
+    @abstractmethod
+    def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Any:
+        """Take one step: a :class:`~physode.solvers.stepper.Step`, whose first slope is the derivative at its start."""
+
+    def local_errors(self, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
+        """Return the estimates of the local error from the slopes of :meth:`take`, and the end's derivative if fsal."""
+        raise NotImplementedError(f"{self.name} estimates no error")
+
+
+Method = Tableau | StepMethod
+"""Either kind."""
