@@ -1,4 +1,4 @@
-"""``physode evaluate``: trained classifiers on their test images."""
+"""``physode evaluate``: trained models on what was set aside for the test."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.commands.evaluate_series import evaluate_series
 from physode.cli.images import warn_of_skipped
 from physode.cli.options import METHODS, PATH, POSITIVE, force_option, json_option, other_device_option
 from physode.cli.progress import progress_bar
@@ -21,11 +22,12 @@ __all__ = ["command"]
 _SOLVER = ("method", "rtol", "atol", "step")
 _MERITS = ("precision", "completeness", "f1", "auc", "average_precision")
 _MOST, _WIDE = 20, 12  # classes in tables
+_ONLY = {False: ("ratings", "out"), True: ("observed", "draws")}  # of classifiers, and of models of series
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
-@click.option("--method", type=click.Choice(METHODS), help="Another method for the ODE blocks than in training.")
+@click.option("--method", type=click.Choice(METHODS), help="Another method than in training.")
 @click.option("--rtol", type=POSITIVE, help="By another relative tolerance.")
 @click.option("--atol", type=POSITIVE, help="By another absolute tolerance.")
 @click.option("--step", type=POSITIVE, help="By fixed steps of this size, at most 1.")
@@ -35,29 +37,56 @@ _MOST, _WIDE = 20, 12  # classes in tables
     type=click.Choice(["last", "best"]),
     default="last",
     show_default=True,
-    help="Weights after the last epoch, or after that of the best test accuracy.",
+    help="Weights after the last epoch, or after that of the best test.",
 )
-@click.option("--data", type=PATH, help="Other images of the same classes.  [default: those of the run]")
-@click.option("--all", "all_images", is_flag=True, help="Test on all of the images, not on the part for the test only.")
-@click.option("--batch", type=click.IntRange(1), help="Images at once.  [default: as in training]")
+@click.option(
+    "--data", type=PATH, help="Other images of the same classes, or series of the same channels.  [default: the run's]"
+)
+@click.option("--all", "everything", is_flag=True, help="Test on all of the data, not on the part for the test only.")
+@click.option("--batch", type=click.IntRange(1), help="Images or series at once.  [default: as in training]")
+@click.option(
+    "--observed",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of a series' points that the model is told.  [default: as in training]",
+)
+@click.option("--draws", type=click.IntRange(1), help="Draws from the posterior, of series.  [default: 100]")
 @other_device_option
 @click.option(
     "--ratings",
     type=click.Choice(["labels", "correct", "probability"]),
     default="labels",
     show_default=True,
-    help="What several runs are compared by in the intraclass correlation.",
+    help="What several classifiers are compared by in the intraclass correlation.",
 )
 @click.option("--figures/--no-figures", default=True, show_default=True, help="Draw figures.")
-@click.option("--out", type=PATH, default="evaluation", show_default=True, help="Folder for what several runs share.")
+@click.option("--out", type=PATH, default="evaluation", show_default=True, help="Folder for what classifiers share.")
 @force_option
 @json_option
-def command(runs: tuple[Path, ...], as_json: bool, force: bool, out: Path, **options: Any) -> None:
-    """Evaluate classifiers that `physode train` made: accuracy, confusion, precision, completeness, F1, ROC and AUC.
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    runs: tuple[Path, ...],
+    as_json: bool,
+    force: bool,
+    out: Path,
+    ratings: str,
+    observed: float | None,
+    draws: int | None,
+    everything: bool,
+    figures: bool,
+    **options: Any,
+) -> None:
+    """Evaluate what `physode train` made.
 
-    Each RUN gets evaluations/NAME.json and .h5 (all probabilities), and figures. Several runs are averaged by model,
-    and the intraclass correlation tells how far trainings from other random weights agree, on all test images and on
-    those that are misclassified.
+    Classifiers: accuracy, confusion, precision, completeness, F1, ROC and AUC. Several runs are averaged by model, and
+    the intraclass correlation tells how far trainings from other random weights agree, on all test images and on those
+    that are misclassified.
+
+    Models of series: mean square errors of interpolation and extrapolation, log-likelihood, and the error of each
+    channel in its unit.
+
+    Each RUN gets evaluations/NAME.json and .h5 (all probabilities, or predictions), and figures.
 
     \b
     Examples:
@@ -65,14 +94,18 @@ def command(runs: tuple[Path, ...], as_json: bool, force: bool, out: Path, **opt
       physode evaluate runs/cifar10-node18 --method rk4 --step 0.2
       physode evaluate runs/cifar10-resnet18 --method dopri5 --rtol 1e-3 --atol 1e-3 --json
       physode evaluate runs/node-seed-* runs/resnet-seed-* --out evaluation
+      physode evaluate runs/hopper-latent-ode --observed 0.2
     """
     solver = {name: value for name in _SOLVER if (value := options.pop(name)) is not None}
-    ratings, figures, data = options.pop("ratings"), options.pop("figures"), options.pop("data")
+    shared = {"solver": solver, "figures": figures, "force": force, **options}
+    if _of_series(ctx, runs):
+        evaluate_series(runs, as_json=as_json, observed=observed, draws=draws or 100, all_series=everything, **shared)
+        return
     if len(runs) > 1 and not force:
         from physode.datasets.atomic import check_free
 
         check_free([out / "evaluation.json"])
-    found = [_evaluate(run, solver=solver, data=data, figures=figures, force=force, **options) for run in runs]
+    found = [_evaluate(run, all_images=everything, **shared) for run in runs]
     if as_json and len(found) == 1:
         show_json(found[0].as_dict())
     elif not as_json:
@@ -80,6 +113,22 @@ def command(runs: tuple[Path, ...], as_json: bool, force: bool, out: Path, **opt
             _show(each)
     if len(found) > 1:
         _together(found, ratings, folder=out, figures=figures, force=force, as_json=as_json)
+
+
+def _of_series(ctx: click.Context, runs: tuple[Path, ...]) -> bool:
+    """Whether the runs are of models of series; options that do not fit are refused."""
+    from physode.runs import kind_of_run
+
+    series = [kind_of_run(run) == "series" for run in runs]
+    if any(series) and not all(series):
+        one, other = runs[series.index(True)], runs[series.index(False)]
+        raise click.UsageError(f"{one} is a model of series, {other} is not; evaluate them apart.")
+    commandline = click.core.ParameterSource.COMMANDLINE
+    given = [name for name in _ONLY[not any(series)] if ctx.get_parameter_source(name) is commandline]
+    if given:
+        what = "models of series" if any(series) else "classifiers"
+        raise click.UsageError(f"--{given[0]} has no part in evaluating {what}.")
+    return any(series)
 
 
 def _evaluate(

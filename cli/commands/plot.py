@@ -7,41 +7,73 @@ from pathlib import Path
 import click
 
 from physode.cli.options import PATH, force_option, json_option
+from physode.cli.series import read_shown
 from physode.cli.show import show_json
-from physode.plotting.names import FIGURES
+from physode.plotting.names import FIGURES, SERIES_FIGURES
 
 __all__ = ["command"]
 
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option("--only", type=click.Choice(FIGURES), multiple=True, help="Draw this figure; repeat it.  [default: all]")
+@click.option("--only", type=click.Choice(FIGURES + SERIES_FIGURES), multiple=True, help="Draw this figure; repeat it.")
 @click.option(
     "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
 )
 @click.option("--trajectory", type=click.IntRange(0), default=0, show_default=True, help="Which one to draw.")
 @force_option
 @json_option
+@click.pass_context
 def command(
-    run: Path, only: tuple[str, ...], data: tuple[Path, ...], trajectory: int, force: bool, as_json: bool
+    ctx: click.Context,
+    /,
+    run: Path,
+    only: tuple[str, ...],
+    data: tuple[Path, ...],
+    trajectory: int,
+    force: bool,
+    as_json: bool,
 ) -> None:
-    """Draw the figures of RUN, the folder of a fit, into RUN/figures.
+    """Draw the figures of RUN, the folder of a fit or of a training on series, into RUN/figures.
 
-    Those that suit the run: fitted against true trajectories (orbits in space for bodies, the phase portrait, else
+    Those that suit a fit: fitted against true trajectories (orbits in space for bodies, the phase portrait, else
     series over time), the loss and the solver's steps by epoch, fitted constants by epoch, residuals over time and
     their distribution, the drift of energy, momentum and angular momentum, and for hybrid models the learnt residual.
+
+    Of a model of series: interpolation and extrapolation of test series, latent paths, samples from the prior, the
+    loss and the test error by epoch. Those of classifiers are drawn by: physode evaluate
 
     \b
     Examples:
       physode plot runs/threebody-physical
       physode plot runs/threebody-physical --only residuals --only constants --force
+      physode plot runs/hopper-latent-ode --only interpolation
     """
-    from physode.plotting import draw_run
-    from physode.training import open_run
+    from physode.runs import kind_of_run
 
-    paths = draw_run(open_run(run), data=data, trajectory=trajectory, only=only, overwrite=force)
+    if kind_of_run(run) == "series":
+        if ctx.get_parameter_source("trajectory") is click.core.ParameterSource.COMMANDLINE or len(data) > 1:
+            which = "a second --data" if len(data) > 1 else "--trajectory"
+            raise click.UsageError(f"{which} has no part in the figures of a model of series.")
+        paths = _draw_series(run, only=only, data=data[0] if data else None, force=force)
+    else:
+        from physode.plotting import draw_run
+        from physode.training import open_run
+
+        paths = draw_run(open_run(run), data=data, trajectory=trajectory, only=only, overwrite=force)
     if as_json:
         show_json({"run": str(run), "figures": [str(path) for path in paths]})
     else:
         for path in paths:
             click.echo(path)
+
+
+def _draw_series(path: Path, *, only: tuple[str, ...], data: Path | None, force: bool) -> list[Path]:
+    from physode.plotting.series_run import draw_series_run
+    from physode.series import open_series_run
+    from physode.series.evaluation import held_out_series, trained_forecaster
+
+    run = open_series_run(path)
+    series = held_out_series(run, read_shown(data or run.data))
+    forecaster = trained_forecaster(run, device="cpu")
+    return list(draw_series_run(run, forecaster, series, run.figures, only=only, overwrite=force).values())

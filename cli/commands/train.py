@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from physode.cli.commands import train_images
+from physode.cli.commands import train_images, train_series
 
 __all__ = ["command"]
 
@@ -30,10 +30,11 @@ def _free(word: str) -> bool:
 
 @click.group(cls=_Kinds, context_settings={"ignore_unknown_options": True})
 def command() -> None:
-    """Train a classifier of images.
+    """Train a classifier of images, or a model of irregular time series.
 
     Images are CIFAR's binary archives, folders with a folder a class, a Galaxy Zoo table with its images, or HDF5 that
     `physode prepare` or `physode simulate galaxies` made. On several GPUs or machines: torchrun -m physode train ...
+    Series are tables, HDF5, or folders of records, see: physode train timeseries --help
 
     \b
     Examples:
@@ -41,6 +42,7 @@ def command() -> None:
       physode train cifar10 --data cifar-10-binary.tar.gz --device cuda --precision bfloat16
       physode train my-images/ --model node18 --epochs 20
       physode train --resume runs/galaxy-node
+      physode train timeseries hopper.h5 --observed 0.1
       torchrun --nproc-per-node 4 -m physode train cifar10 --device cuda
       physode train galaxy --help
     """
@@ -48,3 +50,4 @@ def command() -> None:
 
 for _kind, _help in train_images.KINDS.items():
     command.add_command(train_images.make(_kind, _help), _kind)
+command.add_command(train_series.command, "timeseries")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.commands.train_shared import (
+    given_settings,
+    numbers_between_commas,
+    refuse_beside_resume,
+    resumed_changes,
+    showing_training,
+    with_tensorboard,
+)
 from physode.cli.images import USUAL_IMAGES, usual_images, warn_of_skipped
 from physode.cli.options import (
     GRADIENTS,
@@ -52,15 +58,6 @@ _NOT_SETTINGS = {"source", "size", "name", "out", "resume", "threads", "tensorbo
 Function = Callable[..., Any]
 
 
-def _shares(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
-    if value is None:
-        return None
-    try:
-        return tuple(float(part) for part in value.split(",") if part.strip())
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is not numbers with commas between, such as 0.33,0.67.") from error
-
-
 _OPTIONS = (
     click.option("--model", type=click.Choice(MODELS), help="The network.  [default: galaxy-node or node18]"),
     click.option("--width", type=click.IntRange(1), help="Its channels in the first stage.  [default: 64]"),
@@ -83,7 +80,7 @@ _OPTIONS = (
     ),
     click.option(
         "--milestones",
-        callback=_shares,
+        callback=numbers_between_commas(float, "0.33,0.67"),
         metavar="A,B,...",
         help="Shares of the training after which the step schedule lowers the rate.  [default: 1/3 and 2/3]",
     ),
@@ -167,13 +164,14 @@ def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
     first = int(os.environ.get("RANK", "0")) == 0
     resume = options["resume"] is not None
     images, run = _resumed(ctx, options) if resume else _begun(kind, options, create=first)
-    with _progress(run, shown=first) as (on_epoch, progress):
+    epochs = run.config.epochs
+    with showing_training(run.path.name, epochs=epochs, told=_told, shown=first) as (on_epoch, progress):
         trainer = train(
             images,
             run.config,
             run=run,
             resume=resume,
-            tensorboard=_tensorboard(options["tensorboard"]),
+            tensorboard=with_tensorboard(options["tensorboard"]),
             on_epoch=on_epoch,
             progress=progress,
         )
@@ -190,8 +188,7 @@ def _begun(kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images,
     from physode.errors import ConfigError
 
     source = _source(kind, options["source"])
-    given = {key: value for key, value in options.items() if key not in _NOT_SETTINGS and value is not None}
-    config = TrainConfig(**{**RECIPES[kind], **given})
+    config = TrainConfig(**{**RECIPES[kind], **given_settings(options, _NOT_SETTINGS)})
     images = _read(source, options["size"])
     split(images, config)  # what does not fit is said before a folder is made
     if len(images.classes) != _CLASSES.get(kind, len(images.classes)):
@@ -217,20 +214,11 @@ def _begun(kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images,
 
 def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Images, TrainRun]:
     """Return the run to go on with, with as many epochs as asked for, and its images."""
-    commandline = click.core.ParameterSource.COMMANDLINE
-    others = [name for name in options if ctx.get_parameter_source(name) is commandline and name not in _WITH_RESUME]
-    if others:
-        raise click.UsageError(
-            f"--resume and --{others[0].replace('_', '-')} do not go together; a run goes on with its own settings, "
-            "but for --epochs and --device",
-            ctx,
-        )
+    refuse_beside_resume(ctx, options, allowed=_WITH_RESUME)
     from physode.classification import open_train_run
 
     run = open_train_run(options["resume"])
-    changes = {"device": options["device"]} if ctx.get_parameter_source("device") is commandline else {}
-    if options["epochs"] is not None:
-        changes["epochs"] = options["epochs"]
+    changes = resumed_changes(ctx, options)
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, **changes))
     source = options["source"] or run.data
     images = _read(source, run.size)
@@ -261,44 +249,8 @@ def _read(source: Path, size: int | None) -> Images:
     return images
 
 
-def _tensorboard(wanted: bool | None) -> bool:
-    if wanted is not None:
-        return wanted
-    import importlib.util
-
-    return importlib.util.find_spec("tensorboard") is not None
-
-
-@contextmanager
-def _progress(run: TrainRun, *, shown: bool) -> Iterator[tuple[Any, Any]]:
-    """Show epochs, loss and accuracy on stderr, where somebody looks."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[last]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    hidden = not (shown and sys.stderr.isatty())
-    with Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar:
-        task = bar.add_task(f"training {run.path.name}", total=1.0, last="")
-
-        def on_epoch(epoch: Epoch, state: Any) -> None:
-            told = f"loss {epoch.loss:.3f}, test {100 * epoch.test_accuracy:.2f} %"
-            bar.update(task, completed=epoch.epoch / run.config.epochs, last=told)
-
-        yield on_epoch, lambda share, where: bar.update(task, completed=share, description=where)
+def _told(epoch: Epoch) -> str:
+    return f"loss {epoch.loss:.3f}, test {100 * epoch.test_accuracy:.2f} %"
 
 
 def _show(run: TrainRun, model: Any, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ def train(
     resume: bool = False,
     tensorboard: bool = False,
     on_epoch: OnEpoch | None = None,
+    on_note: Callable[[str], object] | None = None,
     progress: Progress | None = None,
 ) -> Trainer:
     """Train a model of series; every epoch's checkpoint, history and curves are kept in `run` before the next begins.
@@ -54,6 +56,8 @@ def train(
         Whether to write curves for TensorBoard into the run's folder.
     on_epoch, progress
         Told of every epoch, and of every update.
+    on_note
+        Told before the first epoch what is worth saying of the series, and what was done to them, line by line.
 
     Returns
     -------
@@ -77,6 +81,8 @@ def train(
         _log.info("%d series to train on, %d to test on; after epoch %d", len(training), len(testing), trainer.epoch)
         for note in (*series.attrs.get("notes", ()), *said(series, config, trainer)):
             _log.info("%s", note)
+            if on_note is not None:
+                on_note(note)
 
         def keep(epoch: Epoch, state: SeriesState) -> None:
             if run is not None:
