@@ -125,9 +125,10 @@ def _draw_channel(axes: Any, found: Reconstruction, channel: int) -> None:
     )
     axes.plot(at, mean, color=COLOURS[0], label="the model's mean")
     values = found.y[:, channel]
-    dots = {"color": INK, "marker": "o", "ls": "", "ms": 3.2, "mew": 0.8}
-    axes.plot(found.t[found.told], values[found.told], **dots, label="told to the model")
-    axes.plot(found.t[~found.told], values[~found.told], **dots, mfc="white", label="not told")
+    dots: dict[str, Any] = {"marker": "o", "ls": "", "mew": 0.8}
+    axes.plot(found.t[found.told], values[found.told], **dots, ms=4.2, color=INK, label="told to the model", zorder=4)
+    hollow = {"mfc": "white", "mec": MUTED, "ms": 3.2}
+    axes.plot(found.t[~found.told], values[~found.told], **dots, **hollow, label="not told", zorder=3)
     if found.until is not None:
         axes.axvline(found.until, color=MUTED, lw=1.2, ls="--", label="extrapolation begins")
     axes.margins(x=0.02)
