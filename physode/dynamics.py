@@ -36,8 +36,12 @@ class Dynamics:
         With per-sample steps, the number of axes that times are given, to broadcast against the state; 0 else.
     seed
         Freezes the random numbers of a right-hand side with dropout.
+    skipping
+        Whether samples that do not move are left out of evaluations: ``f`` takes each by itself.
     calls
         How often ``f`` was called.
+    moving
+        The samples that are evaluated, where some are left out; the derivative of the others is 0.
     """
 
     f: Callable[..., Any]
@@ -49,16 +53,29 @@ class Dynamics:
     device: torch.device
     time_ndim: int = 0
     seed: int | None = None
+    skipping: bool = False
     calls: int = field(default=0, compare=False)
+    moving: Tensor | None = field(default=None, compare=False)
 
     def __call__(self, t: Number, y: Tensor) -> Tensor:
         """Return dy/dt, packed; ``t`` is a float, or float64, one value a group."""
-        return self.packing.pack(self.evaluate(t, y))
+        if self.moving is None:
+            return self.packing.pack(self.evaluate(t, y))
+        rows, every = self.moving, self._time(t)
+        some = self.packing.pack(self._call(every[rows], self.packing.unpack(y[rows])))
+        return torch.zeros_like(y).index_copy(0, rows, some)
+
+    def skip(self, moving: Number) -> None:
+        """Leave out the samples that do not move in the step to come, where ``f`` allows it."""
+        if self.skipping and isinstance(moving, Tensor):
+            self.moving = None if bool(moving.all()) else moving.nonzero().flatten()
 
     def evaluate(self, t: Number, y: Tensor) -> Any:
         """Return what ``f`` returned, unpacked and unchecked."""
+        return self._call(self._time(t), self.packing.unpack(y))
+
+    def _call(self, time: Tensor, state: Any) -> Any:
         self.calls += 1
-        time, state = self._time(t), self.packing.unpack(y)
         if self.seed is None:
             return self.f(time, state, *self.args)
         with frozen_randomness(self.seed, self.device):
@@ -77,7 +94,7 @@ class Dynamics:
 
     def with_args(self, args: Sequence[Any]) -> Dynamics:
         """Return the same right-hand side with other arguments, its calls counted from 0."""
-        return replace(self, args=args, calls=0)
+        return replace(self, args=args, calls=0, moving=None)
 
     def detached(self) -> tuple[Dynamics, list[Tensor]]:
         """Return the right-hand side with detached copies of the ``args`` that require gradients, and these copies.

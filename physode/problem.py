@@ -137,7 +137,7 @@ class Problem:
                 taker=taker,
             )
         assert self.steps is not None
-        return integrate(
+        record = integrate(
             rhs,
             self.steps,
             *self._span(),
@@ -147,7 +147,10 @@ class Problem:
             statistics=self.statistics,
             progress=self.progress,
             taker=taker,
+            skip=rhs.skip if rhs.skipping else None,
         )
+        rhs.moving = None
+        return record
 
     def _span(self) -> tuple[Number, Number]:
         """Return the first and the last time, floats where one clock runs without a graph."""
@@ -254,7 +257,9 @@ def checked_tolerance(name: str, value: Any, default: float) -> Tensor | float:
     return value if isinstance(value, Tensor) else smallest
 
 
-def make_dynamics(f: Callable[..., Any], args: Sequence[Any], packing: Packing, y0: Tensor, t: Tensor) -> Dynamics:
+def make_dynamics(
+    f: Callable[..., Any], args: Sequence[Any], packing: Packing, y0: Tensor, t: Tensor, *, skipping: bool = False
+) -> Dynamics:
     """Join the right-hand side with what it is evaluated on."""
     first, last = t[0].detach(), t[-1].detach()
     shapes = {len(shape) for shape in packing.shapes}
@@ -268,6 +273,7 @@ def make_dynamics(f: Callable[..., Any], args: Sequence[Any], packing: Packing, 
         device=y0.device,
         time_ndim=0 if not packing.per_sample else 1 + (shapes.pop() if len(shapes) == 1 else 0),
         seed=int(torch.randint(2**62, ())) if uses_dropout(f) else None,
+        skipping=skipping,
     )
 
 

@@ -54,6 +54,7 @@ def solve(
     max_step: float | None = None,
     max_steps: int = 100_000,
     step_control: Literal["shared", "per-sample"] = "shared",
+    skip_finished: bool = False,
     controller: Controller | None = None,
     norm: Norm | None = None,
     gradient: str | GradientMethod = "aca",
@@ -92,6 +93,10 @@ def solve(
     step_control
         ``"shared"``: one step size for the whole state, as in the papers. ``"per-sample"``: the leading axis of
         ``y0`` is a batch whose samples have their own clocks, step sizes and status, independent of one another.
+    skip_finished
+        With per-sample steps, leave samples that have arrived or failed out of evaluations of ``f``, forward and
+        backward. It must take each sample by itself, in batches of any size: no batch norm, no ``args``, nothing in it
+        with one row a sample.
     controller
         The step-size controller, :func:`~physode.solvers.controllers.Predictive` by default;
         :func:`~physode.solvers.controllers.Predictive` rejects fewer steps.
@@ -137,7 +142,8 @@ def solve(
     problem = pose(
         f, y0, t, args=args, method=method, rtol=rtol, atol=atol, step_size=step_size, grid=grid,
         first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,
-        controller=controller, norm=norm, dense=dense, finite=throw or step_control == "shared", progress=progress,
+        skip_finished=skip_finished, controller=controller, norm=norm, dense=dense,
+        finite=throw or step_control == "shared", progress=progress,
     )  # fmt: skip
     outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
     if throw:
@@ -169,6 +175,7 @@ def pose(
     max_step: float | None = None,
     max_steps: int = 100_000,
     step_control: str = "shared",
+    skip_finished: bool = False,
     controller: Controller | None = None,
     norm: Norm | None = None,
     dense: bool = False,
@@ -186,6 +193,11 @@ def pose(
     per_sample = step_control == "per-sample"
     if per_sample and isinstance(y0, Tensor) and y0.ndim == 0:
         raise ValueError("`y0` needs a leading batch axis with step_control='per-sample', got a 0-dimensional tensor")
+    if skip_finished and (args or not per_sample):
+        raise ValueError(
+            "`skip_finished` needs step_control='per-sample' and no `args`, whose rows would belong to samples; "
+            f"got {step_control!r} and {len(args)} args"
+        )
     packing = Packing.of(y0, per_sample=per_sample)
     state = checked_state(y0, packing, finite=finite)
     times = checked_times(t, batch=len(state) if per_sample else None, device=state.device)
@@ -194,7 +206,7 @@ def pose(
         controller, norm,
     )  # fmt: skip
     return Problem(
-        dynamics=make_dynamics(f, tuple(args), packing, state, times),
+        dynamics=make_dynamics(f, tuple(args), packing, state, times, skipping=skip_finished),
         tableau=tableau,
         y0=state,
         t=times,

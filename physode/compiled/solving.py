@@ -68,6 +68,8 @@ def solve_compiled(problem: Problem, aca: ACA | None) -> Outcome:
 def _check(problem: Problem) -> None:
     if problem.y0.is_complex():
         raise Unsupported("complex states are not compiled")
+    if problem.dynamics.skipping:
+        raise Unsupported("`skip_finished` has samples leave the batch")
     if not isinstance(problem.tableau, Tableau):
         raise Unsupported(f"the method {problem.tableau.name} is not compiled, only explicit Runge-Kutta methods are")
     if torch.compiler.is_dynamo_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:

@@ -186,6 +186,8 @@ def _in_parallel(problem: Problem, parallel: bool | Literal["auto"]) -> bool:
     """Whether steps are pulled back at once."""
     if problem.y0.is_complex():
         return False  # a pull-back is linear over the real numbers only: no complex Jacobian
+    if problem.dynamics.skipping:
+        return False  # which samples a step moves differs from step to step
     if parallel != "auto":
         return parallel
     groups, dimension = _extent(problem)

@@ -53,6 +53,8 @@ class Replay:
 
     def step(self, t: Tensor, y: Tensor, h: Tensor, *, dense: bool) -> tuple[Tensor, ...]:
         r"""Return :math:`y_{i+1}` and, if ``dense``, the interpolant's coefficients."""
+        if self.dynamics.skipping:
+            self.dynamics.skip(h != 0)
         step = take_step(self.dynamics, self.tableau, t, y, h)
         if not dense:
             return (step.y,)

@@ -62,7 +62,7 @@ class Flow(Solving):
         if len(clock) == 1:
             return z[:, None].expand(-1, times.t.shape[1], -1)
         arguments = {**self.solver.arguments(), "gradient": self._gradient()}
-        solution = solve(lambda t, z: self.f(z), z, clock, step_control="per-sample", **arguments)
+        solution = solve(lambda t, z: self.f(z), z, clock, step_control="per-sample", skip_finished=True, **arguments)
         self._count(solve=solution.stats)
         states: Tensor = solution.y
         return states.transpose(0, 1).gather(1, places[..., None].expand(-1, -1, z.shape[1]))

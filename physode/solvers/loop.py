@@ -6,6 +6,7 @@ from; with gradients enabled the same operations are the naive method's graph.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -78,12 +79,14 @@ def integrate(
     progress: Progress | None = None,
     observer: Observer | None = None,
     taker: Taker = PLAIN,
+    skip: Callable[[Number], None] | None = None,
 ) -> Trajectory:
     """Integrate from ``t0`` to ``t1`` with steps that keep the local error within the tolerance.
 
     Times are floats for a shared clock without a graph, else tensors, one value a group. Each attempt is a step for
     every group; a group that rejects its attempt, has arrived or has failed keeps its time and state. ``k0`` is the
-    derivative at the start. The ``observer`` sees each attempt and may end the solve; the ``taker`` takes the steps.
+    derivative at the start. The ``observer`` sees each attempt and may end the solve; the ``taker`` takes the steps;
+    ``skip`` is told which groups move, before each attempt.
 
     Returns
     -------
@@ -101,6 +104,8 @@ def integrate(
         if not anywhere(active):
             break
         before = statistics.snapshot()
+        if skip is not None:
+            skip(active)
         size, h, t_next = propose(steps, control, t, t1, active)
         if observer is not None:
             observer.before(t, y, h)
