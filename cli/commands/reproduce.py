@@ -49,6 +49,7 @@ def command(
     \b
     ACA paper (Zhuang et al. 2020):
       fig4, fig5, fig6, table5               integrals, gradients, three bodies
+      table4                                 irregular series of MuJoCo's hopper (extra mujoco)
       table2, table3, table6, table7, fig7   NODE18 and ResNet18 on CIFAR
     Galaxies by neural ODEs (Gupta et al. 2022):
       galaxy-table1 to 4, galaxy-fig2 to 5, galaxy-params
@@ -58,8 +59,8 @@ def command(
     Prints the paper's statements beside what is found here, and writes figures (PNG), a table (Markdown) and data
     (JSON).
 
-    table5, recovery and what is on images are studies of independent cells: with all their epochs and seeds they take
-    hours, on images many, and a GPU (--device cuda). Each cell is kept when it is done, in OUT/NAME/cells, or, on
+    table4, table5, recovery and what is on images are studies of independent cells: with all their epochs and seeds they
+    take hours, trainings many, and a GPU (--device cuda). Each cell is kept when it is done, in OUT/NAME/cells, or, on
     images, in a folder that all tables and figures of one paper share; the same command goes on where it was
     interrupted, a training after its last whole epoch. Cells that failed are tried again. --force starts anew. With
     --scheduler, cells go to a Dask cluster whose workers have physode installed.
@@ -72,7 +73,7 @@ def command(
       physode reproduce fig6
       physode reproduce fig4 fig5 fig6 --out figures --force
       physode reproduce fig5 --seed 3 --json
-      physode reproduce table5 --quick --jobs 2
+      physode reproduce table4 table5 --quick --jobs 2
       physode reproduce galaxy-table4 galaxy-fig5 --quick --jobs 2
       physode reproduce table2 table7 --data cifar-10-binary.tar.gz --device cuda
       physode reproduce table5 --scheduler tcp://127.0.0.1:8786

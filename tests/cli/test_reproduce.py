@@ -21,6 +21,7 @@ SMALL = {
     "fig4": {"spans": (5.0,), "points": 51},
     "fig5": {"size": 12, "span": 2.0, "spans": (1.0, 2.0)},
     "fig6": {"spans": (1.0, 2.0), "peers": False},
+    "table4": {"models": ("aca",), "shares": (0.5,), "repeats": (1,), "sequences": 6, "epochs": 1, "units": (4,)},
     "table5": {"models": ("ode-aca",), "example": (), "repeats": 2, "epochs": 1, "points": 10}
     | {"t_end": 0.02, "train_until": 0.01},
     "recovery": {"systems": 1, "compared": 1, "noises": (0.0,), "t_end": 0.1, "points": 5, "epochs": 1}
