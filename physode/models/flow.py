@@ -88,21 +88,16 @@ class Flow(Solving):
 def _own_clocks(times: Times) -> tuple[Tensor, Tensor]:
     """Return strictly rising times (M + 1, B) from 0 that hold all those used, and the place of each, (B, Q).
 
-    A sample that needs fewer than M times gets more of them within its last gap: they cost reading, and no step.
+    A sample that needs fewer than M times gets more of them before its first: they cost reading, and no step. Numbers
+    are dense near 0, so that there is room however close its times are.
     """
     after = times.used & (times.t > 0.0)
     counts = after.sum(1, keepdim=True)
     longest = int(counts.max()) if len(counts) else 0
     order = torch.argsort(~after, dim=1, stable=True)[:, :longest]
     sorted_times = torch.cat([torch.zeros_like(times.t[:, :1]), times.t.gather(1, order)], 1)
-    last = torch.where(counts > 0, sorted_times.gather(1, counts), _INSTANT)
-    before = sorted_times.gather(1, (counts - 1).clamp(min=0))
-    place = torch.arange(longest + 1, device=times.t.device)
-    share = (place - counts + 1) / (longest - counts + 1).clamp(min=1)
-    spread = torch.where(counts > 0, before + share * (last - before), last * place / max(longest, 1))
-    clock = torch.where(place < counts, sorted_times, spread)
-    clock = torch.where(place == longest, last, clock)
-    clock[:, 0] = 0.0
-    rank = after.cumsum(1)
-    places = torch.where(after, torch.where(rank == counts, longest, rank), 0)
-    return clock.T.contiguous(), places
+    first = torch.where(counts > 0, sorted_times[:, :2][:, -1:], _INSTANT)
+    place, more = torch.arange(longest + 1, device=times.t.device), longest - counts
+    own = sorted_times.gather(1, (place - more).clamp(min=0))
+    clock = torch.where(place > more, own, first * (place / (more + 1)))
+    return clock.T.contiguous(), torch.where(after, after.cumsum(1) + more, 0)

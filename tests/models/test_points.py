@@ -95,7 +95,7 @@ def test_merge_sorts_both_and_puts_a_wanted_time_before_what_is_observed_at_it(o
 
 
 @given(ragged(least=1))
-def test_own_clocks_rise_strictly_and_hold_every_wanted_time_and_end_at_the_last(points):
+def test_own_clocks_rise_strictly_from_0_and_hold_every_wanted_time_and_end_at_the_last(points):
     times = points.times
     clock, places = _own_clocks(times)
     assert clock.shape[1] == len(times.t)
@@ -110,6 +110,18 @@ def test_own_clocks_rise_strictly_and_hold_every_wanted_time_and_end_at_the_last
             assert float(clock[places[row, column], row]) == float(times.t[row, column])
         if wanted and len(clock) > 1:
             assert float(clock[-1, row]) == wanted[-1]
+
+
+@pytest.mark.parametrize("pair", [(0.5, math.nextafter(0.5, 1.0)), (1e-300, 1.0), (1e-12, 1e12)])
+def test_clocks_have_room_beside_a_sample_of_many_times_however_close_a_sample_s_own_are(pair):
+    t = torch.zeros(2, 200, dtype=torch.float64)
+    t[0] = torch.linspace(0.01, 1.0, 200)
+    t[1, :2] = torch.tensor(pair)
+    used = torch.ones_like(t, dtype=torch.bool)
+    used[1, 2:] = False
+    clock, places = _own_clocks(Times(t, used))
+    assert bool((clock.diff(dim=0) > 0).all())
+    assert tuple(clock[places[1, :2], 1].tolist()) == pair
 
 
 def test_nothing_wanted_after_the_beginning_needs_no_clock():
