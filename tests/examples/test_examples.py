@@ -178,3 +178,17 @@ def test_11_the_force_itself_is_recovered_and_its_cause(tmp_path):
     for kind in ("drag", "field"):
         assert found[f"{kind}, hybrid, training"] < 1e-4  # the noise's
         assert found[f"{kind}, hybrid, beyond"] < 0.1 * found[f"{kind}, physics, beyond"]
+
+
+def test_12_motion_is_learnt_from_halves_of_measurements_at_random_times(tmp_path):
+    found = run("12_irregular_series", tmp_path, count=50, epochs=40)
+    assert found["interpolation"] < 0.65 * found["spread"]
+    assert found["extrapolation"] < 0.75 * found["spread"]
+
+
+@pytest.mark.slow
+def test_12_paths_are_followed_and_foretold_within_the_band(tmp_path):
+    found = run("12_irregular_series", tmp_path)
+    assert found["interpolation"] < 0.25 * found["spread"]
+    assert found["extrapolation"] < 0.3 * found["spread"]
+    assert found["inside the band"] == pytest.approx(0.95, abs=0.04)
