@@ -175,3 +175,21 @@ def test_more_samples_with_times_of_their_own_cost_as_many_steps_as_the_longest(
         costs.append(work_of(flow, forget=True))
     assert costs[0].accepted == costs[1].accepted
     assert abs(costs[1].forward - costs[0].forward) <= 2  # choosing the first step
+
+
+@pytest.mark.parametrize("gradient", ["aca", "naive"])
+def test_a_batch_costs_no_more_rows_than_its_samples_one_by_one(gradient):
+    """Samples that have arrived are left out of evaluations: ends, and with them steps, differ by a factor of 100."""
+    f, rows = field(), []
+    f.register_forward_hook(lambda _, given, out: rows.append(len(out)))
+    flow = Flow(f, solver=Solver("dopri5", rtol=1e-5, atol=1e-7, gradient=gradient))
+    t = torch.tensor([0.03, 0.3, 1.0, 3.0], dtype=torch.float64)[:, None] * torch.linspace(0.1, 1.0, 9)
+    times = Times(t, torch.ones_like(t, dtype=torch.bool))
+    flow.path(states().requires_grad_(), times).sum().backward()
+    together, calls = sum(rows), len(rows)
+    rows.clear()
+    for row in range(4):
+        one = slice(row, row + 1)
+        flow.path(states()[one].requires_grad_(), Times(t[one], times.used[one])).sum().backward()
+    assert together <= sum(rows)
+    assert together < 0.8 * 4 * calls  # not all were under way all the time
