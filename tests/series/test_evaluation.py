@@ -129,7 +129,7 @@ def test_a_model_without_a_latent_path_refuses_a_solver(trained):
 def test_other_series_are_tested_on_whole_or_refused(trained, series_of):
     run, series = trained()
     others = series_of(6, seed=1)
-    with pytest.raises(DataError, match="these are not the series that .* was trained on"):
+    with pytest.raises(DataError, match=r"these are not the series that .* was trained on"):
         evaluate(run, others)
     assert len(evaluate(run, others, all_series=True, draws=2).series) == 6
     assert len(evaluate(run, series, all_series=True, draws=2).series) == 20
