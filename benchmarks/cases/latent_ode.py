@@ -30,7 +30,8 @@ _NOTES = (
     "them, physode's one in each series' own gaps. Where not all series are told of the same times these are different "
     "encoders, and `error` is their distance from physode's aca. On series that share all times, losses agree to 1e-5 "
     "and gradients to 1e-4 before anything is timed. Weights are those after a short training. `rows` are rows of "
-    "states given to both right-hand sides, forward and backward; `alone` is their sum over the series one by one."
+    "states given to both right-hand sides, forward and backward; `alone` is their sum over the series one by one. In "
+    "single precision a sample may take another number of steps in another batch."
 )
 
 
@@ -130,7 +131,7 @@ def _throughput(heat: Heat, task: Update) -> str:
     for place in heat.placings:
         alone = rows_alone(task, place.name)
         rate = len(task.target.t) / place.median
-        rows.append([place.name, f"{rate:.0f}", f"{place.work.rows}", "-" if alone is None else f"{alone}"])
+        rows.append([place.name, f"{rate:.3g}", f"{place.work.rows}", "-" if alone is None else f"{alone}"])
     return markdown_table([heat.title, "series a second", "rows", "alone"], rows)
 
 
