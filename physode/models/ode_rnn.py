@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from physode.models.flow import Flow
 from physode.models.gaussian import Noise
-from physode.models.points import Points, Times, merge
-from physode.models.series_model import Prediction, SeriesModel, initialise
+from physode.models.points import Latest, Points
+from physode.models.series_model import CausalModel, initialise
 from physode.models.solver import EULER, Solver
 from physode.rhs.neural import fully_connected
 
@@ -64,7 +64,7 @@ class JumpFlow(nn.Module):
         return torch.where(used[:, None], self.cell(seen, h), h)
 
 
-class ODERNN(SeriesModel):
+class ODERNN(CausalModel):
     """The causal model: what it says of a time is read from the hidden state that earlier observations left.
 
     Parameters
@@ -78,8 +78,6 @@ class ODERNN(SeriesModel):
     solver
         Of the flow between observations; by default one Euler step a gap.
     """
-
-    causal = True
 
     def __init__(
         self,
@@ -95,26 +93,13 @@ class ODERNN(SeriesModel):
         self.readout = fully_connected((hidden, hidden, channels), activation="tanh")
         self.noise = Noise(channels, sigma=sigma)
 
-    def loss(self, observed: Points, target: Points, *, kl_weight: float = 1.0) -> Tensor:
-        """Return the negative log-likelihood of the target, nats a value."""
-        return -self.log_likelihood(observed, target).sum() / target.mask.sum()
-
-    def predict(self, observed: Points, times: Times, *, start: Tensor | None = None, draws: int = 0) -> Prediction:
-        """Read the hidden state at times (B, Q), before what is observed at the same times."""
-        merged = merge(observed, times)
-        seen, used = self.jumps.inputs(merged.x, merged.mask), merged.mask.any(-1)
-        h, states = self.jumps.begin(merged.x), []
-        for gap, given, now in zip(merged.gaps.unbind(1), seen.unbind(1), used.unbind(1), strict=True):
-            h = self.jumps(h, gap)
-            states.append(h)
-            if bool(now.any()):
-                h = self.jumps.jump(h, given, now)
-        path = torch.stack(states, 1)
-        latent = path.gather(1, merged.places[..., None].expand(-1, -1, path.shape[-1]))
-        mean: Tensor = self.readout(latent)
-        return Prediction(mean, mean[None], latent)
-
-    def log_likelihood(self, observed: Points, target: Points, *, draws: int = 10) -> Tensor:
-        """Return that of the target around the mean path."""
-        mean = self.predict(observed, target.times).mean
-        return self.noise.log_density(target.x, mean, target.mask)
+    def ahead(self, observed: Points, before: Latest) -> Tensor:
+        """Let time pass since the last observations; before the first, the state knows nothing."""
+        seen, used = self.jumps.inputs(observed.x, observed.mask), observed.used
+        gaps = observed.t.diff(dim=1, prepend=observed.t[:, :1])
+        states = [self.jumps.begin(observed.x)]
+        for gap, given, now in zip(gaps.unbind(1), seen.unbind(1), used.unbind(1), strict=True):
+            states.append(self.jumps.jump(self.jumps(states[-1], gap), given, now))
+        left = torch.stack(states, 1).gather(1, before.number[..., None].expand(-1, -1, self.jumps.hidden))
+        found: Tensor = self.jumps(left.flatten(0, 1), before.gap.flatten()).reshape(left.shape)
+        return found

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Merged", "Points", "Times", "compact", "merge"]
+__all__ = ["Latest", "Points", "Times", "compact", "latest"]
 
 
 class Times(NamedTuple):
@@ -79,37 +79,24 @@ def compact(points: Points) -> Points:
     return Points(torch.where(padding, last, t), points.x.gather(1, channels), mask)
 
 
-class Merged(NamedTuple):
-    """Observations and wanted times of B series in the one order of time, M places.
+class Latest(NamedTuple):
+    """What was observed last before each of Q wanted times of B series.
 
     Attributes
     ----------
-    gaps
-        (B, M), float64: how long after the place before, 0 at the first and in padding.
-    x, mask
-        (B, M, C); 0 and False at wanted times: an observation at the same time has a place of its own, after it.
-    places
-        (B, Q): where each wanted time went.
+    number
+        (B, Q): how many observations are before it; the last of them has the place ``number - 1``.
+    gap
+        (B, Q), float64: how long ago the last one was; 0 where there is none.
     """
 
-    gaps: Tensor
-    x: Tensor
-    mask: Tensor
-    places: Tensor
+    number: Tensor
+    gap: Tensor
 
 
-def merge(observed: Points, wanted: Times) -> Merged:
-    """Sort observations and wanted times together; where they are simultaneous, the wanted time comes first."""
-    queries = wanted.t.shape[1]
-    t = torch.cat([wanted.t, observed.t], 1)
-    used = torch.cat([wanted.used, observed.used], 1)
-    ordered, order = torch.sort(torch.where(used, t, torch.inf), dim=1, stable=True)
-    length = int(used.sum(1).max()) if len(t) else 0
-    gaps = ordered.diff(dim=1, prepend=ordered[:, :1])
-    gaps = torch.where(torch.isfinite(gaps), gaps, 0.0)
-    channels = order[..., None].expand(-1, -1, observed.x.shape[-1])
-    blank = observed.x.new_zeros(len(t), queries, observed.x.shape[-1])
-    x = torch.cat([blank, observed.x], 1).gather(1, channels)
-    mask = torch.cat([blank.bool(), observed.mask], 1).gather(1, channels)
-    places = torch.argsort(order, dim=1)[:, :queries].clamp(max=max(length - 1, 0))
-    return Merged(gaps[:, :length], x[:, :length], mask[:, :length], places)
+def latest(observed: Points, wanted: Times) -> Latest:
+    """Find the last observation before each wanted time; `observed` is compact."""
+    t = torch.where(observed.used, observed.t, torch.inf)
+    number = torch.searchsorted(t.contiguous(), wanted.t.contiguous())
+    last = t.gather(1, (number - 1).clamp(min=0)) if t.shape[1] else wanted.t
+    return Latest(number, torch.where((number > 0) & wanted.used, wanted.t - last, 0.0))

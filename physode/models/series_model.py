@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from physode.models.gaussian import Noise
-from physode.models.points import Points, Times
+from physode.models.points import Latest, Points, Times, compact, latest
 
-__all__ = ["Prediction", "SeriesModel", "earliest", "initialise"]
+__all__ = ["CausalModel", "Prediction", "SeriesModel", "earliest", "initialise"]
 
 
 class Prediction(NamedTuple):
@@ -79,6 +79,41 @@ class SeriesModel(nn.Module):
     def log_likelihood(self, observed: Points, target: Points, *, draws: int = 10) -> Tensor:
         r"""Return :math:`\log p(\text{target} \mid \text{observed})` of each series, (B,), from `draws` paths."""
         raise NotImplementedError
+
+
+class CausalModel(SeriesModel):
+    """A model whose prediction for a time depends on what was observed before it, and on how long ago, only.
+
+    So what it says of one time does not depend on which others are asked, either.
+
+    Attributes
+    ----------
+    readout
+        From the hidden state to the channels.
+    """
+
+    causal = True
+    readout: nn.Module
+
+    def ahead(self, observed: Points, before: Latest) -> Tensor:
+        """Return the hidden states (B, Q, hidden) that the last observations before Q times lead to there."""
+        raise NotImplementedError
+
+    def loss(self, observed: Points, target: Points, *, kl_weight: float = 1.0) -> Tensor:
+        """Return the negative log-likelihood of the target, nats a value."""
+        return -self.log_likelihood(observed, target).sum() / target.mask.sum()
+
+    def predict(self, observed: Points, times: Times, *, start: Tensor | None = None, draws: int = 0) -> Prediction:
+        """Read the hidden states at times (B, Q), before what is observed at the same times."""
+        observed = compact(observed)
+        hidden = self.ahead(observed, latest(observed, times))
+        mean: Tensor = self.readout(hidden)
+        return Prediction(mean, mean[None], hidden)
+
+    def log_likelihood(self, observed: Points, target: Points, *, draws: int = 10) -> Tensor:
+        """Return that of the target around the mean path."""
+        mean = self.predict(observed, target.times).mean
+        return self.noise.log_density(target.x, mean, target.mask)
 
 
 def initialise(model: nn.Module, *, sigma: float = 0.1) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from physode.models.flow import _own_clocks
-from physode.models.points import Points, Times, compact, merge
+from physode.models.points import Points, Times, compact, latest
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -70,28 +70,17 @@ def test_where_leaves_out_what_is_not_chosen(points, random):
 
 
 @given(ragged(), st.data())
-def test_merge_sorts_both_and_puts_a_wanted_time_before_what_is_observed_at_it(observed, data):
+def test_latest_counts_what_is_observed_strictly_before_a_wanted_time(points, data):
+    observed = compact(points)
     wanted = data.draw(ragged(batch=len(observed.t)), label="wanted").times
-    found = merge(observed, wanted)
-    lengths = []
+    count, gap = latest(observed, wanted)
     for row in range(len(observed.t)):
-        entries = [(float(wanted.t[row, q]), 0, q) for q in wanted.used[row].nonzero()[:, 0].tolist()]
-        entries += [(float(observed.t[row, k]), 1, k) for k in observed.used[row].nonzero()[:, 0].tolist()]
-        entries.sort()
-        lengths.append(len(entries))
-        before = entries[0][0] if entries else 0.0
-        for place, (time, kind, index) in enumerate(entries):
-            assert float(found.gaps[row, place]) == time - before
-            before = time
-            if kind:
-                assert torch.equal(found.x[row, place], observed.x[row, index])
-                assert torch.equal(found.mask[row, place], observed.mask[row, index])
-            else:
-                assert int(found.places[row, index]) == place
-                assert not bool(found.mask[row, place].any())
-        assert not bool(found.mask[row, len(entries) :].any())
-        assert bool((found.gaps[row, len(entries) :] == 0).all())
-    assert found.gaps.shape[1] == max(lengths)
+        times = [float(t) for t, used in zip(observed.t[row], observed.used[row], strict=True) if bool(used)]
+        for place in wanted.used[row].nonzero()[:, 0].tolist():
+            now = float(wanted.t[row, place])
+            before = [t for t in times if t < now]
+            assert int(count[row, place]) == len(before)
+            assert float(gap[row, place]) == (now - before[-1] if before else 0.0)
 
 
 @given(ragged(least=1))
