@@ -76,7 +76,6 @@ def plot_reconstructions(
                 axes.set_ylabel(_axis(channels[channel], units[channel]))
             if row == rows - 1 or shown == 1:
                 axes.set_xlabel(label("time", time_unit))
-        figure.align_ylabels(panels[:, 0])
         figure.legend(*_handles(panels.flat), loc="outside lower center", ncols=5)
         figure.suptitle(_title(title, shown, len(channels)), x=0.01, ha="left", weight="bold")
         return finish(figure, path)
@@ -113,7 +112,6 @@ def plot_samples(
             axes.set_ylabel(_axis(channels[channel], units[channel]))
             axes.margins(x=0)
         panels[-1].set_xlabel(label("time", time_unit))
-        figure.align_ylabels(panels)
         figure.suptitle(_title(title, shown, len(channels)), x=0.01, ha="left", weight="bold")
         return finish(figure, path)
 

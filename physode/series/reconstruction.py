@@ -59,9 +59,6 @@ def reconstruct(
 ) -> list[Reconstruction]:
     """Ask a model for some of the test series, with what it is told of them in the test.
 
-    A model with a path is asked for `points` even times from the first observation to the last. A causal one is asked
-    for the times of the task: it counts what it is asked for, and between them it would say something else.
-
     Parameters
     ----------
     forecaster
@@ -73,23 +70,19 @@ def reconstruct(
     rows
         Which series.
     points
-        How many times.
+        How many even times from the first observation to the last it is asked for.
     draws
         Paths from which standard deviations are computed.
     """
     whole = points_of(series)
-    told, target = test_points(whole, config)
+    told, _ = test_points(whole, config)
     known = (among(whole.t, told) & whole.used).numpy()
     found = []
     for row in rows:
         used = whole.used[row].numpy()
         t = whole.t[row].numpy()[used]
         here = told.rows(torch.tensor([row]))
-        at = np.linspace(t[0], t[-1], points)
-        if forecaster.model.network.causal or t[0] == t[-1]:
-            at = target.t[row].numpy()[target.used[row].numpy()]
-        if not at.size:
-            continue  # nothing is left to be asked for: all points are before
+        at = np.linspace(t[0], t[-1], points) if t[0] < t[-1] else t
         y = np.where(whole.mask[row].numpy(), whole.x[row].double().numpy(), np.nan)[used]
         cut = t[0] + config.until * (t[-1] - t[0]) if config.task == "extrapolation" else None
         path = forecaster.forecast(here, at[None], draws=draws)

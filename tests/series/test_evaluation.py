@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import h5py
@@ -200,12 +199,13 @@ def test_a_path_is_asked_for_evenly_and_passes_through_the_test_s_predictions(tr
         assert_allclose(between, each.mean[1, used, channel], atol=2e-3)
 
 
-def test_a_causal_model_is_asked_for_the_task_s_times_only(trained):
-    run, series = trained(model="ode-rnn")
-    config = dataclasses.replace(run.config, task="extrapolation")
-    found = evaluate(run, series, tasks=("extrapolation",))
-    shown = reconstruct(found.forecaster, found.series, config, rows=range(4))
-    for row, each in enumerate(shown):
-        late = np.isfinite(found.tasks["extrapolation"].mean[row]).all(-1)
-        assert (each.t[each.t > each.until] == each.path.t[0]).all()
-        assert_allclose(each.path.mean[0], found.tasks["extrapolation"].mean[row][late], rtol=1e-10)
+@pytest.mark.parametrize("model", ["ode-rnn", "rnn", "gru"])
+def test_a_causal_model_says_the_same_of_a_time_whichever_others_are_asked(trained, model):
+    run, series = trained(model=model)
+    found = evaluate(run, series, tasks=("interpolation",))
+    (shown,) = reconstruct(found.forecaster, found.series, run.config, rows=[1], points=7)
+    observed = np.where(shown.told[:, None], shown.y, np.nan)[None]
+    mask = np.isfinite(observed)
+    for place, time in enumerate(shown.path.t[0]):
+        alone = found.forecaster.interpolate(shown.t, observed, mask, at=[time])
+        assert_allclose(alone.mean[0, 0], shown.path.mean[0, place], rtol=1e-10, atol=1e-12)

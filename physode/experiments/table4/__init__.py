@@ -11,8 +11,8 @@ What the paper leaves open is settled so:
 - All models have the same sequences, batches, points told, epochs and optimiser (Adam, one cycle), and are of similar
   size. A seed decides initial weights, order and points told; the test is the same for all.
 - Recurrent networks say what a point is before they see it, as in Rubanova et al.: nothing after it helps them. They
-  step from the last point they were told to the one that is asked for. Stepping through all times of a sequence instead,
-  which makes what they say depend on what is asked, a GRU is somewhat better and an RNN worse (`docs/reproduction.md`).
+  step from the last point they were told to the one that is asked for. Stepping through all times of a sequence, which
+  makes what they say depend on what is asked, a GRU is somewhat better and an RNN worse (`docs/reproduction.md`).
 - The quick version has fewer sequences and epochs, and three seeds at 10 % only.
 """
 
