@@ -33,7 +33,9 @@ from physode.gradients.budget import room_for_graphs, saved_bytes
 from physode.gradients.pulling import Cotangents, add, pull
 from physode.leaves import check_no_new_leaf, graph_clock
 from physode.problem import Problem
+from physode.solvers.groups import expand
 from physode.solvers.method import Method
+from physode.solvers.norms import all_finite
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Rhs, Step
 from physode.solvers.taker import End, Plain
@@ -52,7 +54,9 @@ class _Start(NamedTuple):
 
 
 class Kept(Plain):
-    """Takes the steps of a solve with one clock, and keeps the graphs of the accepted ones within a budget.
+    """Takes the steps of a solve, and keeps the graphs of the accepted ones within a budget.
+
+    With a clock a sample, one whose attempt is rejected, or that has arrived, stands still in a step: it passes through.
 
     What the first evaluation saves for its gradient is taken for what every evaluation saves.
 
@@ -82,6 +86,7 @@ class Kept(Plain):
         self.cost = evaluations * (_NODES + state + saved_bytes(first, since))
         self._room = room_for_graphs(self._y0.device) if budget is None else budget
         self._start: _Start | None = None
+        self._tried = self._y0  # what the last attempt would make of it
         self._steps: list[tuple[_Start, End]] = []
 
     def __len__(self) -> int:
@@ -91,6 +96,7 @@ class Kept(Plain):
         """Run the forward loop of the problem; its record has no graph."""
         self._dynamics.calls = 0
         record = self._problem.integrate(self._dynamics, self)
+        self._tried = self._y0
         if not self._steps:
             self._k0 = None
         self._problem.dynamics.calls += self._dynamics.calls
@@ -105,7 +111,9 @@ class Kept(Plain):
             return super().take(rhs, tableau, t, y, h, k, with_end=with_end)
         self._start = _Start(y.detach().requires_grad_(), None if k is None else k.detach().requires_grad_())
         with torch.enable_grad():
-            return super().take(rhs, tableau, t, self._start.y, h, self._start.k, with_end=with_end)
+            tried = super().take(rhs, tableau, t, self._start.y, h, self._start.k, with_end=with_end)
+        self._tried = tried[0].y
+        return tried
 
     def finish(
         self,
@@ -124,9 +132,19 @@ class Kept(Plain):
         """Finish a step and keep its graph; the loop goes on without it."""
         if self._start is None:
             return super().finish(rhs, tableau, t, y, h, t_end, step, k_end, with_end=with_end, dense=dense)
+        start, moved = self._start, h != 0
+        apart = isinstance(moved, Tensor) and moved.ndim > 0 and not bool(moved.all())
+        if apart and not all_finite(torch.stack([k.detach().sum() for k in step.ks])):
+            self._room = 0  # a rejected sample's NaN would spoil the others' gradients: replays leave it out
+            return super().finish(rhs, tableau, t, y, h, t_end, step, k_end, with_end=with_end, dense=dense)
         with torch.enable_grad():
-            end = super().finish(rhs, tableau, t, self._start.y, h, t_end, step, k_end, with_end=with_end, dense=dense)
-        self._steps.append((self._start, end))
+            step = Step(self._tried, step.ks)
+            if apart:
+                step = Step(_where(moved, self._tried, start.y), step.ks)
+            end = super().finish(rhs, tableau, t, start.y, h, t_end, step, k_end, with_end=with_end, dense=dense)
+            if apart and end.k is not None and start.k is not None:
+                end = end._replace(k=_where(moved, end.k, start.k))
+        self._steps.append((start, end))
         self._room -= self.cost
         return End(end.y.detach(), _detached(end.k), _detached(end.dense))
 
@@ -178,6 +196,11 @@ class Kept(Plain):
         check_no_new_leaf(values, inputs)
         state, slope, *parts = pull(values, inputs, aheads, keep=self._problem.leaves.outside)
         return state, slope, [add(total, part) for total, part in zip(totals, parts, strict=True)]
+
+
+def _where(moved: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Take the new where a sample moved; one that stood still is what it was, gradients included."""
+    return torch.where(expand(moved, new.ndim), new, old)
 
 
 def _detached(tensor: Tensor | None) -> Tensor | None:

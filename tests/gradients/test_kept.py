@@ -191,6 +191,38 @@ class TestWhatGradientsReach:
             found.append(torch.autograd.grad(sol.y.square().sum(), mu))
         assert_close(*found)
 
+    @pytest.mark.parametrize("skip", [False, True])
+    @pytest.mark.parametrize("budget", [None, 40_000])
+    def test_samples_that_are_rejected_apart_or_arrive_early_pass_through(self, skip, budget):
+        rates = torch.tensor([0.1, 3.0, 40.0]).requires_grad_()
+        f = lambda t, y: torch.stack([y[:, 1], rates.sum() * (1 - y[:, 0] ** 2) * y[:, 1] - y[:, 0]], 1)  # noqa: E731
+        times = torch.tensor([[0.0, 0.0, 0.0], [0.2, 1.0, 2.0], [0.3, 2.0, 2.5]])
+        found = []
+        for gradient in (po.ACA(memory="checkpoint", parallel=False), po.ACA(parallel=False, budget=budget)):
+            y0 = torch.tensor([[2.0, 0.0], [0.1, 1.0], [3.0, -1.0]]).requires_grad_()
+            options = {"step_control": "per-sample", "skip_finished": skip, "gradient": gradient}
+            sol = po.solve(f, y0, times, **options)
+            assert int((sol.stats.rejected > 0).sum()) > 0
+            assert len(set(sol.stats.rejected.tolist())) > 1
+            found.append(torch.autograd.grad(sol.y.square().sum(), [y0, rates]))
+            backward = sol.stats.rhs_backward
+        assert_close(*found)
+        assert (backward == 0) == (budget is None)
+
+    def test_a_rejected_attempt_that_is_not_finite_leaves_the_other_samples_gradients_alone(self):
+        rate = torch.tensor(1.0, requires_grad=True)
+
+        def f(t, y):
+            return rate * torch.where(y > 2.0, torch.nan, y.sqrt() * 0 + y)
+
+        y0, found = torch.tensor([[0.1], [0.3]]), []
+        for gradient in (po.ACA(memory="checkpoint", parallel=False), po.ACA(parallel=False)):
+            ends = torch.stack([torch.zeros(2), torch.tensor([1.0, 1.8])])
+            sol = po.solve(f, y0, ends, step_control="per-sample", first_step=1.9, rtol=1e-3, gradient=gradient)
+            found.append(torch.autograd.grad(sol.y[-1].sum(), rate))
+        assert int(sol.stats.rejected.sum()) > 0
+        assert_close(*found)
+
     def test_a_constant_right_hand_side_and_outputs_at_the_start_only(self):
         y0 = torch.tensor([1.0, 0.5], requires_grad=True)
         slope = torch.ones(2, requires_grad=True)
