@@ -13,12 +13,12 @@ from torch import nn
 from physode.classification.data import on_device, split
 from physode.classification.model import make_model
 from physode.classification.prediction import Predicted, predict
-from physode.classification.processes import usable
 from physode.classification.run import TrainRun
 from physode.errors import ConfigError, DataError
 from physode.metrics import Classification, classify
 from physode.models import Solver, count_parameters, ode_blocks, set_solver
 from physode.runs import load_weights
+from physode.runs.devices import usable
 from physode.runs.solvers import change_solver, solver_label
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, distributed
 
 from physode.errors import ConfigError
+from physode.runs.devices import usable
 
-__all__ = ["Place", "joined", "usable"]
+__all__ = ["Place", "joined"]
 
 _PATIENCE = dt.timedelta(minutes=30)
 
@@ -62,21 +63,6 @@ class Place:
         """Wait for all processes."""
         if self.size > 1:
             distributed.barrier()
-
-
-def usable(device: str | torch.device) -> torch.device:
-    """Return a device that tensors can be made on.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such device here.
-    """
-    try:
-        return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"the device {str(device)!r} cannot be used here: {reason}; choose --device cpu") from error
 
 
 @contextmanager

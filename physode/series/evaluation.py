@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from physode.classification.processes import usable
 from physode.datasets.trajectories import Array
 from physode.errors import ConfigError, DataError
 from physode.models import LatentODE, Solver, count_parameters
 from physode.models.points import Points, Times, compact
+from physode.runs.devices import usable
 from physode.runs.randomness import own_randomness
 from physode.runs.solvers import change_solver, solver_label
 from physode.series.config import TASKS, SeriesConfig

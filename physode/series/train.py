@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from physode.classification.processes import usable
 from physode.errors import ConfigError, DataError
 from physode.models.points import Points
 from physode.runs.board import Board
+from physode.runs.devices import usable
 from physode.series.config import SeriesConfig
 from physode.series.data import points_of, split
 from physode.series.run import SeriesRun
