@@ -54,8 +54,9 @@ class ACA:
         ``"checkpoint"`` keeps the accepted steps' states and recomputes each step for its gradient: memory grows like
         the number of steps plus one step's graph. ``"auto"`` keeps the graphs of accepted steps as well, from the
         first on, while they fit the budget, and recomputes the later ones: no evaluation is made twice. It does so
-        where steps are pulled back one by one, and no gradient in the times is asked for; else it is ``"checkpoint"``. The first backward pass frees the graphs; another one recomputes. ``"graph"`` replays the
-        accepted steps once with their graph kept: more memory, and derivatives of any order.
+        where steps are pulled back one by one and no gradient in the times is asked for; else it is ``"checkpoint"``.
+        The first backward pass frees the graphs; another one recomputes. ``"graph"`` replays the accepted steps once
+        with their graph kept: more memory, and derivatives of any order.
     parallel
         Pull all steps back at once (True), one by one (False), or choose by the state's size. Where a right-hand side
         cannot be mapped over steps (control flow on values, batch norm in training), steps are pulled back one by one.

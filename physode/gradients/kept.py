@@ -56,7 +56,7 @@ class _Start(NamedTuple):
 class Kept(Plain):
     """Takes the steps of a solve, and keeps the graphs of the accepted ones within a budget.
 
-    With a clock a sample, one whose attempt is rejected, or that has arrived, stands still in a step: it passes through.
+    With a clock a sample, one whose attempt is rejected, or that has arrived, stands still: it passes through a step.
 
     What the first evaluation saves for its gradient is taken for what every evaluation saves.
 
