@@ -21,6 +21,7 @@ MOST_CHANNELS = 6
 """That are drawn; the figure says how many more there are."""
 
 _COLUMNS = 3
+_WIDTH = 8.5  # inches, which the title and the legend need
 _BAND = 1.959964  # standard deviations to either side of 95 %
 
 
@@ -61,7 +62,7 @@ def plot_reconstructions(
     shown = min(MOST_CHANNELS, len(channels))
     rows, columns = (shown, len(found)) if shown > 1 else (-(-len(found) // _COLUMNS), min(_COLUMNS, len(found)))
     with styled():
-        figure = new_figure(1.0 + 3.6 * columns, 1.3 + (1.5 if shown > 2 else 2.2) * rows)
+        figure = new_figure(max(_WIDTH, 1.0 + 3.6 * columns), 1.3 + (1.5 if shown > 2 else 2.2) * rows)
         panels: Any = figure.subplots(rows, columns, sharex="col" if shown > 1 else False, squeeze=False)
         for place, axes in enumerate(panels.flat):
             row, column = divmod(place, columns)

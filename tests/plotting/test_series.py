@@ -49,6 +49,16 @@ def test_points_told_and_not_told_stand_beside_the_mean_and_its_band(tmp_path):
     assert (tmp_path / "series.png").stat().st_size > 5_000
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_title_and_legend_of_a_single_series_fit_into_its_figure(channels):
+    title = "latent-ode, extrapolation from 50 % of the points before"
+    figure = draw([reconstruction(channels=channels, until=2.5)], title=title)
+    figure.draw_without_rendering()
+    for part in (figure.legends[0], figure._suptitle):
+        box = part.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
 def test_a_line_shows_where_extrapolation_begins():
     figure = draw([reconstruction(until=2.5), reconstruction(until=3.5, name="b")])
     assert [line.get_xdata()[0] for axes in figure.axes for line in axes.get_lines() if line.get_ls() == "--"] == [
