@@ -48,7 +48,7 @@ def _scales(series: IrregularSeries) -> Iterator[str]:
     spans = np.diff(series.spans, axis=1)[:, 0]
     longer = np.where(spans > 0, spans, np.inf)
     short, long = int(np.argmin(longer)), int(np.argmax(spans))
-    if spans[long] > _WIDE * longer[short]:
+    if spans[long] / _WIDE > longer[short]:
         unit = f" {shown(str(series.attrs['time_unit']))}" if series.attrs.get("time_unit") else ""
         yield (
             f"spans of time differ by a factor {spans[long] / spans[short]:.3g}, from {spans[short]:.6g}{unit} "

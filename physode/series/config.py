@@ -103,6 +103,10 @@ class SeriesConfig:
             self._require(name, value is None or whole, "a whole number, at least 0")
         for name in ("latent", "hidden", "encoder_steps", "epochs", "batch", "limit"):
             self._require(name, getattr(self, name) is None or getattr(self, name) >= 1, "at least 1")
+        for name in ("units", "encoder_units"):
+            value = getattr(self, name)
+            widths = isinstance(value, tuple | list) and all(type(each) is int and each >= 1 for each in value)
+            self._require(name, value is None or widths, "whole numbers, at least 1, such as (100, 100)")
         self._require("min_points", self.min_points is None or self.min_points >= 2, "at least 2")
         self._require("clip", self.clip > 0, "above 0")
         for name in ("lr", "sigma"):

@@ -24,7 +24,7 @@ __all__ = ["check_points", "divide", "points_of", "points_of_arrays", "posed", "
 
 
 def points_of(series: IrregularSeries) -> Points:
-    """Return series as tensors, missing values 0 where the mask is False."""
+    """Return series as tensors, float64, missing values 0 where the mask is False."""
     return _points(series.t, series.y)
 
 
@@ -56,7 +56,7 @@ def points_of_arrays(
 
 def _points(t: Array, y: Array) -> Points:
     mask = np.isfinite(y)
-    x = torch.from_numpy(np.where(mask, y, 0.0)).to(torch.get_default_dtype())
+    x = torch.from_numpy(np.where(mask, y, 0.0)).to(torch.float64)
     return compact(Points(torch.from_numpy(np.nan_to_num(t)), x, torch.from_numpy(mask)))
 
 

@@ -202,7 +202,7 @@ def held_out_series(run: SeriesRun, series: IrregularSeries, *, all_series: bool
     if series.digest() != run.digest:
         raise DataError(
             f"these are not the series that {run.path} was trained on, {run.data}: which of them it has seen is not "
-            "known; test on all of them (--all)"
+            "known; test on all of them (physode evaluate --all)"
         )
     return split(series, run.config)[1]
 

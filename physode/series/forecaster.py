@@ -190,6 +190,8 @@ class Forecaster:
 
     def forecast(self, observed: Points, at: Array, *, draws: int = 100, seed: int = 0) -> Forecast:
         """Say what series given as tensors are at times (N, Q)."""
+        if draws < 0:
+            raise ValueError(f"`draws` must be at least 0, got {draws}")
         device = self.model.scale.device
         told = self.model_points(observed)
         wanted = torch.from_numpy(at).to(device)
@@ -205,9 +207,8 @@ class Forecaster:
         return Forecast(at, *(_array(each) for each in (mean, spread.sqrt(), paths, latent)))
 
     def model_points(self, observed: Points) -> Points:
-        """Return points where the model is, in its precision."""
-        like = self.model.scale
-        return Points(observed.t.to(like.device), observed.x.to(like), observed.mask.to(like.device))
+        """Return points where the model is."""
+        return Points(*(each.to(self.model.scale.device) for each in observed))
 
 
 def fit(
@@ -254,7 +255,7 @@ def fit(
     >>> model.interpolate(t, np.sin(t)[..., None], at=[1.0, 2.0, 3.0]).mean.shape
     (40, 3, 1)
     """
-    config = SeriesConfig(**settings)
+    config = SeriesConfig.from_dict(settings)
     series = IrregularSeries.of_arrays(t, y, mask, channels, units=channel_units)
     lines: list[Epoch] = []
     trainer = train(series, config, on_epoch=lambda line, state: lines.append(line), progress=progress)

@@ -118,7 +118,9 @@ def _restore(trainer: Trainer, run: SeriesRun | None, series: IrregularSeries, c
     if run is None:
         raise ConfigError("`resume` needs a `run` to go on with")
     if series.digest() != run.digest:
-        raise DataError(f"{run.data} has changed since {run.path} was begun; its series are others")
+        raise DataError(
+            f"these are not the series that {run.path} was begun with, {run.data} as it was then; begin a new run"
+        )
     if not (run.path / "checkpoints" / "last.pt").exists():
         run.write_config()
         return  # killed before its first epoch was over

@@ -107,7 +107,7 @@ class Trainer:
         Raises
         ------
         SolveError
-            If the loss is no number any more, or a path cannot be integrated.
+            If the loss or the test error is no number any more, or a path cannot be integrated.
         """
         while self.epoch < self.config.epochs:
             begin = time.perf_counter()
@@ -147,10 +147,7 @@ class Trainer:
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
         except (SolveError, ValueError) as error:
-            raise SolveError(
-                f"in epoch {self.epoch + 1} a path could not be integrated ({error}); begin again with a smaller "
-                "learning rate (--lr)"
-            ) from error
+            raise _lost(self.epoch + 1, error) from error
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self._optimizer.step()
         sums.loss += float(loss.detach())
@@ -165,7 +162,15 @@ class Trainer:
             )
         begin = time.perf_counter()
         self.model.eval()
-        tested = score(self.model, *self.test, batch=self.config.batch, draws=0)
+        try:
+            tested = score(self.model, *self.test, batch=self.config.batch, draws=0)
+        except (SolveError, ValueError) as error:
+            raise _lost(self.epoch, error) from error
+        if not math.isfinite(tested.mse):
+            raise SolveError(
+                f"the test error after epoch {self.epoch} is {tested.mse}; begin again with a smaller learning rate "
+                "(--lr)"
+            )
         if tested.mse < self._best[1]:
             self._best = (self.epoch, tested.mse)
         each = 1.0 / max(sums.updates, 1)
@@ -183,6 +188,12 @@ class Trainer:
             seconds=seconds,
             test_seconds=time.perf_counter() - begin,
         )
+
+
+def _lost(epoch: int, error: Exception) -> SolveError:
+    return SolveError(
+        f"in epoch {epoch} a path could not be integrated ({error}); begin again with a smaller learning rate (--lr)"
+    )
 
 
 def test_points(points: Points, config: SeriesConfig) -> tuple[Points, Points]:

@@ -201,7 +201,7 @@ def test_resuming_takes_no_other_settings_data_or_kind_of_run(trained, tmp_path)
         "is a run of `physode train timeseries`, this needs one of `physode train`",
     )
     write_rows(tmp_path / "visits.csv", rows(seed=1))
-    one_line(trained(*resume, "--epochs", "3"), 1, "has changed since runs/visits-latent-ode was begun")
+    one_line(trained(*resume, "--epochs", "3"), 1, "not the series that runs/visits-latent-ode was begun with")
 
 
 class Hostile:
@@ -240,7 +240,11 @@ def test_other_shares_solvers_and_series_need_no_training(trained, tmp_path):
     told = json.loads(trained(*words, "--observed", "0.2", "--method", "dopri5", "--rtol", "1e-5").stdout)
     assert (told["observed"], told["solver"]) == (0.2, "dopri5, rtol 1e-05, atol 0.0001")
     write_rows(tmp_path / "more.csv", rows(5, seed=3))
-    one_line(trained(*words, "--data", "more.csv"), 1, r"these are not the series .* test on all of them \(--all\)")
+    one_line(
+        trained(*words, "--data", "more.csv"),
+        1,
+        r"these are not the series .* \(physode evaluate --all\)",
+    )
     assert json.loads(trained(*words, "--data", "more.csv", "--all").stdout)["series"] == 5
     names = {path.name for path in (tmp_path / "runs/visits-latent-ode/evaluations").iterdir()}
     assert "test-observed-0.2-dopri5-rtol-1e-05.h5" in names

@@ -27,6 +27,8 @@ from physode.series import SeriesConfig
         ({"test_fraction": 0.0}, "`test_fraction` must be between 0 and 1; got 0.0"),
         ({"kl_rise": 1.2}, "`kl_rise` must be from 0 to 1; got 1.2"),
         ({"kl_weight": -1.0}, "`kl_weight` must be at least 0, finite; got -1.0"),
+        ({"units": 8}, "`units` must be whole numbers, at least 1, such as (100, 100); got 8"),
+        ({"encoder_units": (8, 0)}, "`encoder_units` must be whole numbers, at least 1"),
         ({"lr": math.inf}, "`lr` must be above 0, finite; got inf"),
         ({"lr": math.nan}, "`lr` must be above 0, finite; got nan"),
         ({"sigma": 0.0}, "`sigma` must be above 0, finite; got 0.0"),

@@ -42,10 +42,10 @@ def test_points_hold_what_is_observed_without_holes_and_padding():
     assert points.t.dtype == torch.float64
 
 
-def test_values_take_the_default_precision_and_times_stay_double(series_of):
+def test_values_and_times_are_double_whatever_the_default(series_of):
     torch.set_default_dtype(torch.float32)
     points = points_of(series_of())
-    assert (points.x.dtype, points.t.dtype) == (torch.float32, torch.float64)
+    assert (points.x.dtype, points.t.dtype) == (torch.float64, torch.float64)
 
 
 def test_arrays_of_other_channels_are_refused(sines_of):

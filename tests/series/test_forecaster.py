@@ -208,3 +208,11 @@ def test_recurrent_models_have_no_prior(model, untrained):
 def test_samples_that_cannot_be_drawn_are_refused(count, at, untrained):
     with pytest.raises(ValueError, match="`count` must be at least 1 and `at` at least 0"):
         untrained().sample(count, at=at)
+
+
+def test_settings_that_do_not_exist_and_a_negative_number_of_draws_are_refused(sines_of, untrained):
+    t, y = sines_of(4)
+    with pytest.raises(ConfigError, match="unknown settings: colour"):
+        fit(t, y, colour="red")
+    with pytest.raises(ValueError, match="`draws` must be at least 0, got -1"):
+        untrained().interpolate(t, y, at=[1.0], draws=-1)
