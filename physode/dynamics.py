@@ -13,6 +13,7 @@ from torch import Tensor
 from physode.modules import frozen_randomness
 from physode.packing import Packing
 from physode.solvers.groups import expand
+from physode.solvers.implicit.structure import DENSE, Structure
 from physode.solvers.numbers import Number
 
 __all__ = ["Dynamics"]
@@ -38,6 +39,8 @@ class Dynamics:
         Freezes the random numbers of a right-hand side with dropout.
     calls
         How often ``f`` was called.
+    jac, structure
+        The user's Jacobian, ``jac(t, y, *args)``, and what is known of it, for implicit methods.
     """
 
     f: Callable[..., Any]
@@ -50,6 +53,8 @@ class Dynamics:
     time_ndim: int = 0
     seed: int | None = None
     calls: int = field(default=0, compare=False)
+    jac: Callable[..., Any] | None = None
+    structure: Structure = DENSE
 
     def __call__(self, t: Number, y: Tensor) -> Tensor:
         """Return dy/dt, packed; ``t`` is a float, or float64, one value a group."""
@@ -63,6 +68,10 @@ class Dynamics:
             return self.f(time, state, *self.args)
         with frozen_randomness(self.seed, self.device):
             return self.f(time, state, *self.args)
+
+    def jacobian(self, t: Number, y: Tensor) -> Any:
+        """Return what the user's ``jac`` returned, unchecked; None where there is none."""
+        return None if self.jac is None else self.jac(self._time(t), self.packing.unpack(y), *self.args)
 
     def _time(self, t: Number) -> Tensor:
         """Return the time as ``f`` takes it."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from physode.dynamics import Dynamics
 from physode.errors import SolveError
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.steps import Outcome, Recorded, StepTable
@@ -26,8 +28,9 @@ from physode.problem import (
 from physode.solution import Solution, Stats
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
+from physode.solvers.implicit.structure import structure_of
 from physode.solvers.loop import Adaptive
-from physode.solvers.method import Method
+from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.status import Status
 from physode.typing import Norm, Progress
@@ -61,6 +64,8 @@ def solve(
     throw: bool = True,
     compile: bool | Literal["auto"] = False,  # noqa: A002 - torch.compile's word
     progress: Progress | None = None,
+    jac: Callable[..., Any] | None = None,
+    jac_structure: Any = "dense",
 ) -> Solution:
     r"""Solve :math:`dy/dt = f(t, y)`, :math:`y(t_0) = y_0`, with gradients.
 
@@ -78,7 +83,8 @@ def solve(
         Further inputs of ``f``; gradients reach those tensors that require them.
     method
         ``"euler"``, ``"midpoint"``, ``"heun"``, ``"rk4"`` take fixed steps; ``"heun_euler"``, ``"bosh3"``,
-        ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. Or a :class:`~physode.solvers.tableaus.Tableau`.
+        ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. For stiff problems: ``"rodas5p"`` adapts its steps.
+        Or a :class:`~physode.solvers.tableaus.Tableau`.
     rtol, atol
         Relative and absolute tolerance of the local error, each a number or one a component. By default 1e-6 and 1e-9
         for double precision, 1e-5 and 1e-7 for single.
@@ -112,6 +118,15 @@ def solve(
         norm in training, complex states, gradients other than ACA's) the solve goes on without, with one warning.
     progress
         Called with the finished fraction of the span.
+    jac
+        For implicit methods: df/dy as ``jac(t, y, *args)``, ``(D, D)`` for a state of D components in all, or with
+        per-sample steps ``(batch, D, D)``; for gradients it must be differentiable. By default automatic
+        differentiation finds it, by D pull-backs in one batch.
+    jac_structure
+        For implicit methods, what is known of df/dy: ``"dense"``; ``"samples"``, that elements of the leading axis
+        do not act on one another, although they share steps; ``"diagonal"`` or ``("banded", lower, upper)``, which
+        spares most pull-backs. With shared steps and ``"dense"`` the whole state has one matrix: large batches need
+        per-sample steps or ``"samples"``.
 
     Returns
     -------
@@ -138,6 +153,7 @@ def solve(
         f, y0, t, args=args, method=method, rtol=rtol, atol=atol, step_size=step_size, grid=grid,
         first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,
         controller=controller, norm=norm, dense=dense, finite=throw or step_control == "shared", progress=progress,
+        jac=jac, jac_structure=jac_structure,
     )  # fmt: skip
     outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
     if throw:
@@ -174,6 +190,8 @@ def pose(
     dense: bool = False,
     finite: bool = True,
     progress: Progress | None = None,
+    jac: Callable[..., Any] | None = None,
+    jac_structure: Any = "dense",
 ) -> Problem:
     """Check the arguments of :func:`solve` and make the problem that a gradient method works on."""
     tableau = find_method(method)
@@ -193,8 +211,14 @@ def pose(
         tableau, packing, state, times, rtol, atol, step_size, grid, first_step, min_step, max_step, max_steps,
         controller, norm,
     )  # fmt: skip
+    dynamics = make_dynamics(f, tuple(args), packing, state, times)
+    if isinstance(tableau, StepMethod):
+        tableau, dynamics = _with_jacobian(tableau, dynamics, state, jac, jac_structure, rtol, atol)
+        steps = steps and replace(steps, tableau=tableau)
+    elif jac is not None or jac_structure != "dense":
+        raise ValueError(f"`jac` and `jac_structure` are for implicit methods; `method` is {tableau.name!r}")
     return Problem(
-        dynamics=make_dynamics(f, tuple(args), packing, state, times),
+        dynamics=dynamics,
         tableau=tableau,
         y0=state,
         t=times,
@@ -205,6 +229,17 @@ def pose(
         progress=progress,
         step_size=step_size,
     )
+
+
+def _with_jacobian(
+    method: StepMethod, dynamics: Dynamics, y0: Tensor, jac: Any, hint: Any, rtol: Any, atol: Any
+) -> tuple[StepMethod, Dynamics]:
+    """Make a method ready for the tolerances, and the right-hand side for its derivatives."""
+    if jac is not None and (not callable(jac) or dynamics.packing.keys is not None):
+        raise ValueError(f"`jac` must be callable as jac(t, y, *args), and `y0` one tensor, got {jac!r}")
+    default_rtol, default_atol = _TOLERANCES.get(_real(y0.dtype), _COARSE)
+    method = method.prepared(rtol=default_rtol if rtol is None else rtol, atol=default_atol if atol is None else atol)
+    return method, replace(dynamics, jac=jac, structure=structure_of(hint))
 
 
 def _steps(

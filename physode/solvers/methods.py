@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from physode.solvers.implicit.rodas5p import RODAS5P
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.tableaus import METHODS as EXPLICIT
 from physode.solvers.tableaus import Tableau
 
 __all__ = ["METHODS", "find_method"]
 
-METHODS: dict[str, Method] = {**EXPLICIT}
+METHODS: dict[str, Method] = {**EXPLICIT, **{method.name: method for method in (RODAS5P,)}}
 
 
 def find_method(method: str | Method) -> Method:
