@@ -213,8 +213,10 @@ def pose(
     )  # fmt: skip
     dynamics = make_dynamics(f, tuple(args), packing, state, times)
     if isinstance(tableau, StepMethod):
-        tableau, dynamics = _with_jacobian(tableau, dynamics, state, jac, jac_structure, rtol, atol)
-        steps = steps and replace(steps, tableau=tableau)
+        if steps is not None:
+            tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
+            steps = replace(steps, tableau=tableau)
+        dynamics = _with_jacobian(dynamics, jac, jac_structure)
     elif jac is not None or jac_structure != "dense":
         raise ValueError(f"`jac` and `jac_structure` are for implicit methods; `method` is {tableau.name!r}")
     return Problem(
@@ -231,15 +233,13 @@ def pose(
     )
 
 
-def _with_jacobian(
-    method: StepMethod, dynamics: Dynamics, y0: Tensor, jac: Any, hint: Any, rtol: Any, atol: Any
-) -> tuple[StepMethod, Dynamics]:
-    """Make a method ready for the tolerances, and the right-hand side for its derivatives."""
-    if jac is not None and (not callable(jac) or dynamics.packing.keys is not None):
-        raise ValueError(f"`jac` must be callable as jac(t, y, *args), and `y0` one tensor, got {jac!r}")
-    default_rtol, default_atol = _TOLERANCES.get(_real(y0.dtype), _COARSE)
-    method = method.prepared(rtol=default_rtol if rtol is None else rtol, atol=default_atol if atol is None else atol)
-    return method, replace(dynamics, jac=jac, structure=structure_of(hint))
+def _with_jacobian(dynamics: Dynamics, jac: Any, hint: Any) -> Dynamics:
+    """Return the right-hand side with what is known of its Jacobian."""
+    if jac is not None and not callable(jac):
+        raise TypeError(f"`jac` must be callable as jac(t, y, *args), got {type(jac).__name__}")
+    if jac is not None and dynamics.packing.keys is not None:
+        raise ValueError("`jac` needs a state `y0` of one tensor; leave it out, and it is found automatically")
+    return replace(dynamics, jac=jac, structure=structure_of(hint))
 
 
 def _steps(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from physode.solvers.implicit.fixed import FIXED
+from physode.solvers.implicit.kencarp5 import KENCARP5
+from physode.solvers.implicit.kvaerno3 import KVAERNO3
 from physode.solvers.implicit.rodas5p import RODAS5P
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.tableaus import METHODS as EXPLICIT
@@ -9,7 +12,9 @@ from physode.solvers.tableaus import Tableau
 
 __all__ = ["METHODS", "find_method"]
 
-METHODS: dict[str, Method] = {**EXPLICIT, **{method.name: method for method in (RODAS5P,)}}
+_IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RODAS5P)
+
+METHODS: dict[str, Method] = {**EXPLICIT, **{method.name: method for method in _IMPLICIT}}
 
 
 def find_method(method: str | Method) -> Method:
