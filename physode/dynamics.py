@@ -41,6 +41,8 @@ class Dynamics:
         How often ``f`` was called.
     jac, structure
         The user's Jacobian, ``jac(t, y, *args)``, and what is known of it, for implicit methods.
+    opaque
+        Whether ``f`` uses autograd itself, so that ``torch.func`` cannot differentiate it.
     """
 
     f: Callable[..., Any]
@@ -55,6 +57,7 @@ class Dynamics:
     calls: int = field(default=0, compare=False)
     jac: Callable[..., Any] | None = None
     structure: Structure = DENSE
+    opaque: bool = False
 
     def __call__(self, t: Number, y: Tensor) -> Tensor:
         """Return dy/dt, packed; ``t`` is a float, or float64, one value a group."""

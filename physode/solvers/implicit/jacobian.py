@@ -8,13 +8,13 @@ states need a clock for each sample (``step_control="per-sample"``) or a structu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from physode.solvers.implicit.blocks import Blocks
+from physode.solvers.implicit.linear import transformed
 from physode.solvers.implicit.structure import DENSE, Structure
 from physode.solvers.numbers import Number
 
@@ -92,7 +92,7 @@ def _pulled(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) ->
         try:
             return _by_func(rhs, time, y, rows, with_time)
         except RuntimeError:  # custom autograd functions and autograd inside f are refused; plain autograd may take them
-            if _transformed(y):
+            if transformed(y):  # inside a transform plain autograd is not to be used
                 raise
     return _by_autograd(rhs, time, y, rows, with_time)
 
@@ -140,7 +140,7 @@ def _by_time(rhs: Any, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
             _, again = torch.func.vjp(lambda v: pull(v)[0], zero)
             return blocks.split(again(torch.ones_like(time))[0].to(y.dtype))
         except RuntimeError:
-            if _transformed(y):
+            if transformed(y):
                 raise
     keep = torch.is_grad_enabled()
     with torch.enable_grad():
@@ -154,11 +154,6 @@ def _by_time(rhs: Any, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
             return blocks.split(zero)
         (slope,) = torch.autograd.grad(pulled.sum(), [ahead], create_graph=keep)
     return blocks.split(slope)
-
-
-def _transformed(y: Tensor) -> bool:
-    """Whether a torch.func transform is at work, inside of which plain autograd is not to be used."""
-    return torch._C._functorch.maybe_get_level(y) > 0
 
 
 def _own(matrix: Any, blocks: Blocks, y: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Factors", "factor"]
+__all__ = ["Factors", "factor", "transformed"]
 
 
 class Factors(NamedTuple):
@@ -19,12 +19,24 @@ class Factors(NamedTuple):
 
     def solve(self, b: Tensor) -> Tensor:
         """Return x for right-hand sides ``(blocks, D)``; NaN in the blocks whose matrix is singular."""
-        x: Tensor = torch.linalg.lu_solve(self.lu, self.pivots, b.unsqueeze(-1)).squeeze(-1)
+        column = b.unsqueeze(-1)
+        if transformed(self.lu) or transformed(b):
+            x = self._by_triangles(column)
+        else:
+            x = torch.linalg.lu_solve(self.lu, self.pivots, column)
+        x = x.squeeze(-1)
         return torch.where(self.singular.unsqueeze(-1), torch.nan, x)
 
-    def detached(self) -> Factors:
-        """Return the factors without their graph."""
-        return Factors(*(part.detach() for part in self))
+    def _by_triangles(self, column: Tensor) -> Tensor:
+        """Solve step by step: lu_solve's pull-back is wrong where one vmap runs inside another (torch 2.13)."""
+        permutation, lower, upper = torch.lu_unpack(self.lu, self.pivots)
+        half = torch.linalg.solve_triangular(lower, permutation.mT @ column, upper=False, unitriangular=True)
+        return torch.linalg.solve_triangular(upper, half, upper=True)
+
+
+def transformed(x: Tensor) -> bool:
+    """Whether a transform of ``torch.func`` is at work on a tensor."""
+    return torch._C._functorch.maybe_get_level(x) > 0
 
 
 def factor(matrix: Tensor) -> Factors:

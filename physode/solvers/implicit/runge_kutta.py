@@ -4,7 +4,7 @@ r"""Implicit Runge-Kutta methods: diagonally implicit ones stage by stage, the o
     w_i = h f\Big(t + c_i h, \; y + \sum_j a_{ij} w_j\Big), \qquad y_{+} = y + \sum_i b_i w_i .
 
 With error control, Newton's method keeps one factorisation for a step, made of the derivative at its start, and
-converges to a hundredth of the tolerance; where it does not, the step's result is NaN and the loop tries a smaller
+converges to a hundredth of the tolerance; where it does not, the step's error is huge and the loop tries a smaller
 one. Steps of a given size have nothing to fall back on: there the derivative is renewed in every iteration, down to
 rounding.
 """
@@ -37,6 +37,7 @@ Row = tuple[float, ...]
 _KAPPA = 1e-2
 _CHORDS, _NEWTONS = 10, 20  # iterations with one derivative, with a new one each
 _ROUNDING = 100
+_HUGE = {torch.float64: 1e100, torch.float32: 1e15, torch.bfloat16: 1e15, torch.float16: 1e4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ class ImplicitRungeKutta(StepMethod):
         return replace(self, rtol=rtol, atol=atol) if self.adaptive else self
 
     def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
-        """Take one step; what stands for slopes are the increments :math:`w_i`."""
+        """Take one step; what stands for slopes are the increments :math:`w_i`, and a penalty added to the error."""
         solver = _Solver.of(self, rhs, t, y, h)
         ws: list[Tensor] = []
         if self.coupled:
@@ -122,7 +123,9 @@ class ImplicitRungeKutta(StepMethod):
                 ws.append(self._next(solver, rhs, t, h, k1, i, known, states))
                 states.append((known + row[i] * ws[-1]).detach())
         end = y + combined(self.b, ws)
-        return Step(solver.marked(end), tuple(solver.marked(w) for w in ws))
+        if not self.adaptive:
+            return Step(solver.marked(end, torch.nan), tuple(ws))
+        return Step(end, (*ws, solver.marked(torch.zeros_like(end), _HUGE[end.dtype])))
 
     def _next(
         self,
@@ -152,7 +155,7 @@ class ImplicitRungeKutta(StepMethod):
     def local_errors(self, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
         """Return the local error's estimate."""
         del h
-        return [combined(self.b_error, ks)]
+        return [combined(self.b_error, ks) + ks[-1]]
 
     def coefficients(self, y: Tensor, step: Step) -> list[Tensor]:
         """Return the method's own interpolant."""
@@ -163,8 +166,8 @@ class ImplicitRungeKutta(StepMethod):
 class _Solver:
     """Newton's method in one step: what its stages share.
 
-    ``failed`` are the blocks where it did not converge: their stages are finite, so that no NaN reaches a gradient,
-    and marked at the end.
+    ``failed`` are the blocks where it did not converge. Their stages are finite, and with error control their error is
+    huge but finite, too: the naive method's gradients pass through rejected attempts, and would meet a NaN.
     """
 
     method: ImplicitRungeKutta
@@ -216,6 +219,6 @@ class _Solver:
             root = differentiated(stages, root)
         return stages.parts(root)
 
-    def marked(self, state: Tensor) -> Tensor:
-        """Return a state, NaN in the blocks where a stage was not found."""
-        return self.blocks.join(torch.where(self.failed[:, None], torch.nan, self.blocks.split(state)))
+    def marked(self, state: Tensor, mark: float) -> Tensor:
+        """Return a state, marked in the blocks where a stage was not found."""
+        return self.blocks.join(torch.where(self.failed[:, None], mark, self.blocks.split(state)))
