@@ -33,7 +33,7 @@ FIXED_METHODS = (
     "euler", "midpoint", "heun", "rk4",
     "implicit_euler", "implicit_midpoint", "trapezoid", "sdirk2", "trbdf2", "radauIIA3", "radauIIA5", "gl4", "gl6",
 )  # fmt: skip
-ADAPTIVE_METHODS = ("heun_euler", "bosh3", "dopri5", "tsit5", "dopri8", "kvaerno3", "kencarp5", "rodas5p")
+ADAPTIVE_METHODS = ("heun_euler", "bosh3", "dopri5", "tsit5", "dopri8", "kvaerno3", "kencarp5", "rodas5p", "auto")
 METHODS = FIXED_METHODS + ADAPTIVE_METHODS
 GRADIENTS = ("aca", "adjoint", "naive")
 

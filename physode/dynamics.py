@@ -73,8 +73,9 @@ class Dynamics:
             return self.f(time, state, *self.args)
 
     def jacobian(self, t: Number, y: Tensor) -> Any:
-        """Return what the user's ``jac`` returned, unchecked; None where there is none."""
-        return None if self.jac is None else self.jac(self._time(t), self.packing.unpack(y), *self.args)
+        """Return what the user's ``jac`` returned, unchecked."""
+        assert self.jac is not None
+        return self.jac(self._time(t), self.packing.unpack(y), *self.args)
 
     def _time(self, t: Number) -> Tensor:
         """Return the time as ``f`` takes it."""

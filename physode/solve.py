@@ -83,8 +83,11 @@ def solve(
         Further inputs of ``f``; gradients reach those tensors that require them.
     method
         ``"euler"``, ``"midpoint"``, ``"heun"``, ``"rk4"`` take fixed steps; ``"heun_euler"``, ``"bosh3"``,
-        ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. For stiff problems: ``"rodas5p"`` adapts its steps.
-        Or a :class:`~physode.solvers.tableaus.Tableau`.
+        ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. For stiff problems: ``"rodas5p"``
+        (Rosenbrock, the first to try), ``"kencarp5"``, ``"kvaerno3"`` (diagonally implicit) adapt their steps,
+        ``"implicit_euler"``, ``"implicit_midpoint"``, ``"trapezoid"``, ``"sdirk2"``, ``"trbdf2"``, ``"radauIIA3"``,
+        ``"radauIIA5"``, ``"gl4"``, ``"gl6"`` take fixed ones. ``"auto"`` takes tsit5's steps and, where these would be
+        unstable, rodas5p's. Or a :class:`~physode.solvers.tableaus.Tableau`.
     rtol, atol
         Relative and absolute tolerance of the local error, each a number or one a component. By default 1e-6 and 1e-9
         for double precision, 1e-5 and 1e-7 for single.
@@ -316,13 +319,14 @@ def raise_failures(record: Recorded) -> None:
 def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
+    by_method = problem.tableau.attempts() if isinstance(problem.tableau, StepMethod) else {}
     forward_calls, backward = problem.dynamics.calls, problem.backward  # not the problem, which holds the state
     return Solution(
         t=t if isinstance(t, Tensor) else problem.t,
         y=packing.unpack(outcome.outputs, leading=1),
         status=record.status,
         ended=record.ended,
-        stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls),
+        stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls, by_method),
         step_times=ends,
         _dense=None if outcome.table is None else _Reader(problem, outcome.table),
     )

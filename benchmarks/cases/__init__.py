@@ -12,6 +12,7 @@ CASES = {
     "irregular": "latent states at times of their own",
     "memory": "peak memory against the number of steps",
     "scaling": "time against steps, batch and state size",
+    "stiff": "stiff problems, work against precision",
     "must_show": "the ratios asked for, and those seen",
 }
 """The cases' names and what they are."""

@@ -53,6 +53,10 @@ class StepMethod(ABC):
         del rtol, atol
         return self
 
+    def attempts(self) -> dict[str, int]:
+        """Return the attempts so far by each method that this one is made of; empty where it is one."""
+        return {}
+
     def coefficients(self, y: Tensor, step: Any) -> list[Tensor] | None:
         """Return the interpolant's coefficients, as :mod:`physode.solvers.interpolation` has them; None for Hermite's.
 

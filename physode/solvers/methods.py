@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from physode.solvers.implicit.auto import AUTO
 from physode.solvers.implicit.fixed import FIXED
 from physode.solvers.implicit.kencarp5 import KENCARP5
 from physode.solvers.implicit.kvaerno3 import KVAERNO3
@@ -12,7 +13,7 @@ from physode.solvers.tableaus import Tableau
 
 __all__ = ["METHODS", "find_method"]
 
-_IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RODAS5P)
+_IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RODAS5P, AUTO)
 
 METHODS: dict[str, Method] = {**EXPLICIT, **{method.name: method for method in _IMPLICIT}}
 

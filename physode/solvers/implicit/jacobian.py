@@ -42,8 +42,9 @@ def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bo
     Parameters
     ----------
     rhs
-        Called as ``rhs(t, y)``. Where it has them, its ``jacobian(t, y)`` is taken (the user's), and its ``structure``
-        is believed. Where it is ``opaque`` only plain autograd differentiates it.
+        Called as ``rhs(t, y)``, a :class:`~physode.dynamics.Dynamics` or a plain function. Of the former the user's
+        Jacobian is taken where there is one, and its ``structure`` is believed; where it is ``opaque`` only plain
+        autograd differentiates it.
     t, y
         The time, one value a group, and the state.
     blocks
@@ -58,11 +59,9 @@ def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bo
     """
     _check(y, blocks)
     time = t if isinstance(t, Tensor) else torch.full((), t, dtype=torch.float64, device=y.device)
-    given = getattr(rhs, "jacobian", None)
-    if given is not None:
-        matrix = given(time, y)
-        if matrix is not None:
-            return Derivatives(_own(matrix, blocks, y), _by_time(rhs, time, y, blocks) if with_time else None)
+    if getattr(rhs, "jac", None) is not None:
+        matrix = _own(rhs.jacobian(time, y), blocks, y)
+        return Derivatives(matrix, _by_time(rhs, time, y, blocks) if with_time else None)
     structure = structure_for(rhs)
     rows = structure.cotangents(blocks.dimension, y)
     rows = rows[:, None].expand(-1, blocks.count, -1).reshape(-1, *blocks.shape)
