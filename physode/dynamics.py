@@ -13,6 +13,7 @@ from torch import Tensor
 from physode.modules import frozen_randomness
 from physode.packing import Packing
 from physode.solvers.groups import expand
+from physode.solvers.implicit.structure import DENSE, Structure
 from physode.solvers.numbers import Number
 
 __all__ = ["Dynamics"]
@@ -42,6 +43,10 @@ class Dynamics:
         How often ``f`` was called.
     moving
         The samples that are evaluated, where some are left out; the derivative of the others is 0.
+    jac, structure
+        The user's Jacobian, ``jac(t, y, *args)``, and what is known of it, for implicit methods.
+    opaque
+        Whether ``f`` uses autograd itself, so that ``torch.func`` cannot differentiate it.
     """
 
     f: Callable[..., Any]
@@ -56,6 +61,9 @@ class Dynamics:
     skipping: bool = False
     calls: int = field(default=0, compare=False)
     moving: Tensor | None = field(default=None, compare=False)
+    jac: Callable[..., Any] | None = None
+    structure: Structure = DENSE
+    opaque: bool = False
 
     def __call__(self, t: Number, y: Tensor) -> Tensor:
         """Return dy/dt, packed; ``t`` is a float, or float64, one value a group."""
@@ -80,6 +88,11 @@ class Dynamics:
             return self.f(time, state, *self.args)
         with frozen_randomness(self.seed, self.device):
             return self.f(time, state, *self.args)
+
+    def jacobian(self, t: Number, y: Tensor) -> Any:
+        """Return what the user's ``jac`` returned, unchecked."""
+        assert self.jac is not None
+        return self.jac(self._time(t), self.packing.unpack(y), *self.args)
 
     def _time(self, t: Number) -> Tensor:
         """Return the time as ``f`` takes it."""

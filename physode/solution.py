@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,12 +26,15 @@ class Stats:
         Their sum.
     rhs_forward
         Calls of the right-hand side during the solve.
+    by_method
+        With ``method="auto"``, the attempts made by each method, of all samples together; else empty.
     """
 
     accepted: Tensor
     rejected: Tensor
     rhs_forward: int
     _backward: Callable[[], int]
+    by_method: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def attempts(self) -> Tensor:

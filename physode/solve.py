@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from physode.dynamics import Dynamics
 from physode.errors import SolveError
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.steps import Outcome, Recorded, StepTable
@@ -26,8 +28,9 @@ from physode.problem import (
 from physode.solution import Solution, Stats
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
+from physode.solvers.implicit.structure import structure_of
 from physode.solvers.loop import Adaptive
-from physode.solvers.method import Method
+from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.status import Status
 from physode.typing import Norm, Progress
@@ -62,6 +65,8 @@ def solve(
     throw: bool = True,
     compile: bool | Literal["auto"] = False,  # noqa: A002 - torch.compile's word
     progress: Progress | None = None,
+    jac: Callable[..., Any] | None = None,
+    jac_structure: Any = "dense",
 ) -> Solution:
     r"""Solve :math:`dy/dt = f(t, y)`, :math:`y(t_0) = y_0`, with gradients.
 
@@ -79,7 +84,11 @@ def solve(
         Further inputs of ``f``; gradients reach those tensors that require them.
     method
         ``"euler"``, ``"midpoint"``, ``"heun"``, ``"rk4"`` take fixed steps; ``"heun_euler"``, ``"bosh3"``,
-        ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. Or a :class:`~physode.solvers.tableaus.Tableau`.
+        ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. For stiff problems: ``"rodas5p"``
+        (Rosenbrock, the first to try), ``"kencarp5"``, ``"kvaerno3"`` (diagonally implicit) adapt their steps,
+        ``"implicit_euler"``, ``"implicit_midpoint"``, ``"trapezoid"``, ``"sdirk2"``, ``"trbdf2"``, ``"radauIIA3"``,
+        ``"radauIIA5"``, ``"gl4"``, ``"gl6"`` take fixed ones. ``"auto"`` takes tsit5's steps and, where these would be
+        unstable, rodas5p's. Or a :class:`~physode.solvers.tableaus.Tableau`.
     rtol, atol
         Relative and absolute tolerance of the local error, each a number or one a component. By default 1e-6 and 1e-9
         for double precision, 1e-5 and 1e-7 for single.
@@ -117,6 +126,15 @@ def solve(
         norm in training, complex states, gradients other than ACA's) the solve goes on without, with one warning.
     progress
         Called with the finished fraction of the span.
+    jac
+        For implicit methods: df/dy as ``jac(t, y, *args)``, ``(D, D)`` for a state of D components in all, or with
+        per-sample steps ``(batch, D, D)``; for gradients it must be differentiable. By default automatic
+        differentiation finds it, by D pull-backs in one batch.
+    jac_structure
+        For implicit methods, what is known of df/dy: ``"dense"``; ``"samples"``, that elements of the leading axis
+        do not act on one another, although they share steps; ``"diagonal"`` or ``("banded", lower, upper)``, which
+        spares most pull-backs. With shared steps and ``"dense"`` the whole state has one matrix: large batches need
+        per-sample steps or ``"samples"``.
 
     Returns
     -------
@@ -144,6 +162,7 @@ def solve(
         first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,
         skip_finished=skip_finished, controller=controller, norm=norm, dense=dense,
         finite=throw or step_control == "shared", progress=progress,
+        jac=jac, jac_structure=jac_structure,
     )  # fmt: skip
     outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
     if throw:
@@ -181,6 +200,8 @@ def pose(
     dense: bool = False,
     finite: bool = True,
     progress: Progress | None = None,
+    jac: Callable[..., Any] | None = None,
+    jac_structure: Any = "dense",
 ) -> Problem:
     """Check the arguments of :func:`solve` and make the problem that a gradient method works on."""
     tableau = find_method(method)
@@ -205,8 +226,18 @@ def pose(
         tableau, packing, state, times, rtol, atol, step_size, grid, first_step, min_step, max_step, max_steps,
         controller, norm,
     )  # fmt: skip
+    dynamics = make_dynamics(f, tuple(args), packing, state, times, skipping=skip_finished)
+    if isinstance(tableau, StepMethod):
+        if skip_finished:
+            raise ValueError(f"`skip_finished` is for explicit methods; `method` is {tableau.name!r}")
+        if steps is not None:
+            tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
+            steps = replace(steps, tableau=tableau)
+        dynamics = _with_jacobian(dynamics, jac, jac_structure)
+    elif jac is not None or jac_structure != "dense":
+        raise ValueError(f"`jac` and `jac_structure` are for implicit methods; `method` is {tableau.name!r}")
     return Problem(
-        dynamics=make_dynamics(f, tuple(args), packing, state, times, skipping=skip_finished),
+        dynamics=dynamics,
         tableau=tableau,
         y0=state,
         t=times,
@@ -217,6 +248,15 @@ def pose(
         progress=progress,
         step_size=step_size,
     )
+
+
+def _with_jacobian(dynamics: Dynamics, jac: Any, hint: Any) -> Dynamics:
+    """Return the right-hand side with what is known of its Jacobian."""
+    if jac is not None and not callable(jac):
+        raise TypeError(f"`jac` must be callable as jac(t, y, *args), got {type(jac).__name__}")
+    if jac is not None and dynamics.packing.keys is not None:
+        raise ValueError("`jac` needs a state `y0` of one tensor; leave it out, and it is found automatically")
+    return replace(dynamics, jac=jac, structure=structure_of(hint))
 
 
 def _steps(
@@ -293,13 +333,14 @@ def raise_failures(record: Recorded) -> None:
 def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
+    by_method = problem.tableau.attempts() if isinstance(problem.tableau, StepMethod) else {}
     forward_calls, backward = problem.dynamics.calls, problem.backward  # not the problem, which holds the state
     return Solution(
         t=t if isinstance(t, Tensor) else problem.t,
         y=packing.unpack(outcome.outputs, leading=1),
         status=record.status,
         ended=record.ended,
-        stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls),
+        stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls, by_method),
         step_times=ends,
         _dense=None if outcome.table is None else _Reader(problem, outcome.table),
     )

@@ -13,6 +13,7 @@ CASES = {
     "latent_ode": "training updates of a Latent-ODE, at common times and at times of each series' own",
     "memory": "peak memory against the number of steps",
     "scaling": "time against steps, batch and state size",
+    "stiff": "stiff problems, work against precision",
     "must_show": "the ratios asked for, and those seen",
 }
 """The cases' names and what they are."""

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from physode.compat.errors import InvalidArgument
 from physode.compat.tableaus import FEHLBERG2, HEUN3, RK4_38
+from physode.solvers import method as engine
+from physode.solvers.implicit.fixed import FIXED as IMPLICIT
 from physode.solvers.tableaus import METHODS as ENGINE
-from physode.solvers.tableaus import Tableau
 
 __all__ = ["METHODS", "Method", "find_method"]
 
@@ -36,14 +37,14 @@ class Method:
     name, kind
         Its name there, and who integrates: the engine's adaptive loop, its march over a grid, or an adapter.
     tableau
-        The Runge-Kutta method; of an Adams method, the one that starts it.
+        The one-step method; of an Adams method, the one that starts it.
     implicit
         Of an Adams method: whether its prediction is corrected.
     """
 
     name: str
     kind: Literal["adaptive", "fixed", "adams", "scipy"]
-    tableau: Tableau = RK4_38
+    tableau: engine.Method = RK4_38
     implicit: bool = False
 
     @property
@@ -80,6 +81,7 @@ METHODS = {
         Method("heun2", "fixed", ENGINE["heun"]),
         Method("heun3", "fixed", HEUN3),
         Method("rk4", "fixed", RK4_38),
+        *(Method(method.name, "fixed", method) for method in IMPLICIT),
         Method("explicit_adams", "adams"),
         Method("implicit_adams", "adams", implicit=True),
         Method("fixed_adams", "adams", implicit=True),

@@ -32,6 +32,7 @@ from physode.solvers.controllers import Controller
 from physode.solvers.grid import grid_of_step_size
 from physode.solvers.groups import expand
 from physode.solvers.loop import Adaptive
+from physode.solvers.method import StepMethod
 from physode.solvers.methods import find_method
 from physode.status import Status
 
@@ -46,6 +47,9 @@ class Adjoint:
     ----------
     method, rtol, atol, step_size
         The backward solve's method, tolerances and (for fixed-step methods) step size; the forward solve's by default.
+        An implicit method takes the Jacobian of the whole augmented state, parameters included: for problems of many
+        parameters give an explicit one here, or use ACA. (Backwards, what decays fast grows as fast: an adjoint of a
+        stiff problem is accurate over short spans between outputs only.)
     norm
         The error norm of the augmented state ``(y, a, *g)``: ``"full"`` counts every part, ``"seminorm"`` leaves out
         the quadratures ``g``, which do not act back on the others (Kidger et al. 2021), or a callable on that tuple.
@@ -160,16 +164,21 @@ def _backsolve(
     size = expand(span.to(problem.dynamics.dtype), y.ndim)
 
     def augmented(s: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        tracked = state[0].requires_grad or s.requires_grad  # an implicit method differentiates the augmented problem
         with torch.enable_grad():
-            y = _typed(state[0], like=outer[0]).detach().requires_grad_()
+            y = _typed(state[0], like=outer[0])
+            y = y if y.requires_grad else y.detach().requires_grad_()
             value = replay.dynamics(start + s.double() * span, y)
             pulled: Sequence[Tensor | None] = (None,) * (1 + len(replay.inputs))
             if value.requires_grad:
                 ahead = -_typed(state[1], like=outer[1]) * size
                 wanted = [y, *replay.inputs]
-                pulled = torch.autograd.grad(value, wanted, ahead, allow_unused=True, retain_graph=replay.outside)
+                keep = replay.outside or tracked
+                pulled = torch.autograd.grad(
+                    value, wanted, ahead, allow_unused=True, retain_graph=keep, create_graph=tracked
+                )
         parts = [torch.zeros_like(part) if g is None else g for g, part in zip(pulled, outer[1:], strict=True)]
-        return tuple(part.to(common) for part in (value.detach() * size, *parts))
+        return tuple(part.to(common) for part in ((value if tracked else value.detach()) * size, *parts))
 
     joined = tuple(part.to(common) for part in outer)
     longest = float(span.abs().max())
@@ -203,7 +212,7 @@ def _inner_problem(
     packing = Packing.of(state, per_sample=False)
     y0 = packing.pack(state)
     t = torch.tensor([0.0, 1.0], dtype=torch.float64, device=y0.device)
-    dynamics = Dynamics(f, (), packing, t[0], t[1], y0.real.dtype, y0.device)
+    dynamics = Dynamics(f, (), packing, t[0], t[1], y0.real.dtype, y0.device, opaque=True)
     forward = problem.steps
     tableau = problem.tableau if method.method is None else find_method(method.method)
     step_size = method.step_size if method.step_size is not None else problem.step_size
@@ -222,6 +231,9 @@ def _inner_problem(
             min_step=base.min_step / span,
             max_step=None if base.max_step is None else base.max_step / span,
         )
+        if isinstance(tableau, StepMethod):
+            tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
+            steps = replace(steps, tableau=tableau)
     return Problem(dynamics, tableau, y0, t, steps, grid, keep_dense=False, statistics=Statistics(f), keep_nodes=False)
 
 

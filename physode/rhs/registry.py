@@ -11,7 +11,19 @@ from physode.rhs.augmented import AugmentedNBody
 from physode.rhs.base import System
 from physode.rhs.hybrid import Hybrid
 from physode.rhs.neural import MLP
-from physode.rhs.physical import HarmonicOscillator, Lorenz, LotkaVolterra, NBody, Pendulum, ThreeBody, VanDerPol
+from physode.rhs.physical import (
+    HarmonicOscillator,
+    Hires,
+    Lorenz,
+    LotkaVolterra,
+    NBody,
+    Oregonator,
+    Pendulum,
+    Pollution,
+    Robertson,
+    ThreeBody,
+    VanDerPol,
+)
 
 __all__ = ["SYSTEMS", "build"]
 
@@ -26,6 +38,10 @@ SYSTEMS: Mapping[str, type[System]] = MappingProxyType(
             Pendulum,
             HarmonicOscillator,
             Lorenz,
+            Robertson,
+            Oregonator,
+            Hires,
+            Pollution,
             AugmentedNBody,
             MLP,
             Hybrid,

@@ -48,6 +48,24 @@ class StepMethod(ABC):
     def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Any:
         """Take one step: a :class:`~physode.solvers.stepper.Step`, whose first slope is the derivative at its start."""
 
+    def prepared(self, *, rtol: Tensor | float, atol: Tensor | float) -> StepMethod:
+        """Return the method made ready for one solve with these tolerances."""
+        del rtol, atol
+        return self
+
+    def attempts(self) -> dict[str, int]:
+        """Return the attempts so far by each method that this one is made of; empty where it is one."""
+        return {}
+
+    def coefficients(self, y: Tensor, step: Any) -> list[Tensor] | None:
+        """Return the interpolant's coefficients, as :mod:`physode.solvers.interpolation` has them; None for Hermite's.
+
+        Hermite's cubic takes the derivatives at both ends; where a problem is stiff these magnify a state's error, so
+        that implicit methods have interpolants of their own, made of what :meth:`take` has found.
+        """
+        del y, step
+        return None
+
     def local_errors(self, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
         """Return the estimates of the local error from the slopes of :meth:`take`, and the end's derivative if fsal."""
         raise NotImplementedError(f"{self.name} estimates no error")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from physode.solvers.implicit.auto import AUTO
+from physode.solvers.implicit.fixed import FIXED
+from physode.solvers.implicit.kencarp5 import KENCARP5
+from physode.solvers.implicit.kvaerno3 import KVAERNO3
+from physode.solvers.implicit.rodas5p import RODAS5P
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.tableaus import METHODS as EXPLICIT
 from physode.solvers.tableaus import Tableau
 
 __all__ = ["METHODS", "find_method"]
 
-METHODS: dict[str, Method] = {**EXPLICIT}
+_IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RODAS5P, AUTO)
+
+METHODS: dict[str, Method] = {**EXPLICIT, **{method.name: method for method in _IMPLICIT}}
 
 
 def find_method(method: str | Method) -> Method:

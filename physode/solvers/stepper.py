@@ -144,9 +144,10 @@ def interpolant(rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, step
 
 def coefficients(rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, step: Step, k_end: Tensor) -> list[Tensor]:
     """Return :func:`interpolant`'s coefficients one by one."""
-    hermite = _hermite(y, h, step, k_end)
     if isinstance(tableau, StepMethod):
-        return hermite
+        own = tableau.coefficients(y, step)
+        return _hermite(y, h, step, k_end) if own is None else own
+    hermite = _hermite(y, h, step, k_end)
     ks = [*step.ks, k_end]
     for c, sums in zip(tableau.c_extra, tableau.extra_sums, strict=True):
         (increment,) = _weighted_sums(sums, h, ks)

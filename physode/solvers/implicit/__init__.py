@@ -1,0 +1,1 @@
+"""Implicit methods for stiff problems: Rosenbrock pairs, implicit Runge-Kutta methods, and their linear algebra."""

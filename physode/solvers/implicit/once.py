@@ -1,0 +1,55 @@
+"""Values whose first derivative is right and whose second would not be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["first_derivative_only"]
+
+
+class _Refusing(torch.autograd.Function):
+    """The identity; its derivative raises."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        raise RuntimeError(
+            "second derivatives through implicit Runge-Kutta methods are not computed; method='rodas5p' has them"
+        )
+
+
+class _Once(torch.autograd.Function):
+    """The identity; its derivative is the identity once."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        return _Refusing.apply(cotangents[0])  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Any:
+        return tangents[0].clone()
+
+
+def first_derivative_only(value: Tensor) -> Tensor:
+    """Return the value so that differentiating it twice raises ``RuntimeError``."""
+    return _Once.apply(value)  # type: ignore[no-untyped-call, no-any-return]

@@ -1,0 +1,90 @@
+r"""The equations of coupled stages: :math:`w_i = h f(t_i, \; Y_i)`, :math:`Y_i = z_i + \sum_j a_{ij} w_j`.
+
+The unknowns :math:`w_i` are increments, not slopes, so that a step of size 0 has the solution 0. What is known of the
+state, :math:`z_i`, holds the step's start and earlier stages.
+
+The solution is differentiated by the implicit function theorem. With :math:`r(w; y, \theta)` the residual and
+:math:`M = \partial r / \partial w` at the solution,
+
+.. math:: dw = - M^{-1} \Big(\frac{\partial r}{\partial y} dy + \frac{\partial r}{\partial \theta} d\theta\Big) ,
+
+whatever iteration has found it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from physode.solvers.implicit.blocks import Blocks, sized
+from physode.solvers.implicit.jacobian import derivatives
+from physode.solvers.implicit.linear import Factors, factor
+from physode.solvers.implicit.once import first_derivative_only
+from physode.solvers.numbers import Number, detached
+
+__all__ = ["Stages", "differentiated", "differentiating"]
+
+
+class Stages(NamedTuple):
+    """Coupled stages: their times ``t_i``, known parts ``z_i``, and weights ``a_ij``."""
+
+    rhs: Any
+    times: Sequence[Number]
+    known: Sequence[Tensor]
+    a: Sequence[Sequence[float]]
+    h: Number
+    blocks: Blocks
+
+    def detached(self) -> Stages:
+        """Return the same equations without a graph."""
+        times, known = [detached(t) for t in self.times], [z.detach() for z in self.known]
+        return self._replace(times=times, known=known, h=detached(self.h))
+
+    def parts(self, w: Tensor) -> list[Tensor]:
+        """Return the unknowns of each stage, in the state's shape."""
+        return [self.blocks.join(part) for part in w.chunk(len(self.a), 1)]
+
+    def states(self, w: Tensor) -> list[Tensor]:
+        """Return the stages' states."""
+        parts, found = self.parts(w), []
+        for z, row in zip(self.known, self.a, strict=True):
+            for weight, part in zip(row, parts, strict=True):
+                z = torch.add(z, part, alpha=weight) if weight else z
+            found.append(z)
+        return found
+
+    def residual(self, w: Tensor) -> Tensor:
+        """Return ``w - h f``, ``(blocks, stages * D)``."""
+        slopes = [self.rhs(t, state) for t, state in zip(self.times, self.states(w), strict=True)]
+        return w - torch.cat([self.blocks.split(sized(self.h, slope) * slope) for slope in slopes], 1)
+
+    def factors(self, jacobians: Sequence[Tensor]) -> Factors:
+        """Return the factors of ``dr/dw`` from df/dy at each stage, or one for all."""
+        count, size = self.blocks.count, self.blocks.dimension
+        each = list(jacobians) * (len(self.a) if len(jacobians) == 1 else 1)
+        h = self.h.to(each[0].dtype).reshape(-1, 1, 1) if isinstance(self.h, Tensor) else self.h
+        rows = [torch.cat([(-weight * h) * j for weight in row], 2) for row, j in zip(self.a, each, strict=True)]
+        matrix = torch.cat(rows, 1).reshape(count, len(self.a) * size, len(self.a) * size)
+        return factor(matrix + torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device))
+
+    def exact_factors(self, w: Tensor) -> Factors:
+        """Return the factors of ``dr/dw`` at ``w`` itself."""
+        pairs = zip(self.times, self.states(w), strict=True)
+        return self.factors([derivatives(self.rhs, t, state, self.blocks).by_state for t, state in pairs])
+
+
+def differentiating() -> bool:
+    """Whether derivatives may be asked for: backwards, or forwards by ``torch.func.jvp``."""
+    return torch.is_grad_enabled() or forward_ad._current_level >= 0
+
+
+def differentiated(stages: Stages, root: Tensor) -> Tensor:
+    """Return the solution ``root`` with its derivative; its value stays."""
+    residual = stages.residual(root)
+    with torch.no_grad():
+        factors = stages.detached().exact_factors(root)
+    return first_derivative_only(root - factors.solve(residual - residual.detach()))

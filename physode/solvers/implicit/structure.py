@@ -1,0 +1,92 @@
+"""What is known of a Jacobian beforehand, and the cotangents whose pull-backs show all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["DENSE", "Structure", "structure_of"]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Where a Jacobian may have entries other than 0.
+
+    Attributes
+    ----------
+    kind
+        ``"dense"``: anywhere. ``"diagonal"``, ``"banded"``: on the diagonal, on a band beside it. ``"samples"``: in
+        one dense block for each element of the state's leading axis.
+    lower, upper
+        A band's width below and above the diagonal.
+    """
+
+    kind: Literal["dense", "diagonal", "banded", "samples"] = "dense"
+    lower: int = 0
+    upper: int = 0
+
+    def products(self, dimension: int) -> int:
+        """Return how many pull-backs show a Jacobian of so many rows."""
+        if self.kind == "diagonal":
+            return min(1, dimension)
+        return min(dimension, self.lower + self.upper + 1) if self.kind == "banded" else dimension
+
+    def cotangents(self, dimension: int, like: Tensor) -> Tensor:
+        """Return the cotangents to pull back, ``(products, dimension)``: rows that share no column are added up.
+
+        Row i of a band has its entries in columns i - lower to i + upper, so that rows lower + upper + 1 apart never
+        meet (Curtis, Powell & Reid, J. Inst. Maths Applics 13 (1974) 117-119, for pull-backs).
+        """
+        return _cotangents(self.products(dimension), dimension, like.dtype, like.device)
+
+    def spread(self, rows: Tensor) -> Tensor:
+        """Return the matrices, ``(blocks, D, D)``, from what was pulled back, ``(products, blocks, D)``."""
+        products, _, dimension = rows.shape
+        compressed = rows.movedim(0, 1)
+        if self.kind not in ("diagonal", "banded"):
+            return compressed
+        place, mask = _band(products, dimension, self.lower, self.upper, rows.device)
+        return torch.where(mask, compressed.index_select(1, place), 0.0)
+
+
+DENSE = Structure()
+"""Nothing known."""
+
+
+def structure_of(hint: Any) -> Structure:
+    """Return what a hint ``"dense"``, ``"diagonal"``, ``"samples"`` or ``("banded", lower, upper)`` says.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if hint in ("dense", "diagonal", "samples"):
+        return Structure(hint)
+    if isinstance(hint, (tuple, list)) and len(hint) == 3 and hint[0] == "banded":
+        if all(isinstance(width, int) and width >= 0 for width in hint[1:]):
+            return Structure("banded", hint[1], hint[2])
+    raise ValueError(
+        "`jac_structure` must be 'dense', 'diagonal', 'samples' or ('banded', lower, upper) with widths of at least "
+        f"0, got {hint!r}"
+    )
+
+
+@lru_cache(maxsize=64)
+def _cotangents(products: int, dimension: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        rows = torch.arange(dimension, device=device) % max(products, 1)
+        return (rows == torch.arange(products, device=device)[:, None]).to(dtype)
+
+
+@lru_cache(maxsize=64)
+def _band(products: int, dimension: int, lower: int, upper: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the product that each row is in, and which entries belong to the band."""
+    with torch.inference_mode(False):
+        index = torch.arange(dimension, device=device)
+        offset = index - index[:, None]
+        return index % max(products, 1), (offset >= -lower) & (offset <= upper)
