@@ -68,8 +68,9 @@ def _evaluate(
 
 def _show(found: SeriesEvaluation) -> None:
     config = found.forecaster.config
+    tested = "all series" if found.all_series else "test"
     show_table(
-        f"{config.model}, test, {100 * config.observed:g} % of the points told",
+        f"{config.model}, {tested}, {100 * config.observed:g} % of the points told",
         ["task", "series", "values", "MSE", "MSE by range", "points not told", "log-likelihood"],
         [
             [task, s.series, s.values, s.mse, s.mse_by_range, s.unseen_by_range, s.log_likelihood]

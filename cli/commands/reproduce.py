@@ -59,9 +59,9 @@ def command(
     Prints the paper's statements beside what is found here, and writes figures (PNG), a table (Markdown) and data
     (JSON).
 
-    table4, table5, recovery and what is on images are studies of independent cells: with all their epochs and seeds they
-    take hours, trainings many, and a GPU (--device cuda). Each cell is kept when it is done, in OUT/NAME/cells, or, on
-    images, in a folder that all tables and figures of one paper share; the same command goes on where it was
+    table4, table5, recovery and what is on images are studies of independent cells: with all their epochs and seeds
+    they take hours, trainings many, and a GPU (--device cuda). Each cell is kept when it is done, in OUT/NAME/cells,
+    or, on images, in a folder that all tables and figures of one paper share; the same command goes on where it was
     interrupted, a training after its last whole epoch. Cells that failed are tried again. --force starts anew. With
     --scheduler, cells go to a Dask cluster whose workers have physode installed.
 

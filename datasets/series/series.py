@@ -123,7 +123,7 @@ class IrregularSeries:
         ----------
         trajectories
             What a simulator or a file gives. Its constants, states before noise and standard deviations have no place
-            here, which a note says.
+            here, nor have trajectories without a value, which notes say.
         names
             Labels of the series; by default their numbers from 0.
         attrs
@@ -135,12 +135,19 @@ class IrregularSeries:
             As of the constructor.
         """
         t, y, notes = of_trajectories(trajectories)
+        labels = np.array(_labels(names, len(y)), dtype=object)
+        empty = np.logical_and.reduce(np.isnan(y), axis=(1, 2))
+        if empty.any() and not empty.all():  # simulations that failed at their start
+            notes.append(
+                f"left out, as they have no value: {int(empty.sum())} of {len(y)}, {labels[empty][0]!r} the first"
+            )
+            t, y, labels = t[~empty], y[~empty], labels[~empty]
         made = cls(
             t=t,
             y=y,
             channels=tuple(trajectories.columns),
             units=tuple(trajectories.units),
-            names=_labels(names, len(y)),
+            names=tuple(labels),
             attrs={**trajectories.attrs, **(attrs or {})},
         )
         add_notes(made, notes)

@@ -16,6 +16,7 @@ __all__ = ["TASKS", "SeriesConfig"]
 
 TASKS = ("interpolation", "extrapolation")
 
+_WIDEST = 2**16  # a layer of this width and the next take 16 GiB
 _MODEL = ("latent", "units", "hidden", "encoder_units", "sigma")
 _SOLVER = ("method", "rtol", "atol", "step", "gradient")
 _WHOLE = ("latent", "hidden", "encoder_steps", "epochs", "batch", "min_points", "limit", "split", "seed")
@@ -107,6 +108,10 @@ class SeriesConfig:
             value = getattr(self, name)
             widths = isinstance(value, tuple | list) and all(type(each) is int and each >= 1 for each in value)
             self._require(name, value is None or widths, "whole numbers, at least 1, such as (100, 100)")
+        for name in ("latent", "hidden"):
+            self._require(name, (getattr(self, name) or 1) <= _WIDEST, f"at most {_WIDEST}")
+        for name in ("units", "encoder_units"):
+            self._require(name, max(getattr(self, name) or (1,)) <= _WIDEST, f"at most {_WIDEST} each")
         self._require("min_points", self.min_points is None or self.min_points >= 2, "at least 2")
         self._require("clip", self.clip > 0, "above 0")
         for name in ("lr", "sigma"):

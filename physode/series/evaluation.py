@@ -74,6 +74,8 @@ class SeriesEvaluation:
         By name.
     seconds
         That it took.
+    all_series
+        Whether `series` are all that were given, perhaps those of the training among them.
     """
 
     run: SeriesRun
@@ -82,6 +84,7 @@ class SeriesEvaluation:
     series: IrregularSeries
     tasks: Mapping[str, TaskEvaluation]
     seconds: float
+    all_series: bool = False
 
     @property
     def solver(self) -> Solver | None:
@@ -110,6 +113,7 @@ class SeriesEvaluation:
             "observed": config.observed,
             "until": config.until,
             "series": len(self.series),
+            "all_series": self.all_series,
             "units": dict(zip(channels, self.forecaster.units, strict=True)),
             "tasks": tasks,
             "seconds": self.seconds,
@@ -182,7 +186,7 @@ def evaluate(
         if progress is not None:
             progress((done + 1) / len(posed))
     epoch = run.state(which).epoch
-    return SeriesEvaluation(run, forecaster, epoch, testing, found, time.perf_counter() - begin)
+    return SeriesEvaluation(run, forecaster, epoch, testing, found, time.perf_counter() - begin, all_series)
 
 
 def held_out_series(run: SeriesRun, series: IrregularSeries, *, all_series: bool = False) -> IrregularSeries:

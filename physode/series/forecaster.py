@@ -102,6 +102,9 @@ class Forecaster:
     ) -> Forecast:
         """Say what observed series are at other times, before, between or after the observations.
 
+        A Latent-ODE's path begins at the first of all times, told or asked: asked for times before the observations, it
+        says something a little different of the later ones, too.
+
         Parameters
         ----------
         t, y, mask

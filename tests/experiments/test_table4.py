@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from physode.datasets.series import IrregularSeries
 from physode.experiments.cells import Outcome, run_cells
@@ -100,6 +101,15 @@ def test_a_cell_says_what_training_and_testing_by_hand_say():
     assert found["mse_by_range"] == score(trainer.model, *trainer.test, batch=config.batch).mse_by_range
     assert found["history"][-1]["test_mse_by_range"] == pytest.approx(found["mse_by_range"])
     assert found["rmse"][0] > 0.0
+
+
+def test_a_cell_has_the_same_log_likelihood_wherever_torch_s_generator_stands():
+    cell = next(cell for cell in cells(SMALL) if cell.name == cell_name("aca", 0.5, 0))
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(train_and_test(**cell.arguments)["log_likelihood"])
+    assert found[0] == found[1]
 
 
 def test_a_cell_that_was_killed_goes_on_to_the_same_numbers(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
@@ -62,12 +61,14 @@ def _errors(line: Line) -> list[float]:
 
 
 def _at_time(line: Line, seconds: float | None) -> list[float]:
-    """Return the errors after the last epochs that were over when this much time had been trained."""
+    """Return the errors after the last epochs over when this much time had been trained; none if a run had none."""
     found = []
     for run in line.done:
         spent = np.cumsum([each["seconds"] for each in run["history"]])
         over = int((spent <= (0.0 if seconds is None else seconds)).sum())
-        found.append(100.0 * run["history"][over - 1]["test_mse_by_range"] if over else math.nan)
+        if not over:
+            return []
+        found.append(100.0 * run["history"][over - 1]["test_mse_by_range"])
     return found
 
 

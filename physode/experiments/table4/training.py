@@ -12,6 +12,7 @@ from typing import Any
 from physode.datasets.series import IrregularSeries
 from physode.errors import ConfigError
 from physode.models import count_parameters
+from physode.runs.randomness import own_randomness
 from physode.series import SeriesConfig, SeriesRun, Trainer, create_series_run, open_series_run, score, train
 from physode.simulators import simulate_hopper
 
@@ -42,11 +43,9 @@ def train_and_test(
     series = IrregularSeries.of(simulate_hopper(**data))
     config = SeriesConfig.from_dict({**settings, "device": device})
     trainer, history = _trained(series, config, run)
-    found = {
-        "history": history,
-        "parameters": count_parameters(trainer.model),
-        **score(trainer.model, *trainer.test, batch=config.batch).as_dict(),
-    }
+    with own_randomness(0, trainer.model.scale.device):  # of the draws for the log-likelihood
+        scores = score(trainer.model.eval(), *trainer.test, batch=config.batch)
+    found = {"history": history, "parameters": count_parameters(trainer.model), **scores.as_dict()}
     if run is not None:
         shutil.rmtree(run)
     return found

@@ -165,3 +165,11 @@ def test_times_may_be_shared_and_the_mask_be_of_each_channel():
 def test_arrays_that_do_not_go_together_are_described(arguments, message):
     with pytest.raises(DataError, match=message):
         IrregularSeries.of_arrays(*arguments)
+
+
+def test_trajectories_without_a_value_are_left_out_and_said_to_be():
+    y = np.ones((3, 4, 2))
+    y[1] = np.nan
+    made = IrregularSeries.of(Trajectories(t=np.arange(4.0), y=y, columns=("a", "b"), units=("", "")))
+    assert made.names == ("0", "2")
+    assert "left out, as they have no value: 1 of 3, '1' the first" in made.attrs["notes"]
