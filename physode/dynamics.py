@@ -65,6 +65,19 @@ class Dynamics:
         some = self.packing.pack(self._call(every[rows], self.packing.unpack(y[rows])))
         return torch.zeros_like(y).index_copy(0, rows, some)
 
+    def part(self, part: Callable[..., Tensor], t: Number, half: Tensor) -> Tensor:
+        """Return ``part(t, half, *args)``: one half of dy/dt, of a right-hand side that has it as a function of its own.
+
+        ``half`` is the first or the second half of the packed state's last axis: positions, or momenta.
+        """
+        rows, time = self.moving, self._time(t)
+        given = half if rows is None else half[rows]
+        shape = given.shape
+        if self.packing.keys is not None:
+            given = given.reshape(shape[: int(self.packing.per_sample)] + self.packing.shapes[0])
+        value = self._counted(part, time if rows is None else time[rows], given).reshape(shape)
+        return value if rows is None else torch.zeros_like(half).index_copy(0, rows, value)
+
     def skip(self, moving: Number) -> None:
         """Leave out the samples that do not move in the step to come, where ``f`` allows it."""
         if self.skipping and isinstance(moving, Tensor):
@@ -75,11 +88,14 @@ class Dynamics:
         return self._call(self._time(t), self.packing.unpack(y))
 
     def _call(self, time: Tensor, state: Any) -> Any:
+        return self._counted(self.f, time, state)
+
+    def _counted(self, f: Callable[..., Any], time: Tensor, state: Any) -> Any:
         self.calls += 1
         if self.seed is None:
-            return self.f(time, state, *self.args)
+            return f(time, state, *self.args)
         with frozen_randomness(self.seed, self.device):
-            return self.f(time, state, *self.args)
+            return f(time, state, *self.args)
 
     def _time(self, t: Number) -> Tensor:
         """Return the time as ``f`` takes it."""

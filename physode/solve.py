@@ -27,7 +27,7 @@ from physode.solution import Solution, Stats
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.loop import Adaptive
-from physode.solvers.method import Method
+from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.status import Status
 from physode.typing import Norm, Progress
@@ -205,7 +205,7 @@ def pose(
         tableau, packing, state, times, rtol, atol, step_size, grid, first_step, min_step, max_step, max_steps,
         controller, norm,
     )  # fmt: skip
-    return Problem(
+    problem = Problem(
         dynamics=make_dynamics(f, tuple(args), packing, state, times, skipping=skip_finished),
         tableau=tableau,
         y0=state,
@@ -217,6 +217,7 @@ def pose(
         progress=progress,
         step_size=step_size,
     )
+    return tableau.posed(problem) if isinstance(tableau, StepMethod) else problem
 
 
 def _steps(

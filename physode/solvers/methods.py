@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from physode.solvers.method import Method, StepMethod
+from physode.solvers.symplectic import METHODS as SYMPLECTIC
 from physode.solvers.tableaus import METHODS as EXPLICIT
 from physode.solvers.tableaus import Tableau
 
 __all__ = ["METHODS", "find_method"]
 
-METHODS: dict[str, Method] = {**EXPLICIT}
+METHODS: dict[str, Method] = {**EXPLICIT, **SYMPLECTIC}
 
 
 def find_method(method: str | Method) -> Method:
