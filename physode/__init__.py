@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from physode import compat, datasets, errors, experiments, plotting, rhs, series, simulators, training
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
-    from physode.gradients import ACA, Adjoint, Naive
+    from physode.gradients import ACA, MALI, Adjoint, Naive
     from physode.solution import Solution, Stats
     from physode.solve import solve
     from physode.status import Status
@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ACA",
+    "MALI",
     "Adjoint",
     "Naive",
     "Solution",
@@ -50,6 +51,7 @@ _MODULES = {"compat", "datasets", "errors", "experiments", "plotting", "rhs", "s
 
 _HOMES = {
     "ACA": "physode.gradients",
+    "MALI": "physode.gradients",
     "Adjoint": "physode.gradients",
     "Naive": "physode.gradients",
     "Solution": "physode.solution",

@@ -66,7 +66,7 @@ class Dynamics:
         return torch.zeros_like(y).index_copy(0, rows, some)
 
     def part(self, part: Callable[..., Tensor], t: Number, half: Tensor) -> Tensor:
-        """Return ``part(t, half, *args)``: one half of dy/dt, of a right-hand side that has it as a function of its own.
+        """Return ``part(t, half, *args)``: a half of dy/dt that is a function of its own.
 
         ``half`` is the first or the second half of the packed state's last axis: positions, or momenta.
         """

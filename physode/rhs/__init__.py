@@ -5,11 +5,14 @@ from __future__ import annotations
 from physode.rhs.augmented import AugmentedNBody, pair_features
 from physode.rhs.base import System
 from physode.rhs.constants import Constant
+from physode.rhs.hamiltonian import Hamiltonian
 from physode.rhs.hybrid import Hybrid
+from physode.rhs.logarithmic import LogarithmicNBody
 from physode.rhs.neural import ACTIVATIONS, MLP
 from physode.rhs.physical import (
     G_ASTRONOMICAL,
     G_GAUSS,
+    Arenstorf,
     HarmonicOscillator,
     Lorenz,
     LotkaVolterra,
@@ -22,6 +25,7 @@ from physode.rhs.physical import (
 )
 from physode.rhs.preset import Preset
 from physode.rhs.registry import SYSTEMS, build
+from physode.rhs.second_order import SecondOrder
 
 __all__ = [
     "ACTIVATIONS",
@@ -29,15 +33,19 @@ __all__ = [
     "G_GAUSS",
     "MLP",
     "SYSTEMS",
+    "Arenstorf",
     "AugmentedNBody",
     "Constant",
+    "Hamiltonian",
     "HarmonicOscillator",
     "Hybrid",
+    "LogarithmicNBody",
     "Lorenz",
     "LotkaVolterra",
     "NBody",
     "Pendulum",
     "Preset",
+    "SecondOrder",
     "System",
     "ThreeBody",
     "VanDerPol",

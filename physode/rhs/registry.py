@@ -11,7 +11,16 @@ from physode.rhs.augmented import AugmentedNBody
 from physode.rhs.base import System
 from physode.rhs.hybrid import Hybrid
 from physode.rhs.neural import MLP
-from physode.rhs.physical import HarmonicOscillator, Lorenz, LotkaVolterra, NBody, Pendulum, ThreeBody, VanDerPol
+from physode.rhs.physical import (
+    Arenstorf,
+    HarmonicOscillator,
+    Lorenz,
+    LotkaVolterra,
+    NBody,
+    Pendulum,
+    ThreeBody,
+    VanDerPol,
+)
 
 __all__ = ["SYSTEMS", "build"]
 
@@ -26,6 +35,7 @@ SYSTEMS: Mapping[str, type[System]] = MappingProxyType(
             Pendulum,
             HarmonicOscillator,
             Lorenz,
+            Arenstorf,
             AugmentedNBody,
             MLP,
             Hybrid,

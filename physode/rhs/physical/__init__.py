@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from physode.rhs.physical.arenstorf import Arenstorf
 from physode.rhs.physical.harmonic_oscillator import HarmonicOscillator
 from physode.rhs.physical.lorenz import Lorenz
 from physode.rhs.physical.lotka_volterra import LotkaVolterra
@@ -13,6 +14,7 @@ from physode.rhs.physical.van_der_pol import VanDerPol
 __all__ = [
     "G_ASTRONOMICAL",
     "G_GAUSS",
+    "Arenstorf",
     "HarmonicOscillator",
     "Lorenz",
     "LotkaVolterra",
