@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from physode import compat, datasets, errors, experiments, plotting, rhs, series, simulators, training
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
     from physode.gradients import ACA, MALI, Adjoint, Naive
+    from physode.regularised import solve_regularised
     from physode.solution import Solution, Stats
     from physode.solve import solve
     from physode.status import Status
@@ -44,6 +45,7 @@ __all__ = [
     "series",
     "simulators",
     "solve",
+    "solve_regularised",
     "training",
 ]
 
@@ -63,6 +65,7 @@ _HOMES = {
     "odeint_event": "physode.compat",
     "odesolve": "physode.compat",
     "solve": "physode.solve",
+    "solve_regularised": "physode.regularised",
 }
 
 

@@ -65,17 +65,19 @@ class Dynamics:
         some = self.packing.pack(self._call(every[rows], self.packing.unpack(y[rows])))
         return torch.zeros_like(y).index_copy(0, rows, some)
 
-    def part(self, part: Callable[..., Tensor], t: Number, half: Tensor) -> Tensor:
+    def part(self, part: Callable[..., Tensor], t: Number, half: Tensor, *, counts: bool) -> Tensor:
         """Return ``part(t, half, *args)``: a half of dy/dt that is a function of its own.
 
         ``half`` is the first or the second half of the packed state's last axis: positions, or momenta.
+        ``counts``: whether this is the work of a call of the right-hand side.
         """
         rows, time = self.moving, self._time(t)
         given = half if rows is None else half[rows]
         shape = given.shape
         if self.packing.keys is not None:
             given = given.reshape(shape[: int(self.packing.per_sample)] + self.packing.shapes[0])
-        value = self._counted(part, time if rows is None else time[rows], given).reshape(shape)
+        value = self._apply(part, time if rows is None else time[rows], given).reshape(shape)
+        self.calls += int(counts)
         return value if rows is None else torch.zeros_like(half).index_copy(0, rows, value)
 
     def skip(self, moving: Number) -> None:
@@ -88,10 +90,10 @@ class Dynamics:
         return self._call(self._time(t), self.packing.unpack(y))
 
     def _call(self, time: Tensor, state: Any) -> Any:
-        return self._counted(self.f, time, state)
-
-    def _counted(self, f: Callable[..., Any], time: Tensor, state: Any) -> Any:
         self.calls += 1
+        return self._apply(self.f, time, state)
+
+    def _apply(self, f: Callable[..., Any], time: Tensor, state: Any) -> Any:
         if self.seed is None:
             return f(time, state, *self.args)
         with frozen_randomness(self.seed, self.device):

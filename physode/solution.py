@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from physode.recording import Recorded
 from physode.status import Status
 
 __all__ = ["Solution", "Stats"]
@@ -62,6 +63,8 @@ class Solution:
         The work done.
     step_times
         The accepted steps' ends, starting with the first time, ``(steps + 1, *groups)``.
+    recorded
+        What ``record`` asked for, by name: ``t`` and ``values``, one row a step.
     """
 
     t: Tensor
@@ -70,6 +73,7 @@ class Solution:
     ended: Tensor
     stats: Stats
     step_times: Tensor
+    recorded: Mapping[str, Recorded] = field(default_factory=dict)
     _dense: Callable[[Tensor], Any] | None = None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from physode.errors import SolveError
 from physode.gradients import ACA, GradientMethod, find_gradient
-from physode.gradients.steps import Outcome, Recorded, StepTable
+from physode.gradients.steps import Outcome, StepTable
+from physode.gradients.steps import Recorded as StepsTaken
 from physode.modules import Statistics
 from physode.packing import Packing
 from physode.problem import (
@@ -23,6 +24,7 @@ from physode.problem import (
     make_dynamics,
     user_norm,
 )
+from physode.recording import Recorded, recorder_of
 from physode.solution import Solution, Stats
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
@@ -61,6 +63,7 @@ def solve(
     dense: bool = False,
     throw: bool = True,
     compile: bool | Literal["auto"] = False,  # noqa: A002 - torch.compile's word
+    record: Mapping[str, Callable[..., Any]] | Literal["invariants"] | None = None,
     progress: Progress | None = None,
 ) -> Solution:
     r"""Solve :math:`dy/dt = f(t, y)`, :math:`y(t_0) = y_0`, with gradients.
@@ -79,7 +82,9 @@ def solve(
         Further inputs of ``f``; gradients reach those tensors that require them.
     method
         ``"euler"``, ``"midpoint"``, ``"heun"``, ``"rk4"`` take fixed steps; ``"heun_euler"``, ``"bosh3"``,
-        ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. Or a :class:`~physode.solvers.tableaus.Tableau`.
+        ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. ``"leapfrog"`` and ``"yoshida4"`` take fixed steps that are
+        symplectic, for separable ``f``; ``"alf"`` adapts steps that can be undone, for any ``f``. Or a
+        :class:`~physode.solvers.tableaus.Tableau`.
     rtol, atol
         Relative and absolute tolerance of the local error, each a number or one a component. By default 1e-6 and 1e-9
         for double precision, 1e-5 and 1e-7 for single.
@@ -105,7 +110,8 @@ def solve(
         mean square; over a batch or several parts, the largest.
     gradient
         ``"aca"``, ``"adjoint"``, ``"naive"``, or an object with options (:class:`~physode.ACA`,
-        :class:`~physode.Adjoint`, :class:`~physode.Naive`).
+        :class:`~physode.Adjoint`, :class:`~physode.Naive`). ``"mali"`` undoes the steps of ``"alf"``, ``"leapfrog"``
+        and ``"yoshida4"``: ACA's gradient with memory that does not grow with the number of steps.
     dense
         Keep every step's interpolant, so that the solution can be called at any time inside the span.
     throw
@@ -115,6 +121,10 @@ def solve(
         solve: many times faster for small systems, after seconds to a minute of compiling. ``"auto"`` compiles once
         solves of a kind have taken longer than that, as in fits. Where it cannot be done (control flow on values, batch
         norm in training, complex states, gradients other than ACA's) the solve goes on without, with one warning.
+    record
+        Functions ``(t, y)`` by name, evaluated at every accepted step without gradients: ``sol.recorded[name]`` has
+        their times and values, while states are not kept. ``"invariants"`` records what ``f`` conserves, such as
+        energy, momentum and angular momentum of :class:`~physode.rhs.NBody`.
     progress
         Called with the finished fraction of the span.
 
@@ -145,10 +155,11 @@ def solve(
         skip_finished=skip_finished, controller=controller, norm=norm, dense=dense,
         finite=throw or step_control == "shared", progress=progress,
     )  # fmt: skip
+    recorder = problem.observer = recorder_of(record, f, problem.dynamics)
     outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
     if throw:
         raise_failures(outcome.record)
-    return _solution(t, problem, outcome)
+    return _solution(t, problem, outcome, {} if recorder is None else recorder.found())
 
 
 def _compiled(problem: Problem, way: GradientMethod, when: Any) -> Outcome:
@@ -274,7 +285,7 @@ def _real(dtype: torch.dtype) -> torch.dtype:
     return {torch.complex128: torch.float64, torch.complex64: torch.float32}.get(dtype, dtype)
 
 
-def raise_failures(record: Recorded) -> None:
+def raise_failures(record: StepsTaken) -> None:
     """Raise :class:`SolveError` if any group of the record failed."""
     status, ended = record.status.reshape(-1), record.ended.reshape(-1)
     failed = (status != Status.SUCCESS).nonzero().flatten().tolist()
@@ -291,7 +302,7 @@ def raise_failures(record: Recorded) -> None:
     )
 
 
-def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
+def _solution(t: Any, problem: Problem, outcome: Outcome, recorded: dict[str, Recorded]) -> Solution:
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
     forward_calls, backward = problem.dynamics.calls, problem.backward  # not the problem, which holds the state
@@ -302,6 +313,7 @@ def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
         ended=record.ended,
         stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls),
         step_times=ends,
+        recorded=recorded,
         _dense=None if outcome.table is None else _Reader(problem, outcome.table),
     )
 

@@ -48,9 +48,7 @@ class MALI:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
         tableau = problem.tableau
         if not (isinstance(tableau, StepMethod) and tableau.symmetric):
-            raise ValueError(
-                f"`gradient` 'mali' undoes steps: it needs `method` 'alf', 'leapfrog' or 'yoshida4', got {tableau.name!r}"
-            )
+            raise ValueError(f"`gradient` 'mali' needs `method` 'alf', 'leapfrog' or 'yoshida4'; got {tableau.name!r}")
         problem.start(keep_graph=False)
         problem.keep_nodes = problem.keep_dense
         with torch.no_grad():

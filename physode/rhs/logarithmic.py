@@ -40,18 +40,18 @@ class LogarithmicNBody(nn.Module):
 
     def start(self, y: Tensor, t: Tensor) -> Tensor:
         """Return the state (..., 6 n + 2) of the bodies' state `y`, (..., 6 n), at time `t`, (...)."""
-        r, v = y.split(y.shape[-1] // 2, -1)
+        r, v = torch.split(y, y.shape[-1] // 2, -1)
         binding = -self.bodies.potential(r) - self.bodies.kinetic(v)
         return torch.cat((r, t.to(y.dtype).expand_as(binding)[..., None], v, binding[..., None]), -1)
 
     def split(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bodies' state (..., 6 n) and the time (...)."""
-        q, p = state.split(state.shape[-1] // 2, -1)
+        q, p = torch.split(state, state.shape[-1] // 2, -1)
         return torch.cat((q[..., :-1], p[..., :-1]), -1), q[..., -1]
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Return the state's derivative by s; `t`, which is s, plays no part."""
-        q, p = y.split(y.shape[-1] // 2, -1)
+        q, p = torch.split(y, y.shape[-1] // 2, -1)
         return torch.cat((self.velocity(t, p), self.force(t, q)), -1)
 
     def velocity(self, t: Tensor, p: Tensor) -> Tensor:

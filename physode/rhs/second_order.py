@@ -58,7 +58,7 @@ def halves(y: Any) -> tuple[Tensor, Tensor]:
     if isinstance(y, Tensor):
         if y.ndim == 0 or y.shape[-1] % 2:
             raise ValueError(f"`y` must have positions and momenta along its last axis, got the shape {tuple(y.shape)}")
-        q, p = y.split(y.shape[-1] // 2, -1)
+        q, p = torch.split(y, y.shape[-1] // 2, -1)
         return q, p
     parts = list(y.values()) if isinstance(y, dict) else list(y)
     if len(parts) != 2:

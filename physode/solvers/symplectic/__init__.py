@@ -1,4 +1,4 @@
-"""Methods that keep the structure of motion: symplectic compositions, and asynchronous leapfrog, which can be undone."""
+"""Methods that run backwards as they ran forwards: symplectic compositions, and asynchronous leapfrog."""
 
 from __future__ import annotations
 

@@ -32,14 +32,14 @@ def velocity_of(rhs: Any, t: Number, q: Tensor, p: Tensor) -> Tensor:
     """Return dq/dt, which the momenta decide."""
     parts = parts_of(rhs)
     whole: Callable[[], Tensor] = lambda: rhs(t, torch.cat((q, p), -1))[..., : q.shape[-1]]  # noqa: E731
-    return whole() if parts is None else rhs.part(parts[0], t, p)
+    return whole() if parts is None else rhs.part(parts[0], t, p, counts=False)
 
 
 def force_of(rhs: Any, t: Number, q: Tensor, p: Tensor) -> Tensor:
     """Return dp/dt, which the positions decide."""
     parts = parts_of(rhs)
     whole: Callable[[], Tensor] = lambda: rhs(t, torch.cat((q, p), -1))[..., q.shape[-1] :]  # noqa: E731
-    return whole() if parts is None else rhs.part(parts[1], t, q)
+    return whole() if parts is None else rhs.part(parts[1], t, q, counts=True)
 
 
 def check_halves(name: str, rhs: Dynamics, t: Tensor, y: Tensor, statistics: Statistics) -> None:
@@ -57,8 +57,8 @@ def check_halves(name: str, rhs: Dynamics, t: Tensor, y: Tensor, statistics: Sta
         )
     with torch.no_grad(), statistics.preserved():
         found = rhs.first(t, y)
-        q, p = y.split(y.shape[-1] // 2, -1)
-        velocity, force = found.split(q.shape[-1], -1)
+        q, p = torch.split(y, y.shape[-1] // 2, -1)
+        velocity, force = torch.split(found, q.shape[-1], -1)
         pushed = velocity_of(rhs, t, _pushed(q), p), force_of(rhs, t, q, _pushed(p))
     for what, cause, before, after in (
         ("velocity", "positions", velocity, pushed[0]),

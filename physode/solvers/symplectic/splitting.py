@@ -61,7 +61,7 @@ class Splitting(StepMethod):
         """Take one step: kicks and drifts in turn."""
         start = rhs(t, y) if k1 is None else k1
         half = y.shape[-1] // 2
-        (q, p), force = y.split(half, -1), start[..., half:]
+        (q, p), force = torch.split(y, half, -1), start[..., half:]
         done, before = 0.0, 0.0
         for weight in self.weights:
             p = p + _scaled(h, 0.5 * (before + weight), y) * force
