@@ -49,7 +49,7 @@ def find_encounters(solution: Solution, *, below: float) -> list[Encounter]:
     if not below > 0.0:
         raise ValueError(f"`below` must be a distance above 0, got {below}")
     with torch.no_grad():
-        times = _divided(solution.step_times)
+        times = _divided(solution.step_times, _batch(solution))
         distance = _distances(solution, times)
         inner = distance[1:-1]
         found = ((inner <= distance[:-2]) & (inner < distance[2:])).nonzero()
@@ -60,29 +60,29 @@ def find_encounters(solution: Solution, *, below: float) -> list[Encounter]:
     return _listed(solution, time, nearest, trajectory, pair, below)
 
 
-def _divided(ends: Tensor) -> Tensor:
+def _divided(ends: Tensor, batch: int) -> Tensor:
     """Return times (parts * steps + 1, batch) that divide the steps between `ends`, (steps + 1,) or with a batch."""
-    ends = ends if ends.ndim == 2 else ends[:, None]
+    ends = ends if ends.ndim == 2 else ends[:, None].expand(-1, batch)
     shares = torch.arange(_PARTS, dtype=ends.dtype, device=ends.device)[:, None] / _PARTS
     inner = ends[:-1, None] + shares * (ends[1:] - ends[:-1])[:, None]
     return torch.cat((inner.flatten(0, 1), ends[-1:]))
 
 
 def _distances(solution: Solution, times: Tensor) -> Tensor:
-    """Return all pairs' distances, (times, batch, pairs), at `times`, (times, batch)."""
-    batched = solution.y.ndim == 3
-    shared = batched and solution.step_times.ndim == 1
-    states = solution(times if solution.step_times.ndim == 2 and batched else times[:, 0])
-    if shared:
-        return pair_distances(states)
-    return pair_distances(states if batched else states[:, None])
+    """Return all pairs' distances, (times, batch, pairs), at `times`, (times, batch): equal ones for a shared clock."""
+    if solution.y.ndim == 2:
+        return pair_distances(solution(times[:, 0]))[:, None]
+    return pair_distances(solution(times if solution.step_times.ndim == 2 else times[:, 0]))
 
 
 def _at(solution: Solution, time: Tensor, trajectory: Tensor, pair: Tensor) -> Tensor:
     """Return the distance of one pair of one trajectory at each time."""
-    rows = time[:, None].expand(-1, solution.step_times.shape[1] if solution.step_times.ndim == 2 else 1)
-    found = _distances(solution, rows)
+    found = _distances(solution, time[:, None].expand(-1, _batch(solution)))
     return found[torch.arange(len(time), device=time.device), trajectory, pair]
+
+
+def _batch(solution: Solution) -> int:
+    return 1 if solution.y.ndim == 2 else solution.y.shape[1]
 
 
 def _bisected(solution: Solution, low: Tensor, high: Tensor, trajectory: Tensor, pair: Tensor) -> Tensor:

@@ -81,10 +81,9 @@ def test_an_energy_that_is_no_tensor_is_refused():
 def test_bodies_velocity_and_force_are_the_halves_of_their_derivative(batch):
     bodies = NBody([1.0, 2.0, 0.5], G=2.0, velocity_scale=3.0, softening=0.1)
     y = torch.randn(*batch, 18)
-    parts = bodies.velocity(T0, y[..., :9]), bodies.force(T0, y[..., 9:].clone())
-    expected = bodies(T0, y)[..., :9], bodies(T0, torch.cat((y[..., 9:], y[..., 9:]), -1))[..., 9:]
-    assert torch.equal(parts[0], expected[0])
-    assert torch.equal(parts[1], expected[1])
+    whole = bodies(T0, y)
+    assert torch.equal(bodies.velocity(T0, y[..., 9:]), whole[..., :9])
+    assert torch.equal(bodies.force(T0, y[..., :9]), whole[..., 9:])
 
 
 def test_the_arenstorf_orbit_closes_after_its_period():
@@ -122,6 +121,6 @@ def test_leapfrog_in_that_time_stays_on_a_two_body_orbit_however_thin():
     s = torch.linspace(0.0, 12.0, steps)
     y = system.split(po.solve(system, system.start(y0, torch.zeros(())), s, method="leapfrog").y)[0]
     energy, spin = (bodies.invariants(y)[name] for name in ("energy", "angular_momentum"))
-    assert torch.allclose(energy, energy[0], rtol=1e-10)
+    assert torch.allclose(energy, energy[0], rtol=1e-9)
     assert torch.allclose(spin, spin[0], rtol=1e-10)
     assert float(y[:, 0].min()) < -0.9  # it has been far out
