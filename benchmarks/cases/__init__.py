@@ -12,6 +12,7 @@ CASES = {
     "irregular": "latent states at times of their own",
     "memory": "peak memory against the number of steps",
     "scaling": "time against steps, batch and state size",
+    "hamiltonian": "energies over a thousand thin orbits, close encounters, a closed orbit",
     "must_show": "the ratios asked for, and those seen",
 }
 """The cases' names and what they are."""
