@@ -178,3 +178,15 @@ def test_11_the_force_itself_is_recovered_and_its_cause(tmp_path):
     for kind in ("drag", "field"):
         assert found[f"{kind}, hybrid, training"] < 1e-4  # the noise's
         assert found[f"{kind}, hybrid, beyond"] < 0.1 * found[f"{kind}, physics, beyond"]
+
+
+def test_14_energies_are_kept_and_learnt_and_bodies_meet(tmp_path):
+    found = run("14_hamiltonian", tmp_path, periods=6, steps=25, end=3.0)
+    assert found["leapfrog, growth"] < 1.2
+    assert found["rk4, growth"] > 1.5
+    assert found["coefficients"] < 0.02
+    assert found["last loss"] == pytest.approx(1e-4, rel=0.5)  # the noise's own
+    assert found["encounters"] == 1
+    assert found["nearest"] == pytest.approx(0.0097, rel=0.01)
+    assert found["steps"] < 0.7
+    assert found["energy"] < 1e-6
