@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from physode import compat, datasets, errors, experiments, plotting, rhs, series, simulators, training
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
-    from physode.gradients import ACA, Adjoint, Naive
+    from physode.gradients import ACA, MALI, Adjoint, Naive
+    from physode.regularised import solve_regularised
     from physode.solution import Solution, Stats
     from physode.solve import solve
     from physode.status import Status
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ACA",
+    "MALI",
     "Adjoint",
     "Naive",
     "Solution",
@@ -43,6 +45,7 @@ __all__ = [
     "series",
     "simulators",
     "solve",
+    "solve_regularised",
     "training",
 ]
 
@@ -50,6 +53,7 @@ _MODULES = {"compat", "datasets", "errors", "experiments", "plotting", "rhs", "s
 
 _HOMES = {
     "ACA": "physode.gradients",
+    "MALI": "physode.gradients",
     "Adjoint": "physode.gradients",
     "Naive": "physode.gradients",
     "Solution": "physode.solution",
@@ -61,6 +65,7 @@ _HOMES = {
     "odeint_event": "physode.compat",
     "odesolve": "physode.compat",
     "solve": "physode.solve",
+    "solve_regularised": "physode.regularised",
 }
 
 

@@ -73,6 +73,21 @@ class Dynamics:
         some = self.packing.pack(self._call(every[rows], self.packing.unpack(y[rows])))
         return torch.zeros_like(y).index_copy(0, rows, some)
 
+    def part(self, part: Callable[..., Tensor], t: Number, half: Tensor, *, counts: bool) -> Tensor:
+        """Return ``part(t, half, *args)``: a half of dy/dt that is a function of its own.
+
+        ``half`` is the first or the second half of the packed state's last axis: positions, or momenta.
+        ``counts``: whether this is the work of a call of the right-hand side.
+        """
+        rows, time = self.moving, self._time(t)
+        given = half if rows is None else half[rows]
+        shape = given.shape
+        if self.packing.keys is not None:
+            given = given.reshape(shape[: int(self.packing.per_sample)] + self.packing.shapes[0])
+        value = self._apply(part, time if rows is None else time[rows], given).reshape(shape)
+        self.calls += int(counts)
+        return value if rows is None else torch.zeros_like(half).index_copy(0, rows, value)
+
     def skip(self, moving: Number) -> None:
         """Leave out the samples that do not move in the step to come, where ``f`` allows it."""
         if self.skipping and isinstance(moving, Tensor):
@@ -84,10 +99,13 @@ class Dynamics:
 
     def _call(self, time: Tensor, state: Any) -> Any:
         self.calls += 1
+        return self._apply(self.f, time, state)
+
+    def _apply(self, f: Callable[..., Any], time: Tensor, state: Any) -> Any:
         if self.seed is None:
-            return self.f(time, state, *self.args)
+            return f(time, state, *self.args)
         with frozen_randomness(self.seed, self.device):
-            return self.f(time, state, *self.args)
+            return f(time, state, *self.args)
 
     def jacobian(self, t: Number, y: Tensor) -> Any:
         """Return what the user's ``jac`` returned, unchecked."""

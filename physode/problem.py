@@ -19,6 +19,7 @@ from physode.solvers.loop import Adaptive, integrate, march
 from physode.solvers.method import Method
 from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
 from physode.solvers.numbers import Number
+from physode.solvers.observer import Observer
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.typing import Norm, Progress
@@ -55,6 +56,8 @@ class Problem:
         Whether every step's interpolant is kept.
     keep_nodes
         Whether every step's state is kept, to be replayed; else, with shared steps, only those that outputs need.
+    observer
+        Told of every attempt of the forward loop.
     """
 
     dynamics: Dynamics
@@ -71,6 +74,7 @@ class Problem:
     leaves: Leaves = NOTHING
     step_size: float | None = None
     backward: Tally = field(default_factory=Tally)
+    observer: Observer | None = None
 
     @property
     def per_sample(self) -> bool:
@@ -134,6 +138,7 @@ class Problem:
                 self.k0,
                 wanted=self._wanted(),
                 progress=self.progress,
+                observer=self.observer,
                 taker=taker,
             )
         assert self.steps is not None
@@ -146,6 +151,7 @@ class Problem:
             wanted=self._wanted(),
             statistics=self.statistics,
             progress=self.progress,
+            observer=self.observer,
             taker=taker,
             skip=rhs.skip if rhs.skipping else None,
         )

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from physode.gradients.steps import StepTable, fetch_recorded, read_outputs
+from physode.pairing import Paired
 from physode.problem import Problem
 from physode.solve import pose, raise_failures
 from physode.solvers.grid import Grid
@@ -84,6 +85,8 @@ def sensitivities(
     bind = _binder(f, args, parameters)
     with torch.no_grad():
         problem = pose(f, y0.detach(), t, args=args, **options)
+        if isinstance(problem.dynamics.packing, Paired):
+            raise ValueError(f"`method` must not be {problem.tableau.name!r} for sensitivities; use 'dopri5'")
         problem.start(keep_graph=False)
         record = problem.integrate()
         raise_failures(record)

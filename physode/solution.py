@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.recording import Recorded
 from physode.status import Status
 
 __all__ = ["Solution", "Stats"]
@@ -65,6 +66,8 @@ class Solution:
         The work done.
     step_times
         The accepted steps' ends, starting with the first time, ``(steps + 1, *groups)``.
+    recorded
+        What ``record`` asked for, by name: ``t`` and ``values``, one row a step.
     """
 
     t: Tensor
@@ -73,6 +76,7 @@ class Solution:
     ended: Tensor
     stats: Stats
     step_times: Tensor
+    recorded: Mapping[str, Recorded] = field(default_factory=dict)
     _dense: Callable[[Tensor], Any] | None = None
 
     @property

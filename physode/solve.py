@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,7 +13,8 @@ from torch import Tensor
 from physode.dynamics import Dynamics
 from physode.errors import SolveError
 from physode.gradients import ACA, GradientMethod, find_gradient
-from physode.gradients.steps import Outcome, Recorded, StepTable
+from physode.gradients.steps import Outcome, StepTable
+from physode.gradients.steps import Recorded as StepsTaken
 from physode.modules import Statistics
 from physode.packing import Packing
 from physode.problem import (
@@ -25,6 +26,7 @@ from physode.problem import (
     make_dynamics,
     user_norm,
 )
+from physode.recording import Recorded, recorder_of
 from physode.solution import Solution, Stats
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
@@ -64,6 +66,7 @@ def solve(
     dense: bool = False,
     throw: bool = True,
     compile: bool | Literal["auto"] = False,  # noqa: A002 - torch.compile's word
+    record: Mapping[str, Callable[..., Any]] | Literal["invariants"] | None = None,
     progress: Progress | None = None,
     jac: Callable[..., Any] | None = None,
     jac_structure: Any = "dense",
@@ -88,7 +91,9 @@ def solve(
         (Rosenbrock, the first to try), ``"kencarp5"``, ``"kvaerno3"`` (diagonally implicit) adapt their steps,
         ``"implicit_euler"``, ``"implicit_midpoint"``, ``"trapezoid"``, ``"sdirk2"``, ``"trbdf2"``, ``"radauIIA3"``,
         ``"radauIIA5"``, ``"gl4"``, ``"gl6"`` take fixed ones. ``"auto"`` takes tsit5's steps and, where these would be
-        unstable, rodas5p's. Or a :class:`~physode.solvers.tableaus.Tableau`.
+        unstable, rodas5p's. ``"leapfrog"`` and ``"yoshida4"`` take fixed steps that are symplectic, for separable
+        ``f``; ``"alf"`` adapts steps that can be undone, for any ``f``. Or a
+        :class:`~physode.solvers.tableaus.Tableau`.
     rtol, atol
         Relative and absolute tolerance of the local error, each a number or one a component. By default 1e-6 and 1e-9
         for double precision, 1e-5 and 1e-7 for single.
@@ -114,7 +119,8 @@ def solve(
         mean square; over a batch or several parts, the largest.
     gradient
         ``"aca"``, ``"adjoint"``, ``"naive"``, or an object with options (:class:`~physode.ACA`,
-        :class:`~physode.Adjoint`, :class:`~physode.Naive`).
+        :class:`~physode.Adjoint`, :class:`~physode.Naive`). ``"mali"`` undoes the steps of ``"alf"``, ``"leapfrog"``
+        and ``"yoshida4"``: ACA's gradient with memory that does not grow with the number of steps.
     dense
         Keep every step's interpolant, so that the solution can be called at any time inside the span.
     throw
@@ -124,6 +130,10 @@ def solve(
         solve: many times faster for small systems, after seconds to a minute of compiling. ``"auto"`` compiles once
         solves of a kind have taken longer than that, as in fits. Where it cannot be done (control flow on values, batch
         norm in training, complex states, gradients other than ACA's) the solve goes on without, with one warning.
+    record
+        Functions ``(t, y)`` by name, evaluated at every accepted step without gradients: ``sol.recorded[name]`` has
+        their times and values, while states are not kept. ``"invariants"`` records what ``f`` conserves, such as
+        energy, momentum and angular momentum of :class:`~physode.rhs.NBody`.
     progress
         Called with the finished fraction of the span.
     jac
@@ -164,10 +174,11 @@ def solve(
         finite=throw or step_control == "shared", progress=progress,
         jac=jac, jac_structure=jac_structure,
     )  # fmt: skip
+    recorder = problem.observer = recorder_of(record, f, problem.dynamics)
     outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
     if throw:
         raise_failures(outcome.record)
-    return _solution(t, problem, outcome)
+    return _solution(t, problem, outcome, {} if recorder is None else recorder.found())
 
 
 def _compiled(problem: Problem, way: GradientMethod, when: Any) -> Outcome:
@@ -236,7 +247,7 @@ def pose(
         dynamics = _with_jacobian(dynamics, jac, jac_structure)
     elif jac is not None or jac_structure != "dense":
         raise ValueError(f"`jac` and `jac_structure` are for implicit methods; `method` is {tableau.name!r}")
-    return Problem(
+    problem = Problem(
         dynamics=dynamics,
         tableau=tableau,
         y0=state,
@@ -248,6 +259,7 @@ def pose(
         progress=progress,
         step_size=step_size,
     )
+    return tableau.posed(problem) if isinstance(tableau, StepMethod) else problem
 
 
 def _with_jacobian(dynamics: Dynamics, jac: Any, hint: Any) -> Dynamics:
@@ -313,7 +325,7 @@ def _real(dtype: torch.dtype) -> torch.dtype:
     return {torch.complex128: torch.float64, torch.complex64: torch.float32}.get(dtype, dtype)
 
 
-def raise_failures(record: Recorded) -> None:
+def raise_failures(record: StepsTaken) -> None:
     """Raise :class:`SolveError` if any group of the record failed."""
     status, ended = record.status.reshape(-1), record.ended.reshape(-1)
     failed = (status != Status.SUCCESS).nonzero().flatten().tolist()
@@ -330,7 +342,7 @@ def raise_failures(record: Recorded) -> None:
     )
 
 
-def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
+def _solution(t: Any, problem: Problem, outcome: Outcome, recorded: dict[str, Recorded]) -> Solution:
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
     by_method = problem.tableau.attempts() if isinstance(problem.tableau, StepMethod) else {}
@@ -342,6 +354,7 @@ def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
         ended=record.ended,
         stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls, by_method),
         step_times=ends,
+        recorded=recorded,
         _dense=None if outcome.table is None else _Reader(problem, outcome.table),
     )
 

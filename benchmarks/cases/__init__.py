@@ -14,6 +14,7 @@ CASES = {
     "memory": "peak memory against the number of steps",
     "scaling": "time against steps, batch and state size",
     "stiff": "stiff problems, work against precision",
+    "hamiltonian": "energies over a thousand thin orbits, close encounters, a closed orbit",
     "must_show": "the ratios asked for, and those seen",
 }
 """The cases' names and what they are."""

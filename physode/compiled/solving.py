@@ -68,6 +68,8 @@ def solve_compiled(problem: Problem, aca: ACA | None) -> Outcome:
 def _check(problem: Problem) -> None:
     if problem.y0.is_complex():
         raise Unsupported("complex states are not compiled")
+    if problem.observer is not None:
+        raise Unsupported("`record` looks at every step")
     if problem.dynamics.skipping:
         raise Unsupported("`skip_finished` has samples leave the batch")
     if not isinstance(problem.tableau, Tableau):

@@ -1,4 +1,4 @@
-"""How gradients of a solution are computed: naive, adjoint, ACA."""
+"""How gradients of a solution are computed: naive, adjoint, ACA, MALI."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Protocol
 
 from physode.gradients.aca import ACA
 from physode.gradients.adjoint import Adjoint
+from physode.gradients.mali import MALI
 from physode.gradients.naive import Naive
 from physode.gradients.steps import Outcome
 from physode.problem import Problem
 
-__all__ = ["ACA", "GRADIENTS", "Adjoint", "GradientMethod", "Naive", "find_gradient"]
+__all__ = ["ACA", "GRADIENTS", "MALI", "Adjoint", "GradientMethod", "Naive", "find_gradient"]
 
 
 class GradientMethod(Protocol):
@@ -20,7 +21,7 @@ class GradientMethod(Protocol):
         """Solve the problem."""
 
 
-GRADIENTS: dict[str, GradientMethod] = {"aca": ACA(), "adjoint": Adjoint(), "naive": Naive()}
+GRADIENTS: dict[str, GradientMethod] = {"aca": ACA(), "adjoint": Adjoint(), "naive": Naive(), "mali": MALI()}
 
 
 def find_gradient(gradient: str | GradientMethod) -> GradientMethod:
@@ -34,7 +35,7 @@ def find_gradient(gradient: str | GradientMethod) -> GradientMethod:
     if isinstance(gradient, str):
         if gradient not in GRADIENTS:
             known = ", ".join(repr(name) for name in GRADIENTS)
-            raise ValueError(f"`gradient` must be one of {known}, or ACA(...), Adjoint(...), Naive(); got {gradient!r}")
+            raise ValueError(f"`gradient` must be one of {known}, or an object like ACA(...); got {gradient!r}")
         return GRADIENTS[gradient]
     if not callable(getattr(gradient, "solve", None)) or isinstance(gradient, type):
         raise TypeError(f"`gradient` must be a name or an object like ACA(), got {gradient!r}")

@@ -32,7 +32,7 @@ from physode.solvers.controllers import Controller
 from physode.solvers.grid import grid_of_step_size
 from physode.solvers.groups import expand
 from physode.solvers.loop import Adaptive
-from physode.solvers.method import StepMethod
+from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.status import Status
 
@@ -214,7 +214,7 @@ def _inner_problem(
     t = torch.tensor([0.0, 1.0], dtype=torch.float64, device=y0.device)
     dynamics = Dynamics(f, (), packing, t[0], t[1], y0.real.dtype, y0.device, opaque=True)
     forward = problem.steps
-    tableau = problem.tableau if method.method is None else find_method(method.method)
+    tableau = _backward(problem.tableau) if method.method is None else find_method(method.method)
     step_size = method.step_size if method.step_size is not None else problem.step_size
     steps, grid = None, None
     if not tableau.adaptive or (step_size is not None and forward is None):
@@ -235,6 +235,13 @@ def _inner_problem(
             tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
             steps = replace(steps, tableau=tableau)
     return Problem(dynamics, tableau, y0, t, steps, grid, keep_dense=False, statistics=Statistics(f), keep_nodes=False)
+
+
+def _backward(tableau: Method) -> Method:
+    """Return the method of the backward solve: the forward one, or one for states of any kind."""
+    if isinstance(tableau, StepMethod) and tableau.backward is not None:
+        return find_method(tableau.backward)
+    return tableau
 
 
 def _scalar(own: float | None, forward: Tensor | float, name: str) -> Tensor | float:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from physode.rhs.augmented import AugmentedNBody, pair_features
 from physode.rhs.base import System
 from physode.rhs.constants import Constant
+from physode.rhs.hamiltonian import Hamiltonian
 from physode.rhs.hybrid import Hybrid
+from physode.rhs.logarithmic import LogarithmicNBody
 from physode.rhs.neural import ACTIVATIONS, MLP
 from physode.rhs.physical import (
     G_ASTRONOMICAL,
     G_GAUSS,
+    Arenstorf,
     HarmonicOscillator,
     Hires,
     Lorenz,
@@ -26,6 +29,7 @@ from physode.rhs.physical import (
 )
 from physode.rhs.preset import Preset
 from physode.rhs.registry import SYSTEMS, build
+from physode.rhs.second_order import SecondOrder
 
 __all__ = [
     "ACTIVATIONS",
@@ -33,11 +37,14 @@ __all__ = [
     "G_GAUSS",
     "MLP",
     "SYSTEMS",
+    "Arenstorf",
     "AugmentedNBody",
     "Constant",
+    "Hamiltonian",
     "HarmonicOscillator",
     "Hires",
     "Hybrid",
+    "LogarithmicNBody",
     "Lorenz",
     "LotkaVolterra",
     "NBody",
@@ -46,6 +53,7 @@ __all__ = [
     "Pollution",
     "Preset",
     "Robertson",
+    "SecondOrder",
     "System",
     "ThreeBody",
     "VanDerPol",

@@ -12,6 +12,7 @@ from physode.rhs.base import System
 from physode.rhs.hybrid import Hybrid
 from physode.rhs.neural import MLP
 from physode.rhs.physical import (
+    Arenstorf,
     HarmonicOscillator,
     Hires,
     Lorenz,
@@ -42,6 +43,7 @@ SYSTEMS: Mapping[str, type[System]] = MappingProxyType(
             Oregonator,
             Hires,
             Pollution,
+            Arenstorf,
             AugmentedNBody,
             MLP,
             Hybrid,

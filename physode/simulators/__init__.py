@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from physode.simulators.boxes import BOXES, Box, simulate_in_box
 from physode.simulators.core import simulate, system_of
+from physode.simulators.encounter_log import Encounter, find_encounters
 from physode.simulators.encounters import closest_approach
 from physode.simulators.hopper import simulate_hopper
 from physode.simulators.lotka_volterra import simulate_lotka_volterra
@@ -16,7 +17,9 @@ from physode.simulators.van_der_pol import simulate_van_der_pol
 __all__ = [
     "BOXES",
     "Box",
+    "Encounter",
     "closest_approach",
+    "find_encounters",
     "random_times",
     "sample_bound_bodies",
     "sample_box",

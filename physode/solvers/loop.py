@@ -126,7 +126,7 @@ def integrate(
             waits = inside and later.useful and taker is PLAIN
             more = k_end is None and (waits or anywhere(active))
             y, k_end, dense = taker.finish(
-                rhs, tableau, t_from, y_from, h, t, Step(y, step.ks), k_end, with_end=more, dense=inside and not waits
+                rhs, tableau, t_from, y_from, h, t, step._replace(y=y), k_end, with_end=more, dense=inside and not waits
             )
             record.append(t_from, h, t, y, dense)
             if waits:

@@ -32,6 +32,10 @@ class StepMethod(ABC):
         Whether that estimate needs the derivative at the step's end.
     stages
         Evaluations of the right-hand side in a step, about: memory is planned by it.
+    symmetric
+        Whether a step of size -h from a step's end leads back to its start: solves can be run backwards.
+    backward
+        The method of the adjoint's backward solve, where this one does not take its state; None for itself.
     """
 
     name: str
@@ -43,6 +47,12 @@ class StepMethod(ABC):
     fsal: bool = False
     stages: int = 1
     c_extra: tuple[float, ...] = ()
+    symmetric: bool = False
+    backward: str | None = None
+
+    def posed(self, problem: Any) -> Any:
+        """Return the :class:`~physode.problem.Problem` as the method solves it; raise where it cannot."""
+        return problem
 
     @abstractmethod
     def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Any:

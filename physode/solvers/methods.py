@@ -8,6 +8,7 @@ from physode.solvers.implicit.kencarp5 import KENCARP5
 from physode.solvers.implicit.kvaerno3 import KVAERNO3
 from physode.solvers.implicit.rodas5p import RODAS5P
 from physode.solvers.method import Method, StepMethod
+from physode.solvers.symplectic import METHODS as SYMPLECTIC
 from physode.solvers.tableaus import METHODS as EXPLICIT
 from physode.solvers.tableaus import Tableau
 
@@ -15,7 +16,11 @@ __all__ = ["METHODS", "find_method"]
 
 _IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RODAS5P, AUTO)
 
-METHODS: dict[str, Method] = {**EXPLICIT, **{method.name: method for method in _IMPLICIT}}
+METHODS: dict[str, Method] = {
+    **EXPLICIT,
+    **SYMPLECTIC,
+    **{method.name: method for method in _IMPLICIT},
+}
 
 
 def find_method(method: str | Method) -> Method:

@@ -27,10 +27,11 @@ Rhs = Callable[[Number, Tensor], Tensor]
 
 
 class Step(NamedTuple):
-    """The result of one step: the state at its end and the stage derivatives."""
+    """The result of one step: the state at its end, the stage derivatives, and the end's where the step knows it."""
 
     y: Tensor
     ks: tuple[Tensor, ...]
+    end: Tensor | None = None
 
 
 Factor = Tensor | float
@@ -123,7 +124,7 @@ def take_step(rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k1: Te
 
 def end_derivative(rhs: Rhs, t: Number, h: Number, step: Step) -> Tensor:
     """Return the derivative at the step's end, :math:`k_{+} = f(t + h, y_{+})`."""
-    return rhs(t + h, step.y)
+    return rhs(t + h, step.y) if step.end is None else step.end
 
 
 def local_errors(tableau: Method, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:

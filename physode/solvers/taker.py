@@ -71,6 +71,7 @@ class Plain:
         dense: bool,
     ) -> End:
         """Finish a step."""
+        k_end = step.end if k_end is None else k_end
         if k_end is None and (with_end or dense):
             k_end = rhs(t_end, step.y)
         if not dense:

@@ -192,3 +192,15 @@ def test_12_paths_are_followed_and_foretold_within_the_band(tmp_path):
     assert found["interpolation"] < 0.25 * found["spread"]
     assert found["extrapolation"] < 0.3 * found["spread"]
     assert found["inside the band"] == pytest.approx(0.95, abs=0.04)
+
+
+def test_14_energies_are_kept_and_learnt_and_bodies_meet(tmp_path):
+    found = run("14_hamiltonian", tmp_path, periods=6, steps=25, end=3.0)
+    assert found["leapfrog, growth"] < 1.2
+    assert found["rk4, growth"] > 1.5
+    assert found["coefficients"] < 0.02
+    assert found["last loss"] == pytest.approx(1e-4, rel=0.5)  # the noise's own
+    assert found["encounters"] == 1
+    assert found["nearest"] == pytest.approx(0.0097, rel=0.01)
+    assert found["steps"] < 0.7
+    assert found["energy"] < 1e-6

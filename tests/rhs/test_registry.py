@@ -12,6 +12,7 @@ from physode.errors import ConfigError
 from physode.rhs import (
     MLP,
     SYSTEMS,
+    Arenstorf,
     AugmentedNBody,
     HarmonicOscillator,
     Hybrid,
@@ -33,6 +34,7 @@ EXAMPLES = [
     Pendulum(2.0, damping=0.1),
     HarmonicOscillator(2.0),
     Lorenz(),
+    Arenstorf(),
     AugmentedNBody(3, hidden=(8,), velocity_scale=2.0),
     MLP(3, hidden=(4,), activation="silu", time=True),
     Hybrid(Pendulum(learnable=True), MLP(2), acts_on=["angular_velocity"], zero_init=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from physode.rhs.physical.arenstorf import Arenstorf
 from physode.rhs.physical.harmonic_oscillator import HarmonicOscillator
 from physode.rhs.physical.hires import Hires
 from physode.rhs.physical.lorenz import Lorenz
@@ -17,6 +18,7 @@ from physode.rhs.physical.van_der_pol import VanDerPol
 __all__ = [
     "G_ASTRONOMICAL",
     "G_GAUSS",
+    "Arenstorf",
     "HarmonicOscillator",
     "Hires",
     "Lorenz",

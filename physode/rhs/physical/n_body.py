@@ -60,6 +60,7 @@ class NBody(System):
     """
 
     name = "n_body"
+    separable = True
     masses = Constant(ndim=1)
 
     def __init__(
@@ -99,16 +100,30 @@ class NBody(System):
         """Return dy/dt, shaped like `y`."""
         state = _batch_last(y)
         r, v = state.view(2, self.n, 3, *state.shape[1:]).unbind(0)  # (body, coordinate, ...)
+        scaled = torch.stack((v, self._pull(r, y))) * _beside(y, self._scales)
+        change = scaled.flatten(0, 2)
+        return change if y.ndim == 1 else change.movedim(0, -1)
+
+    def velocity(self, t: Tensor, p: Tensor) -> Tensor:
+        """Return the positions' derivative from the velocities `p`, (..., 3 n)."""
+        return p * self._scales[0, 0].to(p.dtype)
+
+    def force(self, t: Tensor, q: Tensor) -> Tensor:
+        """Return the velocities' derivative from the positions `q`, (..., 3 n)."""
+        state = _batch_last(q)
+        a = self._pull(state.reshape(self.n, 3, *state.shape[1:]), q) * _beside(q, self._scales[1])
+        change = a.flatten(0, 1)
+        return change if q.ndim == 1 else change.movedim(0, -1)
+
+    def _pull(self, r: Tensor, y: Tensor) -> Tensor:
+        """Return the accelerations (body, coordinate, ...) but for G, in the form that `y` has."""
         d = r - r.unsqueeze(1)  # (i, j, coordinate, ...): r_j - r_i
         # A body's distance to itself is set to 1: its term is then 0, and so is its derivative.
         q = _sum(d.square(), 2) + _beside(y, self._diagonal)
         if self.softening:
             q = q + self.softening**2
         weight = self._masses(y) / (q * q.sqrt())
-        a = _sum(d * weight.unsqueeze(2), 1)
-        scaled = torch.stack((v, a)) * _beside(y, self._scales)
-        change = scaled.flatten(0, 2)
-        return change if y.ndim == 1 else change.movedim(0, -1)
+        return _sum(d * weight.unsqueeze(2), 1)
 
     def _masses(self, y: Tensor) -> Tensor:
         """Return m_j, to be broadcast over (i, j, ...)."""
@@ -122,6 +137,18 @@ class NBody(System):
         scales = {"G": self.G, "velocity_scale": self.velocity_scale, "softening": self.softening}
         return {**super().config(), **scales}
 
+    def kinetic(self, p: Tensor) -> Tensor:
+        """Return the kinetic part of the energy, (...), from the velocities `p`, (..., 3 n)."""
+        v = torch.unflatten(p, -1, (self.n, 3))
+        return 0.5 * self.velocity_scale * (self.masses.to(p.dtype) * v.square().sum(-1)).sum(-1)
+
+    def potential(self, q: Tensor) -> Tensor:
+        """Return the potential part of the energy, (...), from the positions `q`, (..., 3 n)."""
+        r, m = torch.unflatten(q, -1, (self.n, 3)), self.masses.to(q.dtype)
+        i, j = torch.triu_indices(self.n, self.n, 1, device=q.device)
+        square = (r[..., i, :] - r[..., j, :]).square().sum(-1)
+        return -self.G * (m[..., i] * m[..., j] / (square + self.softening**2).sqrt()).sum(-1)
+
     def invariants(self, y: Tensor) -> dict[str, Tensor]:
         r"""Return energy (...), momentum (..., 3) and angular momentum (..., 3).
 
@@ -129,14 +156,9 @@ class NBody(System):
         with :math:`\dot r = K v` the kinetic term carries `K` too.
         """
         r, v = torch.unflatten(y, -1, (2, self.n, 3)).unbind(-3)
-        m = self.masses.to(y.dtype)
-        i, j = torch.triu_indices(self.n, self.n, 1, device=y.device)
-        kinetic = 0.5 * self.velocity_scale * (m * v.square().sum(-1)).sum(-1)
-        distance = (pair_distances(y).square() + self.softening**2).sqrt()
-        potential = -self.G * (m[..., i] * m[..., j] / distance).sum(-1)
-        momenta = m.unsqueeze(-1) * v
+        momenta = self.masses.to(y.dtype).unsqueeze(-1) * v
         return {
-            "energy": kinetic + potential,
+            "energy": self.kinetic(v.flatten(-2)) + self.potential(r.flatten(-2)),
             "momentum": momenta.sum(-2),
             "angular_momentum": torch.linalg.cross(r, momenta).sum(-2),
         }

@@ -1,0 +1,93 @@
+"""Positions and momenta: which half of a state is which, and the right-hand side's part for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physode.dynamics import Dynamics
+from physode.modules import Statistics
+from physode.solvers.numbers import Number
+
+__all__ = ["check_halves", "force_of", "parts_of", "velocity_of"]
+
+_PUSH = 1e-2  # of a half, to see that the other half's derivative does not notice
+_NOTICED = 1e3  # roundings
+
+Part = Callable[..., Tensor]
+
+
+def parts_of(rhs: Any) -> tuple[Part, Part] | None:
+    """Return ``velocity(t, p, *args)`` and ``force(t, q, *args)`` of a right-hand side that calls itself separable."""
+    f = getattr(rhs, "f", None)
+    if not isinstance(rhs, Dynamics) or getattr(f, "separable", None) is not True:
+        return None
+    return f.velocity, f.force  # type: ignore[union-attr]
+
+
+def velocity_of(rhs: Any, t: Number, q: Tensor, p: Tensor) -> Tensor:
+    """Return dq/dt, which the momenta decide."""
+    parts = parts_of(rhs)
+    whole: Callable[[], Tensor] = lambda: rhs(t, torch.cat((q, p), -1))[..., : q.shape[-1]]  # noqa: E731
+    return whole() if parts is None else rhs.part(parts[0], t, p, counts=False)
+
+
+def force_of(rhs: Any, t: Number, q: Tensor, p: Tensor) -> Tensor:
+    """Return dp/dt, which the positions decide."""
+    parts = parts_of(rhs)
+    whole: Callable[[], Tensor] = lambda: rhs(t, torch.cat((q, p), -1))[..., q.shape[-1] :]  # noqa: E731
+    return whole() if parts is None else rhs.part(parts[1], t, q, counts=True)
+
+
+def check_halves(name: str, rhs: Dynamics, t: Tensor, y: Tensor, statistics: Statistics) -> None:
+    """Check that a state has two halves, and, at its start, that neither acts on its own derivative.
+
+    Raises
+    ------
+    ValueError
+        If the halves are unknown, or the force depends on momenta, or the velocity on positions.
+    """
+    if not _has_halves(rhs, y):
+        raise ValueError(
+            f"`method` {name!r} must know positions from velocities: give `y0` as a pair (q, p) of one shape, or an "
+            f"`f` that says so, as rhs.NBody, rhs.Hamiltonian and rhs.SecondOrder do; got {_described(rhs)}"
+        )
+    with torch.no_grad(), statistics.preserved():
+        found = rhs.first(t, y)
+        q, p = torch.split(y, y.shape[-1] // 2, -1)
+        velocity, force = torch.split(found, q.shape[-1], -1)
+        pushed = velocity_of(rhs, t, _pushed(q), p), force_of(rhs, t, q, _pushed(p))
+    for what, cause, before, after in (
+        ("velocity", "positions", velocity, pushed[0]),
+        ("force", "velocities", force, pushed[1]),
+    ):
+        change = float((after - before).abs().max()) if before.numel() else 0.0
+        if change > _NOTICED * torch.finfo(before.dtype).eps * float(before.abs().max()):
+            raise ValueError(
+                f"`method` {name!r} needs a force that depends on positions and a velocity that depends on momenta "
+                f"only; other {cause} changed the {what} by {change:.3g} at t0: use method='dopri8' or 'alf'"
+            )
+
+
+def _has_halves(rhs: Dynamics, y: Tensor) -> bool:
+    packing = rhs.packing
+    if packing.keys is not None:
+        return len(packing.shapes) == 2 and packing.shapes[0] == packing.shapes[1]
+    if y.ndim == int(packing.per_sample) or y.shape[-1] % 2:
+        return False
+    columns = getattr(rhs.f, "columns", ())
+    named = tuple(columns[: len(columns) // 2]) == tuple(getattr(rhs.f, "kinematic", ())) != ()
+    return parts_of(rhs) is not None or named
+
+
+def _pushed(half: Tensor) -> Tensor:
+    return half + _PUSH * (half.abs() + half.abs().mean())
+
+
+def _described(rhs: Dynamics) -> str:
+    shapes = ", ".join(str(tuple(shape)) for shape in rhs.packing.shapes)
+    kind = "one tensor" if rhs.packing.keys is None else f"parts of shapes {shapes}"
+    return f"{kind} and {getattr(rhs.f, '__name__', type(rhs.f).__name__)}"
