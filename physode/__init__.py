@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from physode import compat, datasets, errors, experiments, plotting, rhs, series, simulators, training
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
+    from physode.events.event import Event
     from physode.gradients import ACA, Adjoint, Naive
     from physode.solution import Solution, Stats
     from physode.solve import solve
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ACA",
     "Adjoint",
+    "Event",
     "Naive",
     "Solution",
     "Stats",
@@ -51,6 +53,7 @@ _MODULES = {"compat", "datasets", "errors", "experiments", "plotting", "rhs", "s
 _HOMES = {
     "ACA": "physode.gradients",
     "Adjoint": "physode.gradients",
+    "Event": "physode.events.event",
     "Naive": "physode.gradients",
     "Solution": "physode.solution",
     "Stats": "physode.solution",

@@ -19,6 +19,7 @@ from physode.solvers.loop import Adaptive, integrate, march
 from physode.solvers.method import Method
 from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
 from physode.solvers.numbers import Number
+from physode.solvers.observer import Watch
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.typing import Norm, Progress
@@ -55,6 +56,8 @@ class Problem:
         Whether every step's interpolant is kept.
     keep_nodes
         Whether every step's state is kept, to be replayed; else, with shared steps, only those that outputs need.
+    watch
+        Looks into adaptive steps, and may end groups earlier.
     """
 
     dynamics: Dynamics
@@ -71,6 +74,7 @@ class Problem:
     leaves: Leaves = NOTHING
     step_size: float | None = None
     backward: Tally = field(default_factory=Tally)
+    watch: Watch | None = None
 
     @property
     def per_sample(self) -> bool:
@@ -147,6 +151,7 @@ class Problem:
             statistics=self.statistics,
             progress=self.progress,
             taker=taker,
+            watch=self.watch,
         )
 
     def _span(self) -> tuple[Number, Number]:

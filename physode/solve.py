@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
+from physode.events.event import Event, checked_events
+from physode.events.found import Events
+from physode.events.stops import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.steps import Outcome, Recorded, StepTable
 from physode.modules import Statistics
@@ -29,7 +33,7 @@ from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.loop import Adaptive
 from physode.solvers.method import Method
 from physode.solvers.methods import find_method
-from physode.status import Status
+from physode.status import Status, failed
 from physode.typing import Norm, Progress
 
 __all__ = ["pose", "raise_failures", "solve"]
@@ -61,6 +65,8 @@ def solve(
     throw: bool = True,
     compile: bool | Literal["auto"] = False,  # noqa: A002 - torch.compile's word
     progress: Progress | None = None,
+    events: Event | Sequence[Event] = (),
+    jump_t: Tensor | Sequence[float] | None = None,
 ) -> Solution:
     r"""Solve :math:`dy/dt = f(t, y)`, :math:`y(t_0) = y_0`, with gradients.
 
@@ -112,6 +118,12 @@ def solve(
         norm in training, complex states, gradients other than ACA's) the solve goes on without, with one warning.
     progress
         Called with the finished fraction of the span.
+    events
+        An :class:`~physode.Event` or several, found while solving: recorded in ``sol.events``, or terminal, or with a
+        ``jump`` of the state behind which the solve starts anew. Their times and states have gradients.
+    jump_t
+        Times at which ``f`` is known to be discontinuous, ``(n,)``: steps end there, and ``f`` is evaluated on the
+        side that a step lies on.
 
     Returns
     -------
@@ -139,10 +151,25 @@ def solve(
         first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,
         controller=controller, norm=norm, dense=dense, finite=throw or step_control == "shared", progress=progress,
     )  # fmt: skip
-    outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
+    wanted = checked_events(events)
+    if wanted or jump_t is not None:
+        outcome, found = _solve_with_events(problem, way, wanted, jump_t, compile)
+    else:
+        outcome, found = way.solve(problem) if compile is False else _compiled(problem, way, compile), Events()
     if throw:
         raise_failures(outcome.record)
-    return _solution(t, problem, outcome)
+    return _solution(t, problem, outcome, found)
+
+
+def _solve_with_events(
+    problem: Problem, way: GradientMethod, events: Sequence[Event], jump_t: Any, when: Any
+) -> tuple[Outcome, Events]:
+    from physode.events.solving import solve_with_events
+
+    if when is True:
+        warnings.warn("solving without compilation: events and `jump_t` are not compiled", RuntimeWarning, stacklevel=3)
+    times = None if jump_t is None else checked_jump_times(jump_t, problem.y0.device)
+    return solve_with_events(problem, way, events, times)
 
 
 def _compiled(problem: Problem, way: GradientMethod, when: Any) -> Outcome:
@@ -264,21 +291,21 @@ def _real(dtype: torch.dtype) -> torch.dtype:
 def raise_failures(record: Recorded) -> None:
     """Raise :class:`SolveError` if any group of the record failed."""
     status, ended = record.status.reshape(-1), record.ended.reshape(-1)
-    failed = (status != Status.SUCCESS).nonzero().flatten().tolist()
-    if not failed:
+    bad = failed(status).nonzero().flatten().tolist()
+    if not bad:
         return
-    first = failed[0]
+    first = bad[0]
     reason = Status(int(status[first])).reason
     if record.status.ndim == 0:
         raise SolveError(f"the solve stopped at t = {float(ended[first]):.9g}: {reason}")
-    others = f" ({len(failed)} of {len(status)} samples failed)" if len(failed) > 1 else ""
+    others = f" ({len(bad)} of {len(status)} samples failed)" if len(bad) > 1 else ""
     raise SolveError(
         f"sample {first} stopped at t = {float(ended[first]):.9g}: {reason}{others}; "
         "throw=False returns the other samples and a status for each"
     )
 
 
-def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
+def _solution(t: Any, problem: Problem, outcome: Outcome, events: Events) -> Solution:
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
     forward_calls, backward = problem.dynamics.calls, problem.backward  # not the problem, which holds the state
@@ -290,6 +317,7 @@ def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
         stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls),
         step_times=ends,
         _dense=None if outcome.table is None else _Reader(problem, outcome.table),
+        events=events,
     )
 
 
