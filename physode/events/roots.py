@@ -23,10 +23,10 @@ def refine(
     wanted: Tensor,
     width: Tensor,
 ) -> Tensor:
-    """Return where each function first leaves the sign it has at ``low``: regula falsi, each third time bisection.
+    """Return where each function first leaves the sign it has at ``low``, by Chandrupatla's method.
 
-    The Illinois rule halves the value at an end that stays (Dowell & Jarratt, BIT 11 (1971) 168-174). Functions do not
-    influence one another.
+    Inverse quadratic interpolation where the last three points are as on a monotonic curve, bisection elsewhere
+    (Chandrupatla, Advances in Engineering Software 28 (1997) 145-149). Functions do not influence one another.
 
     Parameters
     ----------
@@ -48,20 +48,33 @@ def refine(
     Tensor
         The upper end of the last brackets: there, the sign has changed.
     """
-    stayed = torch.zeros_like(before)
-    for i in range(_MOST):
-        open_ = wanted & (high - low > torch.maximum(width, 2 * _EPS * high.abs()))
-        if not bool(open_.any()):
+    a, b, c = high, low, high  # the newest point, the other end of the bracket, the point before
+    at_a, at_b, at_c = at_high, before * at_low.abs(), at_high
+    early = torch.zeros_like(wanted)  # whether the newest point has the sign at the lower end
+    share = torch.full_like(a, 0.5)
+    for _ in range(_MOST):
+        least = torch.maximum(width, 2 * _EPS * torch.maximum(a.abs(), b.abs()))
+        going = wanted & ((b - a).abs() > least)
+        if not bool(going.any()):
             break
-        difference = at_low - at_high
-        middle = low + (high - low) * at_low / torch.where(difference == 0, 1.0, difference)
-        trusted = (middle > low) & (middle < high) if i % 3 != 2 else torch.zeros_like(open_)
-        middle = torch.where(trusted, middle, low + (high - low) / 2)
-        found = value(torch.where(open_, middle, high))
-        early = torch.sign(found) == before
-        up, down = open_ & early, open_ & ~early
-        low, high = torch.where(up, middle, low), torch.where(down, middle, high)
-        at_high = torch.where(down, found, torch.where(up & (stayed == 1), at_high / 2, at_high))
-        at_low = torch.where(up, found, torch.where(down & (stayed == -1), at_low / 2, at_low))
-        stayed = torch.where(up, 1.0, torch.where(down, -1.0, stayed))
-    return high
+        tried = torch.where(going, a + share * (b - a), a)
+        found = value(tried)
+        sign = torch.sign(found) == before
+        same = sign == early
+        c, at_c = (torch.where(going, torch.where(same, *pair), old) for pair, old in (((a, b), c), ((at_a, at_b), at_c)))
+        b, at_b = (torch.where(going & ~same, new, old) for new, old in ((a, b), (at_a, at_b)))
+        a, at_a, early = (torch.where(going, new, old) for new, old in ((tried, a), (found, at_a), (sign, early)))
+        share = _share((a, b, c), (at_a, at_b, at_c), least)
+    return torch.where(early, b, a)
+
+
+def _share(points: tuple[Tensor, Tensor, Tensor], values: tuple[Tensor, Tensor, Tensor], least: Tensor) -> Tensor:
+    """Return how far from the newest point to the other end of the bracket to go."""
+    (a, b, c), (at_a, at_b, at_c) = points, values
+    place, level = (a - b) / (c - b), (at_a - at_b) / (at_c - at_b)
+    monotonic = (level.square() < place) & ((1 - level).square() < 1 - place)
+    share = at_a / (at_b - at_a) * at_c / (at_b - at_c)
+    share = share + (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)
+    share = torch.where(monotonic & torch.isfinite(share), share, 0.5)
+    margin = (0.5 * least / (b - a).abs()).clamp(max=0.5)
+    return torch.minimum(torch.maximum(share, margin), 1 - margin)

@@ -9,7 +9,7 @@ from physode.errors import SolveError
 from physode.events.conditions import Conditions
 from physode.events.firings import Crossing, Firing, choose, tie_of
 from physode.events.roots import refine
-from physode.solvers.interpolation import Location, interpolate
+from physode.solvers.groups import expand
 from physode.solvers.method import Method
 from physode.solvers.numbers import Number, anywhere, logical_not
 from physode.solvers.stepper import Rhs, Step, interpolant
@@ -53,7 +53,8 @@ class Search:
         with torch.no_grad():
             t, y = t.detach(), y.detach()
             self._values = self.conditions.values(t, y)
-            self._check(self._values, t.reshape(-1), self._going)
+            finite = torch.isfinite(y.reshape(t.numel(), -1)).all(1)  # others fail at once, which the status tells
+            self._check(self._values, t.reshape(-1), self._going & finite)
             self._signs = torch.sign(self._values)
             near = (self._values == 0) | (self._values.abs() <= 2 * residual)
             for index in (near & self._going).any(1).nonzero().flatten().tolist():
@@ -166,16 +167,20 @@ class _Piece:
 
     def __init__(self, t: Tensor, h: Tensor, t_next: Tensor, y: Tensor, dense: Tensor, end: Tensor) -> None:
         self.t, self.h, self._t_next = t, h, t_next
-        self._rows = y[None], dense[None], end[None]
-        self._index = torch.zeros((1, *t.shape), dtype=torch.long, device=y.device)
+        self._y, self._dense, self._end = y, dense.unbind(0), end
 
     def time(self, theta: Tensor) -> Tensor:
         """Return the time at ``theta``."""
         return torch.where(theta == 1.0, self._t_next, self.t + theta * self.h)
 
     def at(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the time and the state at ``theta``."""
-        return self.time(theta), interpolate(Location(self._index, theta[None]), *self._rows)[0]
+        """Return the time and the state at ``theta``; see :mod:`physode.solvers.interpolation`."""
+        left = expand(theta, self._y.ndim).to(self._y.real.dtype if self._y.is_complex() else self._y.dtype)
+        state, basis = self._y, left
+        for p, coefficient in enumerate(self._dense):
+            state = torch.addcmul(state, basis.to(state.dtype), coefficient)
+            basis = basis * ((1.0 - left) if p % 2 == 0 else left)
+        return self.time(theta), torch.where(left == 1.0, self._end, state)
 
 
 def _plain(value: Number) -> Number:

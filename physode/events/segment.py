@@ -11,6 +11,7 @@ from physode.events.march import march_watched
 from physode.events.search import Search
 from physode.problem import Problem
 from physode.solvers.grid import Grid
+from physode.solvers.numbers import Number, as_float
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.typing import Progress
@@ -25,15 +26,16 @@ class Wants(Wanted):
 
     search: Search | None = None
 
-    def inside(self, start: float, end: float) -> bool:
+    def inside(self, start: Number, end: Number) -> bool:
         """Whether an output or an event lies strictly inside the step."""
-        return super().inside(start, end) or self._event(float(start), float(end), strictly=True)
+        return super().inside(start, end) or self._event(start, end, strictly=True)
 
-    def forgets(self, start: float, end: float) -> bool:
+    def forgets(self, start: Number, end: Number) -> bool:
         """Whether the state between two steps is of no use any more."""
-        return super().forgets(start, end) and not self._event(float(start), float(end), strictly=False)
+        return super().forgets(start, end) and not self._event(start, end, strictly=False)
 
-    def _event(self, start: float, end: float, *, strictly: bool) -> bool:
+    def _event(self, start: Number, end: Number, *, strictly: bool) -> bool:
+        start, end = as_float(start), as_float(end)
         low, high = sorted((start, end))
         firings = [] if self.search is None else reversed(self.search.firings)
         times = (float(firing.t) for firing in firings)
