@@ -75,7 +75,7 @@ def checked_events(events: Event | Sequence[Event]) -> tuple[Event, ...]:
     TypeError, ValueError
         If something else is among them, or two share a name.
     """
-    found = (events,) if isinstance(events, Event) else tuple(events)
+    found = tuple(events) if isinstance(events, Sequence) else (events,)
     for event in found:
         if not isinstance(event, Event):
             raise TypeError(f"`events` must be physode.Event(condition, ...) or several, got {type(event).__name__}")

@@ -35,8 +35,10 @@ def march_watched(
     moving, y = torch.ones_like(ended, dtype=torch.bool), y0
     k: Tensor | None = k0
     taken: list[Grid] = []
-    for i, planned in enumerate(zip(*grid, strict=True)):
-        part = _cut(Grid(*planned), moving, search, ended)
+    with torch.enable_grad():  # rows of the clock keep its graph, whoever records the steps
+        planned = [Grid(*part) for part in zip(*grid, strict=True)]
+    for i, part in enumerate(planned):
+        part = _cut(part, moving, search, ended)  # noqa: PLW2901
         step, _ = taker.take(rhs, tableau, part.starts, y, part.sizes, k, with_end=False)
         goes = moving & (part.sizes != 0)
         kept, _ = search.look(

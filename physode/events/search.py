@@ -50,6 +50,8 @@ class Search:
         Where a condition is zero, or where a jump at its zero has left it there (it is within twice the ``residual``
         that it had), the sign is that which :math:`\dot g` is about to give it.
         """
+        if not len(self.counts):
+            return
         with torch.no_grad():
             t, y = t.detach(), y.detach()
             self._values = self.conditions.values(t, y)
@@ -75,7 +77,7 @@ class Search:
         t1: Number,
     ) -> tuple[Number, Number]:
         """Look into an attempt; see :class:`~physode.solvers.observer.Watch`."""
-        if not self.counts.shape[0] or not anywhere(accepted):
+        if not len(self.counts) or not anywhere(accepted):
             return accepted, t1
         with torch.no_grad():
             clock = [torch.as_tensor(v, dtype=torch.float64, device=y.device).detach() for v in (t, h, t_next)]

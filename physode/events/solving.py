@@ -83,6 +83,7 @@ class _Run:
         self.firings: list[list[Firings]] = [[] for _ in events]
         self.rows = Rows(problem.t, problem.y0)
         self.joined = Joined.of(problem)
+        self._told = 0.0
         t = problem.t[0]
         zeros = torch.zeros((len(events), t.numel()), dtype=torch.int64, device=t.device)
         good = torch.isfinite(problem.y0.detach())
@@ -161,7 +162,12 @@ class _Run:
         if told is None:
             return None
         done, until = (float(self.stops.share(time)[going].min()) for time in (start, end))
-        return lambda fraction: told(done + fraction * (until - done))
+
+        def tell(fraction: float) -> None:
+            self._told = max(self._told, done + fraction * (until - done))
+            told(self._told)
+
+        return tell
 
     def _record(self, segment: Segment, outputs: Tensor, going: Tensor) -> None:
         """Note the events that stopped nothing, with their gradients."""

@@ -98,7 +98,7 @@ def integrate(
     control = steps.controller.start(_first_size(rhs, steps, t0, t1, y0, k0, statistics))
     steps = steps.with_tolerances(*(_tolerance(value, y0) for value in (steps.rtol, steps.atol)))
     later = Later(rhs, tableau, y0)
-    t, y, k = t0, y0, k0
+    t, y, k, length = t0, y0, k0, t1 - t0
     for _ in range(steps.max_steps):
         if not anywhere(active):
             break
@@ -137,7 +137,7 @@ def integrate(
             record.thin(wanted)
             k = k if k_end is None else _select(accepted, k_end, k)
             if progress is not None:
-                progress(smallest((t - t0) / (t1 - t0)))
+                progress(smallest((t - t0) / length))
         else:
             statistics.restore(before)
         del step, k_end  # a rejected attempt's graph goes before the next one's is made

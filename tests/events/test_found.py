@@ -39,16 +39,16 @@ def test_recorded_events_are_scipy_s(direction, method):
 
     condition.direction = direction
     reference = solve_ivp(
-        lambda t, y: [y[1], 3 * (1 - y[0] ** 2) * y[1] - y[0]], (0, 20), [2.0, 0.0], "DOP853", rtol=1e-12, atol=1e-13,
+        lambda t, y: [y[1], 3 * (1 - y[0] ** 2) * y[1] - y[0]], (0, 12), [2.0, 0.0], "DOP853", rtol=1e-12, atol=1e-13,
         events=condition,
     )  # fmt: skip
     loose = method == "bosh3"
     sol = po.solve(
-        van_der_pol, torch.tensor([2.0, 0.0]), [0.0, 20.0], method=method, rtol=1e-8 if loose else 1e-11,
-        atol=1e-9 if loose else 1e-12, events=po.Event(condition, direction=direction),
+        van_der_pol, torch.tensor([2.0, 0.0]), [0.0, 12.0], method=method, rtol=1e-7 if loose else 1e-10,
+        atol=1e-8 if loose else 1e-11, events=po.Event(condition, direction=direction),
     )  # fmt: skip
-    assert sol.events[0].t.tolist() == pytest.approx(list(reference.t_events[0]), abs=1e-5 if loose else 1e-8)
-    assert sol.events[0].y.flatten().tolist() == pytest.approx(list(reference.y_events[0].flatten()), abs=1e-4)
+    assert sol.events[0].t.tolist() == pytest.approx(list(reference.t_events[0]), abs=1e-4 if loose else 1e-7)
+    assert sol.events[0].y.flatten().tolist() == pytest.approx(list(reference.y_events[0].flatten()), abs=1e-3)
     assert sol.success
     assert int(sol.status) == po.Status.SUCCESS
 

@@ -34,7 +34,7 @@ def swing_shared(t, y, damping):
 def test_gradcheck_of_times_and_states_of_several_events(name, terminal):
     def found(y0, damping, level, start):
         events = [
-            po.Event(lambda t, y, damping: y[0] - level * torch.cos(t), terminal=terminal),
+            po.Event(lambda t, y, damping: y[0] - level * (1 + 0.2 * torch.sin(t)), terminal=terminal),
             po.Event(lambda t, y, damping: y[1] + damping),
         ]
         times = torch.cat([start.reshape(1), torch.tensor([0.5, 2.4])])
@@ -45,7 +45,7 @@ def test_gradcheck_of_times_and_states_of_several_events(name, terminal):
     inputs = [
         torch.tensor(value, requires_grad=True) for value in ([1.0, 0.3], 0.2, 0.4, 0.05)
     ]
-    assert gradcheck(found, inputs, atol=1e-6, rtol=1e-5)
+    assert gradcheck(found, inputs, atol=1e-6, rtol=1e-5, nondet_tol=1e-10)
 
 
 @pytest.mark.parametrize("name", list(WAYS))
@@ -61,7 +61,7 @@ def test_gradcheck_through_jumps_sample_by_sample(name):
             rhs, y0, torch.linspace(0, 6, 4), args=(damping,), events=stop, gradient=WAYS[name],
             step_control="per-sample", **TIGHT,
         )  # fmt: skip
-        assert sol.events[0].count.tolist() == [2, 3]
+        assert sol.events[0].count.tolist() == [2, 2]
         return sol.events[0].t, sol.events[0].y, sol.y[-1]
 
     inputs = [
@@ -82,7 +82,7 @@ def test_fixed_steps_have_the_same_gradients(name):
         return sol.events[0].t, sol.events[0].y
 
     inputs = [torch.tensor(value, requires_grad=True) for value in ([1.0, 0.3], 0.2)]
-    assert gradcheck(found, inputs, atol=1e-6, rtol=1e-5)
+    assert gradcheck(found, inputs, atol=1e-6, rtol=1e-5, nondet_tol=1e-10)
 
 
 def test_parameters_of_modules_get_gradients_through_conditions_and_jumps():
@@ -114,5 +114,5 @@ def test_without_gradients_there_is_no_graph():
     with torch.no_grad():
         event = po.Event(lambda t, y, damping: y[0])
         sol = po.solve(swing_shared, torch.tensor([1.0, 0.3]), [0.0, 9.0], args=(0.2,), events=event)
-    assert len(sol.events[0]) == 3
+    assert len(sol.events[0]) == 2
     assert not sol.events[0].t.requires_grad

@@ -88,7 +88,7 @@ def test_one_ball_with_one_clock_bounces_alike(options):
     height = torch.tensor(1.0, requires_grad=True)
     exact = bounces(height, bounce, 2.0)
     assert torch.allclose(sol.events[0].t, exact, atol=1e-10)
-    assert float(sol.y[-1, 0]) == pytest.approx(float(height_at(height, bounce, torch.tensor(2.0))), abs=1e-9)
+    assert sol.y[-1, 0].item() == pytest.approx(height_at(height, bounce, torch.tensor(2.0)).item(), abs=1e-9)
     found = torch.autograd.grad(sol.events[0].t.sum(), [y0, bounce])
     expected = torch.autograd.grad(exact.sum(), [height, bounce])
     assert float(found[0][0]) == pytest.approx(float(expected[0]), rel=1e-8)
@@ -106,13 +106,13 @@ def test_the_time_of_the_start_has_its_gradient_through_jumps():
 
 
 def test_an_accumulation_of_bounces_ends_with_its_name_at_its_time():
-    sol = drop(torch.tensor([1.0, 0.1]), torch.tensor(0.5), [0.0, 1.2], throw=False)
+    sol = drop(torch.tensor([1.0, 0.1]), torch.tensor(0.5), [0.0, 1.5], throw=False)
     limit = torch.sqrt(2 * torch.tensor([1.0, 0.1]) / G) * 3.0  # t_1 (1 + 2 e / (1 - e))
     assert sol.status.tolist() == [int(po.Status.ACCUMULATION)] * 2
     assert torch.allclose(sol.ended, limit, atol=1e-12)
     assert torch.isnan(sol.y[-1]).all()
     with pytest.raises(po.errors.SolveError, match="events with a jump accumulate.*`max_count`"):
-        drop(torch.tensor([1.0]), torch.tensor(0.5), [0.0, 1.2])
+        drop(torch.tensor([1.0]), torch.tensor(0.5), [0.0, 1.5])
 
 
 def test_max_count_ends_a_bouncing_ball():
@@ -120,7 +120,7 @@ def test_max_count_ends_a_bouncing_ball():
     sol = po.solve(fall, y0, [0.0, 10.0], args=(0.5,), events=floor(max_count=4))
     assert len(sol.events[0]) == 4
     assert int(sol.status) == po.Status.EVENT
-    assert float(sol.ended) == pytest.approx(float(bounces(torch.tensor(1.0), 0.5, 0.93)[3]), abs=1e-12)
+    assert float(sol.ended) == pytest.approx(float(bounces(torch.tensor(1.0), 0.5, 1.3)[3]), abs=1e-12)
 
 
 def test_max_steps_counts_all_flights_together():
