@@ -58,6 +58,8 @@ class Problem:
         Whether every step's state is kept, to be replayed; else, with shared steps, only those that outputs need.
     watch
         Looks into adaptive steps, and may end groups earlier.
+    constant_clock
+        Whether steps are constants to the gradient, also where the loop runs with gradients.
     """
 
     dynamics: Dynamics
@@ -75,6 +77,7 @@ class Problem:
     step_size: float | None = None
     backward: Tally = field(default_factory=Tally)
     watch: Watch | None = None
+    constant_clock: bool = False
 
     @property
     def per_sample(self) -> bool:
@@ -157,7 +160,7 @@ class Problem:
     def _span(self) -> tuple[Number, Number]:
         """Return the first and the last time, floats where one clock runs without a graph."""
         t0, t1 = self.t[0], self.t[-1]
-        if self.per_sample or torch.is_grad_enabled():
+        if self.per_sample or (torch.is_grad_enabled() and not self.constant_clock):
             return t0, t1
         return t0.item(), t1.item()
 

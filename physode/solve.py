@@ -15,6 +15,7 @@ from physode.events.event import Event, checked_events
 from physode.events.found import Events
 from physode.events.stops import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
+from physode.gradients.direct import Direct
 from physode.gradients.steps import Outcome, Recorded, StepTable
 from physode.modules import Statistics
 from physode.packing import Packing
@@ -34,6 +35,7 @@ from physode.solvers.loop import Adaptive
 from physode.solvers.method import Method
 from physode.solvers.methods import find_method
 from physode.status import Status, failed
+from physode.transforms import is_mapped, transformed
 from physode.typing import Norm, Progress
 
 __all__ = ["pose", "raise_failures", "solve"]
@@ -146,12 +148,18 @@ def solve(
     0.3679
     """
     way = find_gradient(gradient)
+    if isinstance(t, Tensor) and is_mapped(t):
+        raise ValueError("`t` cannot be mapped by torch.func.vmap; give times of shape (time, batch) to 'per-sample' steps")
     problem = pose(
         f, y0, t, args=args, method=method, rtol=rtol, atol=atol, step_size=step_size, grid=grid,
         first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,
         controller=controller, norm=norm, dense=dense, finite=throw or step_control == "shared", progress=progress,
     )  # fmt: skip
     wanted = checked_events(events)
+    if transformed():
+        if wanted or jump_t is not None:
+            raise ValueError("`events` and `jump_t` cannot be used under torch.func or in forward mode; use backward()")
+        way = Direct()
     if wanted or jump_t is not None:
         outcome, found = _solve_with_events(problem, way, wanted, jump_t, compile)
     else:

@@ -37,6 +37,7 @@ from physode.solvers.stepper import Rhs, Step, local_errors
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.status import Status
+from physode.transforms import plain
 from physode.typing import Norm, Progress
 
 __all__ = ["Adaptive", "attempt", "integrate", "march", "propose", "stuck"]
@@ -203,7 +204,7 @@ def _begin(y0: Tensor, t0: Number, t1: Number) -> Trajectory:
 
 def _like(t: Number, value: Tensor) -> Number:
     """Return one value a group as the clock's kind of number; for floats, the one look at the device in an attempt."""
-    return value if isinstance(t, Tensor) else float(value)
+    return value if isinstance(t, Tensor) else float(plain(value).max())
 
 
 def _tensor(value: Number, y: Tensor) -> Tensor:
