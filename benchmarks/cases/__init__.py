@@ -10,6 +10,7 @@ CASES = {
     "mlp": "a neural right-hand side, D = 2 and 64",
     "conv": "an image-sized block of convolutions with batch norm",
     "irregular": "latent states at times of their own",
+    "events": "ten thousand bouncing balls: times of bounces and their gradients",
     "memory": "peak memory against the number of steps",
     "scaling": "time against steps, batch and state size",
     "must_show": "the ratios asked for, and those seen",

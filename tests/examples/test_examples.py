@@ -178,3 +178,11 @@ def test_11_the_force_itself_is_recovered_and_its_cause(tmp_path):
     for kind in ("drag", "field"):
         assert found[f"{kind}, hybrid, training"] < 1e-4  # the noise's
         assert found[f"{kind}, hybrid, beyond"] < 0.1 * found[f"{kind}, physics, beyond"]
+
+
+def test_13_bounces_are_those_of_the_closed_form_and_their_sounds_give_height_and_bounce(tmp_path):
+    found = run("13_bouncing_balls", tmp_path, balls=50)
+    assert found["time error"] < 1e-12
+    assert found["gradient error"] < 1e-10
+    assert found["height"] == pytest.approx(1.3, abs=0.02)
+    assert found["bounce"] == pytest.approx(0.83, abs=0.005)
