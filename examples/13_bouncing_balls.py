@@ -82,7 +82,9 @@ def main(out: Path, *, balls: int = 1000) -> dict[str, float]:
     truth = torch.tensor(list(TRUTH.values()))
     seen = heard(*truth) + NOISE * torch.randn(HEARD, generator=generator)
     height, share = fit(seen).tolist()
-    print(f"fitted to {HEARD} sounds: height {height:.4f} m ({TRUTH['height']}), bounce {share:.4f} ({TRUTH['bounce']})")
+    print(
+        f"fitted to {HEARD} sounds: height {height:.4f} m ({TRUTH['height']}), bounce {share:.4f} ({TRUTH['bounce']})"
+    )
 
     draw(out, t, sol, heights.detach(), table.detach())
     torch.set_default_dtype(torch.float32)

@@ -54,7 +54,8 @@ class Solution:
     t
         The output times as given.
     y
-        The states there, ``(time, *y0.shape)``, in the structure of ``y0``; NaN where a solve or sample had failed or ended.
+        The states there, ``(time, *y0.shape)``, in the structure of ``y0``; NaN where a solve or sample had failed or
+        ended.
     status
         :class:`physode.Status` codes, int8: ``()`` with shared steps, ``(batch,)`` with per-sample steps.
     ended
@@ -85,7 +86,8 @@ class Solution:
     def failures(self) -> dict[int, tuple[Status, float]]:
         """Status and time of each failed sample (sample 0 stands for the whole with shared steps)."""
         codes, times = self.status.reshape(-1).tolist(), self.ended.reshape(-1).tolist()
-        return {i: (Status(code), time) for i, (code, time) in enumerate(zip(codes, times, strict=True)) if failed(code)}
+        rows = enumerate(zip(codes, times, strict=True))
+        return {i: (Status(code), time) for i, (code, time) in rows if failed(code)}
 
     def __call__(self, t: Tensor | float) -> Any:
         """Evaluate the solution by the method's own interpolant.

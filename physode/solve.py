@@ -149,7 +149,9 @@ def solve(
     """
     way = find_gradient(gradient)
     if isinstance(t, Tensor) and is_mapped(t):
-        raise ValueError("`t` cannot be mapped by torch.func.vmap; give times of shape (time, batch) to 'per-sample' steps")
+        raise ValueError(
+            "`t` cannot be mapped by torch.func.vmap; give times of shape (time, batch) to 'per-sample' steps"
+        )
     problem = pose(
         f, y0, t, args=args, method=method, rtol=rtol, atol=atol, step_size=step_size, grid=grid,
         first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,

@@ -22,8 +22,8 @@ class Event:
     Attributes
     ----------
     condition
-        :math:`g`, as ``condition(t, y, *args)`` with times and states as the right-hand side gets them: one number with
-        shared steps, ``(batch,)`` with per-sample steps.
+        :math:`g`, as ``condition(t, y, *args)``, its inputs as the right-hand side gets them: one number with shared
+        steps, ``(batch,)`` with per-sample steps.
     terminal
         Whether the solve, or the sample, ends there: with :attr:`physode.Status.EVENT`, which is a success. Outputs
         behind it are NaN.
@@ -59,7 +59,9 @@ class Event:
         if self.max_count is not None and self.max_count < 1:
             raise ValueError(f"`max_count` must be at least 1, got {self.max_count}")
         if self.terminal and self.jump is not None:
-            raise ValueError("`terminal` ends the solve, with nothing behind the `jump`; give one of them, or `max_count`")
+            raise ValueError(
+                "`terminal` ends the solve, with nothing behind the `jump`; give one of them, or `max_count`"
+            )
 
     @property
     def limit(self) -> int | None:

@@ -38,12 +38,10 @@ def march_watched(
     with torch.enable_grad():  # rows of the clock keep its graph, whoever records the steps
         planned = [Grid(*part) for part in zip(*grid, strict=True)]
     for i, part in enumerate(planned):
-        part = _cut(part, moving, search, ended)  # noqa: PLW2901
+        part = _cut(part, moving, search, ended)
         step, _ = taker.take(rhs, tableau, part.starts, y, part.sizes, k, with_end=False)
         goes = moving & (part.sizes != 0)
-        kept, _ = search.look(
-            rhs, tableau, part.starts, y, part.sizes, part.ends, step, None, goes, part.ends.detach()
-        )
+        kept, _ = search.look(rhs, tableau, part.starts, y, part.sizes, part.ends, step, None, goes, part.ends.detach())
         held = goes & ~kept
         if bool(held.any()):
             part = _cut(part, moving, search, ended)

@@ -61,7 +61,9 @@ def refine(
         found = value(tried)
         sign = torch.sign(found) == before
         same = sign == early
-        c, at_c = (torch.where(going, torch.where(same, *pair), old) for pair, old in (((a, b), c), ((at_a, at_b), at_c)))
+        c, at_c = (
+            torch.where(going, torch.where(same, *pair), old) for pair, old in (((a, b), c), ((at_a, at_b), at_c))
+        )
         b, at_b = (torch.where(going & ~same, new, old) for new, old in ((a, b), (at_a, at_b)))
         a, at_a, early = (torch.where(going, new, old) for new, old in ((tried, a), (found, at_a), (sign, early)))
         share = _share((a, b, c), (at_a, at_b, at_c), least)

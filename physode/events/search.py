@@ -141,9 +141,7 @@ class Search:
     def _fire(self, piece: _Piece, crossings: list[Crossing]) -> Tensor:
         """Let events fire; return which groups are stopped inside the step."""
         direction = torch.sign(piece.h).reshape(-1)
-        chosen = choose(
-            self.conditions.events, crossings, self.counts, direction, tie_of(piece.t, piece.h).reshape(-1)
-        )
+        chosen = choose(self.conditions.events, crossings, self.counts, direction, tie_of(piece.t, piece.h).reshape(-1))
         self.counts = chosen.counts
         self.firings += chosen.firings
         held = chosen.first >= 0
@@ -187,5 +185,3 @@ class _Piece:
 
 def _plain(value: Number) -> Number:
     return value.detach() if isinstance(value, Tensor) else value
-
-

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from physode.dynamics import Dynamics
 from physode.events.march import march_watched
 from physode.events.search import Search
 from physode.problem import Problem
-from physode.solvers.grid import Grid
 from physode.solvers.numbers import Number, as_float
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
-from physode.typing import Progress
-from physode.dynamics import Dynamics
 
 __all__ = ["Segment", "Wants"]
 

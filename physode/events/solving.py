@@ -37,7 +37,7 @@ _RESOLUTION = 16 * torch.finfo(torch.float64).eps
 
 @dataclass
 class _State:
-    """Where each group is: ``(*groups)``, but ``counts`` and ``residual`` ``(events, groups)`` with groups as an axis."""
+    """Where each group is, ``(*groups)``; ``counts`` and ``residual`` are ``(events, groups)`` with groups as an axis."""
 
     t: Tensor
     y: Tensor
@@ -70,9 +70,7 @@ def solve_with_events(
     run = _Run(problem, way, tuple(events), Stops(problem, jump_times))
     while bool(run.state.going.any()):
         run.advance()
-    return run.outcome(), gather(
-        run.events, run.firings, problem.dynamics.packing, problem.y0, run.stops.direction
-    )
+    return run.outcome(), gather(run.events, run.firings, problem.dynamics.packing, problem.y0, run.stops.direction)
 
 
 class _Run:

@@ -85,7 +85,7 @@ def test_several_events_are_told_apart_by_place_and_name():
     assert sol.events["left"].t.tolist() == pytest.approx([math.pi / 2 - 0.3, 1.5 * math.pi - 0.3], abs=1e-9)
     assert sol.events[1].t.tolist() == pytest.approx([math.pi - 0.3], abs=1e-9)
     assert sol.events[2].t.tolist() == pytest.approx([5.5], abs=1e-12)
-    with pytest.raises(KeyError, match="no event is called 'right'; known: 'left'"):
+    with pytest.raises(KeyError, match=r"no event is called 'right'; known: 'left'"):
         sol.events["right"]
 
 
@@ -120,7 +120,9 @@ def test_fixed_steps_find_events_too(options, control):
     assert torch.allclose(sol.events[1].t, math.asin(0.8) - phases, atol=1e-7)
     assert torch.allclose(sol.ended.reshape(-1), math.pi / 2 - phases, atol=1e-7)
     inside = sol.y.reshape(5, -1, 2)[2, :, 0]
-    assert torch.allclose(inside, torch.where(phases < 0.57, torch.cos(1 + phases), torch.nan), equal_nan=True, atol=1e-7)
+    assert torch.allclose(
+        inside, torch.where(phases < 0.57, torch.cos(1 + phases), torch.nan), equal_nan=True, atol=1e-7
+    )
 
 
 def test_an_event_on_an_output_a_step_s_end_or_the_end_time_fires_once():
@@ -141,7 +143,9 @@ def test_zero_at_the_start_or_everywhere_does_not_fire(where):
 
 def test_a_double_crossing_inside_one_step_is_found_where_it_is_looked_at():
     events = po.Event(lambda t, y: (t - 0.4) * (t - 0.6))
-    sol = po.solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0], grid=torch.tensor([0.0, 1.0]), method="rk4", events=events)
+    sol = po.solve(
+        lambda t, y: -y, torch.ones(1), [0.0, 1.0], grid=torch.tensor([0.0, 1.0]), method="rk4", events=events
+    )
     assert sol.events[0].t.tolist() == pytest.approx([0.4, 0.6], abs=1e-12)
 
 
@@ -214,19 +218,21 @@ def test_settings_that_cannot_be_used_are_named(options, message):
 
 
 def test_conditions_that_cannot_be_used_are_named():
-    with pytest.raises(ValueError, match="the condition of event 'whole' must return one real number, got .*shape .2,."):
+    with pytest.raises(
+        ValueError, match=r"the condition of event 'whole' must return one real number, got .*shape .2,."
+    ):
         po.solve(turn, circle(), [0.0, 1.0], events=po.Event(lambda t, y: y, name="whole"))
-    with pytest.raises(po.errors.SolveError, match="the condition of event 0 is NaN at t = 0"):
+    with pytest.raises(po.errors.SolveError, match=r"the condition of event 0 is NaN at t = 0"):
         po.solve(turn, circle(), [0.0, 1.0], events=po.Event(lambda t, y: y[0] * torch.nan))
-    with pytest.raises(ValueError, match="the jump of event 0 must return a state like `y0`, got .* of shape .1,."):
+    with pytest.raises(ValueError, match=r"the jump of event 0 must return a state like `y0`, got .* of shape .1,."):
         po.solve(turn, circle(), [0.0, 4.0], events=po.Event(first, jump=lambda t, y: y[:1]))
-    with pytest.raises(TypeError, match="`events` must be physode.Event"):
+    with pytest.raises(TypeError, match=r"`events` must be physode.Event"):
         po.solve(turn, circle(), [0.0, 1.0], events=first)
-    with pytest.raises(ValueError, match="the names of `events` must differ"):
+    with pytest.raises(ValueError, match=r"the names of `events` must differ"):
         po.solve(turn, circle(), [0.0, 1.0], events=[po.Event(first, name="a"), po.Event(first, name="a")])
 
 
 def test_events_are_solved_uncompiled_with_a_warning():
-    with pytest.warns(RuntimeWarning, match="events and `jump_t` are not compiled"):
+    with pytest.warns(RuntimeWarning, match=r"events and `jump_t` are not compiled"):
         sol = po.solve(turn, circle(), [0.0, 4.0], events=po.Event(first, terminal=True), compile=True)
     assert int(sol.status) == po.Status.EVENT

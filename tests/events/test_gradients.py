@@ -42,9 +42,7 @@ def test_gradcheck_of_times_and_states_of_several_events(name, terminal):
         assert len(sol.events[0]) == len(sol.events[1]) == 1
         return sol.events[0].t, sol.events[0].y, sol.events[1].t, sol.events[1].y, sol.y[1]
 
-    inputs = [
-        torch.tensor(value, requires_grad=True) for value in ([1.0, 0.3], 0.2, 0.4, 0.05)
-    ]
+    inputs = [torch.tensor(value, requires_grad=True) for value in ([1.0, 0.3], 0.2, 0.4, 0.05)]
     assert gradcheck(found, inputs, eps=1e-5, atol=1e-5, rtol=1e-4, nondet_tol=1e-10, fast_mode=name == "adjoint")
 
 
@@ -77,7 +75,14 @@ def test_fixed_steps_have_the_same_gradients(name):
     def found(y0, damping):
         event = po.Event(lambda t, y, damping: y[0], terminal=True)
         sol = po.solve(
-            swing_shared, y0, [0.0, 3.0], args=(damping,), events=event, gradient=WAYS[name], method="rk4", step_size=0.05
+            swing_shared,
+            y0,
+            [0.0, 3.0],
+            args=(damping,),
+            events=event,
+            gradient=WAYS[name],
+            method="rk4",
+            step_size=0.05,
         )
         return sol.events[0].t, sol.events[0].y
 
@@ -93,9 +98,7 @@ def test_parameters_of_modules_get_gradients_through_conditions_and_jumps():
     at = -(level.bias / level.weight[0])
     after = at + kick(at) ** 2 + 0.1
     time = at + 5.0
-    expected = torch.autograd.grad(
-        (after + 12.0 - time).sum() + time.sum(), [*level.parameters(), *kick.parameters()]
-    )
+    expected = torch.autograd.grad((after + 12.0 - time).sum() + time.sum(), [*level.parameters(), *kick.parameters()])
     for a, b in zip(gradients, expected, strict=True):
         assert torch.allclose(a, b, atol=1e-8)
 

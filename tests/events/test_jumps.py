@@ -98,9 +98,9 @@ def test_one_ball_with_one_clock_bounces_alike(options):
 def test_the_time_of_the_start_has_its_gradient_through_jumps():
     def end(start):
         times = torch.stack([start, torch.tensor(2.0)])
-        return po.solve(
-            fall, torch.tensor([1.0, 0.0]), times, args=(0.8,), events=floor(), rtol=1e-10, atol=1e-12
-        ).y[-1]
+        return po.solve(fall, torch.tensor([1.0, 0.0]), times, args=(0.8,), events=floor(), rtol=1e-10, atol=1e-12).y[
+            -1
+        ]
 
     assert torch.autograd.gradcheck(end, (torch.tensor(0.1, requires_grad=True),))
 
@@ -111,7 +111,7 @@ def test_an_accumulation_of_bounces_ends_with_its_name_at_its_time():
     assert sol.status.tolist() == [int(po.Status.ACCUMULATION)] * 2
     assert torch.allclose(sol.ended, limit, atol=1e-12)
     assert torch.isnan(sol.y[-1]).all()
-    with pytest.raises(po.errors.SolveError, match="events with a jump accumulate.*`max_count`"):
+    with pytest.raises(po.errors.SolveError, match=r"events with a jump accumulate.*`max_count`"):
         drop(torch.tensor([1.0]), torch.tensor(0.5), [0.0, 1.5])
 
 
@@ -212,7 +212,7 @@ def test_the_times_of_discontinuities_have_gradients(gradient):
 
 
 def test_discontinuities_that_are_no_times_are_named():
-    with pytest.raises(ValueError, match="`jump_t` must be finite times"):
+    with pytest.raises(ValueError, match=r"`jump_t` must be finite times"):
         po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t=[0.3, math.nan])
-    with pytest.raises(ValueError, match="`jump_t` must be a tensor or a sequence of times, got str"):
+    with pytest.raises(ValueError, match=r"`jump_t` must be a tensor or a sequence of times, got str"):
         po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t="noon")

@@ -50,9 +50,7 @@ def test_derivatives_of_every_transform_are_those_of_the_closed_form(kind, gradi
     for transform in (torch.func.jacfwd, torch.func.jacrev):
         for place in (0, 1):
             close(transform(ours, argnums=place)(RATE, START), transform(exact, argnums=place)(RATE, START))
-    close(
-        torch.func.jvp(ours, (RATE, START), (RATE, START))[1], torch.func.jvp(exact, (RATE, START), (RATE, START))[1]
-    )
+    close(torch.func.jvp(ours, (RATE, START), (RATE, START))[1], torch.func.jvp(exact, (RATE, START), (RATE, START))[1])
 
 
 @pytest.mark.parametrize("kind", ["adaptive", "fixed"])
@@ -64,7 +62,8 @@ def test_second_derivatives(kind):
         return end(rate, start, kind)
 
     close(
-        torch.func.hessian(total, argnums=1)(RATE, START, ours), torch.func.hessian(total, argnums=1)(RATE, START, exact)
+        torch.func.hessian(total, argnums=1)(RATE, START, ours),
+        torch.func.hessian(total, argnums=1)(RATE, START, exact),
     )
     twice = torch.func.grad(torch.func.grad(total))
     close(twice(RATE, START, ours), twice(RATE, START, exact))
@@ -132,15 +131,15 @@ def test_structures_and_interpolants_are_mapped():
 
 
 def test_a_mapped_failure_has_its_name():
-    with pytest.raises(po.errors.SolveError, match="the solve stopped at t = "):
+    with pytest.raises(po.errors.SolveError, match=r"the solve stopped at t = "):
         torch.func.vmap(lambda y: po.solve(lambda t, y: y * y, y, [0.0, 2.0]).y[-1])(torch.ones(3, 1))
 
 
 def test_what_cannot_be_mapped_says_so():
-    with pytest.raises(ValueError, match="vmap cannot map adaptive solves with step_control='per-sample'"):
+    with pytest.raises(ValueError, match=r"vmap cannot map adaptive solves with step_control='per-sample'"):
         torch.func.vmap(lambda rate: end(rate, START[:, None], step_control="per-sample"))(torch.rand(3))
-    with pytest.raises(ValueError, match="`t` cannot be mapped by torch.func.vmap"):
+    with pytest.raises(ValueError, match=r"`t` cannot be mapped by torch.func.vmap"):
         torch.func.vmap(lambda t: po.solve(rhs, START, t, args=(RATE,)).y)(torch.tensor([[0.0, 1.0], [0.0, 2.0]]))
-    with pytest.raises(ValueError, match="`events` and `jump_t` cannot be used under torch.func"):
-        event = po.Event(lambda t, y, rate: y[0])
+    event = po.Event(lambda t, y, rate: y[0])
+    with pytest.raises(ValueError, match=r"`events` and `jump_t` cannot be used under torch.func"):
         torch.func.jvp(lambda rate: end(rate, START, events=event), (RATE,), (RATE,))
