@@ -30,7 +30,7 @@ class Event:
     direction
         Which crossings count: 1 rising, -1 falling, 0 both.
     jump
-        The state goes on as ``jump(t, y, *args)``, shaped like ``y``. An output at the very time is the state before it.
+        The state goes on as ``jump(t, y, *args)``, shaped like ``y``. An output at that time is the state before it.
     max_count
         Ends the solve, or the sample, at this many firings. A terminal event's is 1 by default, others have none.
     name

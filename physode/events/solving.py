@@ -37,7 +37,7 @@ _RESOLUTION = 16 * torch.finfo(torch.float64).eps
 
 @dataclass
 class _State:
-    """Where each group is, ``(*groups)``; ``counts`` and ``residual`` are ``(events, groups)`` with groups as an axis."""
+    """Where each group is, ``(*groups)``; ``counts`` and ``residual`` have events and groups as axes."""
 
     t: Tensor
     y: Tensor
