@@ -16,9 +16,9 @@ pytestmark = [
 TIGHT = {"rtol": 1e-9, "atol": 1e-11}
 KINDS = {
     "adaptive": TIGHT,
-    "fixed": {"method": "rk4", "step_size": 0.02},
+    "fixed": {"method": "rk4", "step_size": 0.01},
     "to outputs": {"method": "rk4"},
-    "grid": {"grid": torch.linspace(0, 1, 60, dtype=torch.float64)},
+    "grid": {"grid": torch.linspace(0, 1, 101, dtype=torch.float64)},
 }
 GRADIENTS = ["aca", "adjoint", "naive"]
 RATE, START = torch.tensor(0.7, dtype=torch.float64), torch.tensor([1.0, 2.0], dtype=torch.float64)
@@ -41,8 +41,10 @@ def close(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("gradient", GRADIENTS)
-@pytest.mark.parametrize("kind", list(KINDS))
+CASES = [("adaptive", gradient) for gradient in GRADIENTS] + [(kind, "aca") for kind in KINDS if kind != "adaptive"]
+
+
+@pytest.mark.parametrize(("kind", "gradient"), CASES)
 def test_derivatives_of_every_transform_are_those_of_the_closed_form(kind, gradient):
     def ours(rate, start):
         return end(rate, start, kind, gradient=gradient)
@@ -69,7 +71,7 @@ def test_second_derivatives(kind):
     close(twice(RATE, START, ours), twice(RATE, START, exact))
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", ["adaptive", "fixed"])
 def test_vmap_over_parameters_and_initial_states(kind):
     rates, starts = torch.tensor([0.1, 0.7, 2.0]), torch.tensor([[0.5, 1.0], [1.0, 2.0], [3.0, 0.1]])
     close(torch.func.vmap(lambda rate, start: end(rate, start, kind))(rates, starts), exact(rates[:, None], starts))
@@ -85,7 +87,7 @@ def test_the_hardest_of_mapped_solves_sets_the_steps():
     close(torch.func.vmap(ours)(speeds), torch.exp((1 - torch.cos(2 * speeds)) / speeds))
 
 
-@pytest.mark.parametrize("options", [TIGHT, {"method": "rk4", "step_size": 0.02}])
+@pytest.mark.parametrize("options", [TIGHT, {"method": "rk4", "step_size": 0.01}])
 def test_times_are_differentiated_too(options):
     def ours(t):
         return po.solve(rhs, START, torch.stack([torch.zeros(()), t]), args=(RATE,), **options).y[-1]
