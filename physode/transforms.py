@@ -42,4 +42,4 @@ def is_differentiated(x: Tensor) -> bool:
 
 
 def _has_tangent(x: Tensor) -> bool:
-    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x, level=0).tangent is not None
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x, level=0).tangent is not None  # type: ignore[no-untyped-call]

@@ -34,7 +34,8 @@ class Conditions:
                 f"the condition of {self.label(index)} must return {one}, got {found.dtype} of shape "
                 f"{tuple(found.shape)}"
             )
-        return found.reshape(t.shape).double()
+        value: Tensor = found.reshape(t.shape).double()
+        return value
 
     def values(self, t: Tensor, y: Tensor) -> Tensor:
         """Return the conditions of all events, ``(events, groups)``, groups as one axis."""
@@ -50,7 +51,7 @@ class Conditions:
             by_t, by_y = torch.autograd.grad(value.sum(), [time, state], allow_unused=True)
         rate = torch.zeros_like(time.detach()) if by_t is None else by_t
         if by_y is None:
-            return rate
+            return rate  # type: ignore[unreachable]
         product = (by_y.conj() * f.detach()).real if f.is_complex() else by_y * f.detach()
         return rate + (product.reshape(len(product), -1).sum(1) if t.ndim else product.sum()).double()
 

@@ -120,7 +120,8 @@ class _Run:
         outputs = problem.t[shown]
         inside = self.stops.inside(outputs, start, end) & state.going
         t = torch.cat([start[None], torch.where(inside, outputs, end.detach()), end[None]])
-        dynamics = replace(problem.dynamics, calls=0, **self.stops.bounds(start, end))
+        low, high = self.stops.bounds(start, end)
+        dynamics = replace(problem.dynamics, calls=0, low=low, high=high)
         conditions = Conditions(self.events, dynamics)
         search = Search(conditions, state.counts, state.going)
         segment = Segment(

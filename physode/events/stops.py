@@ -48,12 +48,12 @@ class Stops:
         """Return which part of the span lies before ``t``."""
         return (t - self._t[0]).detach() / self.span
 
-    def bounds(self, start: Tensor, end: Tensor) -> dict[str, Tensor]:
+    def bounds(self, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bounds of the times that the right-hand side sees: at a discontinuity, just inside the piece."""
         start, end = start.detach(), end.detach()
         first = self._inwards(start, self.direction)
         last = self._inwards(end, -self.direction)
-        return {"low": torch.minimum(first, last), "high": torch.maximum(first, last)}
+        return torch.minimum(first, last), torch.maximum(first, last)
 
     def _inwards(self, t: Tensor, direction: Tensor) -> Tensor:
         at_jump = torch.zeros_like(t, dtype=torch.bool)
