@@ -32,7 +32,7 @@ def van_der_pol(t, y):
 
 
 @pytest.mark.parametrize("direction", [-1, 0, 1])
-@pytest.mark.parametrize("method", ["dopri5", "dopri8", "bosh3", "tsit5"])
+@pytest.mark.parametrize("method", ["dopri5", "dopri8", pytest.param("bosh3", marks=pytest.mark.slow)])
 def test_recorded_events_are_scipy_s(direction, method):
     def condition(t, y):
         return y[0] - 0.5
