@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from physode import compat, datasets, errors, experiments, plotting, rhs, series, simulators, training
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
+    from physode.events.event import Event
     from physode.gradients import ACA, MALI, Adjoint, Naive
     from physode.regularised import solve_regularised
     from physode.solution import Solution, Stats
@@ -26,6 +27,7 @@ __all__ = [
     "ACA",
     "MALI",
     "Adjoint",
+    "Event",
     "Naive",
     "Solution",
     "Stats",
@@ -55,6 +57,7 @@ _HOMES = {
     "ACA": "physode.gradients",
     "MALI": "physode.gradients",
     "Adjoint": "physode.gradients",
+    "Event": "physode.events.event",
     "Naive": "physode.gradients",
     "Solution": "physode.solution",
     "Stats": "physode.solution",

@@ -19,7 +19,7 @@ from physode.solvers.loop import Adaptive, integrate, march
 from physode.solvers.method import Method
 from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
 from physode.solvers.numbers import Number
-from physode.solvers.observer import Observer
+from physode.solvers.observer import Observer, Watch
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.typing import Norm, Progress
@@ -58,6 +58,10 @@ class Problem:
         Whether every step's state is kept, to be replayed; else, with shared steps, only those that outputs need.
     observer
         Told of every attempt of the forward loop.
+    watch
+        Looks into adaptive steps, and may end groups earlier.
+    constant_clock
+        Whether steps are constants to the gradient, also where the loop runs with gradients.
     """
 
     dynamics: Dynamics
@@ -75,6 +79,8 @@ class Problem:
     step_size: float | None = None
     backward: Tally = field(default_factory=Tally)
     observer: Observer | None = None
+    watch: Watch | None = None
+    constant_clock: bool = False
 
     @property
     def per_sample(self) -> bool:
@@ -154,6 +160,7 @@ class Problem:
             observer=self.observer,
             taker=taker,
             skip=rhs.skip if rhs.skipping else None,
+            watch=self.watch,
         )
         rhs.moving = None
         return record
@@ -161,7 +168,7 @@ class Problem:
     def _span(self) -> tuple[Number, Number]:
         """Return the first and the last time, floats where one clock runs without a graph."""
         t0, t1 = self.t[0], self.t[-1]
-        if self.per_sample or torch.is_grad_enabled():
+        if self.per_sample or (torch.is_grad_enabled() and not self.constant_clock):
             return t0, t1
         return t0.item(), t1.item()
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.events.found import Events
 from physode.recording import Recorded
-from physode.status import Status
+from physode.status import Status, failed
 
 __all__ = ["Solution", "Stats"]
 
@@ -57,7 +58,8 @@ class Solution:
     t
         The output times as given.
     y
-        The states there, ``(time, *y0.shape)``, in the structure of ``y0``; NaN where a solve or sample had failed.
+        The states there, ``(time, *y0.shape)``, in the structure of ``y0``; NaN where a solve or sample had failed or
+        ended.
     status
         :class:`physode.Status` codes, int8: ``()`` with shared steps, ``(batch,)`` with per-sample steps.
     ended
@@ -68,6 +70,8 @@ class Solution:
         The accepted steps' ends, starting with the first time, ``(steps + 1, *groups)``.
     recorded
         What ``record`` asked for, by name: ``t`` and ``values``, one row a step.
+    events
+        Of each event its times, states and samples (:class:`~physode.events.found.EventTimes`), by place or by name.
     """
 
     t: Tensor
@@ -78,17 +82,19 @@ class Solution:
     step_times: Tensor
     recorded: Mapping[str, Recorded] = field(default_factory=dict)
     _dense: Callable[[Tensor], Any] | None = None
+    events: Events = field(default_factory=Events)
 
     @property
     def success(self) -> bool:
-        """Whether every sample reached the end time."""
-        return bool((self.status == Status.SUCCESS).all())
+        """Whether every sample reached the end time, or the event that was to end it."""
+        return not bool(failed(self.status).any())
 
     @property
     def failures(self) -> dict[int, tuple[Status, float]]:
         """Status and time of each failed sample (sample 0 stands for the whole with shared steps)."""
         codes, times = self.status.reshape(-1).tolist(), self.ended.reshape(-1).tolist()
-        return {i: (Status(code), time) for i, (code, time) in enumerate(zip(codes, times, strict=True)) if code}
+        rows = enumerate(zip(codes, times, strict=True))
+        return {i: (Status(code), time) for i, (code, time) in rows if failed(code)}
 
     def __call__(self, t: Tensor | float) -> Any:
         """Evaluate the solution by the method's own interpolant.

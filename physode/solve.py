@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -12,7 +13,11 @@ from torch import Tensor
 
 from physode.dynamics import Dynamics
 from physode.errors import SolveError
+from physode.events.event import Event, checked_events
+from physode.events.found import Events
+from physode.events.stops import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
+from physode.gradients.direct import Direct
 from physode.gradients.steps import Outcome, StepTable
 from physode.gradients.steps import Recorded as StepsTaken
 from physode.modules import Statistics
@@ -34,7 +39,8 @@ from physode.solvers.implicit.structure import structure_of
 from physode.solvers.loop import Adaptive
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
-from physode.status import Status
+from physode.status import Status, failed
+from physode.transforms import is_mapped, transformed
 from physode.typing import Norm, Progress
 
 __all__ = ["pose", "raise_failures", "solve"]
@@ -70,6 +76,8 @@ def solve(
     progress: Progress | None = None,
     jac: Callable[..., Any] | None = None,
     jac_structure: Any = "dense",
+    events: Event | Sequence[Event] = (),
+    jump_t: Tensor | Sequence[float] | None = None,
 ) -> Solution:
     r"""Solve :math:`dy/dt = f(t, y)`, :math:`y(t_0) = y_0`, with gradients.
 
@@ -145,6 +153,12 @@ def solve(
         do not act on one another, although they share steps; ``"diagonal"`` or ``("banded", lower, upper)``, which
         spares most pull-backs. With shared steps and ``"dense"`` the whole state has one matrix: large batches need
         per-sample steps or ``"samples"``.
+    events
+        An :class:`~physode.Event` or several, found while solving: recorded in ``sol.events``, or terminal, or with a
+        ``jump`` of the state behind which the solve starts anew. Their times and states have gradients.
+    jump_t
+        Times at which ``f`` is known to be discontinuous, ``(n,)``: steps end there, and ``f`` is evaluated on the
+        side that a step lies on.
 
     Returns
     -------
@@ -167,6 +181,10 @@ def solve(
     0.3679
     """
     way = find_gradient(gradient)
+    if isinstance(t, Tensor) and is_mapped(t):
+        raise ValueError(
+            "`t` cannot be mapped by torch.func.vmap; give times of shape (time, batch) to 'per-sample' steps"
+        )
     problem = pose(
         f, y0, t, args=args, method=method, rtol=rtol, atol=atol, step_size=step_size, grid=grid,
         first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,
@@ -175,10 +193,31 @@ def solve(
         jac=jac, jac_structure=jac_structure,
     )  # fmt: skip
     recorder = problem.observer = recorder_of(record, f, problem.dynamics)
-    outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
+    wanted = checked_events(events)
+    if transformed():
+        if wanted or jump_t is not None:
+            raise ValueError("`events` and `jump_t` cannot be used under torch.func or in forward mode; use backward()")
+        way = Direct()
+    if skip_finished and (wanted or jump_t is not None):
+        raise ValueError("`skip_finished` and `events` or `jump_t` do not go together; leave one out")
+    if wanted or jump_t is not None:
+        outcome, found = _solve_with_events(problem, way, wanted, jump_t, compile)
+    else:
+        outcome, found = way.solve(problem) if compile is False else _compiled(problem, way, compile), Events()
     if throw:
         raise_failures(outcome.record)
-    return _solution(t, problem, outcome, {} if recorder is None else recorder.found())
+    return _solution(t, problem, outcome, found, {} if recorder is None else recorder.found())
+
+
+def _solve_with_events(
+    problem: Problem, way: GradientMethod, events: Sequence[Event], jump_t: Any, when: Any
+) -> tuple[Outcome, Events]:
+    from physode.events.solving import solve_with_events
+
+    if when is True:
+        warnings.warn("solving without compilation: events and `jump_t` are not compiled", RuntimeWarning, stacklevel=3)
+    times = None if jump_t is None else checked_jump_times(jump_t, problem.y0.device)
+    return solve_with_events(problem, way, events, times)
 
 
 def _compiled(problem: Problem, way: GradientMethod, when: Any) -> Outcome:
@@ -328,21 +367,21 @@ def _real(dtype: torch.dtype) -> torch.dtype:
 def raise_failures(record: StepsTaken) -> None:
     """Raise :class:`SolveError` if any group of the record failed."""
     status, ended = record.status.reshape(-1), record.ended.reshape(-1)
-    failed = (status != Status.SUCCESS).nonzero().flatten().tolist()
-    if not failed:
+    bad = failed(status).nonzero().flatten().tolist()
+    if not bad:
         return
-    first = failed[0]
+    first = bad[0]
     reason = Status(int(status[first])).reason
     if record.status.ndim == 0:
         raise SolveError(f"the solve stopped at t = {float(ended[first]):.9g}: {reason}")
-    others = f" ({len(failed)} of {len(status)} samples failed)" if len(failed) > 1 else ""
+    others = f" ({len(bad)} of {len(status)} samples failed)" if len(bad) > 1 else ""
     raise SolveError(
         f"sample {first} stopped at t = {float(ended[first]):.9g}: {reason}{others}; "
         "throw=False returns the other samples and a status for each"
     )
 
 
-def _solution(t: Any, problem: Problem, outcome: Outcome, recorded: dict[str, Recorded]) -> Solution:
+def _solution(t: Any, problem: Problem, outcome: Outcome, events: Events, recorded: dict[str, Recorded]) -> Solution:
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
     by_method = problem.tableau.attempts() if isinstance(problem.tableau, StepMethod) else {}
@@ -356,6 +395,7 @@ def _solution(t: Any, problem: Problem, outcome: Outcome, recorded: dict[str, Re
         step_times=ends,
         recorded=recorded,
         _dense=None if outcome.table is None else _Reader(problem, outcome.table),
+        events=events,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
-__all__ = ["Status"]
+__all__ = ["Status", "failed"]
 
 
 class Status(IntEnum):
@@ -14,6 +15,8 @@ class Status(IntEnum):
     MAX_STEPS = 1
     STEP_UNDERFLOW = 2
     NON_FINITE = 3
+    EVENT = 10
+    ACCUMULATION = 11
 
     @property
     def reason(self) -> str:
@@ -31,4 +34,14 @@ _REASONS = {
         "the solution has a pole or a jump there, or the tolerances are tighter than the dtype allows"
     ),
     Status.NON_FINITE: "the right-hand side or the state became NaN or infinite",
+    Status.EVENT: "ended at an event, as asked for",
+    Status.ACCUMULATION: (
+        "events with a jump accumulate: the time between two of them fell below the clock's resolution; "
+        "end them by `max_count`, or by a terminal event of the speed"
+    ),
 }
+
+
+def failed(codes: Any) -> Any:
+    """Tell which status codes, a number or a tensor of them, are failures: neither a success nor an event's end."""
+    return (codes != int(Status.SUCCESS)) & (codes != int(Status.EVENT))

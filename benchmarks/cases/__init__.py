@@ -11,6 +11,7 @@ CASES = {
     "conv": "an image-sized block of convolutions with batch norm",
     "irregular": "latent states at times of their own",
     "latent_ode": "training updates of a Latent-ODE, at common times and at times of each series' own",
+    "events": "ten thousand bouncing balls: times of bounces and their gradients",
     "memory": "peak memory against the number of steps",
     "scaling": "time against steps, batch and state size",
     "stiff": "stiff problems, work against precision",

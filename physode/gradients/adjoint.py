@@ -131,6 +131,9 @@ def _back_through_outputs(
     for i in range(len(times) - 1, 0, -1):
         if clock_too:
             d_times[i] = _dot(cotangents[i], dynamics(times[i], outputs[i]), problem.per_sample)
+        if torch.equal(times[i], times[i - 1]):  # an output at an event
+            adjoint = adjoint + cotangents[i - 1]
+            continue
         (_, adjoint, *quadratures), step = _backsolve(
             method, problem, replay, times[i], times[i - 1], outputs[i], adjoint, quadratures, first_step=step
         )

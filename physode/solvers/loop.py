@@ -33,11 +33,12 @@ from physode.solvers.numbers import (
     smallest,
     where,
 )  # fmt: skip
-from physode.solvers.observer import Observer
+from physode.solvers.observer import Observer, Watch
 from physode.solvers.stepper import Rhs, Step, local_errors
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.status import Status
+from physode.transforms import plain
 from physode.typing import Norm, Progress
 
 __all__ = ["Adaptive", "attempt", "integrate", "march", "propose", "stuck"]
@@ -80,13 +81,15 @@ def integrate(
     observer: Observer | None = None,
     taker: Taker = PLAIN,
     skip: Callable[[Number], None] | None = None,
+    watch: Watch | None = None,
 ) -> Trajectory:
     """Integrate from ``t0`` to ``t1`` with steps that keep the local error within the tolerance.
 
     Times are floats for a shared clock without a graph, else tensors, one value a group. Each attempt is a step for
     every group; a group that rejects its attempt, has arrived or has failed keeps its time and state. ``k0`` is the
     derivative at the start. The ``observer`` sees each attempt and may end the solve; the ``taker`` takes the steps;
-    ``skip`` is told which groups move, before each attempt.
+    ``skip`` is told which groups move, before each attempt; the ``watch`` may hold an attempt back to have its group end
+    earlier.
 
     Returns
     -------
@@ -99,7 +102,7 @@ def integrate(
     control = steps.controller.start(_first_size(rhs, steps, t0, t1, y0, k0, statistics))
     steps = steps.with_tolerances(*(_tolerance(value, y0) for value in (steps.rtol, steps.atol)))
     later = Later(rhs, tableau, y0)
-    t, y, k = t0, y0, k0
+    t, y, k, length = t0, y0, k0, t1 - t0
     for _ in range(steps.max_steps):
         if not anywhere(active):
             break
@@ -114,7 +117,12 @@ def integrate(
         accepted = steps.controller.accepts(error, size) & active
         rejected = active & logical_not(accepted)
         control = steps.controller.next(control, error, size, accepted, tableau.error_order)
-        record.count(accepted, rejected)
+        if watch is None:
+            record.count(accepted, rejected)
+        else:
+            passed = accepted
+            accepted, t1 = watch.look(rhs, tableau, t, y, h, t_next, step, k_end, accepted, t1)
+            record.count(accepted, rejected | (passed & logical_not(accepted)))
 
         some = anywhere(accepted)
         if some:
@@ -135,7 +143,7 @@ def integrate(
             record.thin(wanted)
             k = k if k_end is None else _select(accepted, k_end, k)
             if progress is not None:
-                progress(smallest((t - t0) / (t1 - t0)))
+                progress(smallest((t - t0) / length))
         else:
             statistics.restore(before)
         del step, k_end  # a rejected attempt's graph goes before the next one's is made
@@ -201,7 +209,7 @@ def _begin(y0: Tensor, t0: Number, t1: Number) -> Trajectory:
 
 def _like(t: Number, value: Tensor) -> Number:
     """Return one value a group as the clock's kind of number; for floats, the one look at the device in an attempt."""
-    return value if isinstance(t, Tensor) else float(value)
+    return value if isinstance(t, Tensor) else float(plain(value).max())
 
 
 def _tensor(value: Number, y: Tensor) -> Tensor:

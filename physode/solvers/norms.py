@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from physode.transforms import plain
 from physode.typing import Norm
 
 __all__ = ["all_finite", "error_ratio", "rms_per_sample", "rms_shared", "scale_of"]
@@ -41,7 +42,8 @@ def _root_mean_square(x: Tensor, dim: int | None) -> Tensor:
 
 def all_finite(x: Tensor) -> bool:
     """Whether no component is NaN or infinite: one pass over ``x``, as a finite sum has no other terms."""
-    return cmath.isfinite(x.detach().sum().item()) or bool(torch.isfinite(x.detach()).all())
+    values = plain(x)
+    return cmath.isfinite(values.sum().item()) or bool(torch.isfinite(values).all())
 
 
 def scale_of(y0: Tensor, y1: Tensor, rtol: Tensor | float, atol: Tensor | float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Watching a solve from outside its loop: callbacks, and whatever ends a solve early."""
+"""Watching a solve from outside its loop: callbacks, events, and whatever ends a solve early."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import Protocol
 
 from torch import Tensor
 
+from physode.solvers.method import Method
+from physode.solvers.numbers import Number
+from physode.solvers.stepper import Rhs, Step
 from physode.solvers.trajectory import Trajectory
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "Watch"]
 
 
 class Observer(Protocol):
@@ -24,4 +27,30 @@ class Observer(Protocol):
         -------
         bool
             Whether the solve shall end here; it counts as successful.
+        """
+
+
+class Watch(Protocol):
+    """Looks into every accepted attempt before it counts, and may give its group an earlier end."""
+
+    def look(
+        self,
+        rhs: Rhs,
+        tableau: Method,
+        t: Number,
+        y: Tensor,
+        h: Number,
+        t_next: Number,
+        step: Step,
+        k_end: Tensor | None,
+        accepted: Number,
+        t1: Number,
+    ) -> tuple[Number, Number]:
+        """Look into an attempt from ``(t, y)`` to ``(t_next, step.y)``.
+
+        Returns
+        -------
+        accepted, t1
+            Which groups keep their accepted attempt; the others make another one towards their new end, which lies
+            inside it. The ends of all groups.
         """

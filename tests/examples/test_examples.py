@@ -194,6 +194,14 @@ def test_12_paths_are_followed_and_foretold_within_the_band(tmp_path):
     assert found["inside the band"] == pytest.approx(0.95, abs=0.04)
 
 
+def test_13_bounces_are_those_of_the_closed_form_and_their_sounds_give_height_and_bounce(tmp_path):
+    found = run("13_bouncing_balls", tmp_path, balls=50)
+    assert found["time error"] < 1e-12
+    assert found["gradient error"] < 1e-10
+    assert found["height"] == pytest.approx(1.3, abs=0.02)
+    assert found["bounce"] == pytest.approx(0.83, abs=0.005)
+
+
 def test_14_energies_are_kept_and_learnt_and_bodies_meet(tmp_path):
     found = run("14_hamiltonian", tmp_path, periods=6, steps=25, end=3.0)
     assert found["leapfrog, growth"] < 1.2

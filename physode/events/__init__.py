@@ -1,0 +1,1 @@
+"""Events: where a condition on time and state crosses zero, what happens there, and its gradients."""

@@ -1,0 +1,81 @@
+"""The conditions of all events as the engine calls them: packed states, float64 times, one value a group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physode.dynamics import Dynamics
+from physode.events.event import Event
+from physode.solvers.groups import expand
+
+__all__ = ["Conditions"]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Evaluates the conditions and jumps of ``events``, with the arguments of ``dynamics``."""
+
+    events: Sequence[Event]
+    dynamics: Dynamics
+
+    def value(self, index: int, t: Tensor, y: Tensor) -> Tensor:
+        """Return the condition of one event, float64 and shaped like ``t``: one value a group."""
+        found: Any = self.events[index].condition(*self._inputs(t, y))
+        if not isinstance(found, Tensor):
+            found = torch.as_tensor(found, dtype=torch.float64, device=y.device)
+        if found.is_complex() or found.numel() != t.numel():
+            one = f"one real number a sample, ({t.numel()},)" if t.ndim else "one real number"
+            raise ValueError(
+                f"the condition of {self.label(index)} must return {one}, got {found.dtype} of shape "
+                f"{tuple(found.shape)}"
+            )
+        value: Tensor = found.reshape(t.shape).double()
+        return value
+
+    def values(self, t: Tensor, y: Tensor) -> Tensor:
+        """Return the conditions of all events, ``(events, groups)``, groups as one axis."""
+        return torch.stack([self.value(index, t, y).reshape(-1) for index in range(len(self.events))])
+
+    def rates(self, index: int, t: Tensor, y: Tensor, f: Tensor) -> Tensor:
+        r"""Return :math:`\dot g = \partial_t g + \partial_y g \cdot f`, one value a group, without a graph."""
+        with torch.enable_grad():
+            time, state = t.detach().requires_grad_(), y.detach().requires_grad_()
+            value = self.value(index, time, state)
+            if not value.requires_grad:
+                return torch.zeros_like(time.detach())
+            by_t, by_y = torch.autograd.grad(value.sum(), [time, state], allow_unused=True)
+        rate = torch.zeros_like(time.detach()) if by_t is None else by_t
+        if by_y is None:
+            return rate  # type: ignore[unreachable]
+        product = (by_y.conj() * f.detach()).real if f.is_complex() else by_y * f.detach()
+        return rate + (product.reshape(len(product), -1).sum(1) if t.ndim else product.sum()).double()
+
+    def jumped(self, index: int, t: Tensor, y: Tensor) -> Tensor:
+        """Return the states behind the jump of one event."""
+        jump = self.events[index].jump
+        assert jump is not None
+        packing = self.dynamics.packing
+        found = jump(*self._inputs(t, y))
+        try:
+            packed = packing.pack(found)
+            fits = packed.shape == y.shape and packed.dtype == y.dtype
+        except (TypeError, KeyError, IndexError, AttributeError, RuntimeError):
+            fits = False
+        if not fits:
+            got = f"{found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"the jump of {self.label(index)} must return a state like `y0`, got {got}")
+        return packed
+
+    def label(self, index: int) -> str:
+        """Return what messages call an event."""
+        name = self.events[index].name
+        return f"event {index}" if name is None else f"event {name!r}"
+
+    def _inputs(self, t: Tensor, y: Tensor) -> tuple[Any, ...]:
+        time = expand(t.to(self.dynamics.dtype), self.dynamics.time_ndim)
+        return time, self.dynamics.packing.unpack(y), *self.dynamics.args

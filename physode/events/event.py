@@ -1,0 +1,87 @@
+"""What the user asks for: a condition, which of its crossings count, and what happens at one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["Event", "checked_events"]
+
+
+@dataclass(frozen=True)
+class Event:
+    r"""Times :math:`t^*` with :math:`g(t^*, y(t^*)) = 0`, where :math:`g` changes its sign.
+
+    A condition that is zero at the start, or all along, does not fire; nor does one that touches zero between the
+    points looked at: each step's end and three points inside it, on the method's interpolant. Crossings that come in
+    pairs between two of these points are not seen; ``max_step`` brings the points closer together.
+
+    Attributes
+    ----------
+    condition
+        :math:`g`, as ``condition(t, y, *args)``, its inputs as the right-hand side gets them: one number with shared
+        steps, ``(batch,)`` with per-sample steps.
+    terminal
+        Whether the solve, or the sample, ends there: with :attr:`physode.Status.EVENT`, which is a success. Outputs
+        behind it are NaN.
+    direction
+        Which crossings count: 1 rising, -1 falling, 0 both.
+    jump
+        The state goes on as ``jump(t, y, *args)``, shaped like ``y``. An output at that time is the state before it.
+    max_count
+        Ends the solve, or the sample, at this many firings. A terminal event's is 1 by default, others have none.
+    name
+        What the event is called in errors and in ``sol.events``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For settings that cannot be used.
+    """
+
+    condition: Callable[..., Tensor]
+    _: KW_ONLY
+    terminal: bool = False
+    direction: int = 0
+    jump: Callable[..., Any] | None = None
+    max_count: int | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        for label, value in (("condition", self.condition), ("jump", self.jump)):
+            if not callable(value) and not (label == "jump" and value is None):
+                raise TypeError(f"`{label}` must be callable as {label}(t, y, *args), got {type(value).__name__}")
+        if self.direction not in (-1, 0, 1):
+            raise ValueError(f"`direction` must be 1 (rising), -1 (falling) or 0 (both), got {self.direction!r}")
+        if self.max_count is not None and self.max_count < 1:
+            raise ValueError(f"`max_count` must be at least 1, got {self.max_count}")
+        if self.terminal and self.jump is not None:
+            raise ValueError(
+                "`terminal` ends the solve, with nothing behind the `jump`; give one of them, or `max_count`"
+            )
+
+    @property
+    def limit(self) -> int | None:
+        """The number of firings that ends the solve."""
+        return 1 if self.terminal and self.max_count is None else self.max_count
+
+
+def checked_events(events: Event | Sequence[Event]) -> tuple[Event, ...]:
+    """Return the events as a tuple.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something else is among them, or two share a name.
+    """
+    found = tuple(events) if isinstance(events, Sequence) else (events,)
+    for event in found:
+        if not isinstance(event, Event):
+            raise TypeError(f"`events` must be physode.Event(condition, ...) or several, got {type(event).__name__}")
+    names = [event.name for event in found if event.name is not None]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the names of `events` must differ, got {', '.join(names)}")
+    return found

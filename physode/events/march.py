@@ -1,0 +1,81 @@
+"""Steps on a grid under watch: where a group is stopped, its step is shortened and the rest of the grid is left."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from physode.events.search import Search
+from physode.solvers.grid import Grid
+from physode.solvers.method import Method
+from physode.solvers.stepper import Rhs
+from physode.solvers.taker import Taker
+from physode.solvers.trajectory import Trajectory, Wanted
+from physode.typing import Progress
+
+__all__ = ["march_watched"]
+
+
+def march_watched(
+    rhs: Rhs,
+    tableau: Method,
+    grid: Grid,
+    y0: Tensor,
+    k0: Tensor,
+    search: Search,
+    *,
+    wanted: Wanted,
+    taker: Taker,
+    progress: Progress | None,
+) -> tuple[Trajectory, Grid]:
+    """Take the steps of a grid; return the record and the grid as it was taken, with its graph."""
+    ended = grid.ends[-1].detach().clone()
+    record = Trajectory(nodes=[y0], status=torch.zeros_like(ended, dtype=torch.int8), ended=ended)
+    record.accepted = record.rejected = torch.zeros_like(ended, dtype=torch.int64)
+    moving, y = torch.ones_like(ended, dtype=torch.bool), y0
+    k: Tensor | None = k0
+    taken: list[Grid] = []
+    with torch.enable_grad():  # rows of the clock keep its graph, whoever records the steps
+        planned = [Grid(*part) for part in zip(*grid, strict=True)]
+    for i, part in enumerate(planned):
+        part = _cut(part, moving, search, ended)
+        step, _ = taker.take(rhs, tableau, part.starts, y, part.sizes, k, with_end=False)
+        goes = moving & (part.sizes != 0)
+        kept, _ = search.look(rhs, tableau, part.starts, y, part.sizes, part.ends, step, None, goes, part.ends.detach())
+        held = goes & ~kept
+        if bool(held.any()):
+            part = _cut(part, moving, search, ended)
+            step, _ = taker.take(rhs, tableau, part.starts, y, part.sizes, k, with_end=False)
+        dense = wanted.inside(part.starts, part.ends)
+        more = tableau.fsal and i + 1 < len(grid.starts)
+        y, k, coefficients = taker.finish(
+            rhs, tableau, part.starts, y, part.sizes, part.ends, step, None, with_end=more, dense=dense
+        )
+        record.append(part.starts, part.sizes, part.ends, y, coefficients)
+        record.thin(wanted)
+        record.count(goes.long(), held.long())
+        taken.append(part)
+        moving = moving & ~held
+        if progress is not None:
+            progress((i + 1) / len(grid.starts))
+        if not bool(moving.any()):
+            break
+    record.close()
+    return record, _joined(taken, grid)
+
+
+def _cut(part: Grid, moving: Tensor, search: Search, ended: Tensor) -> Grid:
+    """End a step where its group is stopped; a group that stands still has steps of size 0."""
+    stop = search.stop.reshape(ended.shape)
+    stopped = ~torch.isnan(stop)
+    if not bool(stopped.any()):
+        return part
+    with torch.enable_grad():
+        starts = torch.where(moving, part.starts, stop)
+        ends = torch.where(stopped, stop, part.ends)
+        return Grid(starts, torch.where(stopped, ends - starts, part.sizes), ends)
+
+
+def _joined(taken: list[Grid], grid: Grid) -> Grid:
+    with torch.enable_grad():
+        return Grid(*(torch.stack(parts) for parts in zip(*taken, strict=True))) if taken else grid

@@ -1,0 +1,249 @@
+"""Solves with events, jumps and discontinuities: pieces between stops, each solved by the gradient method asked for.
+
+All samples go through a piece together, each to its own next stop: an event that ends it or makes its state jump, a
+known discontinuity, or the end. Samples that have arrived take part in later pieces with a short solve from their
+start, which nothing is read of: what a right-hand side or a condition knows of each sample stays in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from physode.events.conditions import Conditions
+from physode.events.event import Event
+from physode.events.found import Events, Firings, gather
+from physode.events.implicit import differentiable
+from physode.events.joined import Joined, Rows
+from physode.events.search import Search
+from physode.events.segment import Segment
+from physode.events.stops import Stops
+from physode.gradients import GradientMethod
+from physode.gradients.steps import Outcome
+from physode.problem import Problem
+from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
+from physode.solvers.groups import expand
+from physode.status import Status
+from physode.typing import Progress
+
+__all__ = ["solve_with_events"]
+
+_SPARE = 1e-6  # of the span: what samples that have arrived solve meanwhile
+_RESOLUTION = 16 * torch.finfo(torch.float64).eps
+
+
+@dataclass
+class _State:
+    """Where each group is, ``(*groups)``; ``counts`` and ``residual`` have events and groups as axes."""
+
+    t: Tensor
+    y: Tensor
+    going: Tensor
+    status: Tensor
+    ended: Tensor
+    counts: Tensor
+    residual: Tensor
+
+
+def solve_with_events(
+    problem: Problem, way: GradientMethod, events: Sequence[Event], jump_times: Tensor | None
+) -> tuple[Outcome, Events]:
+    """Solve a problem with events.
+
+    Parameters
+    ----------
+    events
+        What to look for.
+    jump_times
+        Known discontinuities of the right-hand side, ``(n,)``: steps end there.
+
+    Returns
+    -------
+    outcome
+        With the outputs, NaN behind a group's end.
+    events
+        What was found, with gradients.
+    """
+    run = _Run(problem, way, tuple(events), Stops(problem, jump_times))
+    while bool(run.state.going.any()):
+        run.advance()
+    return run.outcome(), gather(run.events, run.firings, problem.dynamics.packing, problem.y0, run.stops.direction)
+
+
+class _Run:
+    """The pieces of one solve."""
+
+    def __init__(self, problem: Problem, way: GradientMethod, events: tuple[Event, ...], stops: Stops) -> None:
+        self.problem, self.way, self.events, self.stops = problem, way, events, stops
+        self.firings: list[list[Firings]] = [[] for _ in events]
+        self.rows = Rows(problem.t, problem.y0)
+        self.joined = Joined.of(problem)
+        self._told = 0.0
+        t = problem.t[0]
+        zeros = torch.zeros((len(events), t.numel()), dtype=torch.int64, device=t.device)
+        good = torch.isfinite(problem.y0.detach())
+        self._finite = good.reshape(len(good), -1).all(1) if t.ndim else good.all()
+        self.state = _State(
+            t, problem.y0, torch.ones_like(t, dtype=torch.bool), torch.zeros_like(t, dtype=torch.int8),
+            problem.t[-1].detach().clone(), zeros, torch.full_like(zeros, -1.0, dtype=torch.float64),
+        )  # fmt: skip
+
+    def advance(self) -> None:
+        """Solve one piece and deal with what stopped each group."""
+        steps, state = self.problem.steps, self.state
+        left = 1 if steps is None else steps.max_steps - int(self.joined.attempts.max())
+        if left < 1:
+            self._end(state.going, Status.MAX_STEPS, state.t.detach())
+            return
+        segment, shown = self._segment(left)
+        outcome = self.way.solve(segment)
+        self.problem.dynamics.calls += segment.dynamics.calls
+        record = outcome.record
+        fails = state.going & (record.status != Status.SUCCESS)
+        self._end(fails, record.status, record.ended)
+        going = state.going & ~fails
+        self.joined.add(outcome, state.going)
+        outputs = _rows(outcome.outputs, segment.rows)
+        self.rows.put(outputs[1:], shown, state.t.detach(), segment.t[-1].detach(), state.going, self.stops.direction)
+        self._record(segment, outputs, going)
+        self._pass_stops(segment, outputs[-1], going)
+
+    def _segment(self, left: int) -> tuple[Segment, list[int]]:
+        """Make the next piece, and tell which outputs are among its rows."""
+        problem, state = self.problem, self.state
+        start, y = self._with_spares()
+        end = torch.where(state.going, self.stops.after(state.t), start.detach() + _SPARE * self.stops.span)
+        shown = self.stops.between(start, end, state.going)
+        outputs = problem.t[shown]
+        inside = self.stops.inside(outputs, start, end) & state.going
+        t = torch.cat([start[None], torch.where(inside, outputs, end.detach()), end[None]])
+        low, high = self.stops.bounds(start, end)
+        dynamics = replace(problem.dynamics, calls=0, low=low, high=high)
+        conditions = Conditions(self.events, dynamics)
+        search = Search(conditions, state.counts, state.going)
+        segment = Segment(
+            dynamics, problem.tableau, y, t, None if problem.steps is None else replace(problem.steps, max_steps=left),
+            self._grid(start, end), problem.keep_dense, problem.statistics, progress=self._progress(start, end),
+            step_size=problem.step_size, backward=problem.backward, search=search, residual=state.residual,
+        )  # fmt: skip
+        return segment, shown
+
+    def _with_spares(self) -> tuple[Tensor, Tensor]:
+        """Return times and states to start with: of groups that have arrived, their first ones, or a good sample's."""
+        state, problem = self.state, self.problem
+        if bool(state.going.all()):
+            return state.t, state.y
+        good = int(state.going.nonzero()[0])
+        own = self._finite & ((state.status == Status.SUCCESS) | (state.status == Status.EVENT))
+        first = torch.where(expand(own, problem.y0.ndim), problem.y0, problem.y0[good : good + 1]).detach()
+        y = torch.where(expand(state.going, problem.y0.ndim), state.y, first)
+        return torch.where(state.going, state.t, problem.t[0].detach()), y
+
+    def _grid(self, start: Tensor, end: Tensor) -> Grid | None:
+        """Return the part of the grid between the piece's ends."""
+        problem = self.problem
+        if problem.grid is None:
+            return None
+        if problem.step_size is not None:
+            return grid_of_step_size(start, end, float(problem.step_size), 10**9)
+        nodes = torch.cat([problem.grid.starts[:1], problem.grid.ends])
+        inside = self.stops.inside(nodes, start, end)
+        kept = inside.reshape(len(nodes), -1).any(1)
+        before = self.stops.direction * (nodes - start).detach() <= 0
+        inner = torch.where(inside, nodes, torch.where(before, start, end))[kept]
+        return grid_of_times(torch.cat([start[None], inner, end[None]]))
+
+    def _progress(self, start: Tensor, end: Tensor) -> Progress | None:
+        told, going = self.problem.progress, self.state.going
+        if told is None:
+            return None
+        done, until = (float(self.stops.share(time)[going].min()) for time in (start, end))
+
+        def tell(fraction: float) -> None:
+            self._told = max(self._told, done + fraction * (until - done))
+            told(self._told)
+
+        return tell
+
+    def _record(self, segment: Segment, outputs: Tensor, going: Tensor) -> None:
+        """Note the events that stopped nothing, with their gradients."""
+        row = len(segment.t) - 1 - sum(len(times) for _, times in segment.events)
+        for index, times in segment.events:
+            for t in times:
+                fired = going & ~torch.isnan(t)
+                at = torch.where(fired, t, segment.t[-1].detach())
+                self._note(index, *differentiable(segment.search.conditions, index, at, outputs[row], fired), fired)
+                row += 1
+
+    def _note(self, index: int, t: Tensor, y: Tensor, fired: Tensor) -> None:
+        self.firings[index].append(Firings(t[None], y[None], fired[None]))
+
+    def _pass_stops(self, segment: Segment, y: Tensor, going: Tensor) -> None:
+        """Let the events that stopped groups have their say, and start the next piece."""
+        state, search, groups = self.state, segment.search, self.state.t.shape
+        conditions, end = search.conditions, segment.t[-1]
+        stopped = going & ~torch.isnan(search.stop).reshape(groups)
+        t_next, y_next, t_stop = end, y, end.detach()
+        for index in search.stopping.any(1).nonzero().flatten().tolist():
+            fired = stopped & search.stopping[index].reshape(groups)
+            t_event, y_event = differentiable(conditions, index, t_stop, y, fired)
+            self._note(index, t_event, y_event, fired)
+            first = fired & (search.first == index).reshape(groups)
+            t_next = torch.where(first, t_event, t_next)
+            y_next = torch.where(expand(first, y.ndim), y_event, y_next)
+        ends, jumps = torch.zeros_like(stopped), torch.zeros_like(stopped)
+        for index, event in enumerate(self.events):
+            fired = stopped & search.stopping[index].reshape(groups)
+            if event.limit is not None:
+                ends |= fired & (search.counts[index] >= event.limit).reshape(groups)
+            if event.jump is not None:
+                jumps |= fired
+        residual = self._residual(conditions, search, t_stop, y, bool((jumps & ~ends).any()))
+        for index, event in enumerate(self.events):
+            fired = jumps & ~ends & search.stopping[index].reshape(groups)
+            if event.jump is not None and bool(fired.any()):
+                y_next = _jumped(conditions, index, t_next, y_next, fired)
+        crowded = jumps & ~ends & ((t_stop - state.t.detach()).abs() <= _RESOLUTION * t_stop.abs())
+        arrived = going & ~stopped & (t_stop == self.problem.t[-1].detach())
+        self.state = replace(state, t=t_next, y=y_next, counts=search.counts, residual=residual)
+        self._end(ends & stopped, Status.EVENT, t_stop)
+        self._end(crowded, Status.ACCUMULATION, t_stop)
+        self._end(arrived, Status.SUCCESS, t_stop)
+
+    def _residual(self, conditions: Conditions, search: Search, t: Tensor, y: Tensor, any_jump: bool) -> Tensor:
+        """Return how far from zero the conditions are that are about to jump; -1 for all others."""
+        blank = torch.full_like(self.state.residual, -1.0)
+        if not any_jump:
+            return blank
+        with torch.no_grad():
+            return torch.where(search.stopping, conditions.values(t, y.detach()).abs(), blank)
+
+    def _end(self, groups: Tensor, status: Tensor | int, t: Tensor) -> None:
+        """Let some groups end."""
+        state = self.state
+        codes = torch.as_tensor(status, device=groups.device).to(torch.int8)
+        groups = groups & state.going
+        state.status = torch.where(groups, codes, state.status)
+        state.ended = torch.where(groups, t, state.ended)
+        state.going = state.going & ~groups
+
+    def outcome(self) -> Outcome:
+        """Put the pieces together."""
+        return self.joined.outcome(self.rows.outputs(), self.state.status, self.state.ended)
+
+
+def _jumped(conditions: Conditions, index: int, t: Tensor, y: Tensor, fired: Tensor) -> Tensor:
+    """Return the states behind a jump; groups that do not jump get no gradient of it."""
+    wide = expand(fired, y.ndim)
+    after = conditions.jumped(index, torch.where(fired, t, t.detach()), torch.where(wide, y, y.detach()))
+    return torch.where(wide, after, y)
+
+
+def _rows(outputs: Tensor, rows: Tensor) -> Tensor:
+    """Bring rows back into the order they were asked for."""
+    if rows.ndim == 1:
+        return outputs.index_select(0, rows)
+    return outputs[rows, torch.arange(rows.shape[1], device=rows.device)]

@@ -1,0 +1,218 @@
+"""States that jump: bouncing balls against the closed form, accumulations, and forcing with known discontinuities."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from scipy.integrate import solve_ivp
+
+import physode as po
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+G = 9.81
+GRADIENTS = ["aca", "adjoint", "naive"]
+
+
+def fall(t, y, bounce):
+    return torch.stack([y[..., 1], torch.full_like(y[..., 1], -G)], -1)
+
+
+def floor(**options):
+    def bounced(t, y, bounce):
+        return torch.stack([y[..., 0], -bounce * y[..., 1]], -1)
+
+    return po.Event(lambda t, y, bounce: y[..., 0], direction=-1, jump=bounced, name="floor", **options)
+
+
+def drop(heights, bounce, times, gradient="aca", **options):
+    y0 = torch.stack([heights, torch.zeros_like(heights)], -1)
+    return po.solve(
+        fall, y0, times, args=(bounce,), events=floor(), gradient=gradient, step_control="per-sample", **options
+    )
+
+
+def bounces(height, bounce, end):
+    """Times of the closed form: t_1 = sqrt(2 h / g), then flights of 2 v / g with the speed v shrinking."""
+    t = torch.sqrt(2 * height / G)
+    speed, found = G * t, []
+    while float(t.detach()) < end:
+        found.append(t)
+        speed = bounce * speed
+        t = t + 2 * speed / G
+    return torch.stack(found)
+
+
+def height_at(height, bounce, t):
+    hits = bounces(height, bounce, float(t))
+    last, speed = hits[-1], G * hits[0] * bounce ** len(hits)
+    return speed * (t - last) - G / 2 * (t - last) ** 2
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_times_and_states_of_bouncing_balls_and_their_gradients_are_those_of_the_closed_form(gradient):
+    heights, bounce = torch.linspace(0.5, 2.0, 5).requires_grad_(), torch.tensor(0.8, requires_grad=True)
+    times = torch.tensor([0.0, 0.9, 2.0])
+    sol = drop(heights, bounce, times, gradient)
+    exact = torch.cat([bounces(height, bounce, 2.0) for height in heights])
+    at_end = torch.stack([height_at(height, bounce, times[2]) for height in heights])
+    assert torch.allclose(sol.events["floor"].t, exact, rtol=1e-12, atol=1e-13)
+    assert torch.allclose(sol.y[2, :, 0], at_end, atol=1e-12)
+    assert torch.allclose(sol.events[0].y[:, 0], torch.zeros(len(exact)), atol=1e-13)
+    weights = torch.sin(torch.arange(len(exact)).double())
+    found = torch.autograd.grad((weights * sol.events[0].t).sum() + sol.y[2, :, 0].sum(), [heights, bounce])
+    expected = torch.autograd.grad((weights * exact).sum() + at_end.sum(), [heights, bounce])
+    for a, b in zip(found, expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.slow
+def test_ten_thousand_balls_at_once():
+    heights, bounce = torch.linspace(0.5, 2.0, 10_000).requires_grad_(), torch.tensor(0.8, requires_grad=True)
+    sol = drop(heights, bounce, [0.0, 2.0])
+    exact = torch.cat([bounces(height, bounce, 2.0) for height in heights])
+    assert torch.allclose(sol.events[0].t, exact, rtol=1e-12, atol=1e-13)
+    found = torch.autograd.grad(sol.events[0].t.sum(), [heights, bounce])
+    expected = torch.autograd.grad(exact.sum(), [heights, bounce])
+    for a, b in zip(found, expected, strict=True):
+        assert torch.allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "step_size": 0.05}, {"method": "bosh3"}])
+def test_one_ball_with_one_clock_bounces_alike(options):
+    bounce = torch.tensor(0.8, requires_grad=True)
+    y0 = torch.tensor([1.0, 0.0], requires_grad=True)
+    sol = po.solve(fall, y0, torch.linspace(0, 2, 9), args=(bounce,), events=floor(), **options)
+    height = torch.tensor(1.0, requires_grad=True)
+    exact = bounces(height, bounce, 2.0)
+    assert torch.allclose(sol.events[0].t, exact, atol=1e-10)
+    assert sol.y[-1, 0].item() == pytest.approx(height_at(height, bounce, torch.tensor(2.0)).item(), abs=1e-9)
+    found = torch.autograd.grad(sol.events[0].t.sum(), [y0, bounce])
+    expected = torch.autograd.grad(exact.sum(), [height, bounce])
+    assert float(found[0][0]) == pytest.approx(float(expected[0]), rel=1e-8)
+    assert float(found[1]) == pytest.approx(float(expected[1]), rel=1e-8)
+
+
+def test_the_time_of_the_start_has_its_gradient_through_jumps():
+    def end(start):
+        times = torch.stack([start, torch.tensor(2.0)])
+        return po.solve(fall, torch.tensor([1.0, 0.0]), times, args=(0.8,), events=floor(), rtol=1e-10, atol=1e-12).y[
+            -1
+        ]
+
+    assert torch.autograd.gradcheck(end, (torch.tensor(0.1, requires_grad=True),))
+
+
+def test_an_accumulation_of_bounces_ends_with_its_name_at_its_time():
+    sol = drop(torch.tensor([1.0, 0.1]), torch.tensor(0.5), [0.0, 1.5], throw=False)
+    limit = torch.sqrt(2 * torch.tensor([1.0, 0.1]) / G) * 3.0  # t_1 (1 + 2 e / (1 - e))
+    assert sol.status.tolist() == [int(po.Status.ACCUMULATION)] * 2
+    assert torch.allclose(sol.ended, limit, atol=1e-12)
+    assert torch.isnan(sol.y[-1]).all()
+    with pytest.raises(po.errors.SolveError, match=r"events with a jump accumulate.*`max_count`"):
+        drop(torch.tensor([1.0]), torch.tensor(0.5), [0.0, 1.5])
+
+
+def test_max_count_ends_a_bouncing_ball():
+    y0 = torch.tensor([1.0, 0.0])
+    sol = po.solve(fall, y0, [0.0, 10.0], args=(0.5,), events=floor(max_count=4))
+    assert len(sol.events[0]) == 4
+    assert int(sol.status) == po.Status.EVENT
+    assert float(sol.ended) == pytest.approx(float(bounces(torch.tensor(1.0), 0.5, 1.3)[3]), abs=1e-12)
+
+
+def test_max_steps_counts_all_flights_together():
+    sol = po.solve(fall, torch.tensor([1.0, 0.0]), [0.0, 9.0], args=(1.0,), events=floor(), max_steps=30, throw=False)
+    assert int(sol.status) == po.Status.MAX_STEPS
+    assert int(sol.stats.attempts) <= 30 + 10
+
+
+def test_two_walls_hit_at_once_both_turn_the_ball():
+    def free(t, y):
+        return torch.cat([y[2:], torch.zeros(2)])
+
+    walls = [
+        po.Event(lambda t, y, i=i: y[i] - 1, direction=1, jump=lambda t, y, i=i: y * (1 - 2 * torch.eye(4)[2 + i]))
+        for i in range(2)
+    ]
+    sol = po.solve(free, torch.tensor([0.0, 0.0, 1.0, 1.0]), [0.0, 1.5], events=walls)
+    assert sol.y[-1].tolist() == pytest.approx([0.5, 0.5, -1.0, -1.0], abs=1e-12)
+
+
+def test_a_jump_that_goes_through_its_condition_fires_once():
+    drag = po.Event(lambda t, y: y[0] - 0.5, direction=-1, jump=lambda t, y: torch.stack([y[0], 0.1 * y[1]]))
+    sol = po.solve(lambda t, y: fall(t, y, 0), torch.tensor([1.0, 0.0]), [0.0, 0.5], events=drag)
+    assert len(sol.events[0]) == 1
+
+
+def test_spikes_of_neurons_have_their_period():
+    """An integrator that leaks, reset at its threshold: the time between spikes is log(i / (i - 1))."""
+    current = torch.tensor([[1.2], [2.0], [5.0]])
+    spike = po.Event(lambda t, y: y[:, 0] - 1, direction=1, jump=lambda t, y: 0 * y)
+    sol = po.solve(
+        lambda t, y: current - y, torch.zeros(3, 1), [0.0, 3.0], events=spike, step_control="per-sample", rtol=1e-10,
+        atol=1e-12,
+    )  # fmt: skip
+    period = torch.log(current / (current - 1))[:, 0]
+    assert sol.events[0].count.tolist() == [int(3.0 / p) for p in period]
+    table = sol.events[0].table()
+    expected = period[:, None] * (1 + torch.arange(table.shape[1]))
+    assert torch.allclose(table, torch.where(torch.isnan(table), torch.nan, expected), equal_nan=True, atol=1e-8)
+
+
+def test_outputs_at_a_jump_are_the_state_before_it():
+    spike = po.Event(lambda t, y: t - 0.5, jump=lambda t, y: y + 1)
+    sol = po.solve(lambda t, y: 0 * y, torch.ones(1), [0.0, 0.5, 1.0], events=spike, dense=True)
+    assert sol.y.flatten().tolist() == [1.0, 1.0, 2.0]
+    assert float(sol(0.5)) == 1.0
+
+
+SWITCH = (0.3, 0.7)
+
+
+def forced(t, y):
+    return -y + torch.where((t >= SWITCH[0]) & (t < SWITCH[1]), 10.0, 0.0).to(y.dtype)
+
+
+def test_steps_end_at_known_discontinuities_and_the_right_hand_side_stays_on_its_side():
+    seen = []
+
+    def f(t, y):
+        seen.append(float(t))
+        return forced(t, y)
+
+    sol = po.solve(f, torch.zeros(1), torch.linspace(0, 1, 5), jump_t=SWITCH, rtol=1e-9, atol=1e-11)
+    free = po.solve(forced, torch.zeros(1), torch.linspace(0, 1, 5), rtol=1e-9, atol=1e-11)
+    level = 10 * (1 - math.exp(-0.4))
+    assert float(sol.y[-1]) == pytest.approx(level * math.exp(-0.3), rel=1e-9)
+    assert set(SWITCH) <= set(sol.step_times.tolist())
+    assert not set(SWITCH) & set(seen)
+    assert any(abs(time - 0.3) < 1e-15 and time > 0.3 for time in seen)
+    assert int(sol.stats.rejected) < int(free.stats.rejected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "step_size": 0.11}, {"step_control": "per-sample"}])
+def test_discontinuities_are_met_by_every_kind_of_step(dtype, options):
+    y0 = torch.zeros((2, 1) if options.get("step_control") else (1,), dtype=dtype)
+    sol = po.solve(forced, y0, torch.linspace(0, 1, 5), jump_t=torch.tensor(SWITCH), **options)
+    reference = solve_ivp(lambda t, y: -y + 10, (0.3, 0.7), [0.0], rtol=1e-11, atol=1e-13).y[0, -1]
+    assert sol.y[-1].reshape(-1)[0].item() == pytest.approx(reference * math.exp(-0.3), rel=1e-4)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_the_times_of_discontinuities_have_gradients(gradient):
+    """y(1) = 10 (exp(s2 - 1) - exp(s1 - 1)) with the forcing on from s1 to s2."""
+    switch = torch.tensor(SWITCH, requires_grad=True)
+    sol = po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t=switch, gradient=gradient, rtol=1e-10, atol=1e-12)
+    (found,) = torch.autograd.grad(sol.y[-1].sum(), switch)
+    assert found.tolist() == pytest.approx([-10 * math.exp(-0.7), 10 * math.exp(-0.3)], rel=1e-8)
+
+
+def test_discontinuities_that_are_no_times_are_named():
+    with pytest.raises(ValueError, match=r"`jump_t` must be finite times"):
+        po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t=[0.3, math.nan])
+    with pytest.raises(ValueError, match=r"`jump_t` must be a tensor or a sequence of times, got str"):
+        po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t="noon")
