@@ -88,8 +88,8 @@ def integrate(
     Times are floats for a shared clock without a graph, else tensors, one value a group. Each attempt is a step for
     every group; a group that rejects its attempt, has arrived or has failed keeps its time and state. ``k0`` is the
     derivative at the start. The ``observer`` sees each attempt and may end the solve; the ``taker`` takes the steps;
-    ``skip`` is told which groups move, before each attempt; the ``watch`` may hold an attempt back to have its group end
-    earlier.
+    ``skip`` is told which groups move, before each attempt; the ``watch`` may hold an attempt back, to have its group
+    end earlier.
 
     Returns
     -------
