@@ -19,7 +19,7 @@ from physode.solvers.loop import Adaptive, integrate, march
 from physode.solvers.method import Method
 from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
 from physode.solvers.numbers import Number
-from physode.solvers.observer import Observer, Watch
+from physode.solvers.observer import Observer, Lookout
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.typing import Norm, Progress
@@ -58,7 +58,7 @@ class Problem:
         Whether every step's state is kept, to be replayed; else, with shared steps, only those that outputs need.
     observer
         Told of every attempt of the forward loop.
-    watch
+    lookout
         Looks into adaptive steps, and may end groups earlier.
     constant_clock
         Whether steps are constants to the gradient, also where the loop runs with gradients.
@@ -79,7 +79,7 @@ class Problem:
     step_size: float | None = None
     backward: Tally = field(default_factory=Tally)
     observer: Observer | None = None
-    watch: Watch | None = None
+    lookout: Lookout | None = None
     constant_clock: bool = False
 
     @property
@@ -160,7 +160,7 @@ class Problem:
             observer=self.observer,
             taker=taker,
             skip=rhs.skip if rhs.skipping else None,
-            watch=self.watch,
+            lookout=self.lookout,
         )
         rhs.moving = None
         return record

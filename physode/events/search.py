@@ -76,7 +76,7 @@ class Search:
         accepted: Number,
         t1: Number,
     ) -> tuple[Number, Number]:
-        """Look into an attempt; see :class:`~physode.solvers.observer.Watch`."""
+        """Look into an attempt; see :class:`~physode.solvers.observer.Lookout`."""
         if not len(self.counts) or not anywhere(accepted):
             return accepted, t1
         with torch.no_grad():

@@ -74,7 +74,7 @@ class Segment(Problem):
         assert self.k0 is not None
         base = self.search.counts
         self.search.begin(self.t[0], self.y0, self.k0, self.residual)
-        self.watch = self.search
+        self.lookout = self.search
         if self.grid is None:
             record = super().integrate(dynamics, taker)
         else:

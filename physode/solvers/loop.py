@@ -33,7 +33,7 @@ from physode.solvers.numbers import (
     smallest,
     where,
 )  # fmt: skip
-from physode.solvers.observer import Observer, Watch
+from physode.solvers.observer import Observer, Lookout
 from physode.solvers.stepper import Rhs, Step, local_errors
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
@@ -81,14 +81,14 @@ def integrate(
     observer: Observer | None = None,
     taker: Taker = PLAIN,
     skip: Callable[[Number], None] | None = None,
-    watch: Watch | None = None,
+    lookout: Lookout | None = None,
 ) -> Trajectory:
     """Integrate from ``t0`` to ``t1`` with steps that keep the local error within the tolerance.
 
     Times are floats for a shared clock without a graph, else tensors, one value a group. Each attempt is a step for
     every group; a group that rejects its attempt, has arrived or has failed keeps its time and state. ``k0`` is the
     derivative at the start. The ``observer`` sees each attempt and may end the solve; the ``taker`` takes the steps;
-    ``skip`` is told which groups move, before each attempt; the ``watch`` may hold an attempt back, to have its group
+    ``skip`` is told which groups move, before each attempt; the ``lookout`` may hold an attempt back, to have its group
     end earlier.
 
     Returns
@@ -117,11 +117,11 @@ def integrate(
         accepted = steps.controller.accepts(error, size) & active
         rejected = active & logical_not(accepted)
         control = steps.controller.next(control, error, size, accepted, tableau.error_order)
-        if watch is None:
+        if lookout is None:
             record.count(accepted, rejected)
         else:
             passed = accepted
-            accepted, t1 = watch.look(rhs, tableau, t, y, h, t_next, step, k_end, accepted, t1)
+            accepted, t1 = lookout.look(rhs, tableau, t, y, h, t_next, step, k_end, accepted, t1)
             record.count(accepted, rejected | (passed & logical_not(accepted)))
 
         some = anywhere(accepted)

@@ -11,7 +11,7 @@ from physode.solvers.numbers import Number
 from physode.solvers.stepper import Rhs, Step
 from physode.solvers.trajectory import Trajectory
 
-__all__ = ["Observer", "Watch"]
+__all__ = ["Observer", "Lookout"]
 
 
 class Observer(Protocol):
@@ -30,7 +30,7 @@ class Observer(Protocol):
         """
 
 
-class Watch(Protocol):
+class Lookout(Protocol):
     """Looks into every accepted attempt before it counts, and may give its group an earlier end."""
 
     def look(
