@@ -21,6 +21,7 @@ from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
 from physode.solvers.numbers import Number
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
+from physode.solvers.watch import Monitor, Watch
 from physode.typing import Norm, Progress
 
 __all__ = ["Problem", "UserNorm", "checked_state", "checked_times", "default_norm", "user_norm"]
@@ -55,6 +56,8 @@ class Problem:
         Whether every step's interpolant is kept.
     keep_nodes
         Whether every step's state is kept, to be replayed; else, with shared steps, only those that outputs need.
+    progress, monitor, max_seconds
+        Who watches the forward loop, and how long it may take.
     """
 
     dynamics: Dynamics
@@ -67,6 +70,8 @@ class Problem:
     statistics: Statistics
     keep_nodes: bool = True
     progress: Progress | None = None
+    monitor: Monitor | None = None
+    max_seconds: float | None = None
     k0: Tensor | None = None
     leaves: Leaves = NOTHING
     step_size: float | None = None
@@ -118,10 +123,16 @@ class Problem:
             self.leaves = find_leaves(value, self.dynamics.f, [*copies, y0], since)
         return value
 
-    def integrate(self, dynamics: Dynamics | None = None, taker: Taker = PLAIN) -> Trajectory:
+    def integrate(
+        self,
+        dynamics: Dynamics | None = None,
+        taker: Taker = PLAIN,
+        keep: Callable[..., Trajectory] = Trajectory,
+    ) -> Trajectory:
         """Run the forward loop; gradients flow as the caller's grad mode says.
 
-        ``dynamics`` is the right-hand side, by default the problem's own; its calls count as the problem's.
+        ``dynamics`` is the right-hand side, by default the problem's own; its calls count as the problem's. ``keep``
+        makes the record.
         """
         rhs = self.dynamics if dynamics is None else dynamics
         assert self.k0 is not None
@@ -133,8 +144,9 @@ class Problem:
                 self.y0,
                 self.k0,
                 wanted=self._wanted(),
-                progress=self.progress,
+                watch=self._watch(),
                 taker=taker,
+                keep=keep,
             )
         assert self.steps is not None
         record = integrate(
@@ -145,12 +157,18 @@ class Problem:
             self.k0,
             wanted=self._wanted(),
             statistics=self.statistics,
-            progress=self.progress,
+            watch=self._watch(),
             taker=taker,
             skip=rhs.skip if rhs.skipping else None,
+            keep=keep,
         )
         rhs.moving = None
         return record
+
+    def _watch(self) -> Watch | None:
+        if self.progress is None and self.monitor is None and self.max_seconds is None:
+            return None
+        return Watch(self.progress, self.monitor, math.inf if self.max_seconds is None else self.max_seconds)
 
     def _span(self) -> tuple[Number, Number]:
         """Return the first and the last time, floats where one clock runs without a graph."""

@@ -14,6 +14,8 @@ class Status(IntEnum):
     MAX_STEPS = 1
     STEP_UNDERFLOW = 2
     NON_FINITE = 3
+    OUT_OF_TIME = 8
+    STOPPED = 9
 
     @property
     def reason(self) -> str:
@@ -31,4 +33,6 @@ _REASONS = {
         "the solution has a pole or a jump there, or the tolerances are tighter than the dtype allows"
     ),
     Status.NON_FINITE: "the right-hand side or the state became NaN or infinite",
+    Status.OUT_OF_TIME: "`max_seconds` of wall-clock time had passed; raise it, or loosen `rtol`/`atol`",
+    Status.STOPPED: "`monitor` returned True",
 }
