@@ -74,6 +74,8 @@ class Thinned(Trajectory):
         The steps, where they are given beforehand; else sizes and ends are kept, two numbers a step and group.
     kept, stride
         The nodes kept, and how many steps lie between them.
+    coefficients
+        How many the interpolants had that were seen.
     """
 
     most: int = 0
@@ -81,6 +83,7 @@ class Thinned(Trajectory):
     grid: Grid | None = None
     kept: list[Tensor] = field(default_factory=list)
     stride: int = 1
+    coefficients: int = 0
 
     defers: ClassVar[bool] = False
 
@@ -123,6 +126,8 @@ class Thinned(Trajectory):
         self.starts, self.sizes, self.ends = [start], [size], [end]
         self.nodes, self.dense = [before, node], [dense]
         self._steps += 1
+        if dense is not None:
+            self.coefficients = len(dense)
         if self.reader is not None:
             self.reader.step(start, size, end, before, node, dense)
         if self.most and self._steps % self.stride == 0:
