@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from physode import compat, datasets, errors, experiments, plotting, rhs, series, simulators, training
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
     from physode.gradients import ACA, Adjoint, Naive
+    from physode.progress import progress_bar
+    from physode.sink import Sink
     from physode.solution import Solution, Stats
     from physode.solve import solve
+    from physode.solvers.watch import Moment
     from physode.status import Status
 
 __version__ = "0.1.0"
@@ -24,7 +27,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ACA",
     "Adjoint",
+    "Moment",
     "Naive",
+    "Sink",
     "Solution",
     "Stats",
     "Status",
@@ -39,6 +44,7 @@ __all__ = [
     "odeint_event",
     "odesolve",
     "plotting",
+    "progress_bar",
     "rhs",
     "series",
     "simulators",
@@ -51,7 +57,9 @@ _MODULES = {"compat", "datasets", "errors", "experiments", "plotting", "rhs", "s
 _HOMES = {
     "ACA": "physode.gradients",
     "Adjoint": "physode.gradients",
+    "Moment": "physode.solvers.watch",
     "Naive": "physode.gradients",
+    "Sink": "physode.sink",
     "Solution": "physode.solution",
     "Stats": "physode.solution",
     "Status": "physode.status",
@@ -60,6 +68,7 @@ _HOMES = {
     "odeint_dense": "physode.compat",
     "odeint_event": "physode.compat",
     "odesolve": "physode.compat",
+    "progress_bar": "physode.progress",
     "solve": "physode.solve",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -23,12 +24,14 @@ from physode.problem import (
     make_dynamics,
     user_norm,
 )
+from physode.sink import Sink, solve_into
 from physode.solution import Solution, Stats
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.loop import Adaptive
 from physode.solvers.method import Method
 from physode.solvers.methods import find_method
+from physode.solvers.watch import Monitor, checked_seconds
 from physode.status import Status
 from physode.typing import Norm, Progress
 
@@ -62,6 +65,9 @@ def solve(
     throw: bool = True,
     compile: bool | Literal["auto"] = False,  # noqa: A002 - torch.compile's word
     progress: Progress | None = None,
+    monitor: Monitor | None = None,
+    max_seconds: float | None = None,
+    sink: Sink | str | os.PathLike[str] | None = None,
 ) -> Solution:
     r"""Solve :math:`dy/dt = f(t, y)`, :math:`y(t_0) = y_0`, with gradients.
 
@@ -117,6 +123,14 @@ def solve(
         norm in training, complex states, gradients other than ACA's) the solve goes on without, with one warning.
     progress
         Called with the finished fraction of the span.
+    monitor
+        Called after each accepted step with a :class:`~physode.solvers.watch.Moment`: fraction, time, step size, steps
+        and rejected attempts so far. Where it returns True the solve ends there as ``Status.STOPPED``.
+    max_seconds
+        Wall-clock time after which the solve ends as ``Status.OUT_OF_TIME``, asked after each attempt.
+    sink
+        A file, or a :class:`~physode.Sink`, that outputs are written to as they are reached, in the layout of
+        ``docs/data.md``; none is kept in memory, and ``y`` of the solution is None. Without gradients only.
 
     Returns
     -------
@@ -127,7 +141,8 @@ def solve(
     Raises
     ------
     SolveError
-        If the solve, or a sample, ended early and ``throw`` is set: reason, time and sample.
+        If the solve, or a sample, ended early and ``throw`` is set: reason, time and sample, and as its attribute
+        ``solution`` what was solved.
     ValueError, TypeError
         For arguments that cannot be used, before any long work.
 
@@ -145,10 +160,40 @@ def solve(
         skip_finished=skip_finished, controller=controller, norm=norm, dense=dense,
         finite=throw or step_control == "shared", progress=progress,
     )  # fmt: skip
-    outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
+    problem.monitor, problem.max_seconds = monitor, checked_seconds(max_seconds)
+    try:
+        outcome = _outcome(problem, way, compile, None if sink is None else _as_sink(sink), t)
+    except SolveError as error:
+        if isinstance(error.solution, Outcome):
+            error.solution = _solution(t, problem, error.solution)
+        raise
+    solution = _solution(t, problem, outcome, stored=sink is not None)
     if throw:
-        raise_failures(outcome.record)
-    return _solution(t, problem, outcome)
+        raise_failures(outcome.record, solution)
+    return solution
+
+
+def _outcome(problem: Problem, way: GradientMethod, when: Any, sink: Sink | None, t: Any) -> Outcome:
+    if sink is None:
+        return way.solve(problem) if when is False else _compiled(problem, way, when)
+    steps = problem.steps
+    about: dict[str, Any] = {"method": problem.tableau.name}
+    if steps is not None:
+        about.update(rtol=_plain(steps.rtol), atol=_plain(steps.atol))
+    shared = not (isinstance(t, Tensor) and t.ndim == 2)
+    return solve_into(problem, sink, about=about, shared_times=shared)
+
+
+def _as_sink(sink: Any) -> Sink:
+    if isinstance(sink, Sink):
+        return sink
+    if isinstance(sink, str | os.PathLike):
+        return Sink(sink)
+    raise TypeError(f"`sink` must be the name of a file or a Sink, got {type(sink).__name__}")
+
+
+def _plain(tolerance: Tensor | float) -> Any:
+    return tolerance.detach().tolist() if isinstance(tolerance, Tensor) else tolerance
 
 
 def _compiled(problem: Problem, way: GradientMethod, when: Any) -> Outcome:
@@ -273,8 +318,8 @@ def _real(dtype: torch.dtype) -> torch.dtype:
     return {torch.complex128: torch.float64, torch.complex64: torch.float32}.get(dtype, dtype)
 
 
-def raise_failures(record: Recorded) -> None:
-    """Raise :class:`SolveError` if any group of the record failed."""
+def raise_failures(record: Recorded, solution: Solution | None = None) -> None:
+    """Raise :class:`SolveError` if any group of the record failed; it carries the ``solution``."""
     status, ended = record.status.reshape(-1), record.ended.reshape(-1)
     failed = (status != Status.SUCCESS).nonzero().flatten().tolist()
     if not failed:
@@ -282,21 +327,22 @@ def raise_failures(record: Recorded) -> None:
     first = failed[0]
     reason = Status(int(status[first])).reason
     if record.status.ndim == 0:
-        raise SolveError(f"the solve stopped at t = {float(ended[first]):.9g}: {reason}")
+        raise SolveError(f"the solve stopped at t = {float(ended[first]):.9g}: {reason}", solution)
     others = f" ({len(failed)} of {len(status)} samples failed)" if len(failed) > 1 else ""
     raise SolveError(
         f"sample {first} stopped at t = {float(ended[first]):.9g}: {reason}{others}; "
-        "throw=False returns the other samples and a status for each"
+        "throw=False returns the other samples and a status for each",
+        solution,
     )
 
 
-def _solution(t: Any, problem: Problem, outcome: Outcome) -> Solution:
+def _solution(t: Any, problem: Problem, outcome: Outcome, *, stored: bool = False) -> Solution:
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
     forward_calls, backward = problem.dynamics.calls, problem.backward  # not the problem, which holds the state
     return Solution(
         t=t if isinstance(t, Tensor) else problem.t,
-        y=packing.unpack(outcome.outputs, leading=1),
+        y=None if stored else packing.unpack(outcome.outputs, leading=1),
         status=record.status,
         ended=record.ended,
         stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls),

@@ -15,7 +15,7 @@ from physode.solvers.trajectory import Trajectory
 from physode.status import Status
 from physode.typing import Progress
 
-__all__ = ["Monitor", "Moment", "Watch"]
+__all__ = ["Moment", "Monitor", "Watch", "checked_seconds"]
 
 
 @dataclass(frozen=True)
@@ -93,3 +93,10 @@ class Watch:
             t, h = (float(part.detach().reshape(-1)[last]) for part in (t, h))
         counts = (int(torch.as_tensor(n).sum()) for n in (record.accepted, record.rejected))
         return Moment(fraction, t, h, *counts, seconds=time.monotonic() - self.began)
+
+
+def checked_seconds(max_seconds: float | None) -> float | None:
+    """Return a limit of wall-clock time, positive; None for no limit."""
+    if max_seconds is not None and not max_seconds > 0.0:
+        raise ValueError(f"`max_seconds` must be positive, got {max_seconds}; leave it out for no limit")
+    return max_seconds
