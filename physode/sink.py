@@ -122,7 +122,9 @@ def _check(problem: Problem) -> None:
     if problem.needs_gradient:
         raise ValueError("`sink` keeps no outputs to differentiate: solve under torch.no_grad(), or without a sink")
     if problem.keep_dense:
-        raise ValueError("`dense=True` keeps every step in memory, which `sink` is to spare: give one of them, not both")
+        raise ValueError(
+            "`dense=True` keeps every step in memory, which `sink` is to spare: give one of them, not both"
+        )
     if problem.y0.is_complex():
         raise ValueError("`sink` writes real numbers only, got a complex state; split it into two components")
     if problem.y0.numel() == 0:

@@ -55,9 +55,7 @@ def places(times: Tensor, grid: Grid) -> Places:
     steps = step[outputs] if groups is None else step[outputs, groups]
     steps, order = torch.sort(steps, stable=True)
     bounds = torch.searchsorted(steps, torch.arange(len(grid.starts) + 2, device=steps.device))
-    return Places(
-        outputs[order], None if groups is None else groups[order], theta, array("q", bounds.tolist())
-    )
+    return Places(outputs[order], None if groups is None else groups[order], theta, array("q", bounds.tolist()))
 
 
 class Asked:

@@ -71,7 +71,9 @@ def solve_in_segments(problem: Problem, checkpoints: int, stretch: Stretch) -> O
         If every step's interpolant is to be kept.
     """
     if problem.keep_dense:
-        raise ValueError("`dense=True` keeps every step, which ACA(checkpoints=...) does not: give one of them, not both")
+        raise ValueError(
+            "`dense=True` keeps every step, which ACA(checkpoints=...) does not: give one of them, not both"
+        )
     problem.start(keep_graph=False)
     outputs = InMemory(len(problem.t), problem.y0)
     with torch.no_grad():

@@ -82,7 +82,11 @@ def clock(problem: Problem, record: Trajectory) -> Grid:
     """
     if problem.grid is None:
         return adaptive_clock(problem, record.clock())
-    return Grid(*(part[: len(record)] for part in problem.grid)) if len(record) < len(problem.grid.starts) else problem.grid
+    return (
+        Grid(*(part[: len(record)] for part in problem.grid))
+        if len(record) < len(problem.grid.starts)
+        else problem.grid
+    )
 
 
 def adaptive_clock(problem: Problem, taken: Grid) -> Grid:

@@ -91,8 +91,9 @@ class Watch:
         if isinstance(done, Tensor):
             last = int(done.detach().argmin())
             t, h = (float(part.detach().reshape(-1)[last]) for part in (t, h))
-        counts = (int(torch.as_tensor(n).sum()) for n in (record.accepted, record.rejected))
-        return Moment(fraction, t, h, *counts, seconds=time.monotonic() - self.began)
+        accepted, rejected = (int(torch.as_tensor(n).sum()) for n in (record.accepted, record.rejected))
+        accepted = max(accepted, len(record))  # steps of a grid are counted at its end only
+        return Moment(fraction, t, h, accepted, rejected, time.monotonic() - self.began)
 
 
 def checked_seconds(max_seconds: float | None) -> float | None:
