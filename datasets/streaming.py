@@ -127,8 +127,8 @@ def streaming(
     if compression not in (None, "gzip"):
         raise ValueError(f"`compression` must be None or 'gzip', got {compression!r}")
     names = tuple(columns) or tuple(f"y{i}" for i in range(1, shape[2] + 1))
-    units = tuple(units) or ("",) * shape[2]
-    check_shapes(t=t.shape, y=shape, y_clean=None, sigma=None, params={}, columns=names, units=units)
+    labels = tuple(units) or ("",) * shape[2]
+    check_shapes(t=t.shape, y=shape, y_clean=None, sigma=None, params={}, columns=names, units=labels)
     check_times(t)
     given = dict(attrs or {})
     time_unit = given.pop("time_unit", "")
@@ -137,7 +137,12 @@ def streaming(
         with h5py.File(part, "x", libver=LIBVER, rdcc_nbytes=_CACHE_BYTES) as file:
             file.attrs.update({"format": fixed_text(FORMAT), "schema_version": SCHEMA_VERSION, **encoded})
             put_dataset(file, "t", t, units=time_unit, description=DESCRIPTIONS["t"], axes=AXES["t"][-t.ndim :])
-            about = {"columns": names, "units": units, "description": DESCRIPTIONS["y"], "axes": AXES["y"]}
+            about: dict[str, str | tuple[str, ...]] = {
+                "columns": names,
+                "units": labels,
+                "description": DESCRIPTIONS["y"],
+                "axes": AXES["y"],
+            }
             slab = min(shape[1], max(1, slab_bytes // (shape[0] * shape[2] * np.dtype(dtype).itemsize)))
             stream = TrajectoryStream(_states(file, shape, slab, dtype, compression, about))
             file.swmr_mode = True

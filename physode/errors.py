@@ -25,7 +25,7 @@ class SolveError(PhysodeError, RuntimeError):
     Attributes
     ----------
     solution
-        What was solved up to there, a :class:`physode.Solution` as ``throw=False`` returns it; None where there is none.
+        What was solved up to there, a :class:`physode.Solution` as ``throw=False`` returns it; None if there is none.
     """
 
     def __init__(self, message: str, solution: Any = None) -> None:

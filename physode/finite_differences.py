@@ -13,14 +13,20 @@ from torch import Tensor
 
 __all__ = ["Differences", "differences", "directions"]
 
+_NOTHING = 1e-6  # of L over the size of x: derivatives below it are not told from 0
 _STEP = 1e-3  # relative: in double precision h**4 and rounding over h are both some 1e-12
 
 
 class Differences(NamedTuple):
-    """Directional derivatives, ``(directions,)``, and how far those by one step and by half of it are apart, relative."""
+    """Directional derivatives, ``(directions,)``.
+
+    ``unrest``: how far those by one step and by half of it are apart, relative to their ``size``; that is the norm of
+    all, or what is left of rounding where they vanish.
+    """
 
     values: Tensor
     unrest: float
+    size: float
 
 
 def directions(size: int, most: int, generator: torch.Generator) -> Tensor:
@@ -28,7 +34,8 @@ def directions(size: int, most: int, generator: torch.Generator) -> Tensor:
     if size <= most:
         return torch.eye(size, dtype=torch.float64)
     drawn = torch.randn(most, size, dtype=torch.float64, generator=generator)
-    return drawn / drawn.norm(dim=1, keepdim=True)
+    lengths: Tensor = drawn.norm(dim=1, keepdim=True)
+    return drawn / lengths
 
 
 def differences(scalar: Callable[[], Tensor], tensors: Sequence[Tensor], along: Tensor) -> Differences:
@@ -45,23 +52,26 @@ def differences(scalar: Callable[[], Tensor], tensors: Sequence[Tensor], along: 
     """
     before = [tensor.detach().clone() for tensor in tensors]
     flat = torch.cat([tensor.reshape(-1) for tensor in before])
-    step = _STEP * max(1.0, float(flat.norm()) / max(1, len(flat)) ** 0.5)
+    scale = max(1.0, float(flat.norm()) / max(1, len(flat)) ** 0.5)
+    step = _STEP * scale
 
     def at(shift: Tensor) -> float:
         parts = torch.split(shift.to(flat.device), [tensor.numel() for tensor in tensors])
-        for tensor, value, part in zip(tensors, before, parts, strict=True):
-            tensor.data.copy_(value + part.reshape(value.shape))
+        for tensor, old, part in zip(tensors, before, parts, strict=True):
+            tensor.data.copy_(old + part.reshape(old.shape))
         return float(scalar())
 
-    whole, halves = [], []
+    whole: list[float] = []
+    halves: list[float] = []
     try:
         with torch.no_grad():
+            present = abs(float(scalar()))
             for v in along:
                 for h, found in ((step, whole), (step / 2, halves)):
                     found.append((at(h * v) - at(-h * v)) / (2 * h))
     finally:
-        for tensor, value in zip(tensors, before, strict=True):
-            tensor.data.copy_(value)
+        for tensor, old in zip(tensors, before, strict=True):
+            tensor.data.copy_(old)
     coarse, fine = torch.tensor(whole, dtype=torch.float64), torch.tensor(halves, dtype=torch.float64)
-    size = float(fine.norm())
-    return Differences((4 * fine - coarse) / 3, float((fine - coarse).norm()) / size if size else 0.0)
+    size = max(float(fine.norm()), _NOTHING * present / scale, torch.finfo(torch.float64).tiny)
+    return Differences((4 * fine - coarse) / 3, float((fine - coarse).norm()) / size, size)

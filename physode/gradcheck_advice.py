@@ -9,7 +9,7 @@ __all__ = ["Facts", "Row", "advice"]
 
 _EXACT = 1e-6  # relative errors beyond which an exact method does not agree with finite differences
 _UNREST = 1e-3  # differences by one step and by half of it are apart by its square where f is smooth, some 1e-6
-_STIFF = 2.0
+_STIFF = 1.5
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ def advice(rows: Sequence[Row], facts: Facts) -> Iterator[str]:
         yield "f depends on no tensor that requires gradients: only the initial state was checked"
     if facts.stability is not None and facts.stability > _STIFF and facts.adaptive:
         yield (
-            f"step size times the fastest rate of decay is {facts.stability:.2g} at the median: stability, not accuracy, "
-            "limits the steps; the problem is stiff, an implicit method takes fewer"
+            f"step size times the fastest rate of decay is {facts.stability:.2g} at the median: stability, not "
+            "accuracy, limits the steps; the problem is stiff, an implicit method takes fewer"
         )
 
 
 def _on_differences(facts: Facts) -> Iterator[str]:
     if not facts.deterministic:
-        yield "two evaluations of f at one place differ: draw random numbers before the solve, and put dropout in eval()"
+        yield "two evaluations of f at one place differ: draw random numbers before the solve, put dropout in eval()"
     elif facts.unrest > _UNREST and facts.dtype == "float64":
         yield (
             "finite differences do not settle when their step is halved: f jumps or has kinks (if, abs, clamp, sign, "
@@ -103,8 +103,8 @@ def _on_differences(facts: Facts) -> Iterator[str]:
         )
     if facts.dtype != "float64":
         yield (
-            f"in {facts.dtype} gradients are right to some 1e-5 at best; run again with float64 to tell rounding from "
-            "errors"
+            f"in {facts.dtype} gradients are right to some 1e-5 at best; run again with float64 to tell "
+            "rounding from errors"
         )
 
 
@@ -114,8 +114,8 @@ def _on_methods(rows: dict[str, Row], facts: Facts) -> Iterator[str]:
     if aca is not None and aca.error is not None and smooth:
         if aca.error > _EXACT:
             yield (
-                f"aca differs from finite differences by {aca.error:.1e}, which it should not: does f detach tensors, use "
-                ".item() or .data, keep state between calls, or depend on a tensor that does not require gradients?"
+                f"aca differs from finite differences by {aca.error:.1e}, which it should not: does f detach "
+                "tensors, use .item() or .data, keep state between calls, or use tensors that require no gradients?"
             )
         else:
             yield f"aca agrees with finite differences to {aca.error:.1e}: f is differentiated rightly"
@@ -126,6 +126,6 @@ def _on_methods(rows: dict[str, Row], facts: Facts) -> Iterator[str]:
         )
     if naive is not None and naive.error is not None and smooth and facts.adaptive and naive.error > _EXACT:
         yield (
-            f"the naive method is off by {naive.error:.1e}: it differentiates the choice of step sizes, too, which "
-            "adds an error of the order of the tolerance; gradient='aca' does not"
+            f"the naive method is off by {naive.error:.1e}: it differentiates the choice of step sizes, too; "
+            "gradient='aca' does not"
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.functional import jacobian as jacobian_of
 
 from physode.modules import modules_of
 from physode.solve import solve
@@ -45,7 +46,7 @@ def stability(f: Callable[..., Any], y0: Tensor, steps: Tensor, options: dict[st
         states = solve(f, y0.detach(), times, **{**options, "grid": steps, "step_size": None}).y[:-1]
     found = []
     for t, y, h in zip(times, states, sizes, strict=False):
-        jacobian = torch.autograd.functional.jacobian(lambda y: f(t.to(y.dtype), y), y)  # noqa: B023
+        jacobian = jacobian_of(lambda y: f(t.to(y.dtype), y), y)  # type: ignore[no-untyped-call] # noqa: B023
         assert isinstance(jacobian, Tensor)
         values = torch.linalg.eigvals(jacobian.detach().reshape(y.numel(), y.numel()))
         decay = values[values.real < 0.0]

@@ -55,8 +55,8 @@ class Sink:
 def solve_into(problem: Problem, sink: Sink, *, about: Mapping[str, Any], shared_times: bool) -> Outcome:
     """Solve a problem, its outputs into a file; the outcome has none.
 
-    A solve that ends early leaves NaN behind its end. One that is interrupted (Ctrl-C) leaves what was reached, with the
-    attribute ``interrupted``, and is interrupted; others have the attributes ``status`` (a code of
+    A solve that ends early leaves NaN behind its end. One that is interrupted (Ctrl-C) leaves what was reached, with
+    the attribute ``interrupted``, and is interrupted; others have the attributes ``status`` (a code of
     :class:`physode.Status` for each trajectory) and ``ended``, their times.
 
     Parameters

@@ -14,11 +14,11 @@ from torch.utils._pytree import tree_leaves
 __all__ = ["peak_bytes"]
 
 
-class _Tally(TorchDispatchMode):
+class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the storages that operations give, each once, while they live."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known: dict[int, int] = {}
 
@@ -45,14 +45,14 @@ class _Tally(TorchDispatchMode):
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     """Return the most bytes that tensors made by ``work`` held at a time.
 
-    On a GPU its allocator is asked. On a CPU the results of operations are counted, each memory once, until it goes; not
-    what an operation holds for itself only. What existed before does not count.
+    On a GPU its allocator is asked. On a CPU the results of operations are counted, each memory once, until it goes;
+    not what an operation holds for itself only. What existed before does not count.
     """
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         work()
-        return torch.cuda.max_memory_allocated(device) - before
+        return int(torch.cuda.max_memory_allocated(device)) - before
     with _Tally() as tally:
         work()
     return tally.peak

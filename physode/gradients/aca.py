@@ -17,7 +17,7 @@ is a chain of small products, and one more batched pull-back gives :math:`dL/d\t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -321,7 +321,7 @@ def _jacobians(y_end: Tensor, y: Tensor, *, per_sample: bool) -> Tensor:
     return rows.permute(1, 2, 0, 3).contiguous()
 
 
-def _rows(given: dict[int, Tensor], rows: Iterable[int], like: Tensor) -> Tensor:
+def _rows(given: Mapping[int, Tensor], rows: Iterable[int], like: Tensor) -> Tensor:
     """Stack what is given for some rows, zeros for those without."""
     blank = torch.zeros_like(like)
     return torch.stack([given.get(i, blank) for i in rows])

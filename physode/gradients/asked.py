@@ -21,8 +21,8 @@ __all__ = ["Asked", "Places", "places"]
 class Places(NamedTuple):
     """Outputs sorted by the step that each lies in; of all groups, each group's outputs are its own.
 
-    ``outputs`` and ``groups`` are ``(n,)``; ``theta``, ``(outputs, *groups)``, is how far into its step each output lies,
-    differentiable; those in step i are ``bounds[i]`` to ``bounds[i + 1]``. Those that no step reached are left out.
+    ``outputs`` and ``groups`` are ``(n,)``; ``theta``, ``(outputs, *groups)``, is how far into its step each output
+    lies, differentiable; those in step i are ``bounds[i]`` to ``bounds[i + 1]``. Those not reached are left out.
     """
 
     outputs: Tensor

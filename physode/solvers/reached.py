@@ -13,7 +13,7 @@ from physode.solvers.numbers import Number
 
 __all__ = ["InMemory", "Reached", "Receiver"]
 
-_ELEMENTS = 2**18  # of the outputs of one step that are read at a time
+_ELEMENTS = 2**15  # of the outputs of one step that are read at a time
 
 
 class Receiver(Protocol):

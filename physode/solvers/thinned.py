@@ -91,7 +91,8 @@ class Thinned(Trajectory):
         self._steps = 0
         self._sizes, self._ends = Ticks(), Ticks()
         self._first: Number = 0.0
-        self._bad = self._when = None
+        self._bad: Tensor | None = None
+        self._when = self.ended
         if self.most:
             self.kept = [self.nodes[0].detach()]
 
@@ -143,7 +144,7 @@ class Thinned(Trajectory):
 
     def _watch(self, before: Tensor, node: Tensor, start: Number, end: Number) -> None:
         """Note when a state first was not finite, without a look at the device."""
-        if self._bad is None or self._when is None:
+        if self._bad is None:
             self._bad = self._unusable(before)
             self._when = torch.where(self._bad, detached(start), self.ended)
         bad = self._unusable(node)
