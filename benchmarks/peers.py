@@ -25,6 +25,7 @@ __all__ = [
     "checkpoints",
     "on_union",
     "physode",
+    "segments",
     "torch_diff_eq_pack",
     "torch_diff_eq_pack_aca",
     "torch_peer",
@@ -160,6 +161,11 @@ def physode(
 def checkpoints(**options: Any) -> Peer:
     """Return physode by ACA with every step's graph recomputed, none kept from the forward pass."""
     return physode(po.ACA(memory="checkpoint"), name="physode aca, checkpoints", **options)
+
+
+def segments(count: int, **options: Any) -> Peer:
+    """Return physode by ACA with few checkpoints, the segments between them walked again."""
+    return physode(po.ACA(checkpoints=count), name=f"physode aca, {count} checkpoints", **options)
 
 
 def _mean_norm(x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ COMMANDS = {
     "profile": "Profile the likelihood of a fitted constant.",
     "animate": "Animate a run: fitted against true trajectories.",
     "inspect": "Describe a file of trajectories or images.",
+    "gradcheck": "Check gradients of your own right-hand side.",
     "info": "Show versions, devices and methods.",
     "reproduce": "Reproduce figures and tables of the papers.",
 }

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
     from physode.events.event import Event
     from physode.gradients import ACA, MALI, Adjoint, Naive
+    from physode.progress import progress_bar
     from physode.regularised import solve_regularised
+    from physode.sink import Sink
     from physode.solution import Solution, Stats
     from physode.solve import solve
+    from physode.solvers.watch import Moment
     from physode.status import Status
 
 __version__ = "0.1.0"
@@ -28,7 +31,9 @@ __all__ = [
     "MALI",
     "Adjoint",
     "Event",
+    "Moment",
     "Naive",
+    "Sink",
     "Solution",
     "Stats",
     "Status",
@@ -43,6 +48,7 @@ __all__ = [
     "odeint_event",
     "odesolve",
     "plotting",
+    "progress_bar",
     "rhs",
     "series",
     "simulators",
@@ -58,7 +64,9 @@ _HOMES = {
     "MALI": "physode.gradients",
     "Adjoint": "physode.gradients",
     "Event": "physode.events.event",
+    "Moment": "physode.solvers.watch",
     "Naive": "physode.gradients",
+    "Sink": "physode.sink",
     "Solution": "physode.solution",
     "Stats": "physode.solution",
     "Status": "physode.status",
@@ -67,6 +75,7 @@ _HOMES = {
     "odeint_dense": "physode.compat",
     "odeint_event": "physode.compat",
     "odesolve": "physode.compat",
+    "progress_bar": "physode.progress",
     "solve": "physode.solve",
     "solve_regularised": "physode.regularised",
 }

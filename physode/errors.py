@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = ["ConfigError", "DataError", "PhysodeError", "SolveError"]
 
 
@@ -18,4 +20,14 @@ class DataError(PhysodeError, ValueError):
 
 
 class SolveError(PhysodeError, RuntimeError):
-    """A solve ended before its end time; the message names the reason, the time and the sample."""
+    """A solve ended before its end time; the message names the reason, the time and the sample.
+
+    Attributes
+    ----------
+    solution
+        What was solved up to there, a :class:`physode.Solution` as ``throw=False`` returns it; None if there is none.
+    """
+
+    def __init__(self, message: str, solution: Any = None) -> None:
+        super().__init__(message)
+        self.solution = solution

@@ -19,9 +19,10 @@ from physode.solvers.loop import Adaptive, integrate, march
 from physode.solvers.method import Method
 from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
 from physode.solvers.numbers import Number
-from physode.solvers.observer import Observer, Lookout
+from physode.solvers.observer import Lookout, Observer
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
+from physode.solvers.watch import Monitor, Watch
 from physode.typing import Norm, Progress
 
 __all__ = ["Problem", "UserNorm", "checked_state", "checked_times", "default_norm", "user_norm"]
@@ -62,6 +63,8 @@ class Problem:
         Looks into adaptive steps, and may end groups earlier.
     constant_clock
         Whether steps are constants to the gradient, also where the loop runs with gradients.
+    progress, monitor, max_seconds
+        Who watches the forward loop, and how long it may take.
     """
 
     dynamics: Dynamics
@@ -74,6 +77,8 @@ class Problem:
     statistics: Statistics
     keep_nodes: bool = True
     progress: Progress | None = None
+    monitor: Monitor | None = None
+    max_seconds: float | None = None
     k0: Tensor | None = None
     leaves: Leaves = NOTHING
     step_size: float | None = None
@@ -128,10 +133,16 @@ class Problem:
             self.leaves = find_leaves(value, self.dynamics.f, [*copies, y0], since)
         return value
 
-    def integrate(self, dynamics: Dynamics | None = None, taker: Taker = PLAIN) -> Trajectory:
+    def integrate(
+        self,
+        dynamics: Dynamics | None = None,
+        taker: Taker = PLAIN,
+        keep: Callable[..., Trajectory] = Trajectory,
+    ) -> Trajectory:
         """Run the forward loop; gradients flow as the caller's grad mode says.
 
-        ``dynamics`` is the right-hand side, by default the problem's own; its calls count as the problem's.
+        ``dynamics`` is the right-hand side, by default the problem's own; its calls count as the problem's. ``keep``
+        makes the record.
         """
         rhs = self.dynamics if dynamics is None else dynamics
         assert self.k0 is not None
@@ -143,9 +154,10 @@ class Problem:
                 self.y0,
                 self.k0,
                 wanted=self._wanted(),
-                progress=self.progress,
                 observer=self.observer,
+                watch=self._watch(),
                 taker=taker,
+                keep=keep,
             )
         assert self.steps is not None
         record = integrate(
@@ -156,14 +168,20 @@ class Problem:
             self.k0,
             wanted=self._wanted(),
             statistics=self.statistics,
-            progress=self.progress,
             observer=self.observer,
+            watch=self._watch(),
             taker=taker,
             skip=rhs.skip if rhs.skipping else None,
             lookout=self.lookout,
+            keep=keep,
         )
         rhs.moving = None
         return record
+
+    def _watch(self) -> Watch | None:
+        if self.progress is None and self.monitor is None and self.max_seconds is None:
+            return None
+        return Watch(self.progress, self.monitor, math.inf if self.max_seconds is None else self.max_seconds)
 
     def _span(self) -> tuple[Number, Number]:
         """Return the first and the last time, floats where one clock runs without a graph."""

@@ -59,7 +59,7 @@ class Solution:
         The output times as given.
     y
         The states there, ``(time, *y0.shape)``, in the structure of ``y0``; NaN where a solve or sample had failed or
-        ended.
+        ended. None where they went to a file (``sink``): :func:`physode.datasets.read_trajectories` reads them.
     status
         :class:`physode.Status` codes, int8: ``()`` with shared steps, ``(batch,)`` with per-sample steps.
     ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from physode.problem import (
     user_norm,
 )
 from physode.recording import Recorded, recorder_of
+from physode.sink import Sink, solve_into
 from physode.solution import Solution, Stats
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
@@ -39,6 +41,7 @@ from physode.solvers.implicit.structure import structure_of
 from physode.solvers.loop import Adaptive
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
+from physode.solvers.watch import Monitor, checked_seconds
 from physode.status import Status, failed
 from physode.transforms import is_mapped, transformed
 from physode.typing import Norm, Progress
@@ -78,6 +81,9 @@ def solve(
     jac_structure: Any = "dense",
     events: Event | Sequence[Event] = (),
     jump_t: Tensor | Sequence[float] | None = None,
+    monitor: Monitor | None = None,
+    max_seconds: float | None = None,
+    sink: Sink | str | os.PathLike[str] | None = None,
 ) -> Solution:
     r"""Solve :math:`dy/dt = f(t, y)`, :math:`y(t_0) = y_0`, with gradients.
 
@@ -159,6 +165,14 @@ def solve(
     jump_t
         Times at which ``f`` is known to be discontinuous, ``(n,)``: steps end there, and ``f`` is evaluated on the
         side that a step lies on.
+    monitor
+        Called after each accepted step with a :class:`~physode.solvers.watch.Moment`: fraction, time, step size, steps
+        and rejected attempts so far. Where it returns True the solve ends there as ``Status.STOPPED``.
+    max_seconds
+        Wall-clock time after which the solve ends as ``Status.OUT_OF_TIME``, asked after each attempt.
+    sink
+        A file, or a :class:`~physode.Sink`, that outputs are written to as they are reached, in the layout of
+        ``docs/data.md``; none is kept in memory, and ``y`` of the solution is None. Without gradients only.
 
     Returns
     -------
@@ -169,7 +183,8 @@ def solve(
     Raises
     ------
     SolveError
-        If the solve, or a sample, ended early and ``throw`` is set: reason, time and sample.
+        If the solve, or a sample, ended early and ``throw`` is set: reason, time and sample, and as its attribute
+        ``solution`` what was solved.
     ValueError, TypeError
         For arguments that cannot be used, before any long work.
 
@@ -192,21 +207,55 @@ def solve(
         finite=throw or step_control == "shared", progress=progress,
         jac=jac, jac_structure=jac_structure,
     )  # fmt: skip
+    problem.monitor, problem.max_seconds = monitor, checked_seconds(max_seconds)
     recorder = problem.observer = recorder_of(record, f, problem.dynamics)
     wanted = checked_events(events)
-    if transformed():
-        if wanted or jump_t is not None:
-            raise ValueError("`events` and `jump_t` cannot be used under torch.func or in forward mode; use backward()")
-        way = Direct()
-    if skip_finished and (wanted or jump_t is not None):
-        raise ValueError("`skip_finished` and `events` or `jump_t` do not go together; leave one out")
-    if wanted or jump_t is not None:
-        outcome, found = _solve_with_events(problem, way, wanted, jump_t, compile)
-    else:
-        outcome, found = way.solve(problem) if compile is False else _compiled(problem, way, compile), Events()
+    in_pieces = bool(wanted) or jump_t is not None
+    bounded = isinstance(way, ACA) and way.checkpoints is not None
+    _check_together(in_pieces, {"skip_finished": skip_finished, "sink": sink is not None, "ACA(checkpoints)": bounded})
+
+    def solved(outcome: Outcome, found: Events) -> Solution:
+        recorded = {} if recorder is None else recorder.found()
+        return _solution(t, problem, outcome, found, recorded, stored=sink is not None)
+
+    try:
+        found = Events()
+        if sink is not None:
+            outcome = _into(problem, _as_sink(sink), t)
+        elif in_pieces:
+            outcome, found = _solve_with_events(problem, way, wanted, jump_t, compile)
+        elif transformed():
+            outcome = Direct().solve(problem)
+        else:
+            outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
+    except SolveError as error:
+        if isinstance(error.solution, Outcome):
+            error.solution = solved(error.solution, Events())
+        raise
+    solution = solved(outcome, found)
     if throw:
-        raise_failures(outcome.record)
-    return _solution(t, problem, outcome, found, {} if recorder is None else recorder.found())
+        raise_failures(outcome.record, solution)
+    return solution
+
+
+def _check_together(in_pieces: bool, others: Mapping[str, bool]) -> None:
+    """Refuse what events and known discontinuities do not go together with."""
+    if not in_pieces:
+        return
+    if transformed():
+        raise ValueError("`events` and `jump_t` cannot be used under torch.func or in forward mode; use backward()")
+    for name, given in others.items():
+        if given:
+            raise ValueError(f"`{name}` and `events` or `jump_t` do not go together; leave one out")
+
+
+def _into(problem: Problem, sink: Sink, t: Any) -> Outcome:
+    steps = problem.steps
+    about: dict[str, Any] = {"method": problem.tableau.name}
+    if steps is not None:
+        about.update(rtol=_plain(steps.rtol), atol=_plain(steps.atol))
+    shared = not (isinstance(t, Tensor) and t.ndim == 2)
+    return solve_into(problem, sink, about=about, shared_times=shared)
 
 
 def _solve_with_events(
@@ -218,6 +267,18 @@ def _solve_with_events(
         warnings.warn("solving without compilation: events and `jump_t` are not compiled", RuntimeWarning, stacklevel=3)
     times = None if jump_t is None else checked_jump_times(jump_t, problem.y0.device)
     return solve_with_events(problem, way, events, times)
+
+
+def _as_sink(sink: Any) -> Sink:
+    if isinstance(sink, Sink):
+        return sink
+    if isinstance(sink, str | os.PathLike):
+        return Sink(sink)
+    raise TypeError(f"`sink` must be the name of a file or a Sink, got {type(sink).__name__}")
+
+
+def _plain(tolerance: Tensor | float) -> Any:
+    return tolerance.detach().tolist() if isinstance(tolerance, Tensor) else tolerance
 
 
 def _compiled(problem: Problem, way: GradientMethod, when: Any) -> Outcome:
@@ -364,8 +425,8 @@ def _real(dtype: torch.dtype) -> torch.dtype:
     return {torch.complex128: torch.float64, torch.complex64: torch.float32}.get(dtype, dtype)
 
 
-def raise_failures(record: StepsTaken) -> None:
-    """Raise :class:`SolveError` if any group of the record failed."""
+def raise_failures(record: StepsTaken, solution: Solution | None = None) -> None:
+    """Raise :class:`SolveError` if any group of the record failed; it carries the ``solution``."""
     status, ended = record.status.reshape(-1), record.ended.reshape(-1)
     bad = failed(status).nonzero().flatten().tolist()
     if not bad:
@@ -373,22 +434,31 @@ def raise_failures(record: StepsTaken) -> None:
     first = bad[0]
     reason = Status(int(status[first])).reason
     if record.status.ndim == 0:
-        raise SolveError(f"the solve stopped at t = {float(ended[first]):.9g}: {reason}")
+        raise SolveError(f"the solve stopped at t = {float(ended[first]):.9g}: {reason}", solution)
     others = f" ({len(bad)} of {len(status)} samples failed)" if len(bad) > 1 else ""
     raise SolveError(
         f"sample {first} stopped at t = {float(ended[first]):.9g}: {reason}{others}; "
-        "throw=False returns the other samples and a status for each"
+        "throw=False returns the other samples and a status for each",
+        solution,
     )
 
 
-def _solution(t: Any, problem: Problem, outcome: Outcome, events: Events, recorded: dict[str, Recorded]) -> Solution:
+def _solution(
+    t: Any,
+    problem: Problem,
+    outcome: Outcome,
+    events: Events,
+    recorded: dict[str, Recorded],
+    *,
+    stored: bool = False,
+) -> Solution:
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
     by_method = problem.tableau.attempts() if isinstance(problem.tableau, StepMethod) else {}
     forward_calls, backward = problem.dynamics.calls, problem.backward  # not the problem, which holds the state
     return Solution(
         t=t if isinstance(t, Tensor) else problem.t,
-        y=packing.unpack(outcome.outputs, leading=1),
+        y=None if stored else packing.unpack(outcome.outputs, leading=1),
         status=record.status,
         ended=record.ended,
         stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls, by_method),

@@ -15,6 +15,8 @@ class Status(IntEnum):
     MAX_STEPS = 1
     STEP_UNDERFLOW = 2
     NON_FINITE = 3
+    OUT_OF_TIME = 8
+    STOPPED = 9
     EVENT = 10
     ACCUMULATION = 11
 
@@ -34,6 +36,8 @@ _REASONS = {
         "the solution has a pole or a jump there, or the tolerances are tighter than the dtype allows"
     ),
     Status.NON_FINITE: "the right-hand side or the state became NaN or infinite",
+    Status.OUT_OF_TIME: "`max_seconds` of wall-clock time had passed; raise it, or loosen `rtol`/`atol`",
+    Status.STOPPED: "`monitor` returned True",
     Status.EVENT: "ended at an event, as asked for",
     Status.ACCUMULATION: (
         "events with a jump accumulate: the time between two of them fell below the clock's resolution; "

@@ -72,6 +72,8 @@ def _check(problem: Problem) -> None:
         raise Unsupported("`record` looks at every step")
     if problem.dynamics.skipping:
         raise Unsupported("`skip_finished` has samples leave the batch")
+    if problem.monitor is not None or problem.max_seconds is not None:
+        raise Unsupported("`monitor` and `max_seconds` ask after each step")
     if not isinstance(problem.tableau, Tableau):
         raise Unsupported(f"the method {problem.tableau.name} is not compiled, only explicit Runge-Kutta methods are")
     if torch.compiler.is_dynamo_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
@@ -106,6 +108,8 @@ class _Solve:
             raise Unsupported("of gradients, only gradient='aca' is compiled")
         if differentiable and aca is not None and aca.memory == "graph":
             raise Unsupported("the graph of ACA(memory='graph') is not compiled")
+        if differentiable and aca is not None and aca.checkpoints is not None:
+            raise Unsupported("ACA(checkpoints=...) is not compiled")
         if differentiable and problem.keep_dense:
             raise Unsupported("gradients of a dense solution are not compiled")
         at_nodes = len(t) == 2 or (problem.grid is not None and torch.equal(problem.grid.ends, t[1:]))

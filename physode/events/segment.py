@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -69,14 +70,19 @@ class Segment(Problem):
     rows: Tensor = field(init=False)
     events: list[tuple[int, Tensor]] = field(init=False, default_factory=list)
 
-    def integrate(self, dynamics: Dynamics | None = None, taker: Taker = PLAIN) -> Trajectory:
+    def integrate(
+        self,
+        dynamics: Dynamics | None = None,
+        taker: Taker = PLAIN,
+        keep: Callable[..., Trajectory] = Trajectory,
+    ) -> Trajectory:
         """Run the forward loop and set the times that are read."""
         assert self.k0 is not None
         base = self.search.counts
         self.search.begin(self.t[0], self.y0, self.k0, self.residual)
         self.lookout = self.search
         if self.grid is None:
-            record = super().integrate(dynamics, taker)
+            record = super().integrate(dynamics, taker, keep)
         else:
             rhs = self.dynamics if dynamics is None else dynamics
             record, self.grid = march_watched(

@@ -17,8 +17,9 @@ is a chain of small products, and one more batched pull-back gives :math:`dL/d\t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -26,8 +27,9 @@ from torch import Tensor
 
 from physode.gradients.kept import Kept
 from physode.gradients.once import first_order_only
-from physode.gradients.pulling import Cotangents, add, pull
+from physode.gradients.pulling import Cotangents, Gradients, add, pull
 from physode.gradients.replay import Replay, safe_nodes
+from physode.gradients.segments import solve_in_segments
 from physode.gradients.steps import Fetch, Outcome, clock, fetch_recorded, read_outputs
 from physode.leaves import check_no_new_leaf
 from physode.problem import Problem
@@ -63,22 +65,33 @@ class ACA:
     budget
         Bytes that graphs kept by ``"auto"`` may take, as estimated from the first evaluation; by default a quarter of
         the memory that is free on the state's device when the solve starts.
+    checkpoints
+        Keep at most this many states of the forward solve, whatever the number of steps, and recompute what lies
+        between them in the backward pass, which holds as many states again (or 1 MiB of them, where that is more): see
+        :mod:`physode.gradients.segments`. The clock is kept of all steps, two numbers a step. Graphs are not kept.
     """
 
     memory: Literal["auto", "checkpoint", "graph"] = "auto"
     parallel: bool | Literal["auto"] = "auto"
     budget: int | None = None
+    checkpoints: int | None = None
 
     def __post_init__(self) -> None:
         if self.memory not in ("auto", "checkpoint", "graph"):
             raise ValueError(f"`memory` must be 'auto', 'checkpoint' or 'graph', got {self.memory!r}")
         if self.budget is not None and self.budget < 0:
             raise ValueError(f"`budget` must be a number of bytes, at least 0, got {self.budget!r}")
+        if self.checkpoints is not None and self.checkpoints < 1:
+            raise ValueError(f"`checkpoints` must be a number of states, at least 1, got {self.checkpoints!r}")
+        if self.checkpoints is not None and self.memory == "graph":
+            raise ValueError("`checkpoints` bound the memory that memory='graph' takes: give one of them, not both")
         if self.parallel not in (True, False, "auto"):
             raise ValueError(f"`parallel` must be True, False or 'auto', got {self.parallel!r}")
 
     def solve(self, problem: Problem) -> Outcome:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
+        if self.checkpoints is not None and torch.is_grad_enabled():
+            return self._in_segments(problem, self.checkpoints)
         kept = Kept(problem, self.budget) if self._keeps(problem) else None
         if kept is None:
             problem.start(keep_graph=False)
@@ -95,6 +108,10 @@ class ACA:
             graph = self.memory == "graph"
             fetch = _graph_fetch(problem, record, grid) if graph else self._fetch(problem, record, grid, kept)
         return read_outputs(problem, record, grid, fetch)
+
+    def _in_segments(self, problem: Problem, checkpoints: int) -> Outcome:
+        parallel = self.parallel if _in_parallel(problem, self.parallel) else None
+        return solve_in_segments(problem, checkpoints, partial(_stretch, parallel=parallel))
 
     def _keeps(self, problem: Problem) -> bool:
         """Whether graphs of steps are kept as long as they fit the budget."""
@@ -123,15 +140,6 @@ class _Plan(NamedTuple):
     steps: list[int]
     parallel: bool | Literal["auto"]
     kept: Kept | None
-
-
-class _Gradients(NamedTuple):
-    """dL/d(starts), dL/d(sizes), dL/d(initial state), dL/d(inputs)."""
-
-    starts: Tensor | None
-    sizes: Tensor | None
-    state: Tensor
-    inputs: list[Tensor | None]
 
 
 class _Checkpointed(torch.autograd.Function):
@@ -164,21 +172,38 @@ class _Checkpointed(torch.autograd.Function):
         )
 
 
-def _pull_back(plan: _Plan, starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool) -> _Gradients:
+def _pull_back(plan: _Plan, starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool) -> Gradients:
     replay = Replay.of(plan.problem)
     nodes = safe_nodes(plan.record.nodes, plan.record.status)
+    totals: list[Tensor | None] = [None] * len(replay.inputs)
+    parallel = plan.parallel if plan.record.starts and _in_parallel(plan.problem, plan.parallel) else None
     try:
-        if plan.record.starts and _in_parallel(plan.problem, plan.parallel):
-            try:
-                return _parallel(replay, nodes, starts, sizes, given, clock_too)
-            except RuntimeError as error:
-                if plan.parallel is True:
-                    _log.warning("ACA pulls steps back one by one: %s", error)
-                else:
-                    _log.debug("ACA pulls steps back one by one: %s", error)
-        return _sequential(replay, nodes, starts, sizes, given, clock_too, plan.kept)
+        return _stretch(replay, nodes, starts, sizes, given, clock_too, totals, parallel, plan.kept)
     finally:
         plan.problem.backward.calls += replay.dynamics.calls
+
+
+def _stretch(
+    replay: Replay,
+    nodes: list[Tensor],
+    starts: Tensor,
+    sizes: Tensor,
+    given: Cotangents,
+    clock_too: bool,
+    totals: list[Tensor | None],
+    parallel: bool | Literal["auto"] | None,
+    kept: Kept | None = None,
+) -> Gradients:
+    """Pull back through successive steps: at once where ``parallel`` says so and they can be mapped over."""
+    if parallel is not None:
+        try:
+            return _parallel(replay, nodes, starts, sizes, given, clock_too, totals)
+        except RuntimeError as error:
+            if parallel is True:
+                _log.warning("ACA pulls steps back one by one: %s", error)
+            else:
+                _log.debug("ACA pulls steps back one by one: %s", error)
+    return _sequential(replay, nodes, starts, sizes, given, clock_too, totals, kept)
 
 
 def _in_parallel(problem: Problem, parallel: bool | Literal["auto"]) -> bool:
@@ -207,11 +232,11 @@ def _sequential(
     sizes: Tensor,
     given: Cotangents,
     clock_too: bool,
+    totals: list[Tensor | None],
     kept: Kept | None,
-) -> _Gradients:
+) -> Gradients:
     """Go from the last step to the first, replaying each down to those kept: one graph a step, dropped at once."""
     steps = len(starts)
-    totals: list[Tensor | None] = [None] * len(replay.inputs)
     d_starts, d_sizes = torch.zeros_like(starts), torch.zeros_like(sizes)
     state = given.nodes.get(steps)
     for i in reversed(range(0 if kept is None else len(kept), steps)):
@@ -238,15 +263,20 @@ def _sequential(
     if kept is not None:
         state, totals = kept.pull_back(state, given, totals)
     first = torch.zeros_like(nodes[0]) if state is None else state
-    return _Gradients(d_starts, d_sizes, first, totals)
+    return Gradients(d_starts, d_sizes, first, totals)
 
 
 def _parallel(
-    replay: Replay, nodes: list[Tensor], starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool
-) -> _Gradients:
+    replay: Replay,
+    nodes: list[Tensor],
+    starts: Tensor,
+    sizes: Tensor,
+    given: Cotangents,
+    clock_too: bool,
+    totals: list[Tensor | None],
+) -> Gradients:
     """Replay a chunk of steps in one batched evaluation; chunks go from the last to the first."""
     steps = len(starts)
-    totals: list[Tensor | None] = [None] * len(replay.inputs)
     d_starts, d_sizes = torch.zeros_like(starts), torch.zeros_like(sizes)
     state = given.nodes.get(steps, torch.zeros_like(nodes[0]))
     chunk = _chunk_length(replay, nodes[0], starts.ndim == 2)
@@ -275,7 +305,7 @@ def _parallel(
             d_starts[rows.start : rows.stop] = d_t
         if d_h is not None:
             d_sizes[rows.start : rows.stop] = d_h
-    return _Gradients(d_starts, d_sizes, state, totals)
+    return Gradients(d_starts, d_sizes, state, totals)
 
 
 def _jacobians(y_end: Tensor, y: Tensor, *, per_sample: bool) -> Tensor:
@@ -290,7 +320,7 @@ def _jacobians(y_end: Tensor, y: Tensor, *, per_sample: bool) -> Tensor:
     return rows.permute(1, 2, 0, 3).contiguous()
 
 
-def _rows(given: dict[int, Tensor], rows: Iterable[int], like: Tensor) -> Tensor:
+def _rows(given: Mapping[int, Tensor], rows: Iterable[int], like: Tensor) -> Tensor:
     """Stack what is given for some rows, zeros for those without."""
     blank = torch.zeros_like(like)
     return torch.stack([given.get(i, blank) for i in rows])

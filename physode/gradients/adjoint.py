@@ -75,7 +75,8 @@ class Adjoint:
         if not problem.needs_gradient:
             return outcome
         if bool((record.status != Status.SUCCESS).any()):
-            raise SolveError("the adjoint method needs a solve that reached its end; gradient='aca' shows why not")
+            reason = Status(int(record.status.max())).reason
+            raise SolveError(f"the adjoint method needs a solve that reached its end: {reason}", outcome)
         inputs = (outcome.outputs, problem.y0, problem.t, *problem.inputs)
         outputs = Backsolve.apply(self, problem, *inputs)  # type: ignore[no-untyped-call]
         return outcome._replace(outputs=outputs)

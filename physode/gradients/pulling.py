@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Cotangents", "add", "pull"]
+__all__ = ["Cotangents", "Gradients", "add", "pull"]
 
 
 class Cotangents(NamedTuple):
     """dL/d(states) by node and dL/d(interpolant coefficients) by step, of those that outputs read."""
 
-    nodes: dict[int, Tensor]
-    dense: dict[int, Tensor]
+    nodes: Mapping[int, Tensor]
+    dense: Mapping[int, Tensor]
+
+
+class Gradients(NamedTuple):
+    """dL/d(starts), dL/d(sizes), dL/d(initial state), dL/d(inputs)."""
+
+    starts: Tensor | None
+    sizes: Tensor | None
+    state: Tensor
+    inputs: list[Tensor | None]
 
 
 def pull(

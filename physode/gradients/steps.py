@@ -80,7 +80,13 @@ def clock(problem: Problem, record: Trajectory) -> Grid:
     Adaptive step sizes count as constants, as ACA has it; the first step starts at the first time and the last one
     ends at the last.
     """
-    return problem.grid if problem.grid is not None else adaptive_clock(problem, record.clock())
+    if problem.grid is None:
+        return adaptive_clock(problem, record.clock())
+    return (
+        Grid(*(part[: len(record)] for part in problem.grid))
+        if len(record) < len(problem.grid.starts)
+        else problem.grid
+    )
 
 
 def adaptive_clock(problem: Problem, taken: Grid) -> Grid:

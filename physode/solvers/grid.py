@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 __all__ = ["Grid", "grid_of_step_size", "grid_of_times"]
+
+_BLOCK = 1024
 
 
 class Grid(NamedTuple):
@@ -17,6 +20,11 @@ class Grid(NamedTuple):
     starts: Tensor
     sizes: Tensor
     ends: Tensor
+
+    def rows(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Give each step's start, size and end; a block of them at a time, as each is a tensor object."""
+        for low in range(0, len(self.starts), _BLOCK):
+            yield from zip(*(part[low : low + _BLOCK] for part in self), strict=True)
 
 
 def grid_of_times(times: Tensor) -> Grid:

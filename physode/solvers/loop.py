@@ -30,16 +30,16 @@ from physode.solvers.numbers import (
     logical_not,
     maximum,
     sign,
-    smallest,
     where,
 )  # fmt: skip
-from physode.solvers.observer import Observer, Lookout
+from physode.solvers.observer import Lookout, Observer
 from physode.solvers.stepper import Rhs, Step, local_errors
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
+from physode.solvers.watch import Watch
 from physode.status import Status
 from physode.transforms import plain
-from physode.typing import Norm, Progress
+from physode.typing import Norm
 
 __all__ = ["Adaptive", "attempt", "integrate", "march", "propose", "stuck"]
 
@@ -77,19 +77,20 @@ def integrate(
     *,
     wanted: Wanted,
     statistics: Statistics,
-    progress: Progress | None = None,
+    watch: Watch | None = None,
     observer: Observer | None = None,
     taker: Taker = PLAIN,
     skip: Callable[[Number], None] | None = None,
     lookout: Lookout | None = None,
+    keep: Callable[..., Trajectory] = Trajectory,
 ) -> Trajectory:
     """Integrate from ``t0`` to ``t1`` with steps that keep the local error within the tolerance.
 
     Times are floats for a shared clock without a graph, else tensors, one value a group. Each attempt is a step for
     every group; a group that rejects its attempt, has arrived or has failed keeps its time and state. ``k0`` is the
-    derivative at the start. The ``observer`` sees each attempt and may end the solve; the ``taker`` takes the steps;
-    ``skip`` is told which groups move, before each attempt; the ``lookout`` may hold an attempt back, to have its group
-    end earlier.
+    derivative at the start. The ``observer`` sees each attempt and may end the solve; so may the ``watch``, with a
+    status of its own; the ``taker`` takes the steps; ``skip`` is told which groups move, before each attempt; the
+    ``lookout`` may hold an attempt back, to have its group end earlier; ``keep`` makes the record.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def integrate(
         With a status per group; never raises on a failing solution.
     """
     tableau = steps.tableau
-    record = _begin(y0, t0, t1)
+    record = _begin(y0, t0, t1, keep)
     active = _finite_start(record, _like(t0, steps.norm(k0)), t0)
     control = steps.controller.start(_first_size(rhs, steps, t0, t1, y0, k0, statistics))
     steps = steps.with_tolerances(*(_tolerance(value, y0) for value in (steps.rtol, steps.atol)))
@@ -131,7 +132,7 @@ def integrate(
             h = _select(accepted, h, 0.0)
             active = active & (t != t1)
             inside = wanted.inside(t_from, t)
-            waits = inside and later.useful and taker is PLAIN
+            waits = inside and later.useful and record.defers and taker is PLAIN
             more = k_end is None and (waits or anywhere(active))
             y, k_end, dense = taker.finish(
                 rhs, tableau, t_from, y_from, h, t, step._replace(y=y), k_end, with_end=more, dense=inside and not waits
@@ -142,8 +143,6 @@ def integrate(
                 later.add(record, h, Step(y, step.ks), k_end)
             record.thin(wanted)
             k = k if k_end is None else _select(accepted, k_end, k)
-            if progress is not None:
-                progress(smallest((t - t0) / length))
         else:
             statistics.restore(before)
         del step, k_end  # a rejected attempt's graph goes before the next one's is made
@@ -155,6 +154,9 @@ def integrate(
             control = control._replace(size=maximum(control.size, floor))
         if observer is not None and observer.after(record, some):
             record.end(active, int(Status.SUCCESS), t)
+            active = active & False
+        if watch is not None and (reason := watch.after(record, t, h, (t - t0) / length, some)):
+            record.end(active, reason, t)
             active = active & False
     later.fill(record)
     record.end(active, int(Status.MAX_STEPS), t)
@@ -171,15 +173,16 @@ def march(
     k0: Tensor | None,
     *,
     wanted: Wanted,
-    progress: Progress | None = None,
+    watch: Watch | None = None,
     observer: Observer | None = None,
     taker: Taker = PLAIN,
+    keep: Callable[..., Trajectory] = Trajectory,
 ) -> Trajectory:
     """Take the steps of a grid, without error control. ``k0`` is the derivative at the start, where it is known."""
-    record = _begin(y0, grid.starts[0], grid.ends[-1])
+    record = _begin(y0, grid.starts[0], grid.ends[-1], keep)
     count = len(grid.starts)
     y, k = y0, k0 if count else None
-    for i, (t, h, end) in enumerate(zip(*grid, strict=True)):
+    for i, (t, h, end) in enumerate(grid.rows()):
         if observer is not None:
             observer.before(t, y, h)
         step, _ = taker.take(rhs, tableau, t, y, h, k, with_end=False)
@@ -187,10 +190,11 @@ def march(
         y, k, dense = taker.finish(rhs, tableau, t, y, h, end, step, None, with_end=more, dense=wanted.inside(t, end))
         record.append(t, h, end, y, dense)
         record.thin(wanted)
-        if progress is not None:
-            progress((i + 1) / count)
         if observer is not None and observer.after(record, True):
             record.ended = end.detach().clone()
+            break
+        if watch is not None and (reason := watch.after(record, end, h, torch.full_like(end, (i + 1) / count), True)):
+            record.end(end != grid.ends[-1], reason, end)
             break
     taken = grid.sizes[: len(record)] != 0
     record.count(taken.sum(0), torch.zeros_like(record.rejected))
@@ -198,10 +202,10 @@ def march(
     return record
 
 
-def _begin(y0: Tensor, t0: Number, t1: Number) -> Trajectory:
+def _begin(y0: Tensor, t0: Number, t1: Number, keep: Callable[..., Trajectory]) -> Trajectory:
     """Return an empty record; groups count as successful, arriving at the end, until they fail."""
     ended = _tensor(t1, y0).detach().clone()
-    record = Trajectory(nodes=[y0], status=torch.zeros_like(ended, dtype=torch.int8), ended=ended)
+    record = keep(nodes=[y0], status=torch.zeros_like(ended, dtype=torch.int8), ended=ended)
     if isinstance(t0, Tensor):
         record.accepted = record.rejected = torch.zeros_like(ended, dtype=torch.int64)
     return record

@@ -11,7 +11,7 @@ from physode.solvers.numbers import Number
 from physode.solvers.stepper import Rhs, Step
 from physode.solvers.trajectory import Trajectory
 
-__all__ = ["Observer", "Lookout"]
+__all__ = ["Lookout", "Observer"]
 
 
 class Observer(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -49,6 +50,9 @@ class Trajectory:
     accepted: Number = 0
     rejected: Number = 0
     proposed: Tensor | None = None
+
+    defers: ClassVar[bool] = True
+    """Whether a step's interpolant may be filled in after later steps were recorded."""
 
     def clock(self) -> Grid:
         """Return the steps' starts, sizes and ends as tensors, ``(steps, *groups)``."""

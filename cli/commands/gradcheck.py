@@ -1,0 +1,151 @@
+"""``physode gradcheck``: gradient methods on a right-hand side of the user's own, against finite differences."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from physode.cli.options import (
+    METHODS,
+    POSITIVE,
+    device_option,
+    dtype_option,
+    json_option,
+    method_option,
+    seed_option,
+    tolerance_options,
+)
+from physode.cli.show import show_json, show_pairs, show_table
+
+if TYPE_CHECKING:
+    from physode.gradcheck import GradientCheck
+
+__all__ = ["command"]
+
+
+class _Numbers(click.ParamType[Any]):
+    """Numbers with commas between them."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        try:
+            return tuple(map(float, value.split(",")))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 1,0.5,-2.", param, ctx)
+
+
+@click.command()
+@click.argument("rhs", metavar="MODULE:RHS")
+@click.option(
+    "--y0", type=_Numbers(), help="Initial state, such as 1,0.5.  [default: drawn by --seed, of --dim numbers]"
+)
+@click.option("--dim", type=click.IntRange(1), help="Components of an initial state that is drawn.")
+@click.option("--t-end", type=POSITIVE, help="End of the span, which begins at 0.  [default: 1, or a system's own]")
+@click.option(
+    "--points", type=click.IntRange(2), default=11, show_default=True, help="Output times, both ends included."
+)
+@method_option(methods=METHODS)
+@tolerance_options()
+@click.option("--step", type=POSITIVE, help="Fixed steps of this size.")
+@click.option("--directions", type=click.IntRange(1), default=8, show_default=True, help="Of differences, at most.")
+@seed_option
+@dtype_option
+@device_option
+@json_option
+def command(
+    rhs: str,
+    y0: tuple[float, ...] | None,
+    dim: int | None,
+    t_end: float | None,
+    points: int,
+    method: str,
+    rtol: float | None,
+    atol: float | None,
+    step: float | None,
+    directions: int,
+    seed: int,
+    dtype: str,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Compare aca, adjoint and naive gradients of your right-hand side with finite differences.
+
+    MODULE:RHS is f(t, y), a torch module, a class or a function that makes one without arguments: in a module that can
+    be imported from here, or in a file (model.py:RHS). It is your own code: the module is run. Or the name of a system,
+    such as van_der_pol.
+
+    Errors are relative to central differences in double precision on the accepted steps, in the initial state and in
+    all that the right-hand side depends on.
+
+    \b
+    Examples:
+      physode gradcheck van_der_pol
+      physode gradcheck model.py:Swing --y0 0.5,0 --t-end 10
+      physode gradcheck mypackage.models:make --dim 8 --rtol 1e-8 --atol 1e-10
+      physode gradcheck model.py:Swing --y0 0.5,0 --json
+    """
+    import torch
+
+    from physode.gradcheck import check_gradients
+    from physode.targets import find_target
+
+    target = find_target(rhs)
+    precision = getattr(torch, dtype)
+    start = _start(y0, dim, target.y0, seed).to(device=device, dtype=precision)
+    f = target.f.to(device=device, dtype=precision) if isinstance(target.f, torch.nn.Module) else target.f
+    found = check_gradients(
+        f,
+        start,
+        torch.linspace(0.0, t_end or min(target.t_end or 1.0, 1.0), points, dtype=torch.float64),
+        method=method,
+        rtol=rtol,
+        atol=atol,
+        step_size=step,
+        most=directions,
+        seed=seed,
+    )
+    if as_json:
+        show_json(dataclasses.asdict(found))
+    else:
+        _show(found)
+
+
+def _start(y0: tuple[float, ...] | None, dim: int | None, own: tuple[float, ...] | None, seed: int) -> Any:
+    import torch
+
+    if y0 is not None and dim is not None and len(y0) != dim:
+        raise click.UsageError(f"--y0 has {len(y0)} numbers, --dim says {dim}; give one of them.")
+    if y0 is not None:
+        return torch.tensor(y0, dtype=torch.float64)
+    if dim is not None:
+        return torch.randn(dim, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    if own is not None:
+        return torch.tensor(own, dtype=torch.float64)
+    raise click.UsageError("Give an initial state, --y0 1,0.5, or how many components one drawn is to have, --dim 2.")
+
+
+def _show(found: GradientCheck) -> None:
+    header = [
+        "method", "error in y0", "error in parameters", "time (ms)", "peak (kB)", "steps", "rejected",
+        "f forward", "f backward",
+    ]  # fmt: skip
+    rows = [
+        [
+            row.method,
+            row.error_y0,
+            row.error_parameters,
+            None if row.seconds is None else 1e3 * row.seconds,
+            None if row.peak_bytes is None else row.peak_bytes / 1e3,
+            row.accepted,
+            row.rejected,
+            row.rhs_forward,
+            row.rhs_backward,
+        ]
+        for row in found.rows
+    ]
+    show_table("gradients against finite differences", header, rows)
+    if found.advice:
+        show_pairs("advice", {str(i): line for i, line in enumerate(found.advice, 1)})

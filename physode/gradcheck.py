@@ -1,0 +1,196 @@
+r"""Gradient methods on a right-hand side of one's own: their errors, time, memory and work, with advice.
+
+Of a solve with outputs :math:`y_k` and random weights :math:`w_k`, the gradient of :math:`L = \sum_k w_k \cdot y_k` in
+the initial state and in everything that the right-hand side depends on is compared with central differences in float64.
+These are taken along the axes, or along random directions where there are many, and on the accepted steps of the solve,
+so that they differentiate the numerical solution itself: what ACA claims to do exactly. The adjoint method approximates
+the gradient of the exact solution instead, the naive method differentiates the choice of steps, too; both then differ
+from it by the order of the solve's tolerance.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from physode.errors import SolveError
+from physode.finite_differences import Differences, differences, directions
+from physode.gradcheck_advice import Facts, Row, advice
+from physode.gradcheck_facts import is_deterministic, stability, unregistered
+from physode.solution import Solution
+from physode.solve import pose, solve
+from physode.tally import peak_bytes
+
+__all__ = ["GradientCheck", "check_gradients"]
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """What :func:`check_gradients` found.
+
+    Attributes
+    ----------
+    rows
+        One for each gradient method.
+    facts
+        What was seen of the right-hand side and the differences.
+    advice
+        What follows from them, in sentences.
+    """
+
+    rows: tuple[Row, ...]
+    facts: Facts
+    advice: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A right-hand side, its state and leaves, and the loss of its solution."""
+
+    f: Callable[..., Any]
+    y0: Tensor
+    leaves: tuple[Tensor, ...]
+    t: Tensor
+    weights: Tensor
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, f: Callable[..., Any], y0: Tensor, t: Tensor, weights: Tensor, options: dict[str, Any]) -> _Case:
+        y0 = y0.detach().clone().requires_grad_()
+        problem = pose(f, y0, t, **options)
+        problem.start(keep_graph=False)
+        return cls(f, y0, problem.leaves.tensors, t, weights.to(y0), options)
+
+    def solve(self, gradient: str, **options: Any) -> Solution:
+        return solve(self.f, self.y0, self.t, gradient=gradient, **{**self.options, **options})
+
+    def loss(self, solution: Solution) -> Tensor:
+        loss: Tensor = (solution.y * self.weights).sum()
+        return loss
+
+    def gradients(self, solution: Solution) -> tuple[Tensor, Tensor]:
+        """Return dL/dy0 and dL/d(leaves), flat and in float64."""
+        inputs = [self.y0, *self.leaves]
+        found = torch.autograd.grad(self.loss(solution), inputs, allow_unused=True)
+        parts = [
+            (torch.zeros_like(x) if g is None else g).reshape(-1).double().cpu()
+            for x, g in zip(inputs, found, strict=True)
+        ]
+        return parts[0], torch.cat([parts[0].new_empty(0), *parts[1:]])
+
+
+def check_gradients(
+    f: Callable[..., Any],
+    y0: Tensor,
+    t: Tensor | Sequence[float],
+    *,
+    method: str = "dopri5",
+    rtol: float | None = None,
+    atol: float | None = None,
+    step_size: float | None = None,
+    max_steps: int = 100_000,
+    gradients: Sequence[str] = ("aca", "adjoint", "naive"),
+    most: int = 8,
+    seed: int = 0,
+) -> GradientCheck:
+    """Compare gradient methods on ``f`` with finite differences.
+
+    Parameters
+    ----------
+    f
+        The right-hand side ``f(t, y)``. A module in single precision is copied to double for the differences; tensors
+        that another callable uses are changed in place meanwhile, and set back.
+    y0, t
+        One real initial state, and output times.
+    method, rtol, atol, step_size, max_steps
+        As for :func:`physode.solve`; steps are shared.
+    gradients
+        Which methods.
+    most
+        How many directions differences are taken along, in the initial state and in the parameters each.
+    seed
+        Of directions and weights.
+
+    Raises
+    ------
+    SolveError
+        If the solve fails.
+    TypeError, ValueError
+        If ``f`` and ``y0`` do not go together.
+    """
+    if not isinstance(y0, Tensor) or y0.is_complex():
+        raise TypeError("`y0` must be one real tensor")
+    options = {"method": method, "rtol": rtol, "atol": atol, "step_size": step_size, "max_steps": max_steps}
+    times = torch.as_tensor(t, dtype=torch.float64, device=y0.device)
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randn(len(times), *y0.shape, dtype=torch.float64, generator=generator)
+    weights[0] = 0.0  # the initial state itself says nothing of the solver
+    case = _Case.of(f, y0, times, weights, options)
+    with torch.no_grad():
+        steps = case.solve("aca").step_times
+    count = sum(leaf.numel() for leaf in case.leaves)
+    axes = (directions(y0.numel(), most, generator), directions(count, most, generator))
+    right = _reference(case, steps, axes)
+    rows = tuple(_measured(case, name, axes, right) for name in gradients)
+    facts = Facts(
+        deterministic=is_deterministic(f, times[0], y0),
+        unregistered=unregistered(f, case.leaves),
+        parameters=count,
+        dtype=str(y0.dtype).removeprefix("torch."),
+        rtol=rtol or (1e-6 if y0.dtype == torch.float64 else 1e-5),
+        stability=stability(f, y0, steps, options),
+        unrest=max(part.unrest for part in right),
+        adaptive=step_size is None and method not in ("euler", "midpoint", "heun", "rk4"),
+    )
+    return GradientCheck(rows, facts, tuple(advice(rows, facts)))
+
+
+def _reference(case: _Case, steps: Tensor, axes: tuple[Tensor, Tensor]) -> tuple[Differences, Differences]:
+    """Return the differences in the initial state and in the leaves, on given steps and in float64."""
+    double = _in_double(case)
+    fixed = {**case.options, "grid": steps, "step_size": None}
+
+    def loss() -> Tensor:
+        with torch.no_grad():
+            return double.loss(solve(double.f, double.y0.detach(), case.t, **fixed))
+
+    state = differences(loss, [double.y0], axes[0])
+    if not double.leaves:
+        return state, Differences(torch.empty(0, dtype=torch.float64), 0.0, 1.0)
+    return state, differences(loss, double.leaves, axes[1])
+
+
+def _in_double(case: _Case) -> _Case:
+    """Return the case in float64 if it can be had: a module's copy."""
+    if case.y0.dtype == torch.float64 or not isinstance(case.f, nn.Module):
+        return case
+    f = copy.deepcopy(case.f).double()
+    return _Case.of(f, case.y0.detach().double(), case.t, case.weights.double(), case.options)
+
+
+def _measured(case: _Case, name: str, axes: tuple[Tensor, Tensor], right: tuple[Differences, Differences]) -> Row:
+    """Solve and differentiate by one method: its errors, then time, then memory."""
+    try:
+        solution = case.solve(name)
+        found = case.gradients(solution)
+        stats = solution.stats
+        work = (int(stats.accepted), int(stats.rejected), stats.rhs_forward, stats.rhs_backward)
+        began = time.perf_counter()
+        case.gradients(case.solve(name))
+        seconds = time.perf_counter() - began
+        peak = peak_bytes(lambda: case.gradients(case.solve(name)), case.y0.device)
+    except (SolveError, RuntimeError) as error:
+        return Row(name, failure=" ".join(str(error).split()))
+    errors = [_error(gradient, along, part) for gradient, along, part in zip(found, axes, right, strict=True)]
+    return Row(name, errors[0], errors[1] if case.leaves else None, seconds, peak, *work)
+
+
+def _error(gradient: Tensor, along: Tensor, right: Differences) -> float:
+    """Return the relative error of directional derivatives."""
+    return float((along @ gradient - right.values).norm()) / right.size

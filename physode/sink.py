@@ -1,0 +1,142 @@
+"""Outputs of a solve into a file as they are reached, instead of into memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import torch
+
+from physode.gradients.steps import Outcome
+from physode.packing import Packing
+from physode.problem import Problem
+from physode.sink_buffer import Buffer
+from physode.solvers.reached import Reached
+from physode.solvers.thinned import Thinned
+
+__all__ = ["Sink", "solve_into"]
+
+_SLAB_BYTES = 2**20
+_RAGGED_SLAB_BYTES = 2**24  # where each sample writes its own: fewer and longer writes
+
+
+@dataclass(frozen=True)
+class Sink:
+    """A trajectory file (``docs/data.md``) that a solve writes its outputs to.
+
+    A state's leading axis is that of trajectories where it has two axes or more, or steps are per sample; else there is
+    one. The other axes become one of components; parts of a tuple or dict follow one another.
+
+    Attributes
+    ----------
+    path
+        The file, by habit ``*.h5``. It has a temporary name, ``.<name>.<random>.part``, until the solve has ended.
+    columns, units
+        Names and units of the components; by default ``y1``, ``y2``, ..., those of a dict by its keys.
+    attrs
+        What else the file is to say, see :class:`~physode.datasets.Trajectories`.
+    overwrite
+        Whether to replace a file that exists.
+    compression
+        ``"gzip"`` for a smaller file that is slower to write.
+    """
+
+    path: str | os.PathLike[str]
+    columns: Sequence[str] = ()
+    units: Sequence[str] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+    compression: Literal["gzip"] | None = None
+
+
+def solve_into(problem: Problem, sink: Sink, *, about: Mapping[str, Any], shared_times: bool) -> Outcome:
+    """Solve a problem, its outputs into a file; the outcome has none.
+
+    A solve that ends early leaves NaN behind its end. One that is interrupted (Ctrl-C) leaves what was reached, with
+    the attribute ``interrupted``, and is interrupted; others have the attributes ``status`` (a code of
+    :class:`physode.Status` for each trajectory) and ``ended``, their times.
+
+    Parameters
+    ----------
+    problem
+        What to solve.
+    sink
+        The file.
+    about
+        How the outputs were made: attributes of the file, beside those of the sink, which win.
+    shared_times
+        Whether all samples have the same output times.
+
+    Raises
+    ------
+    ValueError
+        If anything asks for gradients, interpolants are to be kept, or the state is complex.
+    DataError
+        If the file cannot be made.
+    """
+    from physode.datasets.streaming import streaming  # h5py takes a while to import
+
+    problem.start(keep_graph=False)
+    _check(problem)
+    times = problem.t.detach().cpu()
+    ragged = problem.per_sample
+    samples = problem.y0.shape[0] if ragged or problem.y0.ndim > 1 else 1
+    shape = (samples, len(times), problem.y0.numel() // max(1, samples))
+    dtype: Literal["float32", "float64"] = "float64" if problem.y0.dtype == torch.float64 else "float32"
+    interruption: KeyboardInterrupt | None = None
+    with (
+        torch.no_grad(),
+        streaming(
+            sink.path,
+            (times[:, 0] if ragged and shared_times else times.T if ragged else times).contiguous().numpy(),
+            shape,
+            dtype=dtype,
+            slab_bytes=_RAGGED_SLAB_BYTES if ragged else _SLAB_BYTES,
+            columns=sink.columns or _columns(problem.dynamics.packing),
+            units=sink.units,
+            attrs={**about, **sink.attrs},
+            overwrite=sink.overwrite,
+            compression=sink.compression,
+        ) as stream,
+    ):
+        buffer = Buffer(stream, shape, dtype)
+        reader = Reached(problem.t, problem.y0, buffer)
+        try:
+            record = problem.integrate(keep=partial(Thinned, reader=reader, grid=problem.grid))
+        except KeyboardInterrupt as error:
+            interruption = error
+            stream.attrs["interrupted"] = True
+        else:
+            ends = {"status": record.status, "ended": record.ended}
+            stream.attrs.update({name: value.cpu().expand(samples).numpy() for name, value in ends.items()})
+        buffer.flush()
+    if interruption is not None:
+        raise interruption
+    return Outcome(problem.y0.new_empty(0), record, None)
+
+
+def _check(problem: Problem) -> None:
+    if problem.needs_gradient:
+        raise ValueError("`sink` keeps no outputs to differentiate: solve under torch.no_grad(), or without a sink")
+    if problem.keep_dense:
+        raise ValueError(
+            "`dense=True` keeps every step in memory, which `sink` is to spare: give one of them, not both"
+        )
+    if problem.y0.is_complex():
+        raise ValueError("`sink` writes real numbers only, got a complex state; split it into two components")
+    if problem.y0.numel() == 0:
+        raise ValueError(f"`sink` has nothing to write of a state of shape {tuple(problem.y0.shape)}")
+
+
+def _columns(packing: Packing) -> tuple[str, ...]:
+    """Name the components of a dict by its keys; of other states by numbers, as the file's readers do."""
+    if packing.kind is not dict or packing.keys is None:
+        return ()
+    return tuple(
+        str(key) if size == 1 else f"{key}{i}"
+        for key, size in zip(packing.keys, packing.sizes, strict=True)
+        for i in range(1, size + 1)
+    )

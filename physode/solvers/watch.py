@@ -1,0 +1,103 @@
+"""Watching a solve from outside: how far it is, and limits that end it before its end time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from physode.solvers.numbers import Number, smallest
+from physode.solvers.trajectory import Trajectory
+from physode.status import Status
+from physode.typing import Progress
+
+__all__ = ["Moment", "Monitor", "Watch", "checked_seconds"]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far a solve is. With per-sample steps: of the sample that is furthest from its end.
+
+    Attributes
+    ----------
+    fraction
+        The finished fraction of the span, from 0 to 1.
+    t
+        The time.
+    step
+        The signed size of the step accepted last (0 where the sample that is furthest behind rejected it).
+    accepted, rejected
+        Steps and rejected attempts so far, of all samples together.
+    seconds
+        Wall-clock time since the loop began.
+    """
+
+    fraction: float
+    t: float
+    step: float
+    accepted: int
+    rejected: int
+    seconds: float
+
+
+Monitor = Callable[[Moment], object]
+"""Told after each accepted step; True ends the solve there."""
+
+
+@dataclass
+class Watch:
+    """What a loop asks after each attempt.
+
+    Attributes
+    ----------
+    progress
+        Told the finished fraction after each accepted step.
+    monitor
+        Told more.
+    max_seconds
+        The wall-clock time after which no further attempt is made.
+    """
+
+    progress: Progress | None = None
+    monitor: Monitor | None = None
+    max_seconds: float = math.inf
+    began: float = field(default_factory=time.monotonic)
+
+    def after(self, record: Trajectory, t: Number, h: Number, done: Number, accepted: bool) -> int:
+        """Take note of an attempt; return 0, or the status with which the groups under way end here.
+
+        Parameters
+        ----------
+        record
+            With the counts up to here.
+        t, h, done
+            Time, signed size of the last step, and finished fraction, one value a group.
+        accepted
+            Whether any group accepted the attempt.
+        """
+        if accepted:
+            if self.progress is not None:
+                self.progress(smallest(done))
+            if self.monitor is not None and self.monitor(self._moment(record, t, h, done)) is True:
+                return int(Status.STOPPED)
+        return int(Status.OUT_OF_TIME) if time.monotonic() - self.began > self.max_seconds else 0
+
+    def _moment(self, record: Trajectory, t: Number, h: Number, done: Number) -> Moment:
+        fraction = smallest(done)
+        if isinstance(done, Tensor):
+            last = int(done.detach().argmin())
+            t, h = (float(part.detach().reshape(-1)[last]) for part in (t, h))
+        accepted, rejected = (int(torch.as_tensor(n).sum()) for n in (record.accepted, record.rejected))
+        accepted = max(accepted, len(record))  # steps of a grid are counted at its end only
+        return Moment(fraction, t, h, accepted, rejected, time.monotonic() - self.began)
+
+
+def checked_seconds(max_seconds: float | None) -> float | None:
+    """Return a limit of wall-clock time, positive; None for no limit."""
+    if max_seconds is not None and not max_seconds > 0.0:
+        raise ValueError(f"`max_seconds` must be positive, got {max_seconds}; leave it out for no limit")
+    return max_seconds

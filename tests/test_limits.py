@@ -1,0 +1,123 @@
+"""Solves that are watched and limited: what the monitor is told, and what is left of a solve that ends early."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+
+import physode as po
+from physode.errors import SolveError
+from physode.solvers.watch import Watch
+from tests.systems import Spiral
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def told(**options):
+    moments: list[po.Moment] = []
+    sol = po.solve(Spiral(), options.pop("y0", torch.tensor([1.0, 0.5])), [0.0, 2.0], monitor=moments.append, **options)
+    return moments, sol
+
+
+def test_a_monitor_is_told_of_every_accepted_step():
+    moments, sol = told(first_step=2.0)
+    assert [moment.t for moment in moments] == sol.step_times[1:].tolist()
+    assert [moment.step for moment in moments] == pytest.approx(sol.step_times.diff().tolist())
+    assert [moment.accepted for moment in moments] == list(range(1, len(moments) + 1))
+    assert moments[-1].rejected == int(sol.stats.rejected) > 0
+    assert moments[-1].fraction == 1.0
+    assert moments[-1].seconds >= moments[0].seconds >= 0.0
+
+
+def test_a_monitor_is_told_of_the_sample_that_is_furthest_behind():
+    moments, sol = told(y0=torch.tensor([[0.1, 0.0], [8.0, 0.0]]), step_control="per-sample")
+    assert moments[0].t == float(sol.step_times[1].min())
+    assert moments[-1].accepted == int(sol.stats.accepted.sum())
+    assert moments[-1].rejected == int(sol.stats.rejected.sum())
+
+
+def test_a_monitor_is_told_of_fixed_steps():
+    moments, _ = told(method="rk4", step_size=0.5)
+    assert [moment.t for moment in moments] == [0.5, 1.0, 1.5, 2.0]
+    assert [moment.accepted for moment in moments] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"method": "rk4", "step_size": 0.05}, {"step_control": "per-sample"}, {"gradient": po.ACA(checkpoints=3)}],
+    ids=str,
+)
+def test_a_monitor_that_returns_true_ends_the_solve_with_what_was_solved(options):
+    y0 = torch.tensor([[1.0, 0.5], [0.5, 1.0]], requires_grad=True)
+    sol = po.solve(
+        Spiral(), y0, torch.linspace(0, 2, 21), monitor=lambda moment: moment.t >= 1.0, throw=False, **options
+    )
+    whole = po.solve(Spiral(), y0, torch.linspace(0, 2, 21), **options)
+    assert (sol.status == po.Status.STOPPED).all()
+    reached = ~sol.y.isnan().any(-1)
+    assert (reached.sum(0) >= 11).all()
+    assert not reached.all()
+    assert torch.equal(sol.y[reached], whole.y[reached])
+    assert (sol.ended >= 1.0).all()
+    (found,) = torch.autograd.grad(sol.y[5].sum(), y0)
+    (expected,) = torch.autograd.grad(whole.y[5].sum(), y0)
+    assert torch.allclose(found, expected, rtol=1e-9)
+
+
+def test_the_wall_clock_ends_a_solve_with_a_name():
+    with pytest.raises(SolveError, match="`max_seconds` of wall-clock time had passed") as caught:
+        po.solve(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 1e9], max_seconds=0.05, max_steps=10**9)
+    assert caught.value.solution.status == po.Status.OUT_OF_TIME
+    assert 0.0 < float(caught.value.solution.ended) < 1e9
+
+
+def test_a_limit_that_is_not_reached_changes_nothing():
+    a = po.solve(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 1.0], max_seconds=1e6)
+    b = po.solve(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 1.0])
+    assert torch.equal(a.y, b.y)
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"max_steps": 5}, po.Status.MAX_STEPS),
+        ({"min_step": 0.5}, po.Status.STEP_UNDERFLOW),
+        ({"monitor": lambda moment: moment.t > 0.5}, po.Status.STOPPED),
+    ],
+)
+def test_errors_carry_what_was_solved(options, status):
+    with pytest.raises(SolveError, match=r"the solve stopped at t = ") as caught:
+        po.solve(Spiral(), torch.tensor([1.0, 0.5]), torch.linspace(0, 3, 31), rtol=1e-10, atol=1e-10, **options)
+    sol = caught.value.solution
+    assert sol.status == status
+    assert torch.equal(sol.y[0], torch.tensor([1.0, 0.5]))
+    assert sol.y[-1].isnan().all()
+
+
+def test_errors_of_the_adjoint_method_name_the_reason_and_carry_what_was_solved():
+    with pytest.raises(SolveError, match="needs a solve that reached its end: `max_steps`") as caught:
+        po.solve(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 3.0], max_steps=5, gradient="adjoint")
+    assert caught.value.solution.status == po.Status.MAX_STEPS
+
+
+def test_an_error_without_a_solution_can_be_pickled():
+    assert pickle.loads(pickle.dumps(SolveError("stopped"))).solution is None
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_a_limit_must_be_positive(seconds):
+    with pytest.raises(ValueError, match="`max_seconds` must be positive"):
+        po.solve(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 1.0], max_seconds=seconds)
+
+
+def test_a_progress_bar_is_a_monitor_and_shows_nothing_where_nobody_looks(capfd):
+    with po.progress_bar("decay") as monitor:
+        sol = po.solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0], monitor=monitor)
+    assert sol.success
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_watch_without_limits_lets_a_solve_go_on():
+    assert Watch().after(None, 0.0, 0.0, 0.0, False) == 0
