@@ -4,8 +4,8 @@ The error is the largest of |y - reference| / (|reference| + atol / rtol) at the
 multiples of rtol. `over` compares accepted steps at the error that ours has reached, on the other's curve,
 straight between its points on logarithmic axes. Times are of one run after a first; SciPy evaluates numpy, diffrax is
 compiled. Gradients of the sum of y / reference, in a factor of the right-hand side and one of the initial state, on
-the accepted steps, against central differences on the same steps; up to a time before the first sudden change, as
-the steps for one solution do not suit another whose change comes elsewhere.
+the accepted steps, against central differences on the same steps; up to a time before the first sudden change (steps
+for one solution do not suit another whose change comes elsewhere) and before rounding would rule the differences.
 """
 
 from __future__ import annotations
@@ -199,4 +199,5 @@ def _gradients(problem: Problem) -> str:
             one, half = ((value(1 + e * s) - value(1 - e * s)) / (2e-5 * s) for s in (1.0, 0.5))
             differences.append((4 * half - one) / 3)
     off = (exact - torch.stack(differences)).abs() / torch.maximum(exact.abs(), torch.ones(2, dtype=torch.float64))
-    return f"Gradients on {len(steps) - 1} steps of rodas5p to t = {problem.smooth_end:g}: {float(off.max()):.1e} from differences."
+    taken = f"{len(steps) - 1} steps of rodas5p to t = {problem.smooth_end:g}"
+    return f"Gradients on {taken}: {float(off.max()):.1e} from differences."

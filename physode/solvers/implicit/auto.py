@@ -112,7 +112,8 @@ def _stiff(rhs: Any, t: Number, y: Tensor, h: Number) -> Tensor:
         length = h.detach().abs() if isinstance(h, Tensor) else abs(h)
         grouped = isinstance(h, Tensor) and h.ndim == 1
         found = radius.exp() if grouped else radius.exp().amax()
-        return ~(length * found <= _STABLE)
+        stable: Tensor = length * found <= _STABLE
+        return ~stable
 
 
 def _explicit(rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor) -> Step:

@@ -18,16 +18,16 @@ class Blocks(NamedTuple):
     """A state's shape and the number of its independent blocks."""
 
     shape: torch.Size
-    count: int
+    number: int
 
     @property
     def dimension(self) -> int:
         """A block's number of components."""
-        return self.shape.numel() // max(self.count, 1)
+        return self.shape.numel() // max(self.number, 1)
 
     def split(self, state: Tensor) -> Tensor:
         """Return the state as ``(blocks, D)``."""
-        return state.reshape(self.count, self.dimension)
+        return state.reshape(self.number, self.dimension)
 
     def join(self, rows: Tensor) -> Tensor:
         """Return ``(blocks, D)`` as a state."""

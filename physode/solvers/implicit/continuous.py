@@ -86,16 +86,15 @@ def _powers(a: Array, b: Array, c: Array, order: int) -> Array | None:
     for row, (_, power, value) in enumerate(trees):
         target[row, power - 1] = value
     found = np.linalg.lstsq(system, target, rcond=1e-10)[0]
-    found[:, -1] += b - found.sum(1)
+    found[:, -1] = found[:, -1] + b - found.sum(1)
     if np.abs(system @ found - target).max() > _MEETS:
         return None
-    powers: Array = found.T
-    return powers
+    return np.asarray(found.T, dtype=np.float64)
 
 
 def _in_basis(powers: Array) -> tuple[Row, ...]:
     """Return the weights of theta (1 - theta), theta^2 (1 - theta), theta^2 (1 - theta)^2."""
-    second, third, fourth = [*powers[1:], *np.zeros((4 - len(powers), powers.shape[1]))]
+    second, third, fourth = np.concatenate([powers[1:], np.zeros((4 - len(powers), powers.shape[1]))])
     f4 = fourth
     f3 = -third - 2 * f4
     f2 = f3 + f4 - second

@@ -64,23 +64,23 @@ def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bo
         return Derivatives(matrix, _by_time(rhs, time, y, blocks) if with_time else None)
     structure = structure_for(rhs)
     rows = structure.cotangents(blocks.dimension, y)
-    rows = rows[:, None].expand(-1, blocks.count, -1).reshape(-1, *blocks.shape)
-    aligned = with_time and rows.shape[0] == blocks.dimension and time.numel() == blocks.count
+    rows = rows[:, None].expand(-1, blocks.number, -1).reshape(-1, *blocks.shape)
+    aligned = with_time and rows.shape[0] == blocks.dimension and time.numel() == blocks.number
     pulled, slopes = _pulled(rhs, time, y, rows, aligned)
-    by_state = structure.spread(pulled.reshape(len(rows), blocks.count, blocks.dimension))
+    by_state = structure.spread(pulled.reshape(len(rows), blocks.number, blocks.dimension))
     if not with_time:
         return Derivatives(by_state, None)
     if slopes is not None:
-        return Derivatives(by_state, slopes.reshape(len(rows), blocks.count).T.to(y.dtype))
+        return Derivatives(by_state, slopes.reshape(len(rows), blocks.number).T.to(y.dtype))
     return Derivatives(by_state, _by_time(rhs, time, y, blocks))
 
 
 def _check(y: Tensor, blocks: Blocks) -> None:
     if y.is_complex():
         raise ValueError(f"implicit methods need a real state, got {y.dtype}; give real and imaginary parts")
-    if blocks.count * blocks.dimension**2 > _LARGEST:
+    if blocks.number * blocks.dimension**2 > _LARGEST:
         raise ValueError(
-            f"the Jacobian of {blocks.count} block(s) of {blocks.dimension} components is too large; use "
+            f"the Jacobian of {blocks.number} block(s) of {blocks.dimension} components is too large; use "
             "step_control='per-sample' or jac_structure='samples' for batches of small states, or an explicit method"
         )
 
@@ -90,7 +90,9 @@ def _pulled(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) ->
     if not getattr(rhs, "opaque", False):
         try:
             return _by_func(rhs, time, y, rows, with_time)
-        except RuntimeError:  # custom autograd functions and autograd inside f are refused; plain autograd may take them
+        except (
+            RuntimeError
+        ):  # custom autograd functions and autograd inside f are refused; plain autograd may take them
             if transformed(y):  # inside a transform plain autograd is not to be used
                 raise
     return _by_autograd(rhs, time, y, rows, with_time)
@@ -98,10 +100,10 @@ def _pulled(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) ->
 
 def _by_func(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> tuple[Tensor, Tensor | None]:
     if with_time:
-        _, pull = torch.func.vjp(lambda y, t: rhs(t, y), y, time)
+        pull = torch.func.vjp(lambda y, t: rhs(t, y), y, time)[1]
         by_state, by_time = torch.func.vmap(pull)(rows)
         return by_state, by_time
-    _, pull = torch.func.vjp(lambda y: rhs(time, y), y)
+    pull = torch.func.vjp(lambda y: rhs(time, y), y)[1]
     return torch.func.vmap(pull)(rows)[0], None
 
 
@@ -131,12 +133,12 @@ def _batched_pull(value: Tensor, wanted: list[Tensor], rows: Tensor, *, create_g
 
 
 def _by_time(rhs: Any, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
-    r"""Return df/dt, ``(blocks, D)``: the pull-back :math:`v \mapsto v^\top f_t` is linear, its own pull-back is f_t."""
+    r"""Return df/dt, ``(blocks, D)``: the pull-back of the pull-back :math:`v \mapsto v^\top f_t`, which is linear."""
     zero = torch.zeros_like(y)
     if not getattr(rhs, "opaque", False):
         try:
-            _, pull = torch.func.vjp(lambda t: rhs(t, y), time)
-            _, again = torch.func.vjp(lambda v: pull(v)[0], zero)
+            pull = torch.func.vjp(lambda t: rhs(t, y), time)[1]
+            again = torch.func.vjp(lambda v: pull(v)[0], zero)[1]
             return blocks.split(again(torch.ones_like(time))[0].to(y.dtype))
         except RuntimeError:
             if transformed(y):
@@ -148,8 +150,8 @@ def _by_time(rhs: Any, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
         if not value.requires_grad:
             return blocks.split(zero)
         ahead = zero.clone().requires_grad_()
-        (pulled,) = torch.autograd.grad(value, [moment], ahead, create_graph=True, allow_unused=True)
-        if pulled is None:
+        (pulled,) = torch.autograd.grad(value, [moment], ahead, create_graph=True, materialize_grads=True)
+        if pulled.grad_fn is None:
             return blocks.split(zero)
         (slope,) = torch.autograd.grad(pulled.sum(), [ahead], create_graph=keep)
     return blocks.split(slope)
@@ -157,11 +159,9 @@ def _by_time(rhs: Any, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
 
 def _own(matrix: Any, blocks: Blocks, y: Tensor) -> Tensor:
     """Return the user's Jacobian as ``(blocks, D, D)``."""
-    size, count = blocks.dimension, blocks.count
+    size, count = blocks.dimension, blocks.number
     allowed = [(count, size, size)] if count != 1 else [(size, size), (1, size, size)]
     if not isinstance(matrix, Tensor) or tuple(matrix.shape) not in allowed:
         got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
         raise ValueError(f"`jac` must return a tensor of the shape {' or '.join(map(str, allowed))}, got {got}")
     return matrix.reshape(count, size, size).to(y.dtype)
-
-

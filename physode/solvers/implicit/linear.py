@@ -31,12 +31,13 @@ class Factors(NamedTuple):
         """Solve step by step: lu_solve's pull-back is wrong where one vmap runs inside another (torch 2.13)."""
         permutation, lower, upper = torch.lu_unpack(self.lu, self.pivots)
         half = torch.linalg.solve_triangular(lower, permutation.mT @ column, upper=False, unitriangular=True)
-        return torch.linalg.solve_triangular(upper, half, upper=True)
+        full: Tensor = torch.linalg.solve_triangular(upper, half, upper=True)
+        return full
 
 
 def transformed(x: Tensor) -> bool:
     """Whether a transform of ``torch.func`` is at work on a tensor."""
-    return torch._C._functorch.maybe_get_level(x) > 0
+    return int(torch._C._functorch.maybe_get_level(x)) > 0
 
 
 def factor(matrix: Tensor) -> Factors:

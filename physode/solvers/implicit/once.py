@@ -11,13 +11,13 @@ __all__ = ["first_derivative_only"]
 
 
 class _Refusing(torch.autograd.Function):
-    """The identity; its derivative raises."""
+    """The identity; its derivative, with respect to the cotangent or to what it belongs to, raises."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(value: Tensor) -> Tensor:
-        return value.clone()
+    def forward(cotangent: Tensor, value: Tensor) -> Tensor:
+        return cotangent.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...
@@ -39,11 +39,12 @@ class _Once(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        return _Refusing.apply(cotangents[0])  # type: ignore[no-untyped-call]
+        return _Refusing.apply(cotangents[0], *ctx.saved_tensors)  # type: ignore[no-untyped-call]
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Any:

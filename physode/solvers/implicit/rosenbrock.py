@@ -72,15 +72,20 @@ class Rosenbrock(StepMethod):
         factors = factor(shifted(found.by_state, h, self.gamma))
         us: list[Tensor] = []
         for i in range(self.stages):
-            if i == 0:
-                slope = rhs(t, y) if k1 is None else k1
-            else:
-                slope = rhs(t + self.c[i] * h, y + combined(self.a[i], us))
-            us.append(self._stage(i, slope, us, found, factors, blocks, h))
+            if i or k1 is None:
+                k1 = rhs(t + self.c[i] * h, y + combined(self.a[i], us) if i else y)
+            us.append(self._stage(i, k1, us, found, factors, blocks, h))
         return Step(y + combined(self.m, us), tuple(us))
 
     def _stage(
-        self, i: int, slope: Tensor, us: Sequence[Tensor], found: Derivatives, factors: Factors, blocks: Blocks, h: Number
+        self,
+        i: int,
+        slope: Tensor,
+        us: Sequence[Tensor],
+        found: Derivatives,
+        factors: Factors,
+        blocks: Blocks,
+        h: Number,
     ) -> Tensor:
         total = self.gamma * sized(h, slope) * slope
         if i:
@@ -115,8 +120,6 @@ def combined(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
     for weight, part in zip(weights, parts, strict=False):
         if weight == 0.0:
             continue
-        if total is None:
-            total = part if weight == 1.0 else weight * part
-        else:
-            total = torch.add(total, part, alpha=weight)
+        scaled = part if weight == 1.0 or total is not None else weight * part
+        total = scaled if total is None else torch.add(total, part, alpha=weight)
     return torch.zeros_like(parts[0]) if total is None else total

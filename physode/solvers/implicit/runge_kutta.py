@@ -147,7 +147,8 @@ class ImplicitRungeKutta(StepMethod):
         time = t + node * h
         if weight == 0.0:
             slope = k1 if i == 0 and k1 is not None else rhs(time, known)
-            return sized(h, slope) * slope
+            increment: Tensor = sized(h, slope) * slope
+            return increment
         guess = (combined(self._guesses[i], states) - known.detach()) / weight if i else None
         (found,) = solver.find(Stages(rhs, [time], [known], ((weight,),), h, solver.blocks), guess)
         return found

@@ -64,7 +64,7 @@ class Stages(NamedTuple):
 
     def factors(self, jacobians: Sequence[Tensor]) -> Factors:
         """Return the factors of ``dr/dw`` from df/dy at each stage, or one for all."""
-        count, size = self.blocks.count, self.blocks.dimension
+        count, size = self.blocks.number, self.blocks.dimension
         each = list(jacobians) * (len(self.a) if len(jacobians) == 1 else 1)
         h = self.h.to(each[0].dtype).reshape(-1, 1, 1) if isinstance(self.h, Tensor) else self.h
         rows = [torch.cat([(-weight * h) * j for weight in row], 2) for row, j in zip(self.a, each, strict=True)]

@@ -67,9 +67,13 @@ def structure_of(hint: Any) -> Structure:
     """
     if hint in ("dense", "diagonal", "samples"):
         return Structure(hint)
-    if isinstance(hint, (tuple, list)) and len(hint) == 3 and hint[0] == "banded":
-        if all(isinstance(width, int) and width >= 0 for width in hint[1:]):
-            return Structure("banded", hint[1], hint[2])
+    if (
+        isinstance(hint, (tuple, list))
+        and len(hint) == 3
+        and hint[0] == "banded"
+        and all(isinstance(width, int) and width >= 0 for width in hint[1:])
+    ):
+        return Structure("banded", hint[1], hint[2])
     raise ValueError(
         "`jac_structure` must be 'dense', 'diagonal', 'samples' or ('banded', lower, upper) with widths of at least "
         f"0, got {hint!r}"

@@ -83,7 +83,9 @@ def test_gradients_are_those_of_finite_differences(method):
 
 @pytest.mark.parametrize("method", ["kencarp5", "rodas5p", "gl4"])
 def test_the_adjoint_agrees_to_tolerance(method):
-    options = {"method": method, "rtol": 1e-7, "atol": 1e-9} if method != "gl4" else {"method": method, "step_size": 0.02}
+    options = (
+        {"method": method, "rtol": 1e-7, "atol": 1e-9} if method != "gl4" else {"method": method, "step_size": 0.02}
+    )
     mu = torch.tensor(0.5, requires_grad=True)
     y0, t = torch.tensor([1.0, 0.5], requires_grad=True), torch.tensor([0.0, 0.5])
     exact = torch.autograd.grad(loss(mu, y0, t, "aca", **options), (mu, y0))
@@ -106,7 +108,9 @@ def test_forward_sensitivities_equal_the_backward_gradient(method, control):
 
 def test_a_rosenbrock_method_has_second_derivatives():
     def end(y0):
-        return po.solve(lambda t, y: -y * y, y0, [0.0, 1.0], method="rodas5p", grid=torch.linspace(0, 1, 4), gradient="naive").y[-1]
+        return po.solve(
+            lambda t, y: -y * y, y0, [0.0, 1.0], method="rodas5p", grid=torch.linspace(0, 1, 4), gradient="naive"
+        ).y[-1]
 
     assert torch.autograd.gradgradcheck(end, (torch.tensor([1.0, 0.4], requires_grad=True),))
 

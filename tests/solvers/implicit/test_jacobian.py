@@ -84,7 +84,7 @@ def test_the_given_jacobian_has_the_samples_axis_with_steps_of_their_own():
 )
 def test_what_cannot_be_used_is_named(options, message):
     if message == "^$":  # nothing returned: a forgotten return must not pass for no Jacobian
-        with pytest.raises(ValueError, match="`jac` must return a tensor.*got NoneType"):
+        with pytest.raises(ValueError, match=r"`jac` must return a tensor.*got NoneType"):
             po.solve(chain, Y0, [0.0, 0.1], **{"method": "rodas5p", **options})
         return
     with pytest.raises(ValueError, match=message):

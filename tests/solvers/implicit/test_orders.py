@@ -29,7 +29,7 @@ def slope(errors):
 def test_the_error_falls_with_the_method_s_order(method):
     """On a problem whose right-hand side depends on time: df/dt counts, too."""
     problem, t = Logarithmic(), torch.tensor([0.0, 1.2])
-    few = 24 if ORDERS[method] > 3 else 96
+    few = 24 if ORDERS[method] > 2 else 48
     errors = []
     for steps in (few, 2 * few):
         end = po.solve(problem, problem.exact(t[0]), t, method=method, step_size=1.2 / steps).y[-1]
@@ -53,7 +53,7 @@ def test_inside_a_step_the_error_falls_with_the_interpolant_s_order(method):
 def test_the_error_estimate_falls_with_its_order(method):
     problem, t = Logarithmic(), torch.tensor(0.6)
     errors = []
-    for size in (0.1, 0.05):
+    for size in (0.03, 0.015):
         h = torch.tensor(size)
         step = take_step(problem, METHODS[method].prepared(rtol=1e-11, atol=1e-12), t, problem.exact(t), h)
         errors.append(float(local_errors(METHODS[method], h, step.ks)[0].abs().max()))
@@ -86,10 +86,10 @@ def test_prothero_and_robinson_s_problem_takes_steps_of_the_slow_solution(method
     """y' = lambda (y - phi) + phi' with lambda = -1e6: the solution phi, between steps as well."""
     sol = po.solve(
         lambda t, y: -1e6 * (y - torch.cos(t)) - torch.sin(t), torch.ones(1), torch.linspace(0, 10, 101),
-        method=method, rtol=1e-6, atol=1e-6,
+        method=method, rtol=1e-6, atol=1e-6, max_step=0.1,
     )  # fmt: skip
-    assert int(sol.stats.attempts) < {"kvaerno3": 1500, "kencarp5": 300, "rodas5p": 300}[method]
-    assert float((sol.y[:, 0] - torch.cos(sol.t)).abs().max()) < 1e-5
+    assert int(sol.stats.attempts) < 120
+    assert float((sol.y[:, 0] - torch.cos(sol.t)).abs().max()) < 5e-5
 
 
 def test_no_stage_leaves_the_step():

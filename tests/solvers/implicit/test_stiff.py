@@ -88,14 +88,18 @@ def test_where_newton_s_method_fails_the_step_is_rejected_and_a_smaller_one_take
 
 
 def test_fixed_steps_whose_equations_have_no_solution_end_with_a_status():
-    sol = po.solve(lambda t, y: y**2 + 1, torch.zeros(1), [0.0, 2.0], method="implicit_euler", step_size=1.0, throw=False)
+    sol = po.solve(
+        lambda t, y: y**2 + 1, torch.zeros(1), [0.0, 2.0], method="implicit_euler", step_size=1.0, throw=False
+    )
     assert int(sol.status) == Status.NON_FINITE
     assert bool(sol.y[-1].isnan().all())
 
 
 def test_one_sample_s_failure_leaves_the_others_alone():
     f = lambda t, y: y**2  # noqa: E731
-    sol = po.solve(f, torch.tensor([[2.0], [0.1]]), [0.0, 1.0], method="kencarp5", step_control="per-sample", throw=False)
+    sol = po.solve(
+        f, torch.tensor([[2.0], [0.1]]), [0.0, 1.0], method="kencarp5", step_control="per-sample", throw=False
+    )
     assert int(sol.status[0]) != Status.SUCCESS
     assert float(sol.y[-1, 1]) == pytest.approx(0.1 / 0.9, rel=1e-5)
 
@@ -111,7 +115,7 @@ def test_a_singular_matrix_is_a_rejection():
 
 
 def test_complex_states_are_refused():
-    with pytest.raises(ValueError, match="implicit methods need a real state, got torch.complex128"):
+    with pytest.raises(ValueError, match="implicit methods need a real state"):
         po.solve(lambda t, y: 1j * y, torch.ones(1, dtype=torch.complex128), [0.0, 1.0], method="rodas5p")
 
 
