@@ -55,4 +55,4 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device)) - before
     with _Tally() as tally:
         work()
-    return tally.peak
+    return int(tally.peak)
