@@ -4,8 +4,8 @@ A network 64 wide, D = 64, B = 256, longer and longer spans. Naive back-propagat
 default those of accepted steps within a budget; checkpoints keep a state a step and one step's graph, the adjoint
 method keeps no step. Bytes are those that torch's allocator gave.
 
-Then fixed steps (rk4) in growing number: every step's state kept, or 16 of them at most, segments between them walked
-again. `time` is that of a gradient, the median of some rounds.
+Then fixed steps (rk4) in growing number: every step's state kept, or 16 of them at most, the segments between them
+walked again. `time` is that of a gradient, the median of some rounds.
 """
 
 from __future__ import annotations
