@@ -30,6 +30,7 @@ _LEGS = 16  # of the search for the end, about
 _GROWTH = 0.25
 _NEWTON = 60  # iterations at most: it falls back on bisection
 _MARGIN = 1e-6
+_CLOSE = 1e-11  # of all s: the last iteration, which is differentiable, is still to come
 
 
 def solve_regularised(
@@ -176,7 +177,7 @@ class _Reader:
             step = (t - value) / rate
             moved = s + step
             moved = torch.where((moved >= low) & (moved <= high), moved, 0.5 * (low + high))
-            small = bool(((moved - s).abs() <= 4e-16 * self._s[-1]).all())
+            small = bool(((moved - s).abs() <= _CLOSE * self._s[-1]).all())
             s = moved
             if small:
                 break

@@ -13,7 +13,7 @@ from physode.solution import Solution
 __all__ = ["Encounter", "find_encounters"]
 
 _PARTS = 4  # of a step, which resolves its own motion: the distance of a pair has no two minima within one
-_HALVINGS = 50
+_HALVINGS = 28  # a minimum is flat: its time is known to half of the digits
 
 
 class Encounter(NamedTuple):
@@ -52,7 +52,8 @@ def find_encounters(solution: Solution, *, below: float) -> list[Encounter]:
         times = _divided(solution.step_times, _batch(solution))
         distance = _distances(solution, times)
         inner = distance[1:-1]
-        found = ((inner <= distance[:-2]) & (inner < distance[2:])).nonzero()
+        lowest = 2.0 * inner - torch.maximum(distance[:-2], distance[2:])  # by the chords, as if times were even
+        found = ((inner <= distance[:-2]) & (inner < distance[2:]) & (lowest < below)).nonzero()
         trajectory, pair = found[:, 1], found[:, 2]
         low, high = (times[found[:, 0] + shift, trajectory] for shift in (0, 2))
         time = _bisected(solution, low, high, trajectory, pair)
