@@ -162,7 +162,10 @@ def solve(
     )  # fmt: skip
     problem.monitor, problem.max_seconds = monitor, checked_seconds(max_seconds)
     try:
-        outcome = _outcome(problem, way, compile, None if sink is None else _as_sink(sink), t)
+        if sink is not None:
+            outcome = _into(problem, _as_sink(sink), compile, t)
+        else:
+            outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
     except SolveError as error:
         if isinstance(error.solution, Outcome):
             error.solution = _solution(t, problem, error.solution)
@@ -173,9 +176,9 @@ def solve(
     return solution
 
 
-def _outcome(problem: Problem, way: GradientMethod, when: Any, sink: Sink | None, t: Any) -> Outcome:
-    if sink is None:
-        return way.solve(problem) if when is False else _compiled(problem, way, when)
+def _into(problem: Problem, sink: Sink, when: Any, t: Any) -> Outcome:
+    if when is True:
+        raise ValueError("`sink` takes outputs step by step, which compiled programs do not give: leave out `compile`")
     steps = problem.steps
     about: dict[str, Any] = {"method": problem.tableau.name}
     if steps is not None:
