@@ -221,7 +221,7 @@ def solve(
     try:
         found = Events()
         if sink is not None:
-            outcome = _into(problem, _as_sink(sink), t)
+            outcome = _into(problem, _as_sink(sink), compile, t)
         elif in_pieces:
             outcome, found = _solve_with_events(problem, way, wanted, jump_t, compile)
         elif transformed():
@@ -249,7 +249,9 @@ def _check_together(in_pieces: bool, others: Mapping[str, bool]) -> None:
             raise ValueError(f"`{name}` and `events` or `jump_t` do not go together; leave one out")
 
 
-def _into(problem: Problem, sink: Sink, t: Any) -> Outcome:
+def _into(problem: Problem, sink: Sink, when: Any, t: Any) -> Outcome:
+    if when is True:
+        raise ValueError("`sink` takes outputs step by step, which compiled programs do not give: leave out `compile`")
     steps = problem.steps
     about: dict[str, Any] = {"method": problem.tableau.name}
     if steps is not None:

@@ -101,6 +101,7 @@ def test_gradients_are_refused(tmp_path):
     ("y0", "options", "message"),
     [
         (torch.ones(2), {"dense": True}, "`dense=True` keeps every step in memory"),
+        (torch.ones(2), {"compile": True}, "leave out `compile`"),
         (torch.ones(2, dtype=torch.complex128), {}, "`sink` writes real numbers only"),
     ],
 )

@@ -236,3 +236,13 @@ def test_threads_that_are_refused_at_the_same_time_all_get_their_answer(builds):
     for thread in threads:
         thread.join()
     assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"monitor": lambda moment: None}, {"max_seconds": 1e6}, {"gradient": po.ACA(checkpoints=4), "leaves": ()}],
+    ids=["monitor", "max_seconds", "checkpoints"],
+)
+def test_what_asks_after_each_step(builds, options):
+    y0 = torch.ones(2, requires_grad="gradient" in options)
+    assert_goes_on(lambda t, y: -y, y0, builds, "", **options)
