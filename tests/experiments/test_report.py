@@ -70,7 +70,7 @@ def test_configurations_are_frozen(name):
 
 
 def test_an_unknown_experiment_is_named_beside_the_known():
-    with pytest.raises(ValueError, match=r"fig4, fig5, fig6, table5, recovery, .*; got 'fig8'"):
+    with pytest.raises(ValueError, match=r"fig4, fig5, fig6, table4, table5, recovery, .*; got 'fig8'"):
         find_experiment("fig8")
 
 
