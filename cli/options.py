@@ -30,10 +30,21 @@ __all__ = [
 
 # The engine's own table would have to import torch for `--help`; tests/cli/test_options.py holds the two together.
 FIXED_METHODS = (
-    "euler", "midpoint", "heun", "rk4",
+    "euler", "midpoint", "heun", "rk4", "leapfrog", "yoshida4", "suzuki4",
     "implicit_euler", "implicit_midpoint", "trapezoid", "sdirk2", "trbdf2", "radauIIA3", "radauIIA5", "gl4", "gl6",
 )  # fmt: skip
-ADAPTIVE_METHODS = ("heun_euler", "bosh3", "dopri5", "tsit5", "dopri8", "kvaerno3", "kencarp5", "rodas5p", "auto")
+ADAPTIVE_METHODS = (
+    "heun_euler",
+    "bosh3",
+    "dopri5",
+    "tsit5",
+    "dopri8",
+    "alf",
+    "kvaerno3",
+    "kencarp5",
+    "rodas5p",
+    "auto",
+)
 METHODS = FIXED_METHODS + ADAPTIVE_METHODS
 GRADIENTS = ("aca", "adjoint", "naive")
 

@@ -225,6 +225,8 @@ def solve(
         elif in_pieces:
             outcome, found = _solve_with_events(problem, way, wanted, jump_t, compile)
         elif transformed():
+            if compile is True:
+                _warn_uncompiled("the solve itself is being transformed by torch.func")
             outcome = Direct().solve(problem)
         else:
             outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
@@ -260,13 +262,17 @@ def _into(problem: Problem, sink: Sink, when: Any, t: Any) -> Outcome:
     return solve_into(problem, sink, about=about, shared_times=shared)
 
 
+def _warn_uncompiled(reason: str) -> None:
+    warnings.warn(f"solving without compilation: {reason}", RuntimeWarning, stacklevel=4)
+
+
 def _solve_with_events(
     problem: Problem, way: GradientMethod, events: Sequence[Event], jump_t: Any, when: Any
 ) -> tuple[Outcome, Events]:
     from physode.events.solving import solve_with_events
 
     if when is True:
-        warnings.warn("solving without compilation: events and `jump_t` are not compiled", RuntimeWarning, stacklevel=3)
+        _warn_uncompiled("events and `jump_t` are not compiled")
     times = None if jump_t is None else checked_jump_times(jump_t, problem.y0.device)
     return solve_with_events(problem, way, events, times)
 

@@ -106,7 +106,7 @@ def test_a_system_of_physode_as_a_table_with_advice():
         (["own_model.py:cut", "--dim", "2"], 1, "must have the state's shape (2,), got (1,)"),
         (["own_model.py:Needy", "--dim", "2"], 1, "cannot be made without arguments"),
         (["own_model.py:make_nothing", "--dim", "2"], 1, "it made a int"),
-        (["oscillator"], 1, "must be MODULE:RHS, or one of three_body, van_der_pol"),
+        (["oscillator"], 1, "must be MODULE:RHS, or one of arenstorf, hires, oregonator"),
         ([":f"], 1, "must be MODULE:RHS, such as"),
         (["own_model.py:plain"], 2, "Give an initial state"),
         (["own_model.py:plain", "--y0", "1,x"], 2, "'1,x' is not a list of numbers"),
