@@ -212,7 +212,15 @@ def solve(
     wanted = checked_events(events)
     in_pieces = bool(wanted) or jump_t is not None
     bounded = isinstance(way, ACA) and way.checkpoints is not None
-    _check_together(in_pieces, {"skip_finished": skip_finished, "sink": sink is not None, "ACA(checkpoints)": bounded})
+    _check_together(
+        in_pieces,
+        {
+            "skip_finished": skip_finished,
+            "record": record is not None,
+            "sink": sink is not None,
+            "ACA(checkpoints)": bounded,
+        },
+    )
 
     def solved(outcome: Outcome, found: Events) -> Solution:
         recorded = {} if recorder is None else recorder.found()

@@ -236,3 +236,18 @@ def test_events_are_solved_uncompiled_with_a_warning():
     with pytest.warns(RuntimeWarning, match=r"events and `jump_t` are not compiled"):
         sol = po.solve(turn, circle(), [0.0, 4.0], events=po.Event(first, terminal=True), compile=True)
     assert int(sol.status) == po.Status.EVENT
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("skip_finished", {"skip_finished": True}),
+        ("record", {"record": {"size": lambda t, y: y.square().sum(-1)}}),
+        ("sink", {"sink": "out.h5"}),
+        (r"ACA\(checkpoints\)", {"gradient": po.ACA(checkpoints=2)}),
+    ],
+)
+def test_what_events_do_not_go_together_with_is_refused(name, options):
+    event = po.Event(lambda t, y: y[:, 0] - 0.5)
+    with pytest.raises(ValueError, match=f"`{name}` and `events` or `jump_t` do not go together"):
+        po.solve(lambda t, y: -y, torch.ones(2, 1), [0.0, 1.0], events=event, step_control="per-sample", **options)
