@@ -52,7 +52,8 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         work()
-        return int(torch.cuda.max_memory_allocated(device) - before)
+        most: int = torch.cuda.max_memory_allocated(device)
+        return most - before
     with _Tally() as tally:
         work()
     return int(tally.peak)
