@@ -218,6 +218,8 @@ def solve(
             "skip_finished": skip_finished,
             "record": record is not None,
             "sink": sink is not None,
+            "monitor": monitor is not None,
+            "max_seconds": max_seconds is not None,
             "ACA(checkpoints)": bounded,
         },
     )
