@@ -56,4 +56,5 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
         return most - before
     with _Tally() as tally:
         work()
-    return tally.peak
+    peak: int = tally.peak
+    return peak
