@@ -49,11 +49,12 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     not what an operation holds for itself only. What existed before does not count.
     """
     if device.type == "cuda":
-        before = torch.cuda.memory_allocated(device)
+        before: int = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         work()
         most: int = torch.cuda.max_memory_allocated(device)
         return most - before
     with _Tally() as tally:
         work()
-    return int(tally.peak)
+    peak: int = tally.peak
+    return peak

@@ -67,7 +67,7 @@ class ACA:
         the memory that is free on the state's device when the solve starts.
     checkpoints
         Keep at most this many states of the forward solve, whatever the number of steps, and recompute what lies
-        between them in the backward pass, which holds twice as many more (or 1 MiB of them, where that is more): see
+        between them in the backward pass, which holds as many again (or 1 MiB of them, where that is more): see
         :mod:`physode.gradients.segments`. The clock is kept of all steps, two numbers a step. Graphs are not kept.
     """
 

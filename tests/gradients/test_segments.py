@@ -141,9 +141,9 @@ def test_memory_is_flat_while_the_steps_grow_a_hundredfold():
 
         return peak_bytes(work, torch.device("cpu"))
 
-    few, many = (peak(steps, po.ACA(checkpoints=2, parallel=False)) for steps in (12, 1200))
-    assert many <= 1.1 * few
-    assert peak(100, PLAIN) > 4 * few
+    few, many = (peak(steps, po.ACA(checkpoints=4, parallel=False)) for steps in (12, 1200))
+    assert many <= 1.15 * few
+    assert peak(120, PLAIN) > 4 * few
 
 
 def test_outputs_between_steps_need_no_states():
