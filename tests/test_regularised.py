@@ -73,6 +73,7 @@ def test_it_is_the_solution_in_physical_time_for_each_sample():
     assert float(sol.step_times.max()) == 2.5
 
 
+@pytest.mark.slow
 def test_gradients_reach_masses_states_and_times():
     def read(masses, y0, times):
         return (

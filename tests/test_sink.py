@@ -73,6 +73,7 @@ def test_a_sink_names_columns_and_adds_attributes(tmp_path):
     assert found.y[0, -1] == pytest.approx([np.cos(1.0), -np.sin(1.0)], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_outputs(tmp_path, monkeypatch):
     monkeypatch.setattr(sink_module, "_SLAB_BYTES", 2**15)
 

@@ -48,6 +48,7 @@ def test_gradcheck_of_times_and_states_of_several_events(name, terminal):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_gradcheck_through_jumps_sample_by_sample(name):
     def found(y0, damping, loss):
         stop = po.Event(

@@ -202,6 +202,7 @@ def test_13_bounces_are_those_of_the_closed_form_and_their_sounds_give_height_an
     assert found["bounce"] == pytest.approx(0.83, abs=0.005)
 
 
+@pytest.mark.slow
 def test_14_energies_are_kept_and_learnt_and_bodies_meet(tmp_path):
     found = run("14_hamiltonian", tmp_path, periods=6, steps=25, end=3.0)
     assert found["leapfrog, growth"] < 1.2

@@ -128,6 +128,7 @@ def test_each_step_is_walked_again_about_once_while_the_steps_are_few():
     assert backward_calls(po.ACA(checkpoints=16, parallel=False)) <= 2 * 4 * steps
 
 
+@pytest.mark.slow
 def test_memory_is_flat_while_the_steps_grow_a_hundredfold():
     rate = torch.tensor(0.3, requires_grad=True)
 

@@ -141,6 +141,7 @@ def test_at_tight_tolerances_all_gradients_are_that_of_the_flow(call):
 
 
 @pytest.mark.parametrize("solver", [Solver("rk4", step=0.5), Solver("dopri5", rtol=1e-8, atol=1e-10), EULER])
+@pytest.mark.slow
 def test_gradients_are_finite_differences(solver):
     flow = Flow(field(2), solver=solver)
     z = states(2, 2).requires_grad_()

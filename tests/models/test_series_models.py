@@ -239,6 +239,7 @@ def test_at_tight_tolerances_the_loss_s_gradients_by_all_methods_are_equal(model
 
 
 @every_model
+@pytest.mark.slow
 def test_the_loss_s_gradients_are_finite_differences(name, model_of, points_of):
     options = {"solver": Solver("rk4", step=0.25)} if name == "latent-ode" else {}
     model = model_of(name, hidden=2, **options)

@@ -52,6 +52,7 @@ def untrained(config_of):
 # Uncertainty, on data of a known distribution.
 
 
+@pytest.mark.slow
 def test_new_observations_lie_within_two_standard_deviations_as_often_as_those_of_a_normal_do(levels):
     t, y = level_series(400, 12, seed=1)
     told = levels.interpolate(t[:, :9], y[:, :9], at=t[:, 9:], draws=200)

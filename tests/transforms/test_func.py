@@ -45,6 +45,7 @@ CASES = [("adaptive", gradient) for gradient in GRADIENTS] + [(kind, "aca") for 
 
 
 @pytest.mark.parametrize(("kind", "gradient"), CASES)
+@pytest.mark.slow
 def test_derivatives_of_every_transform_are_those_of_the_closed_form(kind, gradient):
     def ours(rate, start):
         return end(rate, start, kind, gradient=gradient)

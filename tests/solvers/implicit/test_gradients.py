@@ -58,6 +58,7 @@ def test_every_way_of_aca_equals_naive_on_the_same_steps(method, caplog):
 
 @pytest.mark.parametrize("method", ["kencarp5", "rodas5p"])
 @pytest.mark.parametrize("per_sample", [False, True])
+@pytest.mark.slow
 def test_every_way_agrees_on_adaptive_steps(method, per_sample):
     control = "per-sample" if per_sample else "shared"
     options = {"method": method, "rtol": 1e-3, "atol": 1e-5, "step_control": control}
@@ -94,6 +95,7 @@ def test_the_adjoint_agrees_to_tolerance(method):
 
 @pytest.mark.parametrize("method", ["kencarp5", "rodas5p"])
 @pytest.mark.parametrize("control", ["shared", "per-sample"])
+@pytest.mark.slow
 def test_forward_sensitivities_equal_the_backward_gradient(method, control):
     """Nested transforms of torch.func: vmap over steps of a Jacobian of a step that has a Jacobian."""
     mu, y0 = torch.tensor(8.0, requires_grad=True), torch.tensor([[2.0, 0.0]])

@@ -122,6 +122,7 @@ def test_the_adjoint_agrees_to_the_order_of_the_method():
 
 
 @pytest.mark.parametrize(("gradient", "flat"), [("mali", True), (po.ACA(memory="checkpoint"), False)])
+@pytest.mark.slow
 def test_mali_holds_no_more_states_for_more_steps(gradient, flat):
     """Bytes of the tensors alive between the forward and the backward pass, states of 8 kB."""
     system = Spiral()

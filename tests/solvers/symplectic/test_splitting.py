@@ -108,6 +108,7 @@ def test_a_step_of_size_0_is_the_identity(method):
     assert not torch.equal(found.y[1], y0[1])
 
 
+@pytest.mark.slow
 def test_the_energy_error_of_a_thin_orbit_stays_bounded_while_that_of_a_higher_order_drifts():
     orbit = po.rhs.SecondOrder(lambda t, q: -q / q.square().sum() ** 1.5)
     y0 = torch.tensor([0.4, 0.0, 0.0, 2.0])  # eccentricity 0.6
