@@ -23,8 +23,9 @@ from physode.errors import SolveError
 from physode.finite_differences import Differences, differences, directions
 from physode.gradcheck_advice import Facts, Row, advice
 from physode.gradcheck_facts import is_deterministic, stability, unregistered
+from physode.posing import pose
 from physode.solution import Solution
-from physode.solve import pose, solve
+from physode.solve import solve
 from physode.tally import peak_bytes
 
 __all__ = ["GradientCheck", "check_gradients"]

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from physode.gradients.steps import Outcome
 from physode.packing import Packing
@@ -17,7 +18,7 @@ from physode.sink_buffer import Buffer
 from physode.solvers.reached import Reached
 from physode.solvers.thinned import Thinned
 
-__all__ = ["Sink", "solve_into"]
+__all__ = ["Sink", "as_sink", "solve_into"]
 
 _SLAB_BYTES = 2**20
 _RAGGED_SLAB_BYTES = 2**24  # where each sample writes its own: fewer and longer writes
@@ -52,7 +53,16 @@ class Sink:
     compression: Literal["gzip"] | None = None
 
 
-def solve_into(problem: Problem, sink: Sink, *, about: Mapping[str, Any], shared_times: bool) -> Outcome:
+def as_sink(sink: Sink | str | os.PathLike[str]) -> Sink:
+    """Return a sink from the name of its file; a sink passes through."""
+    if isinstance(sink, Sink):
+        return sink
+    if isinstance(sink, str | os.PathLike):
+        return Sink(sink)
+    raise TypeError(f"`sink` must be the name of a file or a Sink, got {type(sink).__name__}")
+
+
+def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Outcome:
     """Solve a problem, its outputs into a file; the outcome has none.
 
     A solve that ends early leaves NaN behind its end. One that is interrupted (Ctrl-C) leaves what was reached, with
@@ -65,24 +75,26 @@ def solve_into(problem: Problem, sink: Sink, *, about: Mapping[str, Any], shared
         What to solve.
     sink
         The file.
-    about
-        How the outputs were made: attributes of the file, beside those of the sink, which win.
-    shared_times
-        Whether all samples have the same output times.
+    compiled
+        What was asked for of compiled programs, which give no outputs step by step: True raises.
 
     Raises
     ------
     ValueError
-        If anything asks for gradients, interpolants are to be kept, or the state is complex.
+        If anything asks for gradients or compiled programs, interpolants are to be kept, or the state is complex.
     DataError
         If the file cannot be made.
     """
     from physode.datasets.streaming import streaming  # h5py takes a while to import
 
+    if compiled is True:
+        raise ValueError("`sink` takes outputs step by step, which compiled programs do not give: leave out `compile`")
+
     problem.start(keep_graph=False)
     _check(problem)
     times = problem.t.detach().cpu()
     ragged = problem.per_sample
+    shared_times = ragged and bool((times == times[:, :1]).all())
     samples = problem.y0.shape[0] if ragged or problem.y0.ndim > 1 else 1
     shape = (samples, len(times), problem.y0.numel() // max(1, samples))
     dtype: Literal["float32", "float64"] = "float64" if problem.y0.dtype == torch.float64 else "float32"
@@ -91,13 +103,13 @@ def solve_into(problem: Problem, sink: Sink, *, about: Mapping[str, Any], shared
         torch.no_grad(),
         streaming(
             sink.path,
-            (times[:, 0] if ragged and shared_times else times.T if ragged else times).contiguous().numpy(),
+            (times[:, 0] if shared_times else times.T if ragged else times).contiguous().numpy(),
             shape,
             dtype=dtype,
             slab_bytes=_RAGGED_SLAB_BYTES if ragged else _SLAB_BYTES,
             columns=sink.columns or _columns(problem.dynamics.packing),
             units=sink.units,
-            attrs={**about, **sink.attrs},
+            attrs={**_how(problem), **sink.attrs},
             overwrite=sink.overwrite,
             compression=sink.compression,
         ) as stream,
@@ -116,6 +128,16 @@ def solve_into(problem: Problem, sink: Sink, *, about: Mapping[str, Any], shared
     if interruption is not None:
         raise interruption
     return Outcome(problem.y0.new_empty(0), record, None)
+
+
+def _how(problem: Problem) -> dict[str, Any]:
+    """Return how the outputs are made, as attributes of the file."""
+    steps, method = problem.steps, {"method": problem.tableau.name}
+    return method if steps is None else {**method, "rtol": _numbers(steps.rtol), "atol": _numbers(steps.atol)}
+
+
+def _numbers(tolerance: Tensor | float) -> Any:
+    return tolerance.detach().tolist() if isinstance(tolerance, Tensor) else tolerance
 
 
 def _check(problem: Problem) -> None:

@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
-from physode.dynamics import Dynamics
+from physode.answer import answer, raise_failures
 from physode.errors import SolveError
 from physode.events.event import Event, checked_events
 from physode.events.found import Events
 from physode.events.stops import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.direct import Direct
-from physode.gradients.steps import Outcome, StepTable
-from physode.gradients.steps import Recorded as StepsTaken
-from physode.modules import Statistics
-from physode.packing import Packing
-from physode.problem import (
-    Problem,
-    checked_state,
-    checked_times,
-    checked_tolerance,
-    default_norm,
-    make_dynamics,
-    user_norm,
-)
-from physode.recording import Recorded, recorder_of
-from physode.sink import Sink, solve_into
-from physode.solution import Solution, Stats
-from physode.solvers.controllers import Controller, Predictive
-from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
-from physode.solvers.implicit.structure import structure_of
-from physode.solvers.loop import Adaptive
-from physode.solvers.method import Method, StepMethod
-from physode.solvers.methods import find_method
+from physode.gradients.steps import Outcome
+from physode.posing import pose
+from physode.problem import Problem
+from physode.recording import recorder_of
+from physode.sink import Sink, as_sink, solve_into
+from physode.solution import Solution
+from physode.solvers.controllers import Controller
+from physode.solvers.method import Method
 from physode.solvers.watch import Monitor, checked_seconds
-from physode.status import Status, failed
 from physode.transforms import is_mapped, transformed
 from physode.typing import Norm, Progress
 
-__all__ = ["pose", "raise_failures", "solve"]
-
-_TOLERANCES = {torch.float64: (1e-6, 1e-9), torch.float32: (1e-5, 1e-7)}
-_COARSE = (1e-2, 1e-3)  # half precision
+__all__ = ["solve"]
 
 
 def solve(
@@ -126,8 +105,7 @@ def solve(
         backward. It must take each sample by itself, in batches of any size: no batch norm, no ``args``, nothing in it
         with one row a sample.
     controller
-        The step-size controller, :func:`~physode.solvers.controllers.Predictive` by default;
-        :func:`~physode.solvers.controllers.Predictive` rejects fewer steps.
+        The step-size controller, :func:`~physode.solvers.controllers.Predictive` by default.
     norm
         The norm of the error divided by its tolerance, on a state's structure; accepted up to 1. By default the root
         mean square; over a batch or several parts, the largest.
@@ -226,12 +204,12 @@ def solve(
 
     def solved(outcome: Outcome, found: Events) -> Solution:
         recorded = {} if recorder is None else recorder.found()
-        return _solution(t, problem, outcome, found, recorded, stored=sink is not None)
+        return answer(t, problem, outcome, found, recorded, stored=sink is not None)
 
     try:
         found = Events()
         if sink is not None:
-            outcome = _into(problem, _as_sink(sink), compile, t)
+            outcome = solve_into(problem, as_sink(sink), compiled=compile)
         elif in_pieces:
             outcome, found = _solve_with_events(problem, way, wanted, jump_t, compile)
         elif transformed():
@@ -261,17 +239,6 @@ def _check_together(in_pieces: bool, others: Mapping[str, bool]) -> None:
             raise ValueError(f"`{name}` and `events` or `jump_t` do not go together; leave one out")
 
 
-def _into(problem: Problem, sink: Sink, when: Any, t: Any) -> Outcome:
-    if when is True:
-        raise ValueError("`sink` takes outputs step by step, which compiled programs do not give: leave out `compile`")
-    steps = problem.steps
-    about: dict[str, Any] = {"method": problem.tableau.name}
-    if steps is not None:
-        about.update(rtol=_plain(steps.rtol), atol=_plain(steps.atol))
-    shared = not (isinstance(t, Tensor) and t.ndim == 2)
-    return solve_into(problem, sink, about=about, shared_times=shared)
-
-
 def _warn_uncompiled(reason: str) -> None:
     warnings.warn(f"solving without compilation: {reason}", RuntimeWarning, stacklevel=4)
 
@@ -287,228 +254,9 @@ def _solve_with_events(
     return solve_with_events(problem, way, events, times)
 
 
-def _as_sink(sink: Any) -> Sink:
-    if isinstance(sink, Sink):
-        return sink
-    if isinstance(sink, str | os.PathLike):
-        return Sink(sink)
-    raise TypeError(f"`sink` must be the name of a file or a Sink, got {type(sink).__name__}")
-
-
-def _plain(tolerance: Tensor | float) -> Any:
-    return tolerance.detach().tolist() if isinstance(tolerance, Tensor) else tolerance
-
-
 def _compiled(problem: Problem, way: GradientMethod, when: Any) -> Outcome:
     if not (when is True or when == "auto"):
         raise ValueError(f"`compile` must be True, False or 'auto', got {when!r}")
     from physode.compiled.choice import solve_with  # the compiler takes a while to import
 
     return solve_with(problem, when, lambda: way.solve(problem), aca=way if isinstance(way, ACA) else None)
-
-
-def pose(
-    f: Callable[..., Any],
-    y0: Any,
-    t: Tensor | Sequence[float],
-    *,
-    args: Any = (),
-    method: str | Method = "dopri5",
-    rtol: float | Tensor | None = None,
-    atol: float | Tensor | None = None,
-    step_size: float | None = None,
-    grid: Tensor | None = None,
-    first_step: float | None = None,
-    min_step: float = 0.0,
-    max_step: float | None = None,
-    max_steps: int = 100_000,
-    step_control: str = "shared",
-    skip_finished: bool = False,
-    controller: Controller | None = None,
-    norm: Norm | None = None,
-    dense: bool = False,
-    finite: bool = True,
-    progress: Progress | None = None,
-    jac: Callable[..., Any] | None = None,
-    jac_structure: Any = "dense",
-) -> Problem:
-    """Check the arguments of :func:`solve` and make the problem that a gradient method works on."""
-    tableau = find_method(method)
-    if step_control not in ("shared", "per-sample"):
-        raise ValueError(f"`step_control` must be 'shared' or 'per-sample', got {step_control!r}")
-    if not callable(f):
-        raise TypeError(f"`f` must be callable as f(t, y, *args), got {type(f).__name__}")
-    if isinstance(args, Tensor):
-        raise TypeError("`args` must be a tuple of further inputs, got a tensor; write args=(tensor,)")
-    per_sample = step_control == "per-sample"
-    if per_sample and isinstance(y0, Tensor) and y0.ndim == 0:
-        raise ValueError("`y0` needs a leading batch axis with step_control='per-sample', got a 0-dimensional tensor")
-    if skip_finished and (args or not per_sample):
-        raise ValueError(
-            "`skip_finished` needs step_control='per-sample' and no `args`, whose rows would belong to samples; "
-            f"got {step_control!r} and {len(args)} args"
-        )
-    packing = Packing.of(y0, per_sample=per_sample)
-    state = checked_state(y0, packing, finite=finite)
-    times = checked_times(t, batch=len(state) if per_sample else None, device=state.device)
-    steps, given = _steps(
-        tableau, packing, state, times, rtol, atol, step_size, grid, first_step, min_step, max_step, max_steps,
-        controller, norm,
-    )  # fmt: skip
-    dynamics = make_dynamics(f, tuple(args), packing, state, times, skipping=skip_finished)
-    if isinstance(tableau, StepMethod):
-        if skip_finished:
-            raise ValueError(f"`skip_finished` is for explicit methods; `method` is {tableau.name!r}")
-        if steps is not None:
-            tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
-            steps = replace(steps, tableau=tableau)
-        dynamics = _with_jacobian(dynamics, jac, jac_structure)
-    elif jac is not None or jac_structure != "dense":
-        raise ValueError(f"`jac` and `jac_structure` are for implicit methods; `method` is {tableau.name!r}")
-    problem = Problem(
-        dynamics=dynamics,
-        tableau=tableau,
-        y0=state,
-        t=times,
-        steps=steps,
-        grid=given,
-        keep_dense=dense,
-        statistics=Statistics(f),
-        progress=progress,
-        step_size=step_size,
-    )
-    return tableau.posed(problem) if isinstance(tableau, StepMethod) else problem
-
-
-def _with_jacobian(dynamics: Dynamics, jac: Any, hint: Any) -> Dynamics:
-    """Return the right-hand side with what is known of its Jacobian."""
-    if jac is not None and not callable(jac):
-        raise TypeError(f"`jac` must be callable as jac(t, y, *args), got {type(jac).__name__}")
-    if jac is not None and dynamics.packing.keys is not None:
-        raise ValueError("`jac` needs a state `y0` of one tensor; leave it out, and it is found automatically")
-    return replace(dynamics, jac=jac, structure=structure_of(hint))
-
-
-def _steps(
-    tableau: Method,
-    packing: Packing,
-    y0: Tensor,
-    t: Tensor,
-    rtol: float | Tensor | None,
-    atol: float | Tensor | None,
-    step_size: float | None,
-    grid: Tensor | None,
-    first_step: float | None,
-    min_step: float,
-    max_step: float | None,
-    max_steps: int,
-    controller: Controller | None,
-    norm: Norm | None,
-) -> tuple[Adaptive | None, Grid | None]:
-    """Decide between adaptive steps and a grid, and check what belongs to each."""
-    default_rtol, default_atol = _TOLERANCES.get(_real(y0.dtype), _COARSE)
-    relative, absolute = checked_tolerance("rtol", rtol, default_rtol), checked_tolerance("atol", atol, default_atol)
-    for name, value in (("first_step", first_step), ("max_step", max_step)):
-        if value is not None and not (value > 0.0 and math.isfinite(value)):
-            raise ValueError(f"`{name}` must be positive and finite, got {value}")
-    if not (min_step >= 0.0 and math.isfinite(min_step)):
-        raise ValueError(f"`min_step` must be at least 0 and finite, got {min_step}")
-    if max_steps < 1:
-        raise ValueError(f"`max_steps` must be at least 1, got {max_steps}")
-    if grid is not None:
-        if step_size is not None:
-            raise ValueError("give `grid` or `step_size`, not both")
-        ends = checked_times(grid, batch=len(y0) if packing.per_sample else None, device=y0.device)
-        if not torch.equal(ends.detach()[[0, -1]], t.detach()[[0, -1]]):
-            raise ValueError("`grid` must start at t[0] and end at t[-1]")
-        return None, grid_of_times(torch.cat([t[:1], ends[1:-1], t[-1:]]))
-    if step_size is not None:
-        return None, grid_of_step_size(t[0], t[-1], float(step_size), max_steps)
-    if not tableau.adaptive:
-        return None, grid_of_times(t)
-    return Adaptive(
-        tableau=tableau,
-        controller=Predictive() if controller is None else controller,
-        norm=default_norm(packing) if norm is None else user_norm(norm, packing),
-        rtol=relative,
-        atol=absolute,
-        first_step=first_step,
-        min_step=min_step,
-        max_step=max_step,
-        max_steps=max_steps,
-    ), None
-
-
-def _real(dtype: torch.dtype) -> torch.dtype:
-    return {torch.complex128: torch.float64, torch.complex64: torch.float32}.get(dtype, dtype)
-
-
-def raise_failures(record: StepsTaken, solution: Solution | None = None) -> None:
-    """Raise :class:`SolveError` if any group of the record failed; it carries the ``solution``."""
-    status, ended = record.status.reshape(-1), record.ended.reshape(-1)
-    bad = failed(status).nonzero().flatten().tolist()
-    if not bad:
-        return
-    first = bad[0]
-    reason = Status(int(status[first])).reason
-    if record.status.ndim == 0:
-        raise SolveError(f"the solve stopped at t = {float(ended[first]):.9g}: {reason}", solution)
-    others = f" ({len(bad)} of {len(status)} samples failed)" if len(bad) > 1 else ""
-    raise SolveError(
-        f"sample {first} stopped at t = {float(ended[first]):.9g}: {reason}{others}; "
-        "throw=False returns the other samples and a status for each",
-        solution,
-    )
-
-
-def _solution(
-    t: Any,
-    problem: Problem,
-    outcome: Outcome,
-    events: Events,
-    recorded: dict[str, Recorded],
-    *,
-    stored: bool = False,
-) -> Solution:
-    record, packing = outcome.record, problem.dynamics.packing
-    ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
-    by_method = problem.tableau.attempts() if isinstance(problem.tableau, StepMethod) else {}
-    forward_calls, backward = problem.dynamics.calls, problem.backward  # not the problem, which holds the state
-    return Solution(
-        t=t if isinstance(t, Tensor) else problem.t,
-        y=None if stored else packing.unpack(outcome.outputs, leading=1),
-        status=record.status,
-        ended=record.ended,
-        stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls, by_method),
-        step_times=ends,
-        recorded=recorded,
-        _dense=None if outcome.table is None else _Reader(problem, outcome.table),
-        events=events,
-    )
-
-
-class _Reader:
-    """Evaluates a table of steps at any time."""
-
-    def __init__(self, problem: Problem, table: StepTable) -> None:
-        self._packing, self._table, self._per_sample = problem.dynamics.packing, table, problem.per_sample
-        self._ends = problem.t.detach()[[0, -1]]
-
-    def __call__(self, t: Tensor) -> Any:
-        times = t.reshape(1) if t.ndim == 0 else t
-        if self._per_sample and times.ndim == 1:
-            times = times[:, None].expand(-1, self._ends.shape[1])
-        low, high = self._ends.amin(0), self._ends.amax(0)
-        outside = (times.detach() < low) | (times.detach() > high) | torch.isnan(times.detach())
-        if bool(outside.any()):
-            raise ValueError(
-                f"`t` must lie inside the solved span from {float(low.min()):g} to {float(high.max()):g}, "
-                f"got {float(times.detach()[outside][0]):g}"
-            )
-        values = self._packing.unpack(self._table.read(times), leading=1)
-        if t.ndim:
-            return values
-        return self._packing.like([part[0] for part in self._packing_parts(values)])
-
-    def _packing_parts(self, values: Any) -> list[Tensor]:
-        return [values] if self._packing.keys is None else [values[key] for key in self._packing.keys]

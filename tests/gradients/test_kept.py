@@ -14,7 +14,7 @@ import physode as po
 from physode.gradients.budget import free_bytes, saved_bytes
 from physode.gradients.kept import Kept
 from physode.leaves import graph_clock
-from physode.solve import pose
+from physode.posing import pose
 from physode.solvers.tableaus import METHODS
 from tests.systems import Spiral, van_der_pol
 
