@@ -13,7 +13,7 @@ from torch import Tensor
 from physode.modules import frozen_randomness
 from physode.packing import Packing
 from physode.solvers.groups import expand
-from physode.solvers.implicit.structure import DENSE, Structure
+from physode.solvers.implicit.structure import Structure
 from physode.solvers.numbers import Number
 
 __all__ = ["Dynamics"]
@@ -44,7 +44,7 @@ class Dynamics:
     moving
         The samples that are evaluated, where some are left out; the derivative of the others is 0.
     jac, structure
-        The user's Jacobian, ``jac(t, y, *args)``, and what is known of it, for implicit methods.
+        The user's Jacobian, ``jac(t, y, *args)``, and what is known of it, if anything, for implicit methods.
     opaque
         Whether ``f`` uses autograd itself, so that ``torch.func`` cannot differentiate it.
     """
@@ -62,7 +62,7 @@ class Dynamics:
     calls: int = field(default=0, compare=False)
     moving: Tensor | None = field(default=None, compare=False)
     jac: Callable[..., Any] | None = None
-    structure: Structure = DENSE
+    structure: Structure | None = None
     opaque: bool = False
 
     def __call__(self, t: Number, y: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from physode.dynamics import Dynamics
-from physode.modules import Statistics
+from physode.modules import Statistics, uses_dropout
 from physode.packing import Packing
 from physode.problem import (
     Problem,
@@ -84,7 +84,8 @@ def pose(
         tableau, packing, state, times, rtol, atol, step_size, grid, first_step, min_step, max_step, max_steps,
         controller, norm,
     )  # fmt: skip
-    dynamics = make_dynamics(f, tuple(args), packing, state, times, skipping=skip_finished)
+    seed = int(torch.randint(2**62, ())) if uses_dropout(f) else None
+    dynamics = make_dynamics(f, tuple(args), packing, state, times, seed=seed, skipping=skip_finished)
     if isinstance(tableau, StepMethod):
         if skip_finished:
             raise ValueError(f"`skip_finished` is for explicit methods; `method` is {tableau.name!r}")

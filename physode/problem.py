@@ -12,7 +12,7 @@ from torch import Tensor
 
 from physode.dynamics import Dynamics
 from physode.leaves import NOTHING, Leaves, find_leaves, graph_clock
-from physode.modules import Statistics, uses_dropout
+from physode.modules import Statistics
 from physode.packing import Packing
 from physode.solvers.grid import Grid
 from physode.solvers.loop import Adaptive, integrate, march
@@ -289,7 +289,14 @@ def checked_tolerance(name: str, value: Any, default: float) -> Tensor | float:
 
 
 def make_dynamics(
-    f: Callable[..., Any], args: Sequence[Any], packing: Packing, y0: Tensor, t: Tensor, *, skipping: bool = False
+    f: Callable[..., Any],
+    args: Sequence[Any],
+    packing: Packing,
+    y0: Tensor,
+    t: Tensor,
+    *,
+    seed: int | None,
+    skipping: bool = False,
 ) -> Dynamics:
     """Join the right-hand side with what it is evaluated on."""
     first, last = t[0].detach(), t[-1].detach()
@@ -303,7 +310,7 @@ def make_dynamics(
         dtype=y0.real.dtype if y0.is_complex() else y0.dtype,
         device=y0.device,
         time_ndim=0 if not packing.per_sample else 1 + (shapes.pop() if len(shapes) == 1 else 0),
-        seed=int(torch.randint(2**62, ())) if uses_dropout(f) else None,
+        seed=seed,
         skipping=skipping,
     )
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from physode.answer import answer, raise_failures
@@ -25,6 +26,7 @@ from physode.solution import Solution
 from physode.solvers.controllers import Controller
 from physode.solvers.method import Method
 from physode.solvers.watch import Monitor, checked_seconds
+from physode.traced import solve_traced
 from physode.transforms import is_mapped, transformed
 from physode.typing import Norm, Progress
 
@@ -173,6 +175,16 @@ def solve(
     >>> round(float(sol.y[-1]), 4)
     0.3679
     """
+    if torch.compiler.is_dynamo_compiling():
+        unused = {
+            "dense": dense, "record": record is not None, "events": bool(events), "jump_t": jump_t is not None,
+            "sink": sink is not None, "monitor": monitor is not None, "max_seconds": max_seconds is not None,
+            "progress": progress is not None, "skip_finished": skip_finished, "jac": jac is not None,
+        }  # fmt: skip
+        return solve_traced(
+            f, y0, t, args=args, method=method, step_size=step_size, grid=grid, step_control=step_control,
+            gradient=gradient, throw=throw, max_steps=max_steps, others=unused,
+        )  # fmt: skip
     way = find_gradient(gradient)
     if isinstance(t, Tensor) and is_mapped(t):
         raise ValueError(

@@ -48,6 +48,7 @@ def test_columns_in_another_order_are_refused():
         fit(turned, FitConfig(**GRID))
 
 
+@pytest.mark.slow
 def test_a_constant_at_its_bound_has_no_error_and_the_others_have_theirs_with_it_fixed():
     settings = {"sigma": 1e-3, "init": {"omega": (1.2,), "damping_ratio": (0.01,)}}
     found = fit(ringing(), FitConfig(**settings, bounds={"omega": (0.5, 1.25)}, method="dopri5"))

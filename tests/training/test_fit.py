@@ -29,10 +29,12 @@ def test_least_squares_recovers_masses_from_exact_data(bodies):
     assert found.report.ended.startswith("converged")
 
 
+@pytest.mark.slow
 def test_least_squares_recovers_the_constants_of_an_oscillator(oscillation):
     np.testing.assert_allclose(fitted(fit(oscillation)), [1.0, 0.15], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_positive_constants_are_recovered_through_their_logarithms(oscillation):
     found = fit(oscillation, FitConfig(positive=True, init={"threshold": (0.5,)}))
     np.testing.assert_allclose(fitted(found), [1.0, 0.15], rtol=1e-6)

@@ -120,6 +120,7 @@ def test_uneven_times_holes_and_several_trajectories_of_unknown_starts():
 # Intervals.
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_in_95_percent_of_repeats():
     """Of 40 repeats with 4 unknowns each, between 144 and 158 intervals hold the truth: 90 to 99 %.
 

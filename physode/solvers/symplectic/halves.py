@@ -12,7 +12,7 @@ from physode.dynamics import Dynamics
 from physode.modules import Statistics
 from physode.solvers.numbers import Number
 
-__all__ = ["check_halves", "force_of", "parts_of", "velocity_of"]
+__all__ = ["check_halves", "force_of", "parts_of", "require_halves", "velocity_of"]
 
 _PUSH = 1e-2  # of a half, to see that the other half's derivative does not notice
 _NOTICED = 1e3  # roundings
@@ -50,11 +50,7 @@ def check_halves(name: str, rhs: Dynamics, t: Tensor, y: Tensor, statistics: Sta
     ValueError
         If the halves are unknown, or the force depends on momenta, or the velocity on positions.
     """
-    if not _has_halves(rhs, y):
-        raise ValueError(
-            f"`method` {name!r} must know positions from velocities: give `y0` as a pair (q, p) of one shape, or an "
-            f"`f` that says so, as rhs.NBody, rhs.Hamiltonian and rhs.SecondOrder do; got {_described(rhs)}"
-        )
+    require_halves(name, rhs, y)
     with torch.no_grad(), statistics.preserved():
         found = rhs.first(t, y)
         q, p = torch.split(y, y.shape[-1] // 2, -1)
@@ -70,6 +66,15 @@ def check_halves(name: str, rhs: Dynamics, t: Tensor, y: Tensor, statistics: Sta
                 f"`method` {name!r} needs a force that depends on positions and a velocity that depends on momenta "
                 f"only; other {cause} changed the {what} by {change:.3g} at t0: use method='dopri8' or 'alf'"
             )
+
+
+def require_halves(name: str, rhs: Dynamics, y: Tensor) -> None:
+    """Check that a state has two halves; raise ``ValueError`` if they are unknown."""
+    if not _has_halves(rhs, y):
+        raise ValueError(
+            f"`method` {name!r} must know positions from velocities: give `y0` as a pair (q, p) of one shape, or an "
+            f"`f` that says so, as rhs.NBody, rhs.Hamiltonian and rhs.SecondOrder do; got {_described(rhs)}"
+        )
 
 
 def _has_halves(rhs: Dynamics, y: Tensor) -> bool:
