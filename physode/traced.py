@@ -115,7 +115,7 @@ def _steps(
             raise ValueError("give `grid` or `step_size`, not both")
         nodes = _times(grid, y, per_sample=per_sample)
         torch._assert_async((nodes[[0, -1]] == times[[0, -1]]).all(), "`grid` must start at t[0] and end at t[-1]")
-        return grid_of_times(nodes)
+        return grid_of_times(torch.cat([times[:1], nodes[1:-1], times[-1:]]))
     if step_size is None:
         return grid_of_times(times)
     size, count = float(step_size), _count(times, float(step_size), max_steps)
