@@ -14,6 +14,7 @@ from physode.compat.fixed import march_over, start_history
 from physode.compat.observers import EventWatch
 from physode.compat.setup import Setup
 from physode.compat.solving import interpolation
+from physode.events.roots import refine
 from physode.solvers.grid import grid_of_times
 from physode.solvers.interpolation import Location, interpolate
 from physode.solvers.stepper import end_derivative, interpolant, take_step
@@ -25,6 +26,7 @@ _HORIZON = 2.0**40  # how far an event is looked for
 _MAX_FIXED_STEPS = 20_000
 _CHUNK = 100  # fixed steps between looks at their number
 _RESOLUTION = 4 * torch.finfo(torch.float64).eps
+_TINY = torch.finfo(torch.float64).tiny  # zero counts as passed
 
 
 def solve_until_event(setup: Setup) -> tuple[Tensor, Tensor]:
@@ -102,26 +104,16 @@ def _interpolant(setup: Setup, record: Trajectory) -> Tensor:
 
 
 def _crossing(value: Callable[[float], float], start: float, end: float) -> float:
-    """Return the last time before a change from positive values to others: regula falsi, each third time bisection."""
-    before, after = start, end
-    value_before, value_after = value(start), value(end)
-    moved = ""
-    for i in range(200):
-        if abs(after - before) <= _RESOLUTION * max(abs(before), abs(after)):
-            break
-        middle = (before * value_after - after * value_before) / (value_after - value_before)
-        if i % 3 == 2 or not min(before, after) < middle < max(before, after):
-            middle = (before + after) / 2
-        found = value(middle)
-        if found > 0.0:
-            before, value_before = middle, found
-            value_after = value_after / 2 if moved == "before" else value_after  # the Illinois rule
-            moved = "before"
-        else:
-            after, value_after = middle, found
-            value_before = value_before / 2 if moved == "after" else value_before
-            moved = "after"
-    return before
+    """Return the last time known before the change from positive values to others: what is sought backwards from it."""
+    size = start - end
+    low, high = (torch.full((1,), place, dtype=torch.float64) for place in (0.0, 1.0))
+
+    def at(theta: Tensor) -> Tensor:
+        return theta.new_tensor([value(end + float(theta) * size) or -_TINY])
+
+    width = torch.full((1,), _RESOLUTION * max(abs(start), abs(end)) / abs(size), dtype=torch.float64)
+    negative, wanted = -torch.ones(1, dtype=torch.float64), torch.ones(1, dtype=torch.bool)
+    return end + float(refine(at, low, high, at(low), at(high), negative, wanted, width)) * size
 
 
 def implicit_event(
