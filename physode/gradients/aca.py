@@ -17,21 +17,22 @@ is a chain of small products, and one more batched pull-back gives :math:`dL/d\t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from physode.gradients.at_once import pull_at_once
 from physode.gradients.kept import Kept
-from physode.gradients.once import first_order_only
-from physode.gradients.pulling import Cotangents, Gradients, add, pull
+from physode.gradients.once import FIRST_ORDER
+from physode.gradients.pulling import Cotangents, Gradients, Steps
+from physode.gradients.recorded import fetch_with
 from physode.gradients.replay import Replay, safe_nodes
 from physode.gradients.segments import solve_in_segments
+from physode.gradients.sequential import pull_one_by_one
 from physode.gradients.steps import Fetch, Outcome, clock, fetch_recorded, read_outputs
-from physode.leaves import check_no_new_leaf
 from physode.problem import Problem
 from physode.solvers.grid import Grid
 from physode.solvers.trajectory import Trajectory
@@ -43,7 +44,6 @@ _log = logging.getLogger(__name__)
 
 _PARALLEL_DIMENSION = 64  # components of a state beyond which Jacobians cost more than replaying one by one
 _PARALLEL_WORK = 2**15  # groups * dimension**2, likewise
-_CHUNK_ELEMENTS = 2**26  # of intermediate results that the parallel pass may hold at a time
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class ACA:
 
     def _in_segments(self, problem: Problem, checkpoints: int) -> Outcome:
         parallel = self.parallel if _in_parallel(problem, self.parallel) else None
-        return solve_in_segments(problem, checkpoints, partial(_stretch, parallel=parallel))
+        return solve_in_segments(problem, checkpoints, partial(_pull_back, parallel=parallel))
 
     def _keeps(self, problem: Problem) -> bool:
         """Whether graphs of steps are kept as long as they fit the budget."""
@@ -124,86 +124,39 @@ class ACA:
         )
 
     def _fetch(self, problem: Problem, record: Trajectory, grid: Grid, kept: Kept | None) -> Fetch:
-        def fetch(nodes: Any, steps: Any) -> tuple[Tensor, Tensor | None]:
-            plan = _Plan(problem, record, list(nodes), list(steps), self.parallel, kept)
-            inputs = (grid.starts, grid.sizes, problem.y0, *problem.inputs)
-            states, dense = _Checkpointed.apply(plan, *inputs)  # type: ignore[no-untyped-call]
-            return states, dense if plan.steps else None
+        def back(starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool) -> Gradients:
+            replay = Replay.of(problem)
+            steps = Steps(safe_nodes(record.nodes, record.status), starts, sizes)
+            totals: list[Tensor | None] = [None] * len(replay.inputs)
+            parallel = self.parallel if record.starts and _in_parallel(problem, self.parallel) else None
+            try:
+                return _pull_back(replay, steps, given, totals, clock_too=clock_too, parallel=parallel, kept=kept)
+            finally:
+                problem.backward.calls += replay.dynamics.calls
 
-        return fetch
-
-
-class _Plan(NamedTuple):
-    problem: Problem
-    record: Trajectory
-    nodes: list[int]
-    steps: list[int]
-    parallel: bool | Literal["auto"]
-    kept: Kept | None
+        return fetch_with(back, problem, record, grid, message=FIRST_ORDER)
 
 
-class _Checkpointed(torch.autograd.Function):
-    """From the clock, the initial state and the inputs to the recorded states and interpolants."""
-
-    @staticmethod
-    def forward(ctx: Any, plan: _Plan, starts: Tensor, sizes: Tensor, y0: Tensor, *inputs: Tensor) -> Any:
-        ctx.plan = plan
-        # Saved for their version counters: what changed in place before the backward pass must raise there.
-        ctx.save_for_backward(starts, sizes, y0, *inputs)
-        states, dense = fetch_recorded(plan.record)(plan.nodes, plan.steps)
-        return states, dense if dense is not None else states.new_empty(0)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        plan: _Plan = ctx.plan
-        starts, sizes = ctx.saved_tensors[:2]
-        given = Cotangents(
-            dict(zip(plan.nodes, cotangents[0].detach().unbind(0), strict=True)),
-            dict(zip(plan.steps, cotangents[1].detach().unbind(0), strict=True)) if plan.steps else {},
-        )
-        with plan.problem.statistics.preserved():
-            found = _pull_back(plan, starts.detach(), sizes.detach(), given, any(ctx.needs_input_grad[1:3]))
-        return (
-            None,
-            *first_order_only(
-                [found.starts, found.sizes, found.state, *found.inputs],
-                "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'",
-            ),
-        )
-
-
-def _pull_back(plan: _Plan, starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool) -> Gradients:
-    replay = Replay.of(plan.problem)
-    nodes = safe_nodes(plan.record.nodes, plan.record.status)
-    totals: list[Tensor | None] = [None] * len(replay.inputs)
-    parallel = plan.parallel if plan.record.starts and _in_parallel(plan.problem, plan.parallel) else None
-    try:
-        return _stretch(replay, nodes, starts, sizes, given, clock_too, totals, parallel, plan.kept)
-    finally:
-        plan.problem.backward.calls += replay.dynamics.calls
-
-
-def _stretch(
+def _pull_back(
     replay: Replay,
-    nodes: list[Tensor],
-    starts: Tensor,
-    sizes: Tensor,
+    steps: Steps,
     given: Cotangents,
-    clock_too: bool,
     totals: list[Tensor | None],
+    *,
+    clock_too: bool,
     parallel: bool | Literal["auto"] | None,
     kept: Kept | None = None,
 ) -> Gradients:
     """Pull back through successive steps: at once where ``parallel`` says so and they can be mapped over."""
     if parallel is not None:
         try:
-            return _parallel(replay, nodes, starts, sizes, given, clock_too, totals)
+            return pull_at_once(replay, steps, given, totals, clock_too=clock_too)
         except RuntimeError as error:
             if parallel is True:
                 _log.warning("ACA pulls steps back one by one: %s", error)
             else:
                 _log.debug("ACA pulls steps back one by one: %s", error)
-    return _sequential(replay, nodes, starts, sizes, given, clock_too, totals, kept)
+    return pull_one_by_one(replay, steps, given, totals, clock_too=clock_too, kept=kept)
 
 
 def _in_parallel(problem: Problem, parallel: bool | Literal["auto"]) -> bool:
@@ -223,129 +176,6 @@ def _extent(problem: Problem) -> tuple[int, int]:
     y0 = problem.y0
     groups = y0.shape[0] if problem.per_sample else 1
     return groups, y0.numel() // max(groups, 1)
-
-
-def _sequential(
-    replay: Replay,
-    nodes: list[Tensor],
-    starts: Tensor,
-    sizes: Tensor,
-    given: Cotangents,
-    clock_too: bool,
-    totals: list[Tensor | None],
-    kept: Kept | None,
-) -> Gradients:
-    """Go from the last step to the first, replaying each down to those kept: one graph a step, dropped at once."""
-    steps = len(starts)
-    d_starts, d_sizes = torch.zeros_like(starts), torch.zeros_like(sizes)
-    state = given.nodes.get(steps)
-    for i in reversed(range(0 if kept is None else len(kept), steps)):
-        dense = given.dense.get(i)
-        if state is not None or dense is not None:
-            y = nodes[i].detach().requires_grad_()
-            t, h = (part[i].detach().requires_grad_(clock_too) for part in (starts, sizes))
-            with torch.enable_grad():
-                replayed = replay.step(t, y, h, dense=dense is not None)
-            check_no_new_leaf(replayed, [y, t, h, *replay.inputs])
-            ahead = torch.zeros_like(y) if state is None else state
-            state, d_t, d_h, *inputs = pull(
-                replayed,
-                [y, t, h, *replay.inputs],
-                [ahead] if dense is None else [ahead, dense],
-                keep=replay.outside,
-            )
-            totals = [add(total, part) for total, part in zip(totals, inputs, strict=True)]
-            if d_t is not None:
-                d_starts[i] = d_t
-            if d_h is not None:
-                d_sizes[i] = d_h
-        state = add(state, given.nodes.get(i))
-    if kept is not None:
-        state, totals = kept.pull_back(state, given, totals)
-    first = torch.zeros_like(nodes[0]) if state is None else state
-    return Gradients(d_starts, d_sizes, first, totals)
-
-
-def _parallel(
-    replay: Replay,
-    nodes: list[Tensor],
-    starts: Tensor,
-    sizes: Tensor,
-    given: Cotangents,
-    clock_too: bool,
-    totals: list[Tensor | None],
-) -> Gradients:
-    """Replay a chunk of steps in one batched evaluation; chunks go from the last to the first."""
-    steps = len(starts)
-    d_starts, d_sizes = torch.zeros_like(starts), torch.zeros_like(sizes)
-    state = given.nodes.get(steps, torch.zeros_like(nodes[0]))
-    chunk = _chunk_length(replay, nodes[0], starts.ndim == 2)
-    for end in range(steps, 0, -chunk):
-        rows = range(max(0, end - chunk), end)
-        y = torch.stack([nodes[i] for i in rows]).detach().requires_grad_()
-        t, h = (part[rows.start : rows.stop].detach().requires_grad_(clock_too) for part in (starts, sizes))
-        with_dense = any(i in given.dense for i in rows)
-        with torch.enable_grad():
-            replayed = torch.func.vmap(lambda t, y, h: replay.step(t, y, h, dense=with_dense))(t, y, h)  # noqa: B023
-        if end == steps:
-            check_no_new_leaf(replayed, [y, t, h, *replay.inputs])
-        jacobians = _jacobians(replayed[0], y, per_sample=starts.ndim == 2)
-        arriving = _rows(given.nodes, rows, like=nodes[0])
-        dense = []
-        if with_dense:
-            dense = [_rows(given.dense, rows, like=replayed[1][0])]
-            (through_dense,) = pull(replayed[1:], [y], dense, keep=True)
-            arriving = arriving if through_dense is None else arriving + through_dense
-        ahead = _recur(state, jacobians, arriving)
-        state = ahead[0]
-        cotangents = [ahead[1:], *dense]
-        d_t, d_h, *inputs = pull(replayed, [t, h, *replay.inputs], cotangents, keep=replay.outside)
-        totals = [add(total, part) for total, part in zip(totals, inputs, strict=True)]
-        if d_t is not None:
-            d_starts[rows.start : rows.stop] = d_t
-        if d_h is not None:
-            d_sizes[rows.start : rows.stop] = d_h
-    return Gradients(d_starts, d_sizes, state, totals)
-
-
-def _jacobians(y_end: Tensor, y: Tensor, *, per_sample: bool) -> Tensor:
-    """Return d(y_end)/dy of each step and group, ``(steps, groups, out, in)``, by one pull-back a component."""
-    lead = 1 + int(per_sample)
-    state = y.shape[lead:]
-    dimension = state.numel()
-    basis = torch.eye(dimension, dtype=y.dtype, device=y.device)
-    basis = basis.reshape(dimension, *(1,) * lead, *state).expand(dimension, *y.shape)
-    (pulled,) = torch.autograd.grad(y_end, y, basis, retain_graph=True, is_grads_batched=True)
-    rows = pulled.reshape(dimension, len(y), -1, dimension)
-    return rows.permute(1, 2, 0, 3).contiguous()
-
-
-def _rows(given: Mapping[int, Tensor], rows: Iterable[int], like: Tensor) -> Tensor:
-    """Stack what is given for some rows, zeros for those without."""
-    blank = torch.zeros_like(like)
-    return torch.stack([given.get(i, blank) for i in rows])
-
-
-def _recur(state: Tensor, jacobians: Tensor, arriving: Tensor) -> Tensor:
-    """Run the adjoint recurrence backwards over a chunk; return dL/dy at its ``steps + 1`` nodes.
-
-    ``state`` is dL/dy at the last node, ``arriving`` what reaches each node before it from elsewhere.
-    """
-    shape = (jacobians.shape[1], 1, jacobians.shape[2])
-    adjoint = state.reshape(shape)
-    found = [adjoint]
-    parts = arriving.reshape(-1, *shape)
-    for jacobian, part in zip(reversed(jacobians.unbind(0)), reversed(parts.unbind(0)), strict=True):
-        adjoint = torch.baddbmm(part, adjoint, jacobian)
-        found.append(adjoint)
-    return torch.stack(found[::-1]).reshape(-1, *state.shape)
-
-
-def _chunk_length(replay: Replay, node: Tensor, per_sample: bool) -> int:
-    """Return how many steps fit the memory: a step's graph, pulled back once for each component."""
-    dimension = node[0].numel() if per_sample else node.numel()
-    operations = 40 * (replay.tableau.stages + len(replay.tableau.c_extra))
-    return max(1, _CHUNK_ELEMENTS // max(1, node.numel() * (operations + 4 * dimension * replay.tableau.stages)))
 
 
 def _graph_fetch(problem: Problem, record: Trajectory, grid: Grid) -> Fetch:

@@ -12,18 +12,19 @@ and tell how far it has strayed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.gradients.once import first_order_only
-from physode.gradients.pulling import Cotangents, add, pull
+from physode.gradients.pulling import Cotangents, Gradients, Steps
+from physode.gradients.recorded import fetch_with
 from physode.gradients.replay import Replay
+from physode.gradients.sequential import pull_one_by_one
 from physode.gradients.steps import Fetch, Outcome, clock, fetch_recorded, read_outputs
-from physode.leaves import check_no_new_leaf
 from physode.problem import Problem
 from physode.solvers.grid import Grid
 from physode.solvers.method import StepMethod
@@ -34,6 +35,7 @@ from physode.status import Status
 __all__ = ["MALI"]
 
 _STRAYED = 1e-3
+_FIRST_ORDER = "derivatives of MALI's gradients need gradient=ACA(memory='graph') or 'naive'"
 
 
 @dataclass(frozen=True)
@@ -61,71 +63,45 @@ class MALI:
         return read_outputs(problem, record, grid, fetch)
 
 
-class _Plan(NamedTuple):
-    problem: Problem
-    record: Trajectory
-    nodes: list[int]
-    steps: list[int]
-
-
 def _fetch(problem: Problem, record: Trajectory, grid: Grid) -> Fetch:
-    def fetch(nodes: Any, steps: Any) -> tuple[Tensor, Tensor | None]:
-        plan = _Plan(problem, record, list(nodes), list(steps))
-        inputs = (grid.starts, grid.sizes, problem.y0, *problem.inputs)
-        states, dense = _Undone.apply(plan, *inputs)  # type: ignore[no-untyped-call]
-        return states, dense if plan.steps else None
+    def back(starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool) -> Gradients:
+        replay = Replay.of(problem)
+        steps = Steps(_Undone(replay, record.nodes, starts, sizes), starts, sizes)
+        try:
+            return pull_one_by_one(replay, steps, given, [None] * len(replay.inputs), clock_too=clock_too)
+        finally:
+            problem.backward.calls += replay.dynamics.calls
 
-    return fetch
-
-
-class _Undone(torch.autograd.Function):
-    """From the clock, the initial state and the inputs to the states and interpolants that outputs need."""
-
-    @staticmethod
-    def forward(ctx: Any, plan: _Plan, starts: Tensor, sizes: Tensor, y0: Tensor, *inputs: Tensor) -> Any:
-        ctx.plan = plan
-        ctx.save_for_backward(starts, sizes, y0, *inputs)
-        states, dense = fetch_recorded(plan.record)(plan.nodes, plan.steps)
-        return states, dense if dense is not None else states.new_empty(0)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        plan: _Plan = ctx.plan
-        starts, sizes = (part.detach() for part in ctx.saved_tensors[:2])
-        given = Cotangents(
-            dict(zip(plan.nodes, cotangents[0].detach().unbind(0), strict=True)),
-            dict(zip(plan.steps, cotangents[1].detach().unbind(0), strict=True)) if plan.steps else {},
-        )
-        way = _WayBack(Replay.of(plan.problem), plan.record.nodes, starts, sizes)
-        with plan.problem.statistics.preserved():
-            found = _pull_back(way, given, clock_too=any(ctx.needs_input_grad[1:3]))
-        plan.problem.backward.calls += way.replay.dynamics.calls
-        return (
-            None,
-            *first_order_only(found, "derivatives of MALI's gradients need gradient=ACA(memory='graph') or 'naive'"),
-        )
+    return fetch_with(back, problem, record, grid, message=_FIRST_ORDER)
 
 
-@dataclass
-class _WayBack:
-    """The states between steps, from the last to the first: kept, or found again."""
+class _Undone(Sequence[Tensor]):
+    """The states between steps, asked for from the last to the first: kept, or found again by steps backwards."""
 
-    replay: Replay
-    nodes: list[Tensor]
-    starts: Tensor
-    sizes: Tensor
+    def __init__(self, replay: Replay, nodes: Sequence[Tensor], starts: Tensor, sizes: Tensor) -> None:
+        self._replay, self._nodes, self._starts, self._sizes = replay, nodes, starts, sizes
+        self._at, self._state = len(nodes) - 1, nodes[-1]
 
-    def before(self, i: int, after: Tensor) -> Tensor:
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __getitem__(self, place: Any) -> Any:
+        while self._at > place:
+            self._at -= 1
+            self._state = self._before(self._at, self._state)
+        return self._state
+
+    def _before(self, i: int, after: Tensor) -> Tensor:
         """Return the state at the start of step ``i``, which ends in the state ``after``."""
-        kept = self.nodes[i] if self.nodes[i].numel() else None
-        if kept is not None and self.nodes[i + 1].numel():
+        kept = self._nodes[i] if self._nodes[i].numel() else None
+        if kept is not None and self._nodes[i + 1].numel():
             return kept
-        t, h = self.starts[i], self.sizes[i]
-        dynamics = self.replay.dynamics
+        t, h = self._starts[i], self._sizes[i]
+        dynamics = self._replay.dynamics
         if dynamics.skipping:
             dynamics.skip(h != 0)
         with torch.no_grad():
-            found = take_step(dynamics, self.replay.tableau, t + h, after, -h).y
+            found = take_step(dynamics, self._replay.tableau, t + h, after, -h).y
         if kept is None:
             return found
         strayed = float((found - kept).abs().max() / kept.abs().max().clamp(min=1e-300))
@@ -135,30 +111,3 @@ class _WayBack:
                 "as it does where motion contracts: use gradient='aca', or ask for outputs between, which are kept"
             )
         return kept
-
-
-def _pull_back(way: _WayBack, given: Cotangents, *, clock_too: bool) -> list[Tensor | None]:
-    """Return dL/d(starts), dL/d(sizes), dL/dy0 and dL/d(inputs): from the last step to the first, one graph a step."""
-    replay, starts, sizes = way.replay, way.starts, way.sizes
-    totals: list[Tensor | None] = [None] * len(replay.inputs)
-    d_starts, d_sizes = torch.zeros_like(starts), torch.zeros_like(sizes)
-    node, state = way.nodes[-1], given.nodes.get(len(starts))
-    for i in reversed(range(len(starts))):
-        node, dense = way.before(i, node), given.dense.get(i)
-        if state is not None or dense is not None:
-            y = node.detach().requires_grad_()
-            t, h = (part[i].detach().requires_grad_(clock_too) for part in (starts, sizes))
-            with torch.enable_grad():
-                replayed = replay.step(t, y, h, dense=dense is not None)
-            leaves = [y, t, h, *replay.inputs]
-            check_no_new_leaf(replayed, leaves)
-            ahead = torch.zeros_like(y) if state is None else state
-            cotangents = [ahead] if dense is None else [ahead, dense]
-            state, d_t, d_h, *inputs = pull(replayed, leaves, cotangents, keep=replay.outside)
-            totals = [add(total, part) for total, part in zip(totals, inputs, strict=True)]
-            if clock_too and d_t is not None:
-                d_starts[i] = d_t
-            if clock_too and d_h is not None:
-                d_sizes[i] = d_h
-        state = add(state, given.nodes.get(i))
-    return [d_starts, d_sizes, torch.zeros_like(node) if state is None else state, *totals]

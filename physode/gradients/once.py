@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["first_order_only"]
+__all__ = ["FIRST_ORDER", "first_order_only"]
+
+FIRST_ORDER = "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'"
 
 
 class _FirstOrder(torch.autograd.Function):

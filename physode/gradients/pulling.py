@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Cotangents", "Gradients", "add", "pull"]
+__all__ = ["Cotangents", "Gradients", "Steps", "add", "pull"]
+
+
+class Steps(NamedTuple):
+    """Successive accepted steps: the states between them, of which the last is not needed, starts and signed sizes."""
+
+    nodes: Sequence[Tensor]
+    starts: Tensor
+    sizes: Tensor
 
 
 class Cotangents(NamedTuple):

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from physode.gradients.asked import Asked, Dense, Nodes, Places, places
-from physode.gradients.once import first_order_only
-from physode.gradients.pulling import Cotangents, Gradients
+from physode.gradients.once import FIRST_ORDER, first_order_only
+from physode.gradients.pulling import Cotangents, Gradients, Steps
 from physode.gradients.replay import Replay, safe_nodes
 from physode.gradients.schedule import split
 from physode.gradients.steps import Outcome, clock, fetch_recorded, read_outputs
@@ -42,14 +42,7 @@ class Stretch(Protocol):
     """Pulls back through successive steps whose states are known, see :mod:`physode.gradients.aca`."""
 
     def __call__(
-        self,
-        replay: Replay,
-        nodes: list[Tensor],
-        starts: Tensor,
-        sizes: Tensor,
-        given: Cotangents,
-        clock_too: bool,
-        totals: list[Tensor | None],
+        self, replay: Replay, steps: Steps, given: Cotangents, totals: list[Tensor | None], *, clock_too: bool
     ) -> Gradients:
         """Add the inputs' gradients to ``totals``, and return them with those of the first state and the clock."""
 
@@ -112,9 +105,7 @@ class _Segmented(torch.autograd.Function):
             found = sweep.run(clock_too=any(ctx.needs_input_grad[1:4]))
         return (
             None,
-            *first_order_only(
-                found, "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'"
-            ),
+            *first_order_only(found, FIRST_ORDER),
         )
 
 
@@ -186,15 +177,8 @@ class _Sweep:
         rows = slice(begin, end)
         nodes = safe_nodes(self._walk(begin, end - 1, y, every=True), self._record.status)
         given = Cotangents(Nodes(self._asked, begin, end, self._state), Dense(self._asked, begin, end))
-        found = self._plan.stretch(
-            self._replay,
-            nodes,
-            self._grid.starts[rows],
-            self._grid.sizes[rows],
-            given,
-            self._clock is not None,
-            self._totals,
-        )
+        steps = Steps(nodes, self._grid.starts[rows], self._grid.sizes[rows])
+        found = self._plan.stretch(self._replay, steps, given, self._totals, clock_too=self._clock is not None)
         self._state, self._totals = found.state, found.inputs
         if self._clock is not None:
             assert found.starts is not None
