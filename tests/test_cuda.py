@@ -66,3 +66,80 @@ def test_dropout_and_batch_norm_work():
     sol = po.solve(lambda t, y, net=net: net(y), torch.randn(16, 3, device="cuda"), [0.0, 0.1], rtol=1e-3, atol=1e-3)
     sol.y[-1].sum().backward()
     assert all(bool(p.grad.isfinite().all()) for p in net.parameters())
+
+
+def agree(solved, rtol=1e-7, atol=1e-9):
+    """Check that what ``solved(device)`` returns is the same on both devices."""
+    found = {device: solved(device) for device in ("cpu", "cuda")}
+    assert all(part.device.type == "cuda" for part in found["cuda"])
+    for a, b in zip(found["cpu"], found["cuda"], strict=True):
+        torch.testing.assert_close(b.cpu(), a, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("method", ["rodas5p", "kencarp5", "kvaerno3", "auto", "radauIIA5", "trapezoid"])
+@pytest.mark.parametrize("step_control", ["shared", "per-sample"])
+def test_implicit_methods_agree_with_the_cpu(method, step_control):
+    def solved(device):
+        mu = torch.linspace(1.0, 30.0, 5, device=device)[:, None].requires_grad_()
+        y0 = torch.tensor([[2.0, 0.0]], device=device).repeat(5, 1).requires_grad_()
+        times = torch.linspace(0, 1, 21, device=device)
+        options = {"args": (mu,), "method": method, "step_control": step_control, "rtol": 1e-8, "atol": 1e-10}
+        y = po.solve(van_der_pol, y0, times, **options).y
+        return [y.detach(), *torch.autograd.grad(y[-1].sum(), [y0, mu])]
+
+    agree(solved, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "gradient"), [("yoshida4", "mali"), ("leapfrog", "aca"), ("alf", "mali")])
+def test_motion_that_conserves_agrees_with_the_cpu(method, gradient):
+    def solved(device):
+        masses = torch.tensor([1.0, 2.0], device=device, requires_grad=True)
+        bodies = po.rhs.NBody(masses.tolist(), G=1.0).to(device)
+        y0 = torch.tensor([1.0, 0, 0, -0.5, 0, 0, 0, 1.0, 0, 0, -0.5, 0], device=device, requires_grad=True)
+        fixed = {} if method == "alf" else {"step_size": 0.01}
+        sol = po.solve(bodies, y0, [0.0, 0.5, 1.0], method=method, gradient=gradient, record="invariants", **fixed)
+        return [sol.y.detach(), sol.recorded["energy"].values, *torch.autograd.grad(sol.y[-1].sum(), y0)]
+
+    agree(solved)
+
+
+def test_events_and_discontinuities_agree_with_the_cpu():
+    def solved(device):
+        y0 = torch.tensor([[1.0, 0.0], [2.0, 0.0]], device=device, requires_grad=True)
+        turn = torch.tensor([1.0, -0.8], device=device)
+        floor = po.Event(lambda t, y: y[:, 0], direction=-1, jump=lambda t, y: y * turn)
+        pull = torch.tensor([0.0, -9.81], device=device)
+        sol = po.solve(
+            lambda t, y: torch.stack([y[:, 1], pull[1] * (1 + (t[:, 0] > 0.3))], 1), y0, [0.0, 0.7, 1.5],
+            events=floor, jump_t=[0.3], step_control="per-sample",
+        )  # fmt: skip
+        return [sol.y.detach(), sol.events[0].t.detach(), *torch.autograd.grad(sol.events[0].t.sum(), y0)]
+
+    agree(solved)
+
+
+def test_bounded_checkpoints_and_sinks_agree_with_the_cpu(tmp_path):
+    def solved(device):
+        system, y0 = Spiral().to(device), torch.tensor([1.0, 0.5], device=device, requires_grad=True)
+        times = torch.linspace(0, 2, 9, device=device)
+        y = po.solve(system, y0, times, method="rk4", step_size=0.01, gradient=po.ACA(checkpoints=8)).y
+        with torch.no_grad():
+            po.solve(system, y0, times, sink=tmp_path / f"{device}.h5")
+        written = torch.as_tensor(po.datasets.read_trajectories(tmp_path / f"{device}.h5").y).to(device)
+        return [y.detach(), written, *torch.autograd.grad(y.square().sum(), [y0, *system.parameters()])]
+
+    agree(solved)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_fixed_steps_inside_of_torch_compile():
+    def solved(device):
+        system, y0 = Spiral().to(device), torch.tensor([1.0, 0.5], device=device, requires_grad=True)
+
+        def end(y0):
+            return po.solve(system, y0, [0.0, 0.5, 1.0], method="rk4").y
+
+        y = (end if device == "cpu" else torch.compile(end, fullgraph=True))(y0)
+        return [y.detach(), *torch.autograd.grad(y.square().sum(), [y0, *system.parameters()])]
+
+    agree(solved)
