@@ -83,7 +83,7 @@ class Statistics:
     def watch(self) -> None:
         """Call after the first evaluation: stop watching where nothing changed."""
         if all(b._version == version for b, version in zip(self._buffers, self._versions, strict=True)):
-            self._buffers = []
+            self._buffers, self._versions = [], []
 
     def snapshot(self) -> list[Tensor]:
         """Return copies of the buffers as they are."""

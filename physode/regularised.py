@@ -24,6 +24,7 @@ from physode.solve import solve
 from physode.solvers.method import Method
 from physode.solvers.methods import find_method
 from physode.status import Status
+from physode.transforms import under_func
 
 __all__ = ["solve_regularised"]
 
@@ -112,6 +113,8 @@ def _checked(bodies: NBody, y0: Tensor, t: Any, gradient: Any) -> Tensor:
     if not isinstance(y0, Tensor) or y0.ndim not in (1, 2) or y0.shape[-1] != 6 * bodies.n:
         shape = tuple(y0.shape) if isinstance(y0, Tensor) else type(y0).__name__
         raise ValueError(f"`y0` must be a tensor ({6 * bodies.n},) or (batch, {6 * bodies.n}), got {shape}")
+    if under_func():
+        raise ValueError("solve_regularised cannot be used under torch.func; use backward() or forward mode")
     if y0.dtype != torch.float64:
         raise ValueError(f"`y0` must be float64, whose digits close encounters need, got {y0.dtype}; use y0.double()")
     if getattr(gradient, "__class__", type(None)).__name__ in ("Adjoint", "MALI") or gradient in ("adjoint", "mali"):

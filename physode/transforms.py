@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["is_differentiated", "is_mapped", "plain", "transformed"]
+__all__ = ["is_differentiated", "is_mapped", "plain", "to_keep", "transformed", "under_func"]
 
 _functorch = torch._C._functorch
 
 
 def transformed() -> bool:
     """Whether a transform of ``torch.func``, or forward mode, is at work."""
-    return _functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+    return under_func() or forward_ad._current_level >= 0
+
+
+def under_func() -> bool:
+    """Whether a transform of ``torch.func`` is at work."""
+    return _functorch.peek_interpreter_stack() is not None
+
+
+@contextmanager
+def to_keep() -> Iterator[None]:
+    """Make tensors that serve later gradients and outlive a transform, which wraps whatever is made under it."""
+    with torch.inference_mode(False), torch._C._DisableFuncTorch():
+        yield
 
 
 def plain(x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from physode.solvers.groups import expand
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.numbers import Number
 from physode.solvers.tableaus.sums import Sum, Sums
+from physode.transforms import to_keep
 
 __all__ = ["Rhs", "Step", "coefficients", "end_derivative", "interpolant", "local_errors", "take_step"]
 
@@ -39,7 +40,7 @@ Factor = Tensor | float
 
 @lru_cache(maxsize=256)
 def _remembered_ratios(sums: Sums, dtype: torch.dtype, device: torch.device) -> tuple[Sequence[Factor], ...]:
-    with torch.inference_mode(False):  # what is remembered must serve later gradients, too
+    with to_keep():
         return tuple(torch.tensor(one.ratios, dtype=dtype, device=device).unbind(0) for one in sums.each)
 
 
@@ -63,7 +64,7 @@ def _total(one: Sum, ratios: Sequence[Factor], ks: Sequence[Tensor]) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _column(values: tuple[float, ...], ndim: int, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
+    with to_keep():
         return expand(torch.tensor(values, dtype=torch.float64, device=device), ndim + 1)
 
 

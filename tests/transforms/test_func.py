@@ -7,6 +7,7 @@ import torch
 from torch.autograd import forward_ad
 
 import physode as po
+from physode.solvers import stepper
 
 pytestmark = [
     pytest.mark.usefixtures("float64"),
@@ -146,3 +147,40 @@ def test_what_cannot_be_mapped_says_so():
     event = po.Event(lambda t, y, rate: y[0])
     with pytest.raises(ValueError, match=r"`events` and `jump_t` cannot be used under torch.func"):
         torch.func.jvp(lambda rate: end(rate, START, events=event), (RATE,), (RATE,))
+
+
+def test_per_sample_steps_of_a_module_with_buffers_are_differentiated_too():
+    bodies, y0 = po.rhs.NBody([1.0, 1.0], G=1.0), torch.tensor([-0.5, 0, 0, 0.5, 0, 0, 0, -0.7, 0, 0, 0.7, 0])
+
+    def end(y0):
+        return po.solve(bodies, y0[None], [0.0, 1.0], step_control="per-sample").y[-1].sum()
+
+    expected = y0.clone().requires_grad_()
+    end(expected).backward()
+    torch.testing.assert_close(torch.func.grad(end)(y0), expected.grad, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["leapfrog", "yoshida4"])
+def test_symplectic_steps_are_mapped_and_differentiated(method):
+    def end(rate):
+        oscillator = po.rhs.SecondOrder(lambda t, q: -rate * q)
+        return po.solve(oscillator, (START, 0 * START), [0.0, 1.0], method=method, step_size=0.01).y[0][-1, 0]
+
+    rates = torch.tensor([0.5, 2.0])
+    slopes = -torch.sin(rates.sqrt()) / (2 * rates.sqrt())
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(end))(rates), slopes, rtol=1e-4, atol=0)
+    torch.testing.assert_close(torch.func.jvp(end, (rates[0],), (torch.ones(()),))[1], slopes[0], rtol=1e-4, atol=0)
+
+
+def test_regularised_solves_refuse_transforms():
+    bodies = po.rhs.NBody([1.0, 1.0], G=1.0)
+    with pytest.raises(ValueError, match=r"cannot be used under torch\.func"):
+        torch.func.grad(lambda y0: po.solve_regularised(bodies, y0, [0.0, 1.0]).y.sum())(torch.arange(12.0))
+
+
+def test_a_first_solve_under_a_transform_leaves_nothing_of_it_behind():
+    stepper._remembered_ratios.cache_clear()
+    stepper._column.cache_clear()
+    torch.func.hessian(lambda y: po.solve(rhs, y, [0.0, 1.0], args=(RATE,)).y[-1].sum())(START)
+    torch.func.vmap(lambda y: po.solve(rhs, y, [0.0, 1.0], args=(RATE,), step_size=0.1).y[-1])(START[:, None])
+    close(po.solve(rhs, START, [0.0, 1.0], args=(RATE,), **TIGHT).y[-1], exact(RATE, START))

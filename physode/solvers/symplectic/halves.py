@@ -11,6 +11,7 @@ from torch import Tensor
 from physode.dynamics import Dynamics
 from physode.modules import Statistics
 from physode.solvers.numbers import Number
+from physode.transforms import plain
 
 __all__ = ["check_halves", "force_of", "parts_of", "require_halves", "velocity_of"]
 
@@ -63,8 +64,8 @@ def check_halves(name: str, rhs: Dynamics, t: Tensor, y: Tensor, statistics: Sta
         ("velocity", "positions", velocity, pushed[0]),
         ("force", "velocities", force, pushed[1]),
     ):
-        change = float((after - before).abs().max()) if before.numel() else 0.0  # NaN where a push left f's domain
-        if change > _NOTICED * torch.finfo(before.dtype).eps * float(before.abs().max()):
+        change = float(plain(after - before).abs().max()) if before.numel() else 0.0  # NaN where a push left f's domain
+        if change > _NOTICED * torch.finfo(before.dtype).eps * float(plain(before).abs().max()):
             raise ValueError(
                 f"`method` {name!r} needs a force that depends on positions and a velocity that depends on momenta "
                 f"only; other {cause} changed the {what} by {change:.3g} near y0: use method='dopri8' or 'alf'"
