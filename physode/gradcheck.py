@@ -173,7 +173,8 @@ def _reference(case: _Case, steps: Tensor, axes: tuple[Tensor, Tensor]) -> tuple
 
 def _in_double(case: _Case) -> _Case:
     """Return the case in float64 if it can be had: a module's copy."""
-    if case.y0.dtype == torch.float64 or not isinstance(case.f, nn.Module):
+    whole = all(each.dtype == torch.float64 for each in (case.y0, *case.leaves))
+    if whole or not isinstance(case.f, nn.Module):
         return case
     f = copy.deepcopy(case.f).double()
     return _Case.of(f, case.y0.detach().double(), case.t, case.weights.double(), case.options)

@@ -116,10 +116,13 @@ def _on_methods(rows: dict[str, Row], facts: Facts) -> Iterator[str]:
         if aca.error > _EXACT:
             yield (
                 f"aca differs from finite differences by {aca.error:.1e}, which it should not: does f detach "
-                "tensors, use .item() or .data, keep state between calls, or use tensors that require no gradients?"
+                "tensors, use .item() or .data, keep state between calls, use tensors that require no gradients, or "
+                "have backward passes of its own (autograd.Function)?"
             )
         else:
             yield f"aca agrees with finite differences to {aca.error:.1e}: f is differentiated rightly"
+    if aca is not None and aca.error is not None and aca.error > _EXACT:
+        smooth = False  # f itself is at fault: nothing is said of the other methods
     if adjoint is not None and adjoint.error is not None and smooth and adjoint.error > 10 * facts.rtol:
         yield (
             f"the adjoint method is off by {adjoint.error:.1e}, more than ten times rtol={facts.rtol:g}: use "

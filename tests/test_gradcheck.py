@@ -146,3 +146,15 @@ def test_implicit_and_fixed_steps_are_not_called_limited_by_stability():
     oscillator = po.rhs.SecondOrder(lambda t, q: -q)
     facts = check_gradients(oscillator, Y0, [0.0, 1.0], method="leapfrog", step_size=0.5, gradients=["aca"]).facts
     assert (facts.adaptive, facts.explicit) == (False, False)
+
+
+def test_parameters_in_single_precision_are_judged_by_differences_in_double():
+    class Decay(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rate = nn.Parameter(torch.tensor(1.3, dtype=torch.float32))
+
+        def forward(self, t, y):
+            return -self.rate * y
+
+    assert check_gradients(Decay(), Y0, [0.0, 1.0], gradients=["aca"]).rows[0].error < 1e-6
