@@ -14,19 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from physode.solvers.implicit.blocks import Blocks, blocks_of, sized
-from physode.solvers.implicit.jacobian import Derivatives, derivatives, structure_for
-from physode.solvers.implicit.linear import Factors, factor
+from physode.solvers.implicit.blocks import blocks_of, sized
+from physode.solvers.implicit.constants import column, stage_times
+from physode.solvers.implicit.jacobian import derivatives, structure_for
+from physode.solvers.implicit.linear import factor, shifted
 from physode.solvers.method import StepMethod
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Step
 
-__all__ = ["Rosenbrock", "combined"]
+__all__ = ["Rosenbrock", "added", "combined"]
 
 Row = tuple[float, ...]
 
@@ -70,32 +72,41 @@ class Rosenbrock(StepMethod):
         blocks = blocks_of(y, h, structure_for(rhs))
         found = derivatives(rhs, t, y, blocks, with_time=True)
         factors = factor(shifted(found.by_state, h, self.gamma))
+        length = self.gamma * sized(h, y)
+        drift = None if found.by_time is None else length * sized(h, y) * blocks.join(found.by_time)
+        slope = found.value if k1 is None else k1
         us: list[Tensor] = []
-        for i in range(self.stages):
-            if i or k1 is None:
-                k1 = rhs(t + self.c[i] * h, y + combined(self.a[i], us) if i else y)
-            us.append(self._stage(i, k1, us, found, factors, blocks, h))
-        return Step(y + combined(self.m, us), tuple(us))
+        sums: Tensor | None = None
+        for i, time in enumerate(stage_times(self.c, t, h)):
+            if sums is None:
+                slope = rhs(time, y) if slope is None else slope
+                right = length * slope
+            else:
+                heads, sums = sums.split((2, len(sums) - 2))
+                change, right = heads.unbind(0)
+                right = added(right, length, rhs(time, y + change))
+            if drift is not None and self.d[i] != 0.0:
+                right = torch.add(right, drift, alpha=self.d[i])
+            us.append(blocks.join(factors.solve(blocks.split(right))))
+            weights = column(self._columns[i], y.ndim, y.dtype, y.device)
+            sums = weights * us[i] if sums is None else torch.addcmul(sums, weights, us[i])
+        assert sums is not None
+        return Step(y + sums[0], tuple(us))
 
-    def _stage(
-        self,
-        i: int,
-        slope: Tensor,
-        us: Sequence[Tensor],
-        found: Derivatives,
-        factors: Factors,
-        blocks: Blocks,
-        h: Number,
-    ) -> Tensor:
-        total = self.gamma * sized(h, slope) * slope
-        if i:
-            total = total + combined(tuple(self.gamma * value for value in self.big_c[i]), us)
-        right = blocks.split(total)
-        if self.d[i] != 0.0:
-            assert found.by_time is not None
-            size = blocks.size(h, right)
-            right = right + (self.gamma * self.d[i]) * size * size * found.by_time
-        return blocks.join(factors.solve(right))
+    @cached_property
+    def _columns(self) -> tuple[Row, ...]:
+        r"""What each :math:`u_j` adds to the sums of later stages, :math:`a_{ij}` and :math:`\gamma C_{ij}`, and to y."""
+        return tuple(
+            (
+                *(
+                    value
+                    for a, c in zip(self.a[j + 1 :], self.big_c[j + 1 :], strict=True)
+                    for value in (a[j], self.gamma * c[j])
+                ),
+                self.m[j],
+            )
+            for j in range(self.stages)
+        )
 
     def local_errors(self, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
         """Return the local error's estimate."""
@@ -107,11 +118,9 @@ class Rosenbrock(StepMethod):
         return [step.y - y, *(combined(row, step.ks) for row in self.dense)]
 
 
-def shifted(matrix: Tensor, h: Number, gamma: float) -> Tensor:
-    """Return ``I - h gamma J`` for matrices ``(blocks, D, D)``."""
-    size = h.to(matrix.dtype).reshape(-1, 1, 1) if isinstance(h, Tensor) else h
-    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    return identity - (gamma * size) * matrix
+def added(total: Tensor, weight: Number, part: Tensor) -> Tensor:
+    """Return ``total + weight * part``."""
+    return torch.addcmul(total, weight, part) if isinstance(weight, Tensor) else torch.add(total, part, alpha=weight)
 
 
 def combined(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
