@@ -11,7 +11,7 @@ from physode.solvers.groups import expand
 from physode.solvers.numbers import Number
 from physode.transforms import unwrapped
 
-__all__ = ["column", "identity", "stage_times"]
+__all__ = ["Row", "column", "identity", "stage_times"]
 
 Row = tuple[float, ...]
 

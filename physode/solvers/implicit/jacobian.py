@@ -10,6 +10,7 @@ states need a clock for each sample (``step_control="per-sample"``) or a structu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -91,7 +92,7 @@ def _check(y: Tensor, blocks: Blocks) -> None:
 
 
 Pulled = tuple[Tensor, Tensor, Tensor | None]
-"""The right-hand side's value, and cotangents pulled back to the state and to the time; None where it does not count."""
+"""The right-hand side's value; cotangents pulled back to the state and to the time, None where it does not count."""
 
 
 def _pulled(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> Pulled:
@@ -99,11 +100,15 @@ def _pulled(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) ->
     if _plainly(rhs):
         return _by_autograd(rhs, time, y, rows, with_time)
     if with_time:
-        value, pull = torch.func.vjp(lambda y, t: rhs(t, y), y, time)
+        value, pull = _value_and_pull(lambda y, t: rhs(t, y), y, time)
         by_state, by_time = torch.func.vmap(pull)(rows)
         return value, by_state, by_time
-    value, pull = torch.func.vjp(lambda y: rhs(time, y), y)
+    value, pull = _value_and_pull(lambda y: rhs(time, y), y)
     return value, torch.func.vmap(pull)(rows)[0], None
+
+
+def _value_and_pull(f: Callable[..., Tensor], *places: Tensor) -> tuple[Tensor, Callable[[Tensor], Any]]:
+    return torch.func.vjp(f, *places)  # type: ignore[return-value]
 
 
 def _plainly(rhs: Any) -> bool:

@@ -30,7 +30,8 @@ class Factors(NamedTuple):
         """Return x for right-hand sides ``(blocks, D)``; NaN in the blocks whose matrix is singular."""
         if torch.is_grad_enabled() or transforming() or forward_ad._current_level >= 0:
             return _Solve.apply(self.matrix, self.lu, self.pivots, b, False)  # type: ignore[no-untyped-call, no-any-return]
-        return torch.linalg.lu_solve(self.lu, self.pivots, b.unsqueeze(-1)).squeeze(-1)
+        x: Tensor = torch.linalg.lu_solve(self.lu, self.pivots, b.unsqueeze(-1)).squeeze(-1)
+        return x
 
 
 class _Solve(torch.autograd.Function):
@@ -41,7 +42,8 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor, lu: Tensor, pivots: Tensor, b: Tensor, adjoint: bool) -> Tensor:
         solve = _by_triangles if _nested() else torch.linalg.lu_solve
-        return solve(lu, pivots, b.unsqueeze(-1), adjoint=adjoint).squeeze(-1)
+        x: Tensor = solve(lu, pivots, b.unsqueeze(-1), adjoint=adjoint).squeeze(-1)
+        return x
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -85,7 +87,8 @@ def _by_triangles(lu: Tensor, pivots: Tensor, column: Tensor, *, adjoint: bool) 
     permutation, lower, upper = torch.lu_unpack(lu, pivots)
     if adjoint:
         half = torch.linalg.solve_triangular(upper.mT, column, upper=False)
-        return permutation @ torch.linalg.solve_triangular(lower.mT, half, upper=True, unitriangular=True)
+        turned: Tensor = permutation @ torch.linalg.solve_triangular(lower.mT, half, upper=True, unitriangular=True)
+        return turned
     half = torch.linalg.solve_triangular(lower, permutation.mT @ column, upper=False, unitriangular=True)
     full: Tensor = torch.linalg.solve_triangular(upper, half, upper=True)
     return full

@@ -21,16 +21,15 @@ import torch
 from torch import Tensor
 
 from physode.solvers.implicit.blocks import blocks_of, sized
-from physode.solvers.implicit.constants import column, stage_times
+from physode.solvers.implicit.constants import Row, stage_times
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.linear import factor, shifted
+from physode.solvers.implicit.running import Running, columns_of
 from physode.solvers.method import StepMethod
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Step
 
 __all__ = ["Rosenbrock", "added", "combined"]
-
-Row = tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,39 +73,26 @@ class Rosenbrock(StepMethod):
         factors = factor(shifted(found.by_state, h, self.gamma))
         length = self.gamma * sized(h, y)
         drift = None if found.by_time is None else length * sized(h, y) * blocks.join(found.by_time)
-        slope = found.value if k1 is None else k1
-        us: list[Tensor] = []
-        sums: Tensor | None = None
+        sums, us = Running(self._columns), []
         for i, time in enumerate(stage_times(self.c, t, h)):
-            if sums is None:
-                slope = rhs(time, y) if slope is None else slope
-                right = length * slope
+            if i == 0:
+                k1 = found.value if k1 is None else k1
+                right = length * (rhs(time, y) if k1 is None else k1)
             else:
-                heads, sums = sums.split((2, len(sums) - 2))
-                change, right = heads.unbind(0)
+                change, right = sums.take(2)
                 right = added(right, length, rhs(time, y + change))
             if drift is not None and self.d[i] != 0.0:
                 right = torch.add(right, drift, alpha=self.d[i])
             us.append(blocks.join(factors.solve(blocks.split(right))))
-            weights = column(self._columns[i], y.ndim, y.dtype, y.device)
-            sums = weights * us[i] if sums is None else torch.addcmul(sums, weights, us[i])
-        assert sums is not None
-        return Step(y + sums[0], tuple(us))
+            sums.add(us[i])
+        (change,) = sums.take(1)
+        return Step(y + change, tuple(us))
 
     @cached_property
     def _columns(self) -> tuple[Row, ...]:
-        r"""What each :math:`u_j` adds to the sums of later stages, :math:`a_{ij}` and :math:`\gamma C_{ij}`, and to y."""
-        return tuple(
-            (
-                *(
-                    value
-                    for a, c in zip(self.a[j + 1 :], self.big_c[j + 1 :], strict=True)
-                    for value in (a[j], self.gamma * c[j])
-                ),
-                self.m[j],
-            )
-            for j in range(self.stages)
-        )
+        r"""What each :math:`u_j` counts for later: :math:`a_{ij}` and :math:`\gamma C_{ij}`, and :math:`m_j`."""
+        rows = [row for a, c in zip(self.a, self.big_c, strict=True) for row in (a, tuple(self.gamma * v for v in c))]
+        return columns_of([*rows, self.m])
 
     def local_errors(self, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
         """Return the local error's estimate."""
