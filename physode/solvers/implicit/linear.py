@@ -98,7 +98,7 @@ def factor(matrix: Tensor) -> Factors:
     """Return the factors of matrices ``(blocks, D, D)``; a singular one raises nothing."""
     with torch.no_grad():
         lu, pivots, info = torch.linalg.lu_factor_ex(matrix.detach())
-        return Factors(matrix, torch.where((info != 0)[..., None, None], torch.nan, lu), pivots)
+        return Factors(matrix, lu.masked_fill((info != 0)[..., None, None], torch.nan), pivots)
 
 
 def shifted(matrix: Tensor, h: Number, gamma: float) -> Tensor:

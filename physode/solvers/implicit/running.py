@@ -40,7 +40,8 @@ class Running:
 
     def take(self, count: int) -> tuple[Tensor, ...]:
         """Take off the next sums."""
-        if count == len(self._rest):
+        left = self._rest.shape[0] - count
+        if left == 0:
             return self._rest.unbind(0)
-        heads, self._rest = torch.split_with_sizes(self._rest, (count, len(self._rest) - count))
+        heads, self._rest = torch.split_with_sizes(self._rest, (count, left))
         return heads.unbind(0)

@@ -48,7 +48,7 @@ class Structure:
     def spread(self, rows: Tensor) -> Tensor:
         """Return the matrices, ``(blocks, D, D)``, from what was pulled back, ``(products, blocks, D)``."""
         products, _, dimension = rows.shape
-        compressed = rows.movedim(0, 1)
+        compressed = rows.transpose(0, 1)
         if self.kind not in ("diagonal", "banded"):
             return compressed
         place, mask = _band(products, dimension, self.lower, self.upper, rows.device)
