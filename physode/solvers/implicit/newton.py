@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from physode.solvers.numbers import Number, anywhere, clamp, isfinite, logical_not, where
+from physode.transforms import plain
 
 __all__ = ["Found", "newton", "seen", "size_of"]
 
@@ -111,8 +112,5 @@ def _left(rate: Number, size: Number) -> Number:
 
 
 def seen(verdict: Number) -> bool:
-    """Whether a verdict holds for any block; mapped over steps, where values cannot be looked at, it is taken to."""
-    try:
-        return anywhere(verdict)
-    except RuntimeError:
-        return True
+    """Whether a verdict holds for any block, of all that are mapped over."""
+    return anywhere(plain(verdict) if isinstance(verdict, Tensor) else verdict)

@@ -4,9 +4,9 @@ r"""Implicit Runge-Kutta methods: diagonally implicit ones stage by stage, the o
     w_i = h f\Big(t + c_i h, \; y + \sum_j a_{ij} w_j\Big), \qquad y_{+} = y + \sum_i b_i w_i .
 
 With error control, Newton's method keeps one factorisation for a step, made of the derivative at its start, and
-leaves a share ``kappa`` of the tolerance; where it does not converge, the step's error is huge and the loop tries a smaller
-one. Steps of a given size have nothing to fall back on: there the derivative is renewed in every iteration, down to
-rounding.
+leaves a share ``kappa`` of the tolerance; where it does not converge, the step's error is huge and the loop tries a
+smaller one. Steps of a given size have nothing to fall back on: there the derivative is renewed in every iteration,
+down to rounding.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from physode.solvers.numbers import Number
 
 __all__ = ["StageSolver"]
 
-_CHORDS, _NEWTONS = 10, 20  # iterations with one derivative, with a new one each
+_CHORDS, _NEWTONS = 15, 20  # iterations with one derivative, with a new one each
 _ROUNDING = 100
 
 
