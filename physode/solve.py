@@ -83,7 +83,8 @@ def solve(
     method
         ``"euler"``, ``"midpoint"``, ``"heun"``, ``"rk4"`` take fixed steps; ``"heun_euler"``, ``"bosh3"``,
         ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. For stiff problems: ``"rodas5p"``
-        (Rosenbrock, the first to try), ``"kencarp5"``, ``"kvaerno3"`` (diagonally implicit) adapt their steps,
+        (Rosenbrock, the first to try), ``"radau5"`` (Hairer & Wanner's RADAU5, for small tolerances), ``"kencarp5"``,
+        ``"kvaerno3"`` (diagonally implicit) adapt their steps,
         ``"implicit_euler"``, ``"implicit_midpoint"``, ``"trapezoid"``, ``"sdirk2"``, ``"trbdf2"``, ``"radauIIA3"``,
         ``"radauIIA5"``, ``"gl4"``, ``"gl6"`` take fixed ones. ``"auto"`` takes tsit5's steps and, where these would be
         unstable, rodas5p's. ``"leapfrog"`` and ``"yoshida4"`` take fixed steps that are symplectic, for separable

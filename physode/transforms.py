@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["is_differentiated", "is_mapped", "plain", "transformed"]
+__all__ = ["is_differentiated", "is_mapped", "plain", "transformed", "unwrapped"]
 
 _functorch = torch._C._functorch
 
@@ -18,9 +18,14 @@ def transformed() -> bool:
 
 def plain(x: Tensor) -> Tensor:
     """Return the values behind all transforms, as a constant; mapped axes of ``vmap`` show as further axes."""
+    return unwrapped(x).detach()
+
+
+def unwrapped(x: Tensor) -> Tensor:
+    """Return the tensor behind all transforms itself: what is made under them and remembered must outlive them."""
     while _functorch.is_functorch_wrapped_tensor(x):
         x = _functorch.get_unwrapped(x)
-    return x.detach()
+    return x
 
 
 def is_mapped(x: Tensor) -> bool:

@@ -6,6 +6,7 @@ from physode.solvers.implicit.auto import AUTO
 from physode.solvers.implicit.fixed import FIXED
 from physode.solvers.implicit.kencarp5 import KENCARP5
 from physode.solvers.implicit.kvaerno3 import KVAERNO3
+from physode.solvers.implicit.radau5 import RADAU5
 from physode.solvers.implicit.rodas5p import RODAS5P
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.symplectic import METHODS as SYMPLECTIC
@@ -14,7 +15,7 @@ from physode.solvers.tableaus import Tableau
 
 __all__ = ["METHODS", "find_method"]
 
-_IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RODAS5P, AUTO)
+_IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RADAU5, RODAS5P, AUTO)
 
 METHODS: dict[str, Method] = {
     **EXPLICIT,

@@ -19,6 +19,7 @@ from physode.solvers.groups import expand
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.numbers import Number
 from physode.solvers.tableaus.sums import Sum, Sums
+from physode.transforms import unwrapped
 
 __all__ = ["Rhs", "Step", "coefficients", "end_derivative", "interpolant", "local_errors", "take_step"]
 
@@ -39,8 +40,9 @@ Factor = Tensor | float
 
 @lru_cache(maxsize=256)
 def _remembered_ratios(sums: Sums, dtype: torch.dtype, device: torch.device) -> tuple[Sequence[Factor], ...]:
-    with torch.inference_mode(False):  # what is remembered must serve later gradients, too
-        return tuple(torch.tensor(one.ratios, dtype=dtype, device=device).unbind(0) for one in sums.each)
+    with torch.inference_mode(False):  # what is remembered must serve later gradients, too, and outlive transforms
+        made = [torch.tensor(one.ratios, dtype=dtype, device=device).unbind(0) for one in sums.each]
+        return tuple(tuple(unwrapped(value) for value in values) for values in made)
 
 
 def _ratios(sums: Sums, like: Tensor) -> Sequence[Sequence[Factor]]:
@@ -64,7 +66,7 @@ def _total(one: Sum, ratios: Sequence[Factor], ks: Sequence[Tensor]) -> Tensor:
 @lru_cache(maxsize=64)
 def _column(values: tuple[float, ...], ndim: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
-        return expand(torch.tensor(values, dtype=torch.float64, device=device), ndim + 1)
+        return unwrapped(expand(torch.tensor(values, dtype=torch.float64, device=device), ndim + 1))
 
 
 def _scaled(values: tuple[float, ...], h: Number, like: Tensor) -> Sequence[Number]:

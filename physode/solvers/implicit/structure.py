@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from physode.transforms import unwrapped
+
 __all__ = ["DENSE", "Structure", "structure_of"]
 
 
@@ -46,7 +48,7 @@ class Structure:
     def spread(self, rows: Tensor) -> Tensor:
         """Return the matrices, ``(blocks, D, D)``, from what was pulled back, ``(products, blocks, D)``."""
         products, _, dimension = rows.shape
-        compressed = rows.movedim(0, 1)
+        compressed = rows.transpose(0, 1)
         if self.kind not in ("diagonal", "banded"):
             return compressed
         place, mask = _band(products, dimension, self.lower, self.upper, rows.device)
@@ -84,7 +86,7 @@ def structure_of(hint: Any) -> Structure:
 def _cotangents(products: int, dimension: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         rows = torch.arange(dimension, device=device) % max(products, 1)
-        return (rows == torch.arange(products, device=device)[:, None]).to(dtype)
+        return unwrapped((rows == torch.arange(products, device=device)[:, None]).to(dtype))
 
 
 @lru_cache(maxsize=64)
@@ -93,4 +95,4 @@ def _band(products: int, dimension: int, lower: int, upper: int, device: torch.d
     with torch.inference_mode(False):
         index = torch.arange(dimension, device=device)
         offset = index - index[:, None]
-        return index % max(products, 1), (offset >= -lower) & (offset <= upper)
+        return unwrapped(index % max(products, 1)), unwrapped((offset >= -lower) & (offset <= upper))
