@@ -119,10 +119,10 @@ def streaming(
     Raises
     ------
     DataError
-        If the file exists and `overwrite` is False, its folder does not exist, names or times do not fit, or an
-        attribute cannot be stored.
+        If the file exists and `overwrite` is False, its folder does not exist or cannot be written to, names or times
+        do not fit, or an attribute cannot be stored.
     OSError
-        If the disk is full or the folder cannot be written to.
+        If the disk is full.
     """
     if compression not in (None, "gzip"):
         raise ValueError(f"`compression` must be None or 'gzip', got {compression!r}")
@@ -134,7 +134,7 @@ def streaming(
     time_unit = given.pop("time_unit", "")
     encoded = encode_attributes({**provenance(), **given})
     with replacing(path, overwrite=overwrite) as part:
-        with h5py.File(part, "x", libver=LIBVER, rdcc_nbytes=_CACHE_BYTES) as file:
+        with _created(part, path) as file:
             file.attrs.update({"format": fixed_text(FORMAT), "schema_version": SCHEMA_VERSION, **encoded})
             put_dataset(file, "t", t, units=time_unit, description=DESCRIPTIONS["t"], axes=AXES["t"][-t.ndim :])
             about: dict[str, str | tuple[str, ...]] = {
@@ -149,6 +149,14 @@ def streaming(
             yield stream
             stream.fill()
         _add(part, stream.attrs)
+
+
+def _created(part: Path, path: str | os.PathLike[str]) -> h5py.File:
+    try:
+        return h5py.File(part, "x", libver=LIBVER, rdcc_nbytes=_CACHE_BYTES)
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise DataError(f"cannot write {os.fspath(path)}: {reason}; choose another folder") from error
 
 
 def _states(

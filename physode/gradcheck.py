@@ -26,6 +26,8 @@ from physode.gradcheck_facts import is_deterministic, stability, unregistered
 from physode.posing import pose
 from physode.solution import Solution
 from physode.solve import solve
+from physode.solvers.methods import find_method
+from physode.solvers.tableaus import Tableau
 from physode.tally import peak_bytes
 
 __all__ = ["GradientCheck", "check_gradients"]
@@ -136,6 +138,7 @@ def check_gradients(
     with torch.no_grad():
         steps = case.solve("aca").step_times
     count = sum(leaf.numel() for leaf in case.leaves)
+    chosen = find_method(method)
     axes = (directions(y0.numel(), most, generator), directions(count, most, generator))
     right = _reference(case, steps, axes)
     rows = tuple(_measured(case, name, axes, right) for name in gradients)
@@ -147,7 +150,8 @@ def check_gradients(
         rtol=rtol or (1e-6 if y0.dtype == torch.float64 else 1e-5),
         stability=stability(f, y0, steps, options),
         unrest=max(part.unrest for part in right),
-        adaptive=step_size is None and method not in ("euler", "midpoint", "heun", "rk4"),
+        adaptive=step_size is None and chosen.adaptive,
+        explicit=isinstance(chosen, Tableau) or method == "alf",
     )
     return GradientCheck(rows, facts, tuple(advice(rows, facts)))
 

@@ -57,8 +57,8 @@ class Facts:
         Step size times fastest rate of decay, the median; None if not looked at.
     unrest
         How far differences by one step and by half of it are apart, relative.
-    adaptive
-        Whether steps were adapted.
+    adaptive, explicit
+        Whether steps were adapted, and are those of an explicit method.
     """
 
     deterministic: bool
@@ -69,6 +69,7 @@ class Facts:
     stability: float | None
     unrest: float
     adaptive: bool
+    explicit: bool
 
 
 def advice(rows: Sequence[Row], facts: Facts) -> Iterator[str]:
@@ -86,7 +87,7 @@ def advice(rows: Sequence[Row], facts: Facts) -> Iterator[str]:
         )
     if facts.parameters == 0:
         yield "f depends on no tensor that requires gradients: only the initial state was checked"
-    if facts.stability is not None and facts.stability > _STIFF and facts.adaptive:
+    if facts.stability is not None and facts.stability > _STIFF and facts.adaptive and facts.explicit:
         yield (
             f"step size times the fastest rate of decay is {facts.stability:.2g} at the median: stability, not "
             "accuracy, limits the steps; the problem is stiff, an implicit method takes fewer"

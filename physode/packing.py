@@ -57,7 +57,8 @@ class Packing:
         if self.keys is None:
             return state  # type: ignore[no-any-return]
         parts = [state[key] for key in self.keys]
-        return torch.cat([part.flatten(int(self.per_sample)) if part.ndim else part.reshape(1) for part in parts], -1)
+        lead = int(self.per_sample)
+        return torch.cat([part.flatten(lead) if part.ndim > lead else part.unsqueeze(-1) for part in parts], -1)
 
     def unpack(self, packed: Tensor, leading: int = 0) -> Any:
         """Split a packed state; ``leading`` further axes (time, say) stand in front."""

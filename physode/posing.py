@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -143,8 +144,10 @@ def _steps(
             raise ValueError(f"`{name}` must be positive and finite, got {value}")
     if not (min_step >= 0.0 and math.isfinite(min_step)):
         raise ValueError(f"`min_step` must be at least 0 and finite, got {min_step}")
-    if max_steps < 1:
-        raise ValueError(f"`max_steps` must be at least 1, got {max_steps}")
+    if max_step is not None and min_step > max_step:
+        raise ValueError(f"`min_step` must not be above `max_step`, got {min_step} and {max_step}")
+    if not _is_whole(max_steps) or max_steps < 1:
+        raise ValueError(f"`max_steps` must be a whole number, at least 1, got {max_steps!r}")
     if grid is not None:
         if step_size is not None:
             raise ValueError("give `grid` or `step_size`, not both")
@@ -167,6 +170,10 @@ def _steps(
         max_step=max_step,
         max_steps=max_steps,
     ), None
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral)
 
 
 def _real(dtype: torch.dtype) -> torch.dtype:

@@ -68,7 +68,22 @@ class Recorder:
                 found = function(time, state)
                 parts = found if isinstance(found, Mapping) else {name: found}
                 for part, value in parts.items():
-                    self._values.setdefault(part, []).append(torch.as_tensor(value).detach().clone())
+                    self._add(name, part, _tensor(name, value))
+        for part, values in self._values.items():
+            if len(values) != len(self._times):
+                raise ValueError(
+                    f"`record` must give {part!r} once at every step, got it {len(values)} times at "
+                    f"{len(self._times)}: name it in one function, and always"
+                )
+
+    def _add(self, name: str, part: str, value: Tensor) -> None:
+        values = self._values.setdefault(part, [])
+        if values and value.shape != values[0].shape:
+            raise ValueError(
+                f"`record[{name!r}]` must return values of one shape, got {tuple(values[0].shape)} first and then "
+                f"{tuple(value.shape)}"
+            )
+        values.append(value)
 
     def found(self) -> dict[str, Recorded]:
         """Return what was noted, by name."""
@@ -76,6 +91,16 @@ class Recorder:
             return {}
         times = torch.stack(self._times)
         return {name: Recorded(times, torch.stack(values)) for name, values in self._values.items()}
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value).detach().clone()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"`record[{name!r}]` must return a tensor or a number, or a mapping of them by name; "
+            f"got {type(value).__name__}"
+        ) from None
 
 
 def recorder_of(record: Any, f: Callable[..., Any], dynamics: Dynamics) -> Recorder | None:

@@ -23,11 +23,13 @@ from physode.solution import Solution
 from physode.solve import solve
 from physode.solvers.method import Method
 from physode.solvers.methods import find_method
+from physode.status import Status
 
 __all__ = ["solve_regularised"]
 
 _LEGS = 16  # of the search for the end, about
 _GROWTH = 0.25
+_WAITING = 1e-6  # the next leg of a sample that is past the end, of its s so far
 _NEWTON = 60  # iterations at most: it falls back on bisection
 _MARGIN = 1e-6
 _CLOSE = 1e-11  # of all s: the last iteration, which is differentiable, is still to come
@@ -51,7 +53,7 @@ def solve_regularised(
     bodies
         The system; each sample of a batch takes steps of its own.
     y0
-        Initial states, (6 n) or (batch, 6 n).
+        Initial states, (6 n) or (batch, 6 n), in float64.
     t
         Output times, at least two and rising, shared by all samples: (time,).
     method
@@ -93,11 +95,12 @@ def solve_regularised(
     pace = -bodies.potential(rows[:, : 3 * bodies.n]).detach().double()  # ds/dt
     if not bool(((pace > 0) & torch.isfinite(pace)).all()):
         raise ValueError("`y0` must hold at least two bodies with a mass, at places of their own")
-    leg, last = pace * (times[-1] - times[0]).detach() / _LEGS, float(times[-1].detach())
+    last = float(times[-1].detach())
+    leg = pace * torch.minimum((times[-1] - times[0]).detach() / _LEGS, _crossing(rows, bodies.n))
     options: dict[str, Any] = {"method": method, "rtol": rtol, "atol": atol, "max_steps": max_steps}
     options["step_control"] = "per-sample"
     end = _end(system, start.detach(), last, leg, options)
-    sol = solve(system, start, _twice(end), dense=True, gradient=gradient, **options)
+    sol = _solved(system, start, end, dense=True, gradient=gradient, **options)
     ended = torch.full_like(sol.ended, last)
     reader = _Reader(system, sol, times[0], single=y0.ndim == 1)
     return replace(sol, t=times, y=reader(times), step_times=reader.clock.clamp(max=last), ended=ended, _dense=reader)
@@ -109,6 +112,8 @@ def _checked(bodies: NBody, y0: Tensor, t: Any, gradient: Any) -> Tensor:
     if not isinstance(y0, Tensor) or y0.ndim not in (1, 2) or y0.shape[-1] != 6 * bodies.n:
         shape = tuple(y0.shape) if isinstance(y0, Tensor) else type(y0).__name__
         raise ValueError(f"`y0` must be a tensor ({6 * bodies.n},) or (batch, {6 * bodies.n}), got {shape}")
+    if y0.dtype != torch.float64:
+        raise ValueError(f"`y0` must be float64, whose digits close encounters need, got {y0.dtype}; use y0.double()")
     if getattr(gradient, "__class__", type(None)).__name__ in ("Adjoint", "MALI") or gradient in ("adjoint", "mali"):
         raise ValueError(f"`gradient` must be 'aca' or 'naive' here, got {gradient!r}")
     times = checked_times(t, batch=None, device=y0.device)
@@ -122,16 +127,37 @@ def _end(system: LogarithmicNBody, state: Tensor, t_end: float, leg: Tensor, opt
     done, margin = torch.zeros_like(leg), _MARGIN * (t_end - float(system.split(state)[1].min()))
     with torch.no_grad():
         for _ in range(options["max_steps"]):
-            state = solve(system, state, _twice(leg), **options).y[-1]
+            state = _solved(system, state, leg, **options).y[-1]
             done = done + leg
-            if bool((system.split(state)[1] >= t_end + margin).all()):
+            past = system.split(state)[1] >= t_end + margin
+            if bool(past.all()):
                 return done
-            leg = torch.maximum(leg, _GROWTH * done)
+            # Over s, bodies that fly apart do so exponentially: none goes far beyond the end.
+            leg = torch.where(past, _WAITING * done, torch.maximum(leg, _GROWTH * done))
     raise SolveError(f"the bodies did not reach t = {t_end:g} within {options['max_steps']} legs of their own time")
 
 
-def _twice(end: Tensor) -> Tensor:
-    return torch.stack((torch.zeros_like(end), end))
+def _crossing(rows: Tensor, n: int) -> Tensor:
+    """Return the time in which bodies cross their system at their present speeds, (batch,); infinite at rest."""
+    bodies = rows.detach().reshape(len(rows), 2, n, 3)
+    r, v = bodies.sub(bodies.mean(-2, keepdim=True)).square().sum(-1).amax(-1).unbind(-1)
+    return (r / v).sqrt()
+
+
+def _solved(system: LogarithmicNBody, start: Tensor, end: Tensor, **options: Any) -> Solution:
+    """Solve from s = 0 to `end`, (batch,); an error says the physical time."""
+    clock = {"t": lambda s, y: system.split(y)[1]}
+    try:
+        return solve(system, start, torch.stack((torch.zeros_like(end), end)), record=clock, **options)
+    except SolveError as error:
+        sol = error.solution
+        if not isinstance(sol, Solution):
+            raise
+        sample, (status, _) = next(iter(sol.failures.items()))
+        t = float(sol.recorded["t"].values[-1, sample])
+        near = "bodies collide, or the tolerances are tighter than the dtype allows"
+        reason = near if status == Status.STEP_UNDERFLOW else status.reason
+        raise SolveError(f"sample {sample} stopped at t = {t:.9g}: {reason}") from error
 
 
 class _Reader:

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from physode.gradients.steps import Outcome
 from physode.packing import Packing
+from physode.pairing import Paired
 from physode.problem import Problem
 from physode.sink_buffer import Buffer
-from physode.solvers.reached import Reached
+from physode.solvers.reached import Reached, Receiver
 from physode.solvers.thinned import Thinned
+from physode.transforms import transformed
 
 __all__ = ["Sink", "as_sink", "solve_into"]
 
@@ -28,8 +30,9 @@ _RAGGED_SLAB_BYTES = 2**24  # where each sample writes its own: fewer and longer
 class Sink:
     """A trajectory file (``docs/data.md``) that a solve writes its outputs to.
 
-    A state's leading axis is that of trajectories where it has two axes or more, or steps are per sample; else there is
-    one. The other axes become one of components; parts of a tuple or dict follow one another.
+    The leading axis of a state of one tensor is that of trajectories where it has two axes or more, or steps are per
+    sample; else, and of a tuple or dict with shared steps, there is one. The other axes become one of components; parts
+    of a tuple or dict follow one another.
 
     Attributes
     ----------
@@ -90,13 +93,17 @@ def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Out
     if compiled is True:
         raise ValueError("`sink` takes outputs step by step, which compiled programs do not give: leave out `compile`")
 
+    if transformed():
+        raise ValueError("`sink` cannot be used under torch.func or in forward mode; solve outside, or leave it out")
     problem.start(keep_graph=False)
     _check(problem)
     times = problem.t.detach().cpu()
     ragged = problem.per_sample
     shared_times = ragged and bool((times == times[:, :1]).all())
-    samples = problem.y0.shape[0] if ragged or problem.y0.ndim > 1 else 1
-    shape = (samples, len(times), problem.y0.numel() // max(1, samples))
+    packing = problem.dynamics.packing
+    state = problem.y0.select(packing.axis, 0) if isinstance(packing, Paired) else problem.y0
+    samples = state.shape[0] if ragged or state.ndim > 1 else 1
+    shape = (samples, len(times), state.numel() // max(1, samples))
     dtype: Literal["float32", "float64"] = "float64" if problem.y0.dtype == torch.float64 else "float32"
     interruption: KeyboardInterrupt | None = None
     with (
@@ -107,7 +114,7 @@ def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Out
             shape,
             dtype=dtype,
             slab_bytes=_RAGGED_SLAB_BYTES if ragged else _SLAB_BYTES,
-            columns=sink.columns or _columns(problem.dynamics.packing),
+            columns=sink.columns or _columns(packing),
             units=sink.units,
             attrs={**_how(problem), **sink.attrs},
             overwrite=sink.overwrite,
@@ -115,7 +122,8 @@ def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Out
         ) as stream,
     ):
         buffer = Buffer(stream, shape, dtype)
-        reader = Reached(problem.t, problem.y0, buffer)
+        receiver = _StateOnly(buffer) if isinstance(packing, Paired) else buffer
+        reader = Reached(problem.t, problem.y0, receiver)
         try:
             record = problem.integrate(keep=partial(Thinned, reader=reader, grid=problem.grid))
         except KeyboardInterrupt as error:
@@ -128,6 +136,21 @@ def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Out
     if interruption is not None:
         raise interruption
     return Outcome(problem.y0.new_empty(0), record, None)
+
+
+@dataclass(frozen=True)
+class _StateOnly:
+    """Hands on outputs without the velocity that lies beside each state."""
+
+    receiver: Receiver
+
+    def take(self, first: int, values: Tensor) -> None:
+        """Hand on outputs ``(outputs, 2, *state)``."""
+        self.receiver.take(first, values.select(1, 0))
+
+    def take_some(self, outputs: Tensor, groups: Tensor, values: Tensor) -> None:
+        """Hand on outputs ``(n, 2, *state of a sample)``."""
+        self.receiver.take_some(outputs, groups, values.select(1, 0))
 
 
 def _how(problem: Problem) -> dict[str, Any]:

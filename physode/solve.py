@@ -87,8 +87,8 @@ def solve(
         ``"kvaerno3"`` (diagonally implicit) adapt their steps,
         ``"implicit_euler"``, ``"implicit_midpoint"``, ``"trapezoid"``, ``"sdirk2"``, ``"trbdf2"``, ``"radauIIA3"``,
         ``"radauIIA5"``, ``"gl4"``, ``"gl6"`` take fixed ones. ``"auto"`` takes tsit5's steps and, where these would be
-        unstable, rodas5p's. ``"leapfrog"`` and ``"yoshida4"`` take fixed steps that are symplectic, for separable
-        ``f``; ``"alf"`` adapts steps that can be undone, for any ``f``. Or a
+        unstable, rodas5p's. ``"leapfrog"``, ``"yoshida4"`` and ``"suzuki4"`` take fixed steps that are
+        symplectic, for separable ``f``; ``"alf"`` adapts steps that can be undone, for any ``f``. Or a
         :class:`~physode.solvers.tableaus.Tableau`.
     rtol, atol
         Relative and absolute tolerance of the local error, each a number or one a component. By default 1e-6 and 1e-9
@@ -114,8 +114,8 @@ def solve(
         mean square; over a batch or several parts, the largest.
     gradient
         ``"aca"``, ``"adjoint"``, ``"naive"``, or an object with options (:class:`~physode.ACA`,
-        :class:`~physode.Adjoint`, :class:`~physode.Naive`). ``"mali"`` undoes the steps of ``"alf"``, ``"leapfrog"``
-        and ``"yoshida4"``: ACA's gradient with memory that does not grow with the number of steps.
+        :class:`~physode.Adjoint`, :class:`~physode.Naive`). ``"mali"`` undoes the steps of ``"alf"`` and of the
+        symplectic methods: ACA's gradient with memory that does not grow with the number of steps.
     dense
         Keep every step's interpolant, so that the solution can be called at any time inside the span.
     throw
@@ -199,6 +199,9 @@ def solve(
         jac=jac, jac_structure=jac_structure,
     )  # fmt: skip
     problem.monitor, problem.max_seconds = monitor, checked_seconds(max_seconds)
+    for name, callback in (("monitor", monitor), ("progress", progress)):
+        if callback is not None and not callable(callback):
+            raise TypeError(f"`{name}` must be callable with one argument, got {type(callback).__name__}")
     recorder = problem.observer = recorder_of(record, f, problem.dynamics)
     wanted = checked_events(events)
     in_pieces = bool(wanted) or jump_t is not None

@@ -103,6 +103,8 @@ def _times(t: Any, y: Tensor, *, per_sample: bool) -> Tensor:
         raise ValueError(f"`t` must have the shape (time,) or, per sample, (time, batch), got {tuple(times.shape)}")
     if times.shape[0] < 2:
         raise ValueError(f"`t` needs at least two times, a start and an end; got {times.shape[0]}")
+    ahead = (times.diff(dim=0) * torch.sign(times[-1] - times[0])).detach()
+    torch._assert_async((ahead > 0).all(), "`t` must be strictly increasing or decreasing; sort it first")
     return times[:, None].expand(-1, y.shape[0]) if per_sample and times.ndim == 1 else times
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import physode as po
 from physode.finite_differences import differences, directions
 from physode.gradcheck import check_gradients
 from physode.gradcheck_advice import Facts, Row, advice
@@ -18,7 +19,7 @@ from tests.systems import Spiral
 pytestmark = pytest.mark.usefixtures("float64")
 
 Y0 = torch.tensor([1.0, 0.5], dtype=torch.float64)
-GOOD = Facts(True, (), 3, "float64", 1e-6, 0.1, 1e-7, True)
+GOOD = Facts(True, (), 3, "float64", 1e-6, 0.1, 1e-7, True, True)
 
 
 def test_differences_are_derivatives_and_leave_the_tensors_as_they_were():
@@ -136,3 +137,12 @@ def test_the_peak_is_that_of_tensors_alive_together():
 def test_complex_states_are_refused():
     with pytest.raises(TypeError, match="`y0` must be one real tensor"):
         check_gradients(lambda t, y: -y, torch.ones(1, dtype=torch.complex128), [0.0, 1.0])
+
+
+def test_implicit_and_fixed_steps_are_not_called_limited_by_stability():
+    stiff = dataclasses.replace(GOOD, stability=100.0)
+    assert any("an implicit method takes fewer" in line for line in advice([], stiff))
+    assert not any("implicit" in line for line in advice([], dataclasses.replace(stiff, explicit=False)))
+    oscillator = po.rhs.SecondOrder(lambda t, q: -q)
+    facts = check_gradients(oscillator, Y0, [0.0, 1.0], method="leapfrog", step_size=0.5, gradients=["aca"]).facts
+    assert (facts.adaptive, facts.explicit) == (False, False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -121,3 +122,23 @@ def test_a_progress_bar_is_a_monitor_and_shows_nothing_where_nobody_looks(capfd)
 
 def test_a_watch_without_limits_lets_a_solve_go_on():
     assert Watch().after(None, 0.0, 0.0, 0.0, False) == 0
+
+
+@pytest.mark.parametrize("verdict", [torch.tensor, np.bool_])
+def test_a_monitor_may_return_a_tensor_or_an_array_of_one_truth(verdict):
+    sol = po.solve(Spiral(), torch.ones(2), [0.0, 2.0], monitor=lambda moment: verdict(moment.t >= 1.0), throw=False)
+    assert sol.status == po.Status.STOPPED
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"monitor": 3}, TypeError, "`monitor` must be callable with one argument, got int"),
+        ({"progress": 3}, TypeError, "`progress` must be callable with one argument, got int"),
+        ({"max_steps": 2.5}, ValueError, "`max_steps` must be a whole number"),
+        ({"min_step": 1.0, "max_step": 0.1}, ValueError, "`min_step` must not be above `max_step`"),
+    ],
+)
+def test_limits_that_cannot_be_used_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        po.solve(Spiral(), torch.ones(2), [0.0, 1.0], **options)

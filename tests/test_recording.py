@@ -53,3 +53,17 @@ def test_what_cannot_record_is_refused(record):
 def test_invariants_of_a_function_are_unknown():
     with pytest.raises(ValueError, match="'invariants' needs an `f` that knows them"):
         po.solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0], record="invariants")
+
+
+@pytest.mark.parametrize(
+    ("record", "error", "message"),
+    [
+        ({"a": lambda t, y: None}, TypeError, r"`record\['a'\]` must return a tensor or a number, .* got NoneType"),
+        ({"a": lambda t, y: (y, y)}, TypeError, "got tuple"),
+        ({"a": lambda t, y: y[: 1 + (t > 0)]}, ValueError, r"one shape, got \(1,\) first and then \(2,\)"),
+        ({"a": lambda t, y: {"b": y}, "b": lambda t, y: 2 * y}, ValueError, "must give 'b' once at every step"),
+    ],
+)
+def test_functions_that_return_no_quantity_are_named(record, error, message):
+    with pytest.raises(error, match=message):
+        po.solve(lambda t, y: -y, torch.ones(2), [0.0, 1.0], record=record)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import physode as po
+from physode.errors import SolveError
 from physode.rhs import NBody, ThreeBody
 from physode.simulators import closest_approach, find_encounters
 
@@ -94,11 +95,12 @@ def test_gradients_reach_masses_states_and_times():
         ({"gradient": "adjoint"}, "`gradient` must be 'aca' or 'naive'"),
         ({"t": [1.0, 0.0]}, "`t` must rise"),
         ({"y0": torch.ones(5)}, r"`y0` must be a tensor \(12,\)"),
+        ({"y0": torch.arange(12.0, dtype=torch.float32)}, "`y0` must be float64"),
         ({"bodies": NBody([1.0, 0.0])}, "at least two bodies with a mass"),
     ],
 )
 def test_what_cannot_be_solved_is_refused(change, message):
-    given = {"bodies": NBody([1.0, 1.0]), "y0": torch.arange(12.0), "t": [0.0, 1.0]} | change
+    given = {"bodies": NBody([1.0, 1.0]), "y0": torch.arange(12.0, dtype=torch.float64), "t": [0.0, 1.0]} | change
     with pytest.raises(ValueError, match=message):
         po.solve_regularised(given.pop("bodies"), given.pop("y0"), given.pop("t"), **given)
 
@@ -118,3 +120,39 @@ def test_encounters_of_several_trajectories_with_shared_and_own_steps():
         assert find_encounters(sol, below=0.2) == [first]
     with pytest.raises(ValueError, match="`below` must be a distance above 0"):
         find_encounters(sol, below=0.0)
+
+
+def two(speed):
+    """Return two bodies side by side that move apart at a speed, across the line between them."""
+    return torch.tensor([-0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, -speed / 2, 0.0, 0.0, speed / 2, 0.0])
+
+
+def test_bodies_that_part_for_ever_are_followed_though_their_time_grows_exponentially():
+    bodies, times = NBody([1.0, 1.0], G=1.0), torch.tensor([0.0, 10.0, 3000.0])
+    y0 = torch.stack([two(3.0), two(3.3)])
+    sol = po.solve_regularised(bodies, y0, times, max_steps=2000)
+    right = po.solve(bodies, y0, times, method="dopri8", rtol=1e-12, atol=1e-13, step_control="per-sample")
+    assert torch.allclose(sol.y, right.y, rtol=1e-7)
+
+
+def test_a_collision_is_named_with_its_time():
+    with pytest.raises(SolveError, match=r"sample 0 stopped at t = 0.78539816\d*: bodies collide"):
+        po.solve_regularised(NBody([1.0, 1.0], G=1.0), two(0.0), [0.0, 1.0])
+
+
+def test_samples_that_stand_still_meanwhile_have_no_encounters_of_their_own():
+    """The distance of two bodies that pass at a time and a distance, read at steps of size 0, too."""
+    passing = torch.tensor([0.95, 0.5])
+
+    class Passing:
+        y = torch.zeros(2, 2, 12)
+        step_times = torch.tensor([0.0, 1.0, 1.0, 1.0, 2.0])[:, None].expand(-1, 2)
+
+        def __call__(self, t):
+            apart = torch.zeros(*t.shape, 12)
+            apart[..., 0], apart[..., 1] = t - passing, 0.1
+            return apart
+
+    met = find_encounters(Passing(), below=0.9)
+    assert [each.trajectory for each in met] == [1, 0]
+    assert [each.time for each in met] == pytest.approx([0.5, 0.95], abs=1e-6)

@@ -36,6 +36,14 @@ CASES = {
     "per sample": {"y0": batch, "step_control": "per-sample"},
     "per sample, times of their own": {"y0": batch, "step_control": "per-sample", "t": OWN_TIMES},
     "fixed steps": {"y0": batch, "method": "rk4"},
+    "a pair with a velocity": {"y0": batch, "method": "alf", "rtol": 1e-3},
+    "pairs with a velocity, per sample": {
+        "y0": batch,
+        "method": "alf",
+        "rtol": 1e-3,
+        "step_control": "per-sample",
+        "t": OWN_TIMES,
+    },
     "a solve that fails": {"y0": batch, "max_steps": 8, "throw": False},
     "samples that fail": {"y0": batch, "max_steps": 20, "throw": False, "step_control": "per-sample"},
 }
@@ -193,3 +201,15 @@ def test_outputs_are_written_after_a_while_though_their_slab_is_not_full(tmp_pat
 def test_what_is_no_file_is_refused():
     with pytest.raises(TypeError, match="`sink` must be the name of a file or a Sink, got int"):
         po.solve(spiral(), torch.ones(2), [0.0, 1.0], sink=3)
+
+
+def test_a_folder_that_takes_no_files_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("h5py.File", lambda *args, **options: open(tmp_path / "missing" / "file"))  # noqa: PTH123, SIM115
+    with pytest.raises(DataError, match=r"cannot write .*out.h5: no such file or directory; choose another folder"):
+        po.solve(spiral(), torch.ones(2), [0.0, 1.0], sink=tmp_path / "out.h5")
+
+
+def test_transforms_are_refused(tmp_path):
+    f = spiral()
+    with pytest.raises(ValueError, match=r"`sink` cannot be used under torch\.func"):
+        torch.func.vmap(lambda y: po.solve(f, y, [0.0, 1.0], sink=tmp_path / "out.h5").ended)(torch.ones(3, 2))

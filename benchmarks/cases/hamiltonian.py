@@ -45,7 +45,7 @@ class Drift(NamedTuple):
     @property
     def growth(self) -> tuple[float, float]:
         """Slope of the error by time, times the span, over its mean: and the standard error of that."""
-        x, y = self.t / self.t[-1] - 0.5, self.error / self.error.mean()
+        x, y = (self.t - self.t.mean()) / (self.t[-1] - self.t[0]), self.error / self.error.mean()
         slope = float((x @ y) / (x @ x))
         rest = y - y.mean() - slope * x
         return slope, math.sqrt(float(rest @ rest) / (len(x) - 2) / float(x @ x))

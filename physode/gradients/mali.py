@@ -42,15 +42,17 @@ _FIRST_ORDER = "derivatives of MALI's gradients need gradient=ACA(memory='graph'
 class MALI:
     """The memory-efficient ALF integrator's gradient, for methods that are symmetric in time.
 
-    These are ``"alf"``, ``"leapfrog"`` and ``"yoshida4"``. With shared steps memory does not grow with the number of
-    steps but for two numbers a step; per-sample records keep their states.
+    These are ``"alf"``, ``"leapfrog"``, ``"yoshida4"`` and ``"suzuki4"``. With shared steps memory does
+    not grow with the number of steps but for two numbers a step; per-sample records keep their states.
     """
 
     def solve(self, problem: Problem) -> Outcome:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
         tableau = problem.tableau
         if not (isinstance(tableau, StepMethod) and tableau.symmetric):
-            raise ValueError(f"`gradient` 'mali' needs `method` 'alf', 'leapfrog' or 'yoshida4'; got {tableau.name!r}")
+            raise ValueError(
+                f"`gradient` 'mali' needs `method` 'alf', 'leapfrog', 'yoshida4' or 'suzuki4', got {tableau.name!r}"
+            )
         problem.start(keep_graph=False)
         problem.keep_nodes = problem.keep_dense
         with torch.no_grad():
@@ -58,9 +60,19 @@ class MALI:
         grid, fetch = clock(problem, record), fetch_recorded(record)
         if problem.needs_gradient:
             if bool((record.status != Status.SUCCESS).any()):
-                raise SolveError("MALI needs a solve that reached its end; gradient='aca' shows why this one did not")
+                with torch.no_grad():
+                    raise SolveError(_unfinished(record), read_outputs(problem, record, grid, fetch))
             fetch = _fetch(problem, record, grid)
         return read_outputs(problem, record, grid, fetch)
+
+
+def _unfinished(record: Trajectory) -> str:
+    first = int((record.status.reshape(-1) != Status.SUCCESS).nonzero()[0])
+    status, ended = Status(int(record.status.reshape(-1)[first])), float(record.ended.reshape(-1)[first])
+    return (
+        f"gradient='mali' needs a solve that reaches its end, this one stopped at t = {ended:.9g}: {status.reason}; "
+        "gradient='aca' differentiates what was solved"
+    )
 
 
 def _fetch(problem: Problem, record: Trajectory, grid: Grid) -> Fetch:

@@ -51,11 +51,13 @@ def find_encounters(solution: Solution, *, below: float) -> list[Encounter]:
     with torch.no_grad():
         times = _divided(solution.step_times, _batch(solution))
         distance = _distances(solution, times)
-        inner = distance[1:-1]
-        lowest = 2.0 * inner - torch.maximum(distance[:-2], distance[2:])  # by the chords, as if times were even
-        found = ((inner <= distance[:-2]) & (inner < distance[2:]) & (lowest < below)).nonzero()
-        trajectory, pair = found[:, 1], found[:, 2]
-        low, high = (times[found[:, 0] + shift, trajectory] for shift in (0, 2))
+        inner, after = distance[1:-1], distance[2:]
+        earlier = _earlier(times)
+        before = distance.gather(0, earlier[..., None].expand_as(inner))
+        lowest = 2.0 * inner - torch.maximum(before, after)  # by the chords, as if times were even
+        found = ((inner <= before) & (inner < after) & (lowest < below)).nonzero()
+        row, trajectory, pair = found.unbind(1)
+        low, high = times[earlier[row, trajectory], trajectory], times[row + 2, trajectory]
         time = _bisected(solution, low, high, trajectory, pair)
         nearest = _at(solution, time, trajectory, pair)
     return _listed(solution, time, nearest, trajectory, pair, below)
@@ -67,6 +69,12 @@ def _divided(ends: Tensor, batch: int) -> Tensor:
     shares = torch.arange(_PARTS, dtype=ends.dtype, device=ends.device)[:, None] / _PARTS
     inner = ends[:-1, None] + shares * (ends[1:] - ends[:-1])[:, None]
     return torch.cat((inner.flatten(0, 1), ends[-1:]))
+
+
+def _earlier(times: Tensor) -> Tensor:
+    """Return the row of the time before each inner one, (times - 2, batch): samples stand still while others step."""
+    rows = torch.arange(len(times) - 2, device=times.device)[:, None]
+    return torch.where(times[1:-1] != times[:-2], rows, 0).cummax(0).values
 
 
 def _distances(solution: Solution, times: Tensor) -> Tensor:

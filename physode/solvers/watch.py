@@ -82,7 +82,7 @@ class Watch:
         if accepted:
             if self.progress is not None:
                 self.progress(smallest(done))
-            if self.monitor is not None and self.monitor(self._moment(record, t, h, done)) is True:
+            if self.monitor is not None and _is_true(self.monitor(self._moment(record, t, h, done))):
                 return int(Status.STOPPED)
         return int(Status.OUT_OF_TIME) if time.monotonic() - self.began > self.max_seconds else 0
 
@@ -94,6 +94,11 @@ class Watch:
         accepted, rejected = (int(torch.as_tensor(n).sum()) for n in (record.accepted, record.rejected))
         accepted = max(accepted, len(record))  # steps of a grid are counted at its end only
         return Moment(fraction, t, h, accepted, rejected, time.monotonic() - self.began)
+
+
+def _is_true(verdict: object) -> bool:
+    """Whether a monitor returned True, its own or a tensor's or array's; what else it returns means nothing."""
+    return verdict is True or (str(getattr(verdict, "dtype", "")) in ("torch.bool", "bool") and bool(verdict))
 
 
 def checked_seconds(max_seconds: float | None) -> float | None:

@@ -150,3 +150,10 @@ def test_inductor_trains_through_a_solve():
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.2 * losses[0]
+
+
+def test_times_out_of_order_raise_when_the_program_runs():
+    program = compiled(lambda y0, t: po.solve(lambda t, y: -y, y0, t, method="euler").y)
+    assert torch.isfinite(program(torch.ones(1), torch.tensor([2.0, 1.0, 0.0]))).all()
+    with pytest.raises(RuntimeError, match="`t` must be strictly increasing or decreasing"):
+        program(torch.ones(1), torch.tensor([0.0, 2.0, 1.0]))

@@ -43,7 +43,9 @@ def force_of(rhs: Any, t: Number, q: Tensor, p: Tensor) -> Tensor:
 
 
 def check_halves(name: str, rhs: Dynamics, t: Tensor, y: Tensor, statistics: Statistics) -> None:
-    """Check that a state has two halves, and, at its start, that neither acts on its own derivative.
+    """Check that a state has two halves, and, beside its start, that neither acts on its own derivative.
+
+    Both halves are pushed first: at rest, or at the origin, what depends on both may vanish.
 
     Raises
     ------
@@ -52,25 +54,31 @@ def check_halves(name: str, rhs: Dynamics, t: Tensor, y: Tensor, statistics: Sta
     """
     require_halves(name, rhs, y)
     with torch.no_grad(), statistics.preserved():
-        found = rhs.first(t, y)
+        rhs.first(t, y)
         q, p = torch.split(y, y.shape[-1] // 2, -1)
-        velocity, force = torch.split(found, q.shape[-1], -1)
-        pushed = velocity_of(rhs, t, _pushed(q), p), force_of(rhs, t, q, _pushed(p))
+        q, p = _pushed(q, p), _pushed(p, q)
+        velocity, force = torch.split(rhs(t, torch.cat((q, p), -1)), q.shape[-1], -1)
+        pushed = velocity_of(rhs, t, _pushed(q, p), p), force_of(rhs, t, q, _pushed(p, q))
     for what, cause, before, after in (
         ("velocity", "positions", velocity, pushed[0]),
         ("force", "velocities", force, pushed[1]),
     ):
-        change = float((after - before).abs().max()) if before.numel() else 0.0
+        change = float((after - before).abs().max()) if before.numel() else 0.0  # NaN where a push left f's domain
         if change > _NOTICED * torch.finfo(before.dtype).eps * float(before.abs().max()):
             raise ValueError(
                 f"`method` {name!r} needs a force that depends on positions and a velocity that depends on momenta "
-                f"only; other {cause} changed the {what} by {change:.3g} at t0: use method='dopri8' or 'alf'"
+                f"only; other {cause} changed the {what} by {change:.3g} near y0: use method='dopri8' or 'alf'"
             )
 
 
 def require_halves(name: str, rhs: Dynamics, y: Tensor) -> None:
     """Check that a state has two halves; raise ``ValueError`` if they are unknown."""
     if not _has_halves(rhs, y):
+        if getattr(rhs.f, "separable", None) is False:
+            raise ValueError(
+                f"`method` {name!r} needs kicks and drifts of their own: {type(rhs.f).__name__}(..., separable=True) "
+                "if the energy is T(p) + V(q), else method='alf' or 'gl4'"
+            )
         raise ValueError(
             f"`method` {name!r} must know positions from velocities: give `y0` as a pair (q, p) of one shape, or an "
             f"`f` that says so, as rhs.NBody, rhs.Hamiltonian and rhs.SecondOrder do; got {_described(rhs)}"
@@ -88,8 +96,12 @@ def _has_halves(rhs: Dynamics, y: Tensor) -> bool:
     return parts_of(rhs) is not None or named
 
 
-def _pushed(half: Tensor) -> Tensor:
-    return half + _PUSH * (half.abs() + half.abs().mean())
+def _pushed(half: Tensor, other: Tensor) -> Tensor:
+    """Push a half by a share of its size; one that vanishes by a share of the other's, or of 1."""
+    size = half.abs().mean()
+    for stand_in in (other.abs().mean(), torch.ones_like(size)):
+        size = torch.where(size > 0, size, stand_in)
+    return half + _PUSH * (half.abs() + size)
 
 
 def _described(rhs: Dynamics) -> str:

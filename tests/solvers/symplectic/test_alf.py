@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import physode as po
+from physode.errors import SolveError
 from physode.sensitivity import sensitivities
 from physode.solvers.methods import find_method
 from physode.solvers.stepper import take_step
@@ -155,8 +156,16 @@ def held():
 
 class TestRefusals:
     def test_steps_that_cannot_be_undone(self):
-        with pytest.raises(ValueError, match="'mali' needs `method` 'alf', 'leapfrog' or 'yoshida4'; got 'dopri5'"):
+        with pytest.raises(ValueError, match=r"'mali' needs `method` 'alf', .* or 'suzuki4', got 'dopri5'"):
             po.solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0], gradient="mali")
+
+    @pytest.mark.parametrize("throw", [True, False])
+    def test_a_solve_that_ends_early_and_what_was_solved(self, throw):
+        with pytest.raises(SolveError, match=r"stopped at t = .*: `max_steps` attempts were used up") as caught:
+            po.solve(lambda t, y: -y, torch.ones(1, requires_grad=True), [0.0, 1e-6, 1.0], method="alf",
+                     gradient="mali", max_steps=3, throw=throw)  # fmt: skip
+        assert caught.value.solution.status == po.Status.MAX_STEPS
+        assert torch.isfinite(caught.value.solution.y[:, 0]).tolist() == [True, True, False]
 
     def test_a_way_back_that_strays(self):
         y0 = torch.ones(1, requires_grad=True)

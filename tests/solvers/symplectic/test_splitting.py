@@ -209,6 +209,14 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(end, inputs)
 
 
+def test_a_pair_of_numbers_a_sample_is_a_state():
+    """Each part ``(batch,)``."""
+    q, times = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
+    system = po.rhs.SecondOrder(lambda t, q: -q)
+    sol = po.solve(system, (q, 0 * q), times, method="leapfrog", step_size=0.01, step_control="per-sample")
+    assert torch.allclose(sol.y[0][-1], q * times[-1].cos(), atol=1e-4)
+
+
 class TestRefusals:
     def test_halves_that_nothing_tells_apart(self):
         with pytest.raises(ValueError, match="give `y0` as a pair"):
@@ -225,6 +233,20 @@ class TestRefusals:
     def test_a_velocity_that_depends_on_positions(self):
         with pytest.raises(ValueError, match="other positions changed the velocity"):
             po.solve(lambda t, y: (y[1] * y[0], -y[0]), (torch.ones(1), torch.ones(1)), [0.0, 1.0], method="leapfrog")
+
+    @pytest.mark.parametrize("start", [(1.0, 0.0), (0.0, 1.0), (0.0, 0.0)])
+    def test_a_start_at_rest_or_at_the_origin_hides_nothing(self, start):
+        q, p = (torch.tensor([each]) for each in start)
+        with pytest.raises(ValueError, match="other velocities changed the force"):
+            po.solve(lambda t, y: (y[1], -y[0] - 0.3 * y[1]), (q, p), [0.0, 1.0], method="leapfrog")
+        mixed = po.rhs.Hamiltonian(lambda q, p: (p**2 * (1 + q**2) + q**2).sum(-1) / 2, separable=True)
+        with pytest.raises(ValueError, match="use method='dopri8' or 'alf'"):
+            po.solve(mixed, (q, p), [0.0, 1.0], method="leapfrog")
+
+    def test_an_energy_not_called_separable(self):
+        with pytest.raises(ValueError, match=r"Hamiltonian\(..., separable=True\) if the energy is"):
+            po.solve(po.rhs.Hamiltonian(lambda q, p: (p**2 + q**2).sum(-1)), torch.ones(2), [0.0, 1.0],
+                     method="leapfrog")  # fmt: skip
 
     def test_an_energy_wrongly_called_separable(self):
         coupled = po.rhs.Hamiltonian(lambda q, p: (q * p**2).sum(-1), separable=True)
