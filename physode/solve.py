@@ -12,7 +12,7 @@ from torch import Tensor
 from physode.answer import answer, raise_failures
 from physode.errors import SolveError
 from physode.events.event import Event, checked_events
-from physode.events.found import Events
+from physode.events.found import Events, Found
 from physode.events.stops import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.direct import Direct
@@ -194,10 +194,7 @@ def solve(
         in_pieces,
         {
             "skip_finished": skip_finished,
-            "record": record is not None,
             "sink": sink is not None,
-            "monitor": monitor is not None,
-            "max_seconds": max_seconds is not None,
             "ACA(checkpoints)": bounded,
         },
     )
@@ -207,11 +204,11 @@ def solve(
         return answer(t, problem, outcome, found, recorded, stored=sink is not None)
 
     try:
-        found = Events()
+        events_found = Events()
         if sink is not None:
             outcome = solve_into(problem, as_sink(sink), compiled=compile)
         elif in_pieces:
-            outcome, found = _solve_with_events(problem, way, wanted, jump_t, compile)
+            outcome, events_found = _solve_with_events(problem, way, wanted, jump_t, compile)
         elif transformed():
             if compile is True:
                 _warn_uncompiled("the solve itself is being transformed by torch.func")
@@ -219,10 +216,10 @@ def solve(
         else:
             outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
     except SolveError as error:
-        if isinstance(error.solution, Outcome):
-            error.solution = solved(error.solution, Events())
+        if isinstance(error.solution, Outcome | Found):
+            error.solution = solved(*_parts(error.solution))
         raise
-    solution = solved(outcome, found)
+    solution = solved(outcome, events_found)
     if throw:
         raise_failures(outcome.record, solution)
     return solution
@@ -239,13 +236,15 @@ def _check_together(in_pieces: bool, others: Mapping[str, bool]) -> None:
             raise ValueError(f"`{name}` and `events` or `jump_t` do not go together; leave one out")
 
 
+def _parts(found: Outcome | Found) -> Found:
+    return found if isinstance(found, Found) else Found(found, Events())
+
+
 def _warn_uncompiled(reason: str) -> None:
     warnings.warn(f"solving without compilation: {reason}", RuntimeWarning, stacklevel=4)
 
 
-def _solve_with_events(
-    problem: Problem, way: GradientMethod, events: Sequence[Event], jump_t: Any, when: Any
-) -> tuple[Outcome, Events]:
+def _solve_with_events(problem: Problem, way: GradientMethod, events: Sequence[Event], jump_t: Any, when: Any) -> Found:
     from physode.events.solving import solve_with_events
 
     if when is True:

@@ -44,6 +44,15 @@ class Search:
         self.first = torch.full_like(counts[0] if len(counts) else self._going.long(), -1)
         self._signs = self._values = torch.zeros_like(counts, dtype=torch.float64)
 
+    @property
+    def last(self) -> Tensor:
+        """Which groups are stopped by an event that ends them, ``(groups,)``."""
+        found = torch.zeros_like(self.first, dtype=torch.bool)
+        for index, event in enumerate(self.conditions.events):
+            if event.limit is not None:
+                found |= self.stopping[index] & (self.counts[index] >= event.limit)
+        return found
+
     def begin(self, t: Tensor, y: Tensor, f: Tensor, residual: Tensor) -> None:
         r"""Find the signs that the solve starts with.
 
@@ -55,8 +64,7 @@ class Search:
         with torch.no_grad():
             t, y = t.detach(), y.detach()
             self._values = self.conditions.values(t, y)
-            finite = torch.isfinite(y.reshape(t.numel(), -1)).all(1)  # others fail at once, which the status tells
-            self._check(self._values, t.reshape(-1), self._going & finite)
+            self._check(self._values, t.reshape(-1), self._going & _finite(y, t))
             self._signs = torch.sign(self._values)
             near = (self._values == 0) | (self._values.abs() <= 2 * residual)
             for index in (near & self._going).any(1).nonzero().flatten().tolist():
@@ -86,6 +94,7 @@ class Search:
             k_end = rhs(t_next, ends) if k_end is None else k_end.detach()
             dense = interpolant(rhs, tableau, _plain(t), y, _plain(h), slopes, k_end)
             watched = torch.as_tensor(accepted, device=y.device).reshape(-1) & self._going & torch.isnan(self.stop)
+            watched &= _finite(ends, clock[0])
             piece = _Piece(clock[0], clock[1], clock[2], y, dense, ends)
             crossings = self._crossings(piece, watched)
             if not crossings:
@@ -181,6 +190,11 @@ class _Piece:
             state = torch.addcmul(state, basis.to(state.dtype), coefficient)
             basis = basis * ((1.0 - left) if p % 2 == 0 else left)
         return self.time(theta), torch.where(left == 1.0, self._end, state)
+
+
+def _finite(y: Tensor, t: Tensor) -> Tensor:
+    """Return which groups have a state, ``(groups,)``; others have failed, which their status tells."""
+    return torch.isfinite(y).reshape(t.numel(), -1).all(1)
 
 
 def _plain(value: Number) -> Number:

@@ -174,7 +174,7 @@ class _Checkpointed(torch.autograd.Function):
 
 def _pull_back(plan: _Plan, starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool) -> Gradients:
     replay = Replay.of(plan.problem)
-    nodes = safe_nodes(plan.record.nodes, plan.record.status)
+    nodes = safe_nodes(plan.record.nodes, plan.record.status, sizes, plan.record.dense)
     totals: list[Tensor | None] = [None] * len(replay.inputs)
     parallel = plan.parallel if plan.record.starts and _in_parallel(plan.problem, plan.parallel) else None
     try:

@@ -110,7 +110,7 @@ class Trajectory:
         for end, node in zip([*self.starts[:1], *self.ends], self.nodes, strict=True):
             bad = ~torch.isfinite(node)
             bad = bad.reshape(len(bad), -1).any(1) if self.status.ndim else bad.any()
-            new = bad & (self.status == Status.SUCCESS)
+            new = bad & (self.status != Status.NON_FINITE)
             self.end(new, int(Status.NON_FINITE), end)
 
 

@@ -242,10 +242,7 @@ def test_events_are_solved_uncompiled_with_a_warning():
     ("name", "options"),
     [
         ("skip_finished", {"skip_finished": True}),
-        ("record", {"record": {"size": lambda t, y: y.square().sum(-1)}}),
         ("sink", {"sink": "out.h5"}),
-        ("monitor", {"monitor": print}),
-        ("max_seconds", {"max_seconds": 10.0}),
         (r"ACA\(checkpoints\)", {"gradient": po.ACA(checkpoints=2)}),
     ],
 )
