@@ -22,7 +22,7 @@ from physode.events.found import Firings, Found, gather
 from physode.events.implicit import differentiable, of_fired
 from physode.events.joined import Joined, Rows
 from physode.events.overseen import PieceRecorder, PieceWatch
-from physode.events.search import Search
+from physode.events.search import Carried, Search
 from physode.events.segment import Segment
 from physode.events.stops import Stops
 from physode.gradients import GradientMethod
@@ -42,7 +42,7 @@ _RESOLUTION = 16 * torch.finfo(torch.float64).eps
 
 @dataclass
 class _State:
-    """Where each group is, ``(*groups)``; ``counts`` and ``residual`` have events and groups as axes."""
+    """Where each group is, ``(*groups)``; ``counts`` has events and groups as axes."""
 
     t: Tensor
     y: Tensor
@@ -50,7 +50,7 @@ class _State:
     status: Tensor
     ended: Tensor
     counts: Tensor
-    residual: Tensor
+    carried: Carried
 
 
 def solve_with_events(
@@ -107,7 +107,7 @@ class _Run:
         self._finite = good.reshape(len(good), -1).all(1) if t.ndim else good.all()
         self.state = _State(
             t, problem.y0, torch.ones_like(t, dtype=torch.bool), torch.zeros_like(t, dtype=torch.int8),
-            problem.t[-1].detach().clone(), zeros, torch.full_like(zeros, -1.0, dtype=torch.float64),
+            problem.t[-1].detach().clone(), zeros, Carried.nothing(zeros),
         )  # fmt: skip
 
     def advance(self) -> None:
@@ -159,7 +159,7 @@ class _Run:
         segment = Segment(
             dynamics, problem.tableau, y, t, None if problem.steps is None else replace(problem.steps, max_steps=left),
             self._grid(start, end), problem.keep_dense, problem.statistics, step_size=problem.step_size,
-            backward=problem.backward, search=search, residual=state.residual, observer=self._recorder,
+            backward=problem.backward, search=search, carried=state.carried, observer=self._recorder,
             watch=self._watch(start, end, search),
         )  # fmt: skip
         return segment, shown
@@ -246,25 +246,17 @@ class _Run:
             if event.jump is not None:
                 jumps |= stopped & ~ends & search.stopping[index].reshape(groups)
         self._jumped = bool(jumps.any())
-        residual = self._residual(conditions, search, t_stop, y)
+        carried = search.carry(t_stop, y) if self._jumped else Carried.nothing(state.counts)
         for index, event in enumerate(self.events):
             fired = jumps & search.stopping[index].reshape(groups)
             if event.jump is not None and bool(fired.any()):
                 y_next = _jumped(conditions, index, t_next, y_next, fired)
         crowded = jumps & ((t_stop - state.t.detach()).abs() <= _RESOLUTION * t_stop.abs())
         arrived = going & ~stopped & (t_stop == self.problem.t[-1].detach())
-        self.state = replace(state, t=t_next, y=y_next, counts=search.counts, residual=residual)
+        self.state = replace(state, t=t_next, y=y_next, counts=search.counts, carried=carried)
         self._end(ends & stopped, Status.EVENT, t_stop)
         self._end(crowded, Status.ACCUMULATION, t_stop)
         self._end(arrived, Status.SUCCESS, t_stop)
-
-    def _residual(self, conditions: Conditions, search: Search, t: Tensor, y: Tensor) -> Tensor:
-        """Return how far from zero the conditions are that are about to jump; -1 for all others."""
-        blank = torch.full_like(self.state.residual, -1.0)
-        if not self._jumped:
-            return blank
-        with torch.no_grad():
-            return torch.where(search.stopping, conditions.values(t, y.detach()).abs(), blank)
 
     def _end(self, groups: Tensor, status: Tensor | int, t: Tensor) -> None:
         """Let some groups end."""

@@ -147,6 +147,25 @@ def test_a_jump_that_goes_through_its_condition_fires_once():
     assert len(sol.events[0]) == 1
 
 
+@pytest.mark.parametrize("level", [0.0, 1e-9, 1e-7, 1e-3, -1e-9])
+@pytest.mark.parametrize("direction", [-1, 0, 1])
+def test_events_at_or_beside_a_jump_fire_as_often_as_the_state_crosses(level, direction):
+    """A level above the floor is crossed down and up at each bounce; the floor itself is met once; below it is nothing.
+
+    A step that lands on the floor ends within its error, 1e-7, of where it was found: the levels lie in between.
+    """
+    heights = torch.linspace(0.2, 1.2, 40)
+    rhs = lambda t, y: torch.stack([y[:, 1], -G * torch.cos(0.3 * y[:, 0]) - 0.1 * y[:, 1]], -1)  # noqa: E731
+    hit = po.Event(lambda t, y: y[:, 0], direction=-1, jump=lambda t, y: torch.stack([y[:, 0], -0.8 * y[:, 1]], -1))
+    beside = po.Event(lambda t, y: y[:, 0] - level, direction=direction)
+    sol = po.solve(
+        rhs, torch.stack([heights, 0.5 * heights], -1), [0.0, 1.2], events=[hit, beside], step_control="per-sample"
+    )
+    down, up = (int(level >= 0.0), int(level > 0.0))
+    times = down * (direction <= 0) + up * (direction >= 0)
+    assert torch.equal(sol.events[1].count, times * sol.events[0].count)
+
+
 def test_spikes_of_neurons_have_their_period():
     """An integrator that leaks, reset at its threshold: the time between spikes is log(i / (i - 1))."""
     current = torch.tensor([[1.2], [2.0], [5.0]])
@@ -202,6 +221,21 @@ def test_discontinuities_are_met_by_every_kind_of_step(dtype, options):
     assert sol.y[-1].reshape(-1)[0].item() == pytest.approx(reference * math.exp(-0.3), rel=1e-4)
 
 
+@pytest.mark.parametrize("jumps", [[0.7, 0.3], [0.3, 0.3, 0.7, 0.7], [-1.0, 0.0, 0.3, 0.5, 0.7, 1.0, 2.0]])
+@pytest.mark.parametrize("times", [[0.0, 0.3, 0.5, 1.0], [1.0, 0.7, 0.3, 0.0]])
+def test_discontinuities_may_be_unsorted_repeated_outside_and_at_outputs(jumps, times):
+    options = {"rtol": 1e-9, "atol": 1e-11, "dense": True}
+    sol = po.solve(forced, torch.ones(1), times, jump_t=jumps, **options)
+    plain = po.solve(forced, torch.ones(1), times, jump_t=[0.3, 0.7], **options)
+    assert torch.allclose(sol.y, plain.y, rtol=1e-9)
+    assert torch.allclose(sol(torch.tensor(times)), sol.y, rtol=1e-12)
+    level = lambda t: 10 + (math.exp(-0.3) - 10) * math.exp(0.3 - t)  # noqa: E731 - of times that rise
+    if times[0] == 0.0:
+        assert sol.y.flatten().tolist() == pytest.approx(
+            [1.0, math.exp(-0.3), level(0.5), level(0.7) * math.exp(-0.3)], rel=1e-8
+        )
+
+
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_the_times_of_discontinuities_have_gradients(gradient):
     """y(1) = 10 (exp(s2 - 1) - exp(s1 - 1)) with the forcing on from s1 to s2."""
@@ -214,5 +248,7 @@ def test_the_times_of_discontinuities_have_gradients(gradient):
 def test_discontinuities_that_are_no_times_are_named():
     with pytest.raises(ValueError, match=r"`jump_t` must be finite times"):
         po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t=[0.3, math.nan])
+    with pytest.raises(ValueError, match=r"`jump_t` must be real times, got torch.complex128"):
+        po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t=torch.tensor([1j]))
     with pytest.raises(ValueError, match=r"`jump_t` must be a tensor or a sequence of times, got str"):
         po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t="noon")
