@@ -27,6 +27,7 @@ from physode.events.segment import Segment
 from physode.events.stops import Stops
 from physode.gradients import GradientMethod
 from physode.gradients.steps import Outcome
+from physode.pairing import restarted
 from physode.problem import Problem
 from physode.recording import Recorder
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
@@ -152,6 +153,9 @@ class _Run:
         t = torch.cat([start[None], torch.where(inside, outputs, end.detach()), end[None]])
         low, high = self.stops.bounds(start, end)
         dynamics = replace(problem.dynamics, calls=0, low=low, high=high)
+        if len(self.joined):  # behind a jump, or a discontinuity
+            with problem.statistics.preserved():
+                y = restarted(dynamics, start, y)
         conditions = Conditions(self.events, dynamics)
         search = Search(conditions, state.counts, state.going)
         if self._recorder is not None:

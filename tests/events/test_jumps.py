@@ -147,6 +147,27 @@ def test_a_jump_that_goes_through_its_condition_fires_once():
     assert len(sol.events[0]) == 1
 
 
+@pytest.mark.parametrize("gradient", ["aca", "mali"])
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_a_velocity_carried_along_starts_anew_behind_a_jump_and_a_discontinuity(gradient, control):
+    """Asynchronous leapfrog is exact for a ball's flight only where its velocity starts as the derivative."""
+    bounce = torch.tensor(0.8, requires_grad=True)
+    y0 = torch.tensor([1.0, 0.0]) if control == "shared" else torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    sol = po.solve(
+        fall, y0, [0.0, 2.0], args=(bounce,), events=floor(), jump_t=[1.3], method="alf", step_size=0.1,
+        gradient=gradient, step_control=control,
+    )  # fmt: skip
+    exact = bounces(torch.tensor(1.0), bounce, 2.0)
+    rows = sol.events[0].t.reshape(-1, len(exact))
+    assert torch.allclose(rows, exact.expand_as(rows), rtol=1e-12)
+    found, expected = (torch.autograd.grad(t.sum(), bounce)[0] for t in (rows[0], exact))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-9)
+    switch = po.solve(
+        forced, 0 * y0[..., :1], [0.0, 0.7], jump_t=[0.3], method="alf", step_size=0.01, step_control=control
+    )
+    assert switch.y[-1].reshape(-1)[0].item() == pytest.approx(10 * (1 - math.exp(-0.4)), rel=3e-5)
+
+
 @pytest.mark.parametrize("level", [0.0, 1e-9, 1e-7, 1e-3, -1e-9])
 @pytest.mark.parametrize("direction", [-1, 0, 1])
 def test_events_at_or_beside_a_jump_fire_as_often_as_the_state_crosses(level, direction):
