@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -11,11 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from physode.gradients.steps import Outcome
+from physode.gradients.steps import Outcome, Recorded
 from physode.packing import Packing
 from physode.problem import Problem
 from physode.sink_buffer import Buffer
-from physode.solvers.reached import Reached
+from physode.solvers.reached import Reached, Receiver
 from physode.solvers.thinned import Thinned
 
 __all__ = ["Sink", "as_sink", "solve_into"]
@@ -62,7 +62,19 @@ def as_sink(sink: Sink | str | os.PathLike[str]) -> Sink:
     raise TypeError(f"`sink` must be the name of a file or a Sink, got {type(sink).__name__}")
 
 
-def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Outcome:
+def _step_by_step(problem: Problem, receiver: Receiver) -> Recorded:
+    """Solve a problem, its outputs handed on as steps reach them."""
+    reader = Reached(problem.t, problem.y0, receiver)
+    return problem.integrate(keep=partial(Thinned, reader=reader, grid=problem.grid))
+
+
+def solve_into(
+    problem: Problem,
+    sink: Sink,
+    *,
+    compiled: object = False,
+    solve: Callable[[Problem, Receiver], Recorded] = _step_by_step,
+) -> Outcome:
     """Solve a problem, its outputs into a file; the outcome has none.
 
     A solve that ends early leaves NaN behind its end. One that is interrupted (Ctrl-C) leaves what was reached, with
@@ -77,6 +89,8 @@ def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Out
         The file.
     compiled
         What was asked for of compiled programs, which give no outputs step by step: True raises.
+    solve
+        Solves the problem without gradients and hands its outputs on; returns the record.
 
     Raises
     ------
@@ -115,9 +129,8 @@ def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Out
         ) as stream,
     ):
         buffer = Buffer(stream, shape, dtype)
-        reader = Reached(problem.t, problem.y0, buffer)
         try:
-            record = problem.integrate(keep=partial(Thinned, reader=reader, grid=problem.grid))
+            record = solve(problem, buffer)
         except KeyboardInterrupt as error:
             interruption = error
             stream.attrs["interrupted"] = True

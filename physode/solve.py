@@ -16,7 +16,7 @@ from physode.events.found import Events, Found
 from physode.events.stops import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.direct import Direct
-from physode.gradients.steps import Outcome
+from physode.gradients.steps import Outcome, Recorded
 from physode.posing import pose
 from physode.problem import Problem
 from physode.recording import recorder_of
@@ -24,6 +24,7 @@ from physode.sink import Sink, as_sink, solve_into
 from physode.solution import Solution
 from physode.solvers.controllers import Controller
 from physode.solvers.method import Method
+from physode.solvers.reached import Receiver
 from physode.solvers.watch import Monitor, checked_seconds
 from physode.transforms import is_mapped, transformed
 from physode.typing import Norm, Progress
@@ -124,8 +125,8 @@ def solve(
         norm in training, complex states, gradients other than ACA's) the solve goes on without, with one warning.
     record
         Functions ``(t, y)`` by name, evaluated at every accepted step without gradients: ``sol.recorded[name]`` has
-        their times and values, while states are not kept. ``"invariants"`` records what ``f`` conserves, such as
-        energy, momentum and angular momentum of :class:`~physode.rhs.NBody`.
+        their times and values, while states are not kept; a jump has two rows. ``"invariants"`` records what ``f``
+        conserves, such as energy, momentum and angular momentum of :class:`~physode.rhs.NBody`.
     progress
         Called with the finished fraction of the span.
     jac
@@ -139,7 +140,8 @@ def solve(
         per-sample steps or ``"samples"``.
     events
         An :class:`~physode.Event` or several, found while solving: recorded in ``sol.events``, or terminal, or with a
-        ``jump`` of the state behind which the solve starts anew. Their times and states have gradients.
+        ``jump`` of the state behind which the solve starts anew. Their times and states have gradients. Not together
+        with ``skip_finished``, ``ACA(checkpoints=...)`` and ``torch.func``.
     jump_t
         Times at which ``f`` is known to be discontinuous, ``(n,)``: steps end there, and ``f`` is evaluated on the
         side that a step lies on.
@@ -150,7 +152,8 @@ def solve(
         Wall-clock time after which the solve ends as ``Status.OUT_OF_TIME``, asked after each attempt.
     sink
         A file, or a :class:`~physode.Sink`, that outputs are written to as they are reached, in the layout of
-        ``docs/data.md``; none is kept in memory, and ``y`` of the solution is None. Without gradients only.
+        ``docs/data.md``; none is kept in memory, and ``y`` of the solution is None. Without gradients only. With
+        events, outputs are written piece by piece, and the events are in the solution, not in the file.
 
     Returns
     -------
@@ -194,7 +197,6 @@ def solve(
         in_pieces,
         {
             "skip_finished": skip_finished,
-            "sink": sink is not None,
             "ACA(checkpoints)": bounded,
         },
     )
@@ -205,10 +207,10 @@ def solve(
 
     try:
         events_found = Events()
-        if sink is not None:
+        if in_pieces:
+            outcome, events_found = _solve_with_events(problem, way, wanted, jump_t, compile, sink)
+        elif sink is not None:
             outcome = solve_into(problem, as_sink(sink), compiled=compile)
-        elif in_pieces:
-            outcome, events_found = _solve_with_events(problem, way, wanted, jump_t, compile)
         elif transformed():
             if compile is True:
                 _warn_uncompiled("the solve itself is being transformed by torch.func")
@@ -244,13 +246,29 @@ def _warn_uncompiled(reason: str) -> None:
     warnings.warn(f"solving without compilation: {reason}", RuntimeWarning, stacklevel=4)
 
 
-def _solve_with_events(problem: Problem, way: GradientMethod, events: Sequence[Event], jump_t: Any, when: Any) -> Found:
+def _solve_with_events(
+    problem: Problem,
+    way: GradientMethod,
+    events: Sequence[Event],
+    jump_t: Any,
+    when: Any,
+    sink: Sink | str | os.PathLike[str] | None,
+) -> Found:
     from physode.events.solving import solve_with_events
 
-    if when is True:
-        _warn_uncompiled("events and `jump_t` are not compiled")
     times = None if jump_t is None else checked_jump_times(jump_t, problem.y0.device)
-    return solve_with_events(problem, way, events, times)
+    if sink is None:
+        if when is True:
+            _warn_uncompiled("events and `jump_t` are not compiled")
+        return solve_with_events(problem, way, events, times)
+    found = Events()
+
+    def solved(problem: Problem, receiver: Receiver) -> Recorded:
+        nonlocal found
+        outcome, found = solve_with_events(problem, way, events, times, receiver)
+        return outcome.record
+
+    return Found(solve_into(problem, as_sink(sink), compiled=when, solve=solved), found)
 
 
 def _compiled(problem: Problem, way: GradientMethod, when: Any) -> Outcome:

@@ -25,6 +25,7 @@ from physode.events.overseen import PieceRecorder, PieceWatch
 from physode.events.search import Carried, Search
 from physode.events.segment import Segment
 from physode.events.stops import Stops
+from physode.events.written import Written
 from physode.gradients import GradientMethod
 from physode.gradients.steps import Outcome
 from physode.pairing import restarted
@@ -32,6 +33,7 @@ from physode.problem import Problem
 from physode.recording import Recorder
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.groups import expand
+from physode.solvers.reached import Receiver
 from physode.status import Status
 from physode.typing import Progress
 
@@ -55,7 +57,11 @@ class _State:
 
 
 def solve_with_events(
-    problem: Problem, way: GradientMethod, events: Sequence[Event], jump_times: Tensor | None
+    problem: Problem,
+    way: GradientMethod,
+    events: Sequence[Event],
+    jump_times: Tensor | None,
+    receiver: Receiver | None = None,
 ) -> Found:
     """Solve a problem with events.
 
@@ -65,6 +71,8 @@ def solve_with_events(
         What to look for.
     jump_times
         Known discontinuities of the right-hand side, ``(n,)``: steps end there.
+    receiver
+        What takes the outputs as pieces end, instead of the outcome.
 
     Returns
     -------
@@ -76,7 +84,8 @@ def solve_with_events(
     SolveError
         If a gradient method cannot do with a piece that ended early; it carries what was found.
     """
-    run = _Run(problem, way, tuple(events), Stops(problem, jump_times))
+    rows = Rows(problem.t, problem.y0) if receiver is None else Written(problem.t, problem.y0, receiver)
+    run = _Run(problem, way, tuple(events), Stops(problem, jump_times), rows)
     while bool(run.state.going.any()):
         with torch.set_grad_enabled(torch.is_grad_enabled() and run.error is None):
             run.advance()
@@ -92,10 +101,12 @@ class _Run:
     ``error``: why there will be no gradients, if the gradient method says so.
     """
 
-    def __init__(self, problem: Problem, way: GradientMethod, events: tuple[Event, ...], stops: Stops) -> None:
+    def __init__(
+        self, problem: Problem, way: GradientMethod, events: tuple[Event, ...], stops: Stops, rows: Rows | Written
+    ) -> None:
         self.problem, self.way, self.events, self.stops = problem, way, events, stops
         self.firings: list[list[Firings]] = [[] for _ in events]
-        self.rows = Rows(problem.t, problem.y0)
+        self.rows = rows
         self.joined = Joined.of(problem)
         self._told = 0.0
         self._began = time.monotonic()

@@ -105,7 +105,7 @@ class Trajectory:
 
     def close(self) -> None:
         """Name the groups whose state is not finite although no step noticed: an overflow, or a fixed-step method."""
-        if all_finite(self.nodes[-1]):
+        if all_finite(self.nodes[-1]) or not self.starts:
             return
         for end, node in zip([*self.starts[:1], *self.ends], self.nodes, strict=True):
             bad = ~torch.isfinite(node)

@@ -262,7 +262,6 @@ def test_events_are_solved_uncompiled_with_a_warning():
     ("name", "options"),
     [
         ("skip_finished", {"skip_finished": True}),
-        ("sink", {"sink": "out.h5"}),
         (r"ACA\(checkpoints\)", {"gradient": po.ACA(checkpoints=2)}),
     ],
 )

@@ -168,6 +168,67 @@ def test_a_velocity_carried_along_starts_anew_behind_a_jump_and_a_discontinuity(
     assert switch.y[-1].reshape(-1)[0].item() == pytest.approx(10 * (1 - math.exp(-0.4)), rel=3e-5)
 
 
+@pytest.mark.parametrize(
+    "method", ["rodas5p", "kvaerno3", "auto", "radauIIA5", "gl4", "leapfrog", "yoshida4", "tsit5", "dopri8"]
+)
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_every_kind_of_method_meets_the_bounces_and_their_gradient_in_a_state_of_two_parts(method, control):
+    """The time of the first hit is sqrt(2 h / g)."""
+    height = torch.tensor([1.0] if control == "shared" else [[1.0]], requires_grad=True)
+    hit = po.Event(lambda t, y: y[0][..., 0], direction=-1, jump=lambda t, y: (y[0], -0.8 * y[1]))
+    adapts = method in ("rodas5p", "kvaerno3", "auto", "tsit5", "dopri8")
+    sol = po.solve(
+        lambda t, y: (y[1], 0 * y[0] - G), (height, torch.zeros_like(height)), [0.0, 1.5], events=hit, method=method,
+        step_control=control, step_size=None if adapts else 0.05,
+    )  # fmt: skip
+    exact = bounces(torch.tensor(1.0), 0.8, 1.5)
+    assert torch.allclose(sol.events[0].t, exact, rtol=1e-11)
+    (found,) = torch.autograd.grad(sol.events[0].t[0], height)
+    assert found.item() == pytest.approx(math.sqrt(0.5 / G), rel=1e-9)
+
+
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_complex_states_jump(control):
+    """y = exp(i t) is turned by a quarter where its real part is 0: at pi / 2, and again after a quarter turn more."""
+    y0 = torch.ones((1,) if control == "shared" else (1, 1), dtype=torch.complex128)
+    turned = po.Event(lambda t, y: y[..., 0].real, jump=lambda t, y: 1j * y)
+    sol = po.solve(lambda t, y: 1j * y, y0, [0.0, 4.0], events=turned, step_control=control, rtol=1e-10, atol=1e-12)
+    assert sol.events[0].t.tolist() == pytest.approx([math.pi / 2, math.pi], abs=1e-9)
+    assert sol.y[-1].item() == pytest.approx(-complex(math.cos(4.0), math.sin(4.0)), abs=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_interpolant_has_both_sides_of_a_jump(dtype):
+    y0 = torch.tensor([1.0, 0.0], dtype=dtype)
+    sol = po.solve(fall, y0, [0.0, 1.0], args=(0.8,), events=floor(), dense=True)
+    hit, speed = math.sqrt(2 / G), math.sqrt(2 * G)
+    near = 1e-3 if dtype == torch.float32 else 1e-8
+    assert float(sol(hit - 1e-4)[1]) == pytest.approx(-speed + G * 1e-4, abs=near)
+    assert float(sol(hit + 1e-4)[1]) == pytest.approx(0.8 * speed - G * 1e-4, abs=near)
+    assert float(sol(sol.events[0].t)[0, 1]) == pytest.approx(-speed, abs=near)
+
+
+def test_times_may_fall_through_jumps():
+    level = po.Event(lambda t, y: y[0] - 0.5, direction=-1, jump=lambda t, y: y + 10)
+    sol = po.solve(lambda t, y: torch.ones_like(y), torch.ones(1), [1.0, 0.7, 0.5, 0.3, 0.0], events=level, dense=True)
+    assert sol.events[0].t.tolist() == pytest.approx([0.5])
+    assert sol.y.flatten().tolist() == pytest.approx([1.0, 0.7, 0.5, 10.3, 10.0])
+    assert sol(torch.tensor([0.51, 0.49])).flatten().tolist() == pytest.approx([0.51, 10.49])
+
+
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_a_jump_to_nan_ends_its_sample_there_with_a_name(control):
+    y0 = torch.tensor([1.0, 0.0]) if control == "shared" else torch.tensor([[1.0, 0.0], [9.0, 0.0]])
+    lost = po.Event(lambda t, y: y[..., 0], jump=lambda t, y: y * math.nan)
+    sol = po.solve(lambda t, y: fall(t, y, 0), y0, [0.0, 0.3, 1.0], events=lost, step_control=control, throw=False)
+    status, ended = sol.status.reshape(-1), sol.ended.reshape(-1)
+    assert status[0] == po.Status.NON_FINITE
+    assert float(ended[0]) == pytest.approx(math.sqrt(2 / G))
+    assert len(sol.events[0]) == 1
+    assert not sol.y[1].isnan().any()
+    assert (status[1:] == po.Status.SUCCESS).all()
+
+
 @pytest.mark.parametrize("level", [0.0, 1e-9, 1e-7, 1e-3, -1e-9])
 @pytest.mark.parametrize("direction", [-1, 0, 1])
 def test_events_at_or_beside_a_jump_fire_as_often_as_the_state_crosses(level, direction):
