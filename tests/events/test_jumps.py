@@ -327,6 +327,26 @@ def test_the_times_of_discontinuities_have_gradients(gradient):
     assert found.tolist() == pytest.approx([-10 * math.exp(-0.7), 10 * math.exp(-0.3)], rel=1e-8)
 
 
+@pytest.mark.parametrize("gradient", ["aca", po.ACA(parallel=False), po.ACA(memory="graph"), "adjoint", "naive"])
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_times_of_discontinuities_have_gradients_where_f_depends_on_time(gradient, control, dtype):
+    """y' = cos(3 t) before s and cos(3 t) + 1 + t behind it: dy(2)/ds = -(1 + s)."""
+    switch = torch.tensor([0.9], requires_grad=True)
+
+    def f(t, y):
+        return 0 * y + torch.cos(3 * t) + torch.where(t > switch.detach().to(t.dtype), 1 + t, 0.0)
+
+    y0 = torch.zeros((1,) if control == "shared" else (2, 1), dtype=dtype)
+    exact = dtype == torch.float64
+    sol = po.solve(
+        f, y0, [0.0, 2.0], jump_t=switch, gradient=gradient, step_control=control, rtol=1e-9 if exact else 1e-5,
+        atol=1e-11 if exact else 1e-6,
+    )  # fmt: skip
+    (found,) = torch.autograd.grad(sol.y[-1].reshape(-1)[0], switch)
+    assert found.item() == pytest.approx(-1.9, rel=1e-7 if exact else 1e-4)
+
+
 def test_discontinuities_that_are_no_times_are_named():
     with pytest.raises(ValueError, match=r"`jump_t` must be finite times"):
         po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t=[0.3, math.nan])
