@@ -61,29 +61,27 @@ def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bo
     Raises
     ------
     ValueError
-        If the state is complex, its matrices would not fit into memory, or the user's Jacobian has the wrong shape.
+        If the matrices would not fit into memory, or the user's Jacobian has the wrong shape.
     """
-    _check(y, blocks)
+    _check(blocks)
     time = t if isinstance(t, Tensor) else torch.full((), t, dtype=torch.float64, device=y.device)
     if getattr(rhs, "jac", None) is not None:
         matrix = _own(rhs.jacobian(time, y), blocks, y)
         return Derivatives(matrix, _by_time(rhs, time, y, blocks) if with_time else None)
-    structure = structure_for(rhs)
-    rows = structure.cotangents(blocks.dimension, y)
+    structure = structure_for(rhs).of_pairs() if blocks.complex else structure_for(rhs)
+    rows = structure.cotangents(blocks.dimension, y.real if blocks.complex else y)
     count = len(rows)
-    rows = (rows[:, None].expand(-1, blocks.number, -1) if blocks.number > 1 else rows).reshape(count, *blocks.shape)
+    rows = blocks.join_each(rows[:, None].expand(-1, blocks.number, -1) if blocks.number > 1 else rows)
     value, pulled, slopes = _pulled(rhs, time, y, rows, with_time)
-    by_state = structure.spread(pulled.reshape(count, blocks.number, blocks.dimension))
+    by_state = structure.spread(blocks.split_each(pulled))
     if slopes is None:
         return Derivatives(by_state, None, value)
     if count == blocks.dimension and time.numel() == blocks.number:
-        return Derivatives(by_state, slopes.reshape(count, blocks.number).T.to(y.dtype), value)
+        return Derivatives(by_state, slopes.reshape(count, blocks.number).T.to(by_state.dtype), value)
     return Derivatives(by_state, _by_time(rhs, time, y, blocks), value)
 
 
-def _check(y: Tensor, blocks: Blocks) -> None:
-    if y.is_complex():
-        raise ValueError(f"implicit methods need a real state, got {y.dtype}; give real and imaginary parts")
+def _check(blocks: Blocks) -> None:
     if blocks.number * blocks.dimension**2 > _LARGEST:
         raise ValueError(
             f"the Jacobian of {blocks.number} block(s) of {blocks.dimension} components is too large; use "
@@ -141,7 +139,8 @@ def _place(x: Tensor, y: Tensor, keep: bool) -> Tensor:
     if keep and x.requires_grad:
         return x.view_as(x)
     if keep and y.requires_grad:
-        return torch.where(torch.zeros_like(x, dtype=torch.bool), y.sum().to(x.dtype), x)
+        nothing = (y.real if y.is_complex() else y).sum().to(x.dtype)
+        return torch.where(torch.zeros_like(x, dtype=torch.bool), nothing, x)
     return x.detach().requires_grad_()
 
 
@@ -178,10 +177,14 @@ def _by_time(rhs: Any, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
 
 
 def _own(matrix: Any, blocks: Blocks, y: Tensor) -> Tensor:
-    """Return the user's Jacobian as ``(blocks, D, D)``."""
-    size, count = blocks.dimension, blocks.number
+    """Return the user's Jacobian as ``(blocks, D, D)``; a complex one of complex components as that of their parts."""
+    size, count = blocks.dimension // (1 + blocks.complex), blocks.number
     allowed = [(count, size, size)] if count != 1 else [(size, size), (1, size, size)]
     if not isinstance(matrix, Tensor) or tuple(matrix.shape) not in allowed:
         got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
         raise ValueError(f"`jac` must return a tensor of the shape {' or '.join(map(str, allowed))}, got {got}")
-    return matrix.reshape(count, size, size).to(y.dtype)
+    square = matrix.reshape(count, size, size).to(y.dtype)
+    if not blocks.complex:
+        return square
+    turned = torch.stack([torch.view_as_real(square), torch.view_as_real(1j * square)], -1)  # the parts of a z, a i z
+    return turned.permute(0, 1, 3, 2, 4).reshape(count, 2 * size, 2 * size)

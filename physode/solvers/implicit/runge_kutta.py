@@ -30,7 +30,10 @@ from physode.solvers.stepper import Step
 
 __all__ = ["ImplicitRungeKutta"]
 
-_HUGE = {torch.float64: 1e100, torch.float32: 1e15, torch.bfloat16: 1e15, torch.float16: 1e4}
+_HUGE = {
+    torch.float64: 1e100, torch.float32: 1e15, torch.bfloat16: 1e15, torch.float16: 1e4,
+    torch.complex128: 1e100, torch.complex64: 1e15,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

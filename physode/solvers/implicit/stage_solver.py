@@ -75,7 +75,8 @@ class StageSolver:
                 size = rows.square().mean(1, keepdim=True).sqrt().clamp(min=torch.finfo(y.dtype).tiny / rounding)
                 scale = rounding * torch.maximum(rows.abs(), size)
                 return cls(rhs, t, h, blocks, None, None, scale, 1.0, lone)
-            scale = blocks.split((atol + rtol * y.detach().abs()).expand_as(y))
+            tolerated = (atol + rtol * y.detach().abs()).expand_as(y)
+            scale = blocks.split(torch.complex(tolerated, tolerated) if blocks.complex else tolerated)
             found = derivatives(rhs, t, y.detach(), blocks)
             return cls(rhs, t, h, blocks, found.by_state, found.value, scale, kappa, lone)
 

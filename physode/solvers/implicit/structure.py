@@ -31,6 +31,12 @@ class Structure:
     lower: int = 0
     upper: int = 0
 
+    def of_pairs(self) -> Structure:
+        """Return what is known where each component has become two, that follow one another and act on each other."""
+        if self.kind in ("diagonal", "banded"):
+            return Structure("banded", 2 * self.lower + 1, 2 * self.upper + 1)
+        return self
+
     def products(self, dimension: int) -> int:
         """Return how many pull-backs show a Jacobian of so many rows."""
         if self.kind == "diagonal":

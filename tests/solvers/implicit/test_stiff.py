@@ -129,11 +129,6 @@ def test_as_many_steps_as_scipy_s_radau_or_fewer_twice_over(method):
     assert torch.allclose(sol.y[-1], torch.from_numpy(scipy.y[:, -1]), rtol=1e-4)
 
 
-def test_complex_states_are_refused():
-    with pytest.raises(ValueError, match="implicit methods need a real state"):
-        po.solve(lambda t, y: 1j * y, torch.ones(1, dtype=torch.complex128), [0.0, 1.0], method="rodas5p")
-
-
 def test_single_precision_stays_single():
     sol = po.solve(lambda t, y: -1000 * (y - 1), torch.zeros(2, dtype=torch.float32), [0.0, 1.0], method="kencarp5")
     assert sol.y.dtype == torch.float32
