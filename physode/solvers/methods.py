@@ -13,7 +13,7 @@ from physode.solvers.symplectic import METHODS as SYMPLECTIC
 from physode.solvers.tableaus import METHODS as EXPLICIT
 from physode.solvers.tableaus import Tableau
 
-__all__ = ["METHODS", "find_method"]
+__all__ = ["METHODS", "find_method", "kind_of"]
 
 _IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RADAU5, RODAS5P, AUTO)
 
@@ -22,6 +22,15 @@ METHODS: dict[str, Method] = {
     **SYMPLECTIC,
     **{method.name: method for method in _IMPLICIT},
 }
+
+
+def kind_of(name: str) -> str:
+    """Return what a method is for: a word for tables of methods."""
+    if name in EXPLICIT:
+        return "explicit"
+    if name in SYMPLECTIC:
+        return "reversible" if METHODS[name].adaptive else "symplectic"
+    return "explicit or stiff" if name == AUTO.name else "stiff"
 
 
 def find_method(method: str | Method) -> Method:
