@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import physode
-from physode.cli.options import GRADIENTS
 from physode.datasets.provenance import git_revision, package_versions
 
 __all__ = ["describe"]
@@ -25,11 +24,12 @@ def describe() -> dict[str, Any]:
     dict
         ``installation``, ``packages`` (versions), ``threads``, ``compilers`` (paths, None where there is none),
         ``gradients``, ``devices`` (a list of ``name``, ``description``, ``memory`` in GiB) and ``methods`` (a list of
-        ``name``, ``order``, ``steps``).
+        ``name``, ``kind``, ``order``, ``steps``).
     """
     import torch
 
-    from physode.solvers.methods import METHODS
+    from physode.gradients import GRADIENTS
+    from physode.solvers.methods import METHODS, kind_of
 
     return {
         "installation": {
@@ -45,8 +45,13 @@ def describe() -> dict[str, Any]:
         "gradients": {"known": list(GRADIENTS)},
         "devices": _devices(),
         "methods": [
-            {"name": name, "order": tableau.order, "steps": "adaptive" if tableau.adaptive else "fixed"}
-            for name, tableau in METHODS.items()
+            {
+                "name": name,
+                "kind": kind_of(name),
+                "order": method.order,
+                "steps": "adaptive" if method.adaptive else "fixed",
+            }
+            for name, method in METHODS.items()
         ],
     }
 

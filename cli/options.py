@@ -42,6 +42,7 @@ ADAPTIVE_METHODS = (
     "alf",
     "kvaerno3",
     "kencarp5",
+    "radau5",
     "rodas5p",
     "auto",
 )

@@ -115,7 +115,10 @@ class Dynamics:
     def _time(self, t: Number) -> Tensor:
         """Return the time as ``f`` takes it."""
         if isinstance(t, Tensor):
-            return expand(torch.clamp(t, self.low, self.high).to(self.dtype), self.time_ndim)
+            held = torch.clamp(t, self.low, self.high)
+            if torch.is_grad_enabled():  # beside a discontinuity, or a rounding error outside, the slope is still 1
+                held = t + (held - t).detach()
+            return expand(held.to(self.dtype), self.time_ndim)
         low, high = self._span
         return torch.scalar_tensor(min(max(t, low), high), dtype=self.dtype, device=self.device)
 

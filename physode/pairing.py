@@ -11,7 +11,7 @@ from torch import Tensor
 
 from physode.packing import Packing
 
-__all__ = ["Paired", "paired"]
+__all__ = ["Paired", "paired", "restarted"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,15 @@ def paired(problem: Any) -> Any:
         steps = replace(steps, norm=_OfState(steps.norm, packing.axis)).with_tolerances(*widened)
     y0 = torch.stack((problem.y0, velocity), packing.axis)
     return replace(problem, dynamics=dynamics, y0=y0, steps=steps)
+
+
+def restarted(dynamics: Any, t: Tensor, y: Tensor) -> Tensor:
+    """Return pairs whose velocity starts anew as the derivative; states without a velocity are left alone."""
+    packing = dynamics.packing
+    if not isinstance(packing, Paired):
+        return y
+    velocity = dynamics(t, y).select(packing.axis, 0)
+    return torch.stack((y.select(packing.axis, 0), velocity), packing.axis)
 
 
 def _widened(tolerance: Tensor | float, state: Tensor, packing: Paired) -> Tensor | float:

@@ -51,15 +51,16 @@ class Recorder:
     def before(self, t: Number, y: Tensor, h: Number) -> None:
         """Note the first state."""
         if not self._times:
-            self._note(t, y)
+            self.note(t, y)
 
     def after(self, record: Trajectory, accepted: bool) -> bool:
         """Note the state at an accepted step's end; never end the solve."""
         if accepted:
-            self._note(record.ends[-1], record.nodes[-1])
+            self.note(record.ends[-1], record.nodes[-1])
         return False
 
-    def _note(self, t: Number, y: Tensor) -> None:
+    def note(self, t: Number, y: Tensor) -> None:
+        """Evaluate the functions, and note their values."""
         with torch.no_grad():
             time = torch.as_tensor(t, dtype=torch.float64, device=y.device).detach()
             state = self.dynamics.packing.unpack(y.detach())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from physode.gradients.steps import Outcome
+from physode.gradients.steps import Outcome, Recorded
 from physode.packing import Packing
 from physode.pairing import Paired
 from physode.problem import Problem
@@ -65,7 +65,19 @@ def as_sink(sink: Sink | str | os.PathLike[str]) -> Sink:
     raise TypeError(f"`sink` must be the name of a file or a Sink, got {type(sink).__name__}")
 
 
-def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Outcome:
+def _step_by_step(problem: Problem, receiver: Receiver) -> Recorded:
+    """Solve a problem, its outputs handed on as steps reach them."""
+    reader = Reached(problem.t, problem.y0, receiver)
+    return problem.integrate(keep=partial(Thinned, reader=reader, grid=problem.grid))
+
+
+def solve_into(
+    problem: Problem,
+    sink: Sink,
+    *,
+    compiled: object = False,
+    solve: Callable[[Problem, Receiver], Recorded] = _step_by_step,
+) -> Outcome:
     """Solve a problem, its outputs into a file; the outcome has none.
 
     A solve that ends early leaves NaN behind its end. One that is interrupted (Ctrl-C) leaves what was reached, with
@@ -80,6 +92,8 @@ def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Out
         The file.
     compiled
         What was asked for of compiled programs, which give no outputs step by step: True raises.
+    solve
+        Solves the problem without gradients and hands its outputs on; returns the record.
 
     Raises
     ------
@@ -92,7 +106,6 @@ def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Out
 
     if compiled is True:
         raise ValueError("`sink` takes outputs step by step, which compiled programs do not give: leave out `compile`")
-
     if transformed():
         raise ValueError("`sink` cannot be used under torch.func or in forward mode; solve outside, or leave it out")
     problem.start(keep_graph=False)
@@ -122,10 +135,9 @@ def solve_into(problem: Problem, sink: Sink, *, compiled: object = False) -> Out
         ) as stream,
     ):
         buffer = Buffer(stream, shape, dtype)
-        receiver = _StateOnly(buffer) if isinstance(packing, Paired) else buffer
-        reader = Reached(problem.t, problem.y0, receiver)
+        receiver: Receiver = _StateOnly(buffer) if isinstance(packing, Paired) else buffer
         try:
-            record = problem.integrate(keep=partial(Thinned, reader=reader, grid=problem.grid))
+            record = solve(problem, receiver)
         except KeyboardInterrupt as error:
             interruption = error
             stream.attrs["interrupted"] = True

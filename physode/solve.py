@@ -13,11 +13,11 @@ from torch import Tensor
 from physode.answer import answer, raise_failures
 from physode.errors import SolveError
 from physode.events.event import Event, checked_events
-from physode.events.found import Events
+from physode.events.found import Events, Found
 from physode.events.stops import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.direct import Direct
-from physode.gradients.steps import Outcome
+from physode.gradients.steps import Outcome, Recorded
 from physode.posing import pose
 from physode.problem import Problem
 from physode.recording import recorder_of
@@ -25,6 +25,7 @@ from physode.sink import Sink, as_sink, solve_into
 from physode.solution import Solution
 from physode.solvers.controllers import Controller
 from physode.solvers.method import Method
+from physode.solvers.reached import Receiver
 from physode.solvers.watch import Monitor, checked_seconds
 from physode.traced import solve_traced
 from physode.transforms import is_mapped, transformed
@@ -83,7 +84,8 @@ def solve(
     method
         ``"euler"``, ``"midpoint"``, ``"heun"``, ``"rk4"`` take fixed steps; ``"heun_euler"``, ``"bosh3"``,
         ``"dopri5"``, ``"tsit5"``, ``"dopri8"`` adapt them. For stiff problems: ``"rodas5p"``
-        (Rosenbrock, the first to try), ``"kencarp5"``, ``"kvaerno3"`` (diagonally implicit) adapt their steps,
+        (Rosenbrock, the first to try), ``"radau5"`` (Hairer & Wanner's RADAU5, for small tolerances), ``"kencarp5"``,
+        ``"kvaerno3"`` (diagonally implicit) adapt their steps,
         ``"implicit_euler"``, ``"implicit_midpoint"``, ``"trapezoid"``, ``"sdirk2"``, ``"trbdf2"``, ``"radauIIA3"``,
         ``"radauIIA5"``, ``"gl4"``, ``"gl6"`` take fixed ones. ``"auto"`` takes tsit5's steps and, where these would be
         unstable, rodas5p's. ``"leapfrog"``, ``"yoshida4"`` and ``"suzuki4"`` take fixed steps that are
@@ -126,8 +128,8 @@ def solve(
         norm in training, complex states, gradients other than ACA's) the solve goes on without, with one warning.
     record
         Functions ``(t, y)`` by name, evaluated at every accepted step without gradients: ``sol.recorded[name]`` has
-        their times and values, while states are not kept. ``"invariants"`` records what ``f`` conserves, such as
-        energy, momentum and angular momentum of :class:`~physode.rhs.NBody`.
+        their times and values, while states are not kept; a jump has two rows. ``"invariants"`` records what ``f``
+        conserves, such as energy, momentum and angular momentum of :class:`~physode.rhs.NBody`.
     progress
         Called with the finished fraction of the span.
     jac
@@ -141,7 +143,8 @@ def solve(
         per-sample steps or ``"samples"``.
     events
         An :class:`~physode.Event` or several, found while solving: recorded in ``sol.events``, or terminal, or with a
-        ``jump`` of the state behind which the solve starts anew. Their times and states have gradients.
+        ``jump`` of the state behind which the solve starts anew. Their times and states have gradients. Not together
+        with ``skip_finished``, ``ACA(checkpoints=...)`` and ``torch.func``.
     jump_t
         Times at which ``f`` is known to be discontinuous, ``(n,)``: steps end there, and ``f`` is evaluated on the
         side that a step lies on.
@@ -152,7 +155,8 @@ def solve(
         Wall-clock time after which the solve ends as ``Status.OUT_OF_TIME``, asked after each attempt.
     sink
         A file, or a :class:`~physode.Sink`, that outputs are written to as they are reached, in the layout of
-        ``docs/data.md``; none is kept in memory, and ``y`` of the solution is None. Without gradients only.
+        ``docs/data.md``; none is kept in memory, and ``y`` of the solution is None. Without gradients only. With
+        events, outputs are written piece by piece, and the events are in the solution, not in the file.
 
     Returns
     -------
@@ -209,10 +213,6 @@ def solve(
         in_pieces,
         {
             "skip_finished": skip_finished,
-            "record": record is not None,
-            "sink": sink is not None,
-            "monitor": monitor is not None,
-            "max_seconds": max_seconds is not None,
             "ACA(checkpoints)": bounded,
         },
     )
@@ -222,11 +222,11 @@ def solve(
         return answer(t, problem, outcome, found, recorded, stored=sink is not None)
 
     try:
-        found = Events()
-        if sink is not None:
+        events_found = Events()
+        if in_pieces:
+            outcome, events_found = _solve_with_events(problem, way, wanted, jump_t, compile, sink)
+        elif sink is not None:
             outcome = solve_into(problem, as_sink(sink), compiled=compile)
-        elif in_pieces:
-            outcome, found = _solve_with_events(problem, way, wanted, jump_t, compile)
         elif transformed():
             if compile is True:
                 _warn_uncompiled("the solve itself is being transformed by torch.func")
@@ -234,10 +234,10 @@ def solve(
         else:
             outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
     except SolveError as error:
-        if isinstance(error.solution, Outcome):
-            error.solution = solved(error.solution, Events())
+        if isinstance(error.solution, Outcome | Found):
+            error.solution = solved(*_parts(error.solution))
         raise
-    solution = solved(outcome, found)
+    solution = solved(outcome, events_found)
     if throw:
         raise_failures(outcome.record, solution)
     return solution
@@ -254,19 +254,37 @@ def _check_together(in_pieces: bool, others: Mapping[str, bool]) -> None:
             raise ValueError(f"`{name}` and `events` or `jump_t` do not go together; leave one out")
 
 
+def _parts(found: Outcome | Found) -> Found:
+    return found if isinstance(found, Found) else Found(found, Events())
+
+
 def _warn_uncompiled(reason: str) -> None:
     warnings.warn(f"solving without compilation: {reason}", RuntimeWarning, stacklevel=4)
 
 
 def _solve_with_events(
-    problem: Problem, way: GradientMethod, events: Sequence[Event], jump_t: Any, when: Any
-) -> tuple[Outcome, Events]:
+    problem: Problem,
+    way: GradientMethod,
+    events: Sequence[Event],
+    jump_t: Any,
+    when: Any,
+    sink: Sink | str | os.PathLike[str] | None,
+) -> Found:
     from physode.events.solving import solve_with_events
 
-    if when is True:
-        _warn_uncompiled("events and `jump_t` are not compiled")
     times = None if jump_t is None else checked_jump_times(jump_t, problem.y0.device)
-    return solve_with_events(problem, way, events, times)
+    if sink is None:
+        if when is True:
+            _warn_uncompiled("events and `jump_t` are not compiled")
+        return solve_with_events(problem, way, events, times)
+    found = Events()
+
+    def solved(problem: Problem, receiver: Receiver) -> Recorded:
+        nonlocal found
+        outcome, found = solve_with_events(problem, way, events, times, receiver)
+        return outcome.record
+
+    return Found(solve_into(problem, as_sink(sink), compiled=when, solve=solved), found)
 
 
 def _compiled(problem: Problem, way: GradientMethod, when: Any) -> Outcome:

@@ -76,7 +76,7 @@ def agree(solved, rtol=1e-7, atol=1e-9):
         torch.testing.assert_close(b.cpu(), a, rtol=rtol, atol=atol)
 
 
-@pytest.mark.parametrize("method", ["rodas5p", "kencarp5", "kvaerno3", "auto", "radauIIA5", "trapezoid"])
+@pytest.mark.parametrize("method", ["rodas5p", "radau5", "kencarp5", "kvaerno3", "auto", "radauIIA5", "trapezoid"])
 @pytest.mark.parametrize("step_control", ["shared", "per-sample"])
 def test_implicit_methods_agree_with_the_cpu(method, step_control):
     def solved(device):

@@ -67,6 +67,29 @@ def test_a_monitor_that_returns_true_ends_the_solve_with_what_was_solved(options
     assert torch.allclose(found, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "gradient", [po.ACA(), po.ACA(parallel=False), po.ACA(checkpoints=2), po.ACA(checkpoints=50)], ids=str
+)
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "step_size": 0.02}], ids=str)
+def test_a_stopped_sample_has_its_gradient_beside_one_that_arrived_and_one_that_failed(gradient, options):
+    """y' = -a y^2: the first sample is stopped, the second one has a pole at 0.25, the third one arrives at 0.2."""
+    y0, a = torch.tensor([[1.0], [-1.0], [1.0]], requires_grad=True), torch.tensor([[2.0], [4.0], [1.0]])
+    rate = torch.tensor(1.0, requires_grad=True)
+    ends = torch.tensor([1e9, 1e9, 0.2]) if not options else torch.tensor([2.0, 2.0, 0.2])
+    times = torch.stack([0 * ends, torch.full((3,), 0.1), ends])
+    sol = po.solve(
+        lambda t, y: -rate * a * y**2, y0, times, step_control="per-sample", gradient=gradient, throw=False,
+        rtol=1e-9, atol=1e-9, max_step=0.1, monitor=lambda moment: moment.t >= 1.0, **options,
+    )  # fmt: skip
+    failed = po.Status.NON_FINITE if options else po.Status.STEP_UNDERFLOW
+    assert sol.status.tolist() == [po.Status.STOPPED, failed, po.Status.SUCCESS]
+    found = torch.autograd.grad(sol.y[1].sum() + sol.y[2, 2].sum(), [y0, rate])
+    exact = lambda t: y0 / (1 + rate * a * y0 * t)  # noqa: E731
+    expected = torch.autograd.grad(exact(0.1).sum() + exact(0.2)[2].sum(), [y0, rate])
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4)
+
+
 def test_the_wall_clock_ends_a_solve_with_a_name():
     with pytest.raises(SolveError, match="`max_seconds` of wall-clock time had passed") as caught:
         po.solve(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 1e9], max_seconds=0.05, max_steps=10**9)

@@ -306,7 +306,7 @@ class TestBadInput:
             ({"step_size": 0.0}, "`step_size` must be positive"),
             ({"step_size": 1e-9}, "more than `max_steps`"),
             ({"first_step": float("nan")}, "`first_step` must be positive"),
-            ({"max_steps": 0}, "`max_steps` must be at least 1"),
+            ({"max_steps": 0}, "`max_steps` must be a whole number, at least 1"),
             ({"step_control": "mine"}, "`step_control` must be 'shared' or 'per-sample'"),
             ({"grid": torch.tensor([0.0, 0.5])}, "`grid` must start at t.0. and end at t.-1."),
         ],

@@ -27,7 +27,7 @@ from benchmarks.stiff_problems import PROBLEMS, Problem, start_of
 
 __all__ = ["run"]
 
-OURS = ("rodas5p", "kencarp5")
+OURS = ("rodas5p", "radau5", "kencarp5")
 
 
 @dataclass(frozen=True)

@@ -31,4 +31,4 @@ def command(as_json: bool) -> None:
     for title, pairs in found.items():
         show_pairs(title, pairs)
     show_table("devices", ["name", "description", "memory (GiB)"], [list(device.values()) for device in devices])
-    show_table("methods", ["name", "order", "steps"], [list(method.values()) for method in methods])
+    show_table("methods", ["name", "kind", "order", "steps"], [list(method.values()) for method in methods])

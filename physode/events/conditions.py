@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +27,15 @@ class Conditions:
     def value(self, index: int, t: Tensor, y: Tensor) -> Tensor:
         """Return the condition of one event, float64 and shaped like ``t``: one value a group."""
         found: Any = self.events[index].condition(*self._inputs(t, y))
+        one = f"one real number a sample, ({t.numel()},)" if t.ndim else "one real number"
         if not isinstance(found, Tensor):
-            found = torch.as_tensor(found, dtype=torch.float64, device=y.device)
+            found = self._tensor(index, found, one, y)
+        if found.dtype == torch.bool:
+            raise ValueError(
+                f"the condition of {self.label(index)} must return {one} that changes its sign at the event, got "
+                "torch.bool; return a difference instead of a comparison"
+            )
         if found.is_complex() or found.numel() != t.numel():
-            one = f"one real number a sample, ({t.numel()},)" if t.ndim else "one real number"
             raise ValueError(
                 f"the condition of {self.label(index)} must return {one}, got {found.dtype} of shape "
                 f"{tuple(found.shape)}"
@@ -75,6 +81,17 @@ class Conditions:
         """Return what messages call an event."""
         name = self.events[index].name
         return f"event {index}" if name is None else f"event {name!r}"
+
+    def _tensor(self, index: int, found: Any, one: str, y: Tensor) -> Tensor:
+        """Return a condition's value that is no tensor as one."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of numbers in lists that have a graph: it ends here, as with float()
+                value = torch.as_tensor(found, device=y.device)
+        except (TypeError, ValueError, RuntimeError):
+            got = "None; is a `return` missing?" if found is None else type(found).__name__
+            raise TypeError(f"the condition of {self.label(index)} must return {one}, got {got}") from None
+        return value if value.dtype == torch.bool or value.is_complex() else value.double()
 
     def _inputs(self, t: Tensor, y: Tensor) -> tuple[Any, ...]:
         time = expand(t.to(self.dynamics.dtype), self.dynamics.time_ndim)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from physode.events.event import Event
+from physode.gradients.steps import Outcome
 from physode.packing import Packing
 
-__all__ = ["EventTimes", "Events", "Firings", "gather"]
+__all__ = ["EventTimes", "Events", "Firings", "Found", "gather"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,13 @@ class Events(Sequence[EventTimes]):
 
     def __repr__(self) -> str:
         return f"Events({', '.join(f'{one.name or index}: {len(one)}' for index, one in enumerate(self))})"
+
+
+class Found(NamedTuple):
+    """What a solve with events gives: as one without them, and the events."""
+
+    outcome: Outcome
+    events: Events
 
 
 class Firings(NamedTuple):

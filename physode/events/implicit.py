@@ -19,7 +19,19 @@ from physode.events.conditions import Conditions
 from physode.gradients.once import first_order_only
 from physode.solvers.groups import expand
 
-__all__ = ["differentiable"]
+__all__ = ["differentiable", "of_fired"]
+
+
+def of_fired(where: Tensor, y: Tensor) -> Tensor:
+    """Return the states where an event fired, and in other groups that of one where it did, a constant.
+
+    A group that has failed has NaN for a state: times a cotangent of 0, it would spoil the gradients of what the
+    groups share.
+    """
+    if where.ndim == 0 or bool(where.all()):
+        return y
+    good = int(where.nonzero()[0])
+    return torch.where(expand(where, y.ndim), y, y[good : good + 1].detach())
 
 
 def differentiable(conditions: Conditions, index: int, t: Tensor, y: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,16 +46,17 @@ def differentiable(conditions: Conditions, index: int, t: Tensor, y: Tensor, whe
     y
         The states there, with their gradients at constant times.
     where
-        The groups in which the event fired; others keep ``t`` and ``y``.
+        The groups in which the event fired, at least one; others keep ``t`` and ``y``.
     """
     if not torch.is_grad_enabled():
         return t, y
-    value = conditions.value(index, t, y)
+    states = of_fired(where, y)
+    value = conditions.value(index, t, states)
     if not value.requires_grad:
         return t, y
     with torch.no_grad():
-        f = conditions.dynamics(t, y.detach())
-    rate = conditions.rates(index, t, y, f)
+        f = conditions.dynamics(t, states.detach())
+    rate = conditions.rates(index, t, states, f)
     shift = _Shift.apply(torch.where(where, value, 0.0), torch.where(where, rate, 1.0))  # type: ignore[no-untyped-call]
     return t + shift, y + expand(shift.to(y.dtype), y.ndim) * torch.where(expand(where, y.ndim), f, 0.0)
 

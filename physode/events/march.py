@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from physode.events.search import Search
 from physode.solvers.grid import Grid
 from physode.solvers.method import Method
+from physode.solvers.observer import Observer
 from physode.solvers.stepper import Rhs
 from physode.solvers.taker import Taker
 from physode.solvers.trajectory import Trajectory, Wanted
-from physode.typing import Progress
+from physode.solvers.watch import Watch
+from physode.status import Status
 
 __all__ = ["march_watched"]
 
@@ -26,11 +30,13 @@ def march_watched(
     *,
     wanted: Wanted,
     taker: Taker,
-    progress: Progress | None,
+    observer: Observer | None = None,
+    watch: Watch | None = None,
+    keep: Callable[..., Trajectory] = Trajectory,
 ) -> tuple[Trajectory, Grid]:
     """Take the steps of a grid; return the record and the grid as it was taken, with its graph."""
     ended = grid.ends[-1].detach().clone()
-    record = Trajectory(nodes=[y0], status=torch.zeros_like(ended, dtype=torch.int8), ended=ended)
+    record = keep(nodes=[y0], status=torch.zeros_like(ended, dtype=torch.int8), ended=ended)
     record.accepted = record.rejected = torch.zeros_like(ended, dtype=torch.int64)
     moving, y = torch.ones_like(ended, dtype=torch.bool), y0
     k: Tensor | None = k0
@@ -39,6 +45,8 @@ def march_watched(
         planned = [Grid(*part) for part in zip(*grid, strict=True)]
     for i, part in enumerate(planned):
         part = _cut(part, moving, search, ended)
+        if observer is not None:
+            observer.before(part.starts, y, part.sizes)
         step, _ = taker.take(rhs, tableau, part.starts, y, part.sizes, k, with_end=False)
         goes = moving & (part.sizes != 0)
         kept, _ = search.look(rhs, tableau, part.starts, y, part.sizes, part.ends, step, None, goes, part.ends.detach())
@@ -56,8 +64,13 @@ def march_watched(
         record.count(goes.long(), held.long())
         taken.append(part)
         moving = moving & ~held
-        if progress is not None:
-            progress((i + 1) / len(grid.starts))
+        if observer is not None and observer.after(record, True):
+            record.end(moving, int(Status.SUCCESS), part.ends)
+            break
+        done = torch.full_like(ended, (i + 1) / len(grid.starts))
+        if watch is not None and (reason := watch.after(record, part.ends, part.sizes, done, True)):
+            record.end(moving & (part.ends != ended), reason, part.ends)
+            break
         if not bool(moving.any()):
             break
     record.close()

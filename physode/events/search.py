@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -14,10 +17,28 @@ from physode.solvers.method import Method
 from physode.solvers.numbers import Number, anywhere, logical_not
 from physode.solvers.stepper import Rhs, Step, interpolant
 
-__all__ = ["Search"]
+__all__ = ["Carried", "Search"]
 
 _POINTS = (0.25, 0.5, 0.75, 1.0)  # of a step, where conditions are looked at
 _EPS = torch.finfo(torch.float64).eps
+
+
+class Carried(NamedTuple):
+    """What is known of the conditions from before a jump, ``(events, groups)`` each.
+
+    ``residual``: how far from zero a condition was at the jump, where its sign there is not to be trusted; else -1.
+    ``signs``: the sign that it had, NaN where it was crossing zero just then.
+    """
+
+    residual: Tensor
+    signs: Tensor
+
+    @classmethod
+    def nothing(cls, like: Tensor) -> Carried:
+        """Return what is known at the start."""
+        return cls(
+            torch.full_like(like, -1.0, dtype=torch.float64), torch.full_like(like, math.nan, dtype=torch.float64)
+        )
 
 
 class Search:
@@ -42,23 +63,37 @@ class Search:
         self.stop = torch.full(self._going.shape, torch.nan, dtype=torch.float64, device=going.device)
         self.stopping = torch.zeros_like(counts, dtype=torch.bool)
         self.first = torch.full_like(counts[0] if len(counts) else self._going.long(), -1)
+        self._tied = torch.zeros_like(self.stopping)
+        self._at_stop = torch.full_like(counts, math.nan, dtype=torch.float64)
         self._signs = self._values = torch.zeros_like(counts, dtype=torch.float64)
 
-    def begin(self, t: Tensor, y: Tensor, f: Tensor, residual: Tensor) -> None:
+    @property
+    def last(self) -> Tensor:
+        """Which groups are stopped by an event that ends them, ``(groups,)``."""
+        found = torch.zeros_like(self.first, dtype=torch.bool)
+        for index, event in enumerate(self.conditions.events):
+            if event.limit is not None:
+                found |= self.stopping[index] & (self.counts[index] >= event.limit)
+        return found
+
+    def begin(self, t: Tensor, y: Tensor, f: Tensor, carried: Carried) -> None:
         r"""Find the signs that the solve starts with.
 
-        Where a condition is zero, or where a jump at its zero has left it there (it is within twice the ``residual``
-        that it had), the sign is that which :math:`\dot g` is about to give it.
+        Where a jump has left a condition as near zero as the error of the state there (within twice its residual), the
+        sign is the one carried. Where it was crossing zero, or is zero, the sign is that which :math:`\dot g` is about
+        to give it.
         """
         if not len(self.counts):
             return
         with torch.no_grad():
             t, y = t.detach(), y.detach()
             self._values = self.conditions.values(t, y)
-            finite = torch.isfinite(y.reshape(t.numel(), -1)).all(1)  # others fail at once, which the status tells
-            self._check(self._values, t.reshape(-1), self._going & finite)
+            self._check(self._values, t.reshape(-1), self._going & _finite(y, t))
             self._signs = torch.sign(self._values)
-            near = (self._values == 0) | (self._values.abs() <= 2 * residual)
+            near = self._values.abs() <= 2 * carried.residual
+            known = near & ~torch.isnan(carried.signs)
+            self._signs = torch.where(known, carried.signs, self._signs)
+            near = ((self._values == 0) | near) & ~known
             for index in (near & self._going).any(1).nonzero().flatten().tolist():
                 rate = self.conditions.rates(index, t, y, f).reshape(-1)
                 self._signs[index] = torch.where(near[index], torch.sign(rate), self._signs[index])
@@ -86,6 +121,7 @@ class Search:
             k_end = rhs(t_next, ends) if k_end is None else k_end.detach()
             dense = interpolant(rhs, tableau, _plain(t), y, _plain(h), slopes, k_end)
             watched = torch.as_tensor(accepted, device=y.device).reshape(-1) & self._going & torch.isnan(self.stop)
+            watched &= _finite(ends, clock[0])
             piece = _Piece(clock[0], clock[1], clock[2], y, dense, ends)
             crossings = self._crossings(piece, watched)
             if not crossings:
@@ -145,10 +181,39 @@ class Search:
         self.counts = chosen.counts
         self.firings += chosen.firings
         held = chosen.first >= 0
+        before, after = self._signs_around(piece, chosen.stop, held)
+        self._tied = torch.where(held, (before != after) | chosen.stopping, self._tied)
+        self._at_stop = torch.where(held, after, self._at_stop)
         self.stop = torch.where(held, chosen.stop, self.stop)
         self.stopping |= chosen.stopping
         self.first = torch.where(held, chosen.first, self.first)
         return held
+
+    def _signs_around(self, piece: _Piece, stop: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the signs of the conditions just before and just behind the stops of groups, ``(events, groups)``."""
+        if not bool(held.any()):
+            return self._at_stop, self._at_stop
+        size = torch.where(piece.h == 0, 1.0, piece.h)
+        tie = 2 * tie_of(piece.t, piece.h) / size.abs()
+        theta = torch.where(held.reshape(tie.shape), (stop.reshape(tie.shape) - piece.t) / size, 0.0)
+        sides = [(theta - tie).clamp(min=0.0), (theta + tie).clamp(max=1.0)]
+        before, after = (torch.sign(self.conditions.values(*piece.at(side))) for side in sides)
+        return before, after
+
+    def carry(self, t: Tensor, y: Tensor) -> Carried:
+        """Return what to know behind a jump at the stops, where the states are ``y``.
+
+        A step that lands on a stop ends in another state than the interpolant that the stop was found on, within the
+        local error: an event that fired may look as if it still had to, and the other way round.
+        """
+        with torch.no_grad():
+            values = self.conditions.values(t, y.detach())
+        doubtful = self._tied | (torch.sign(values) != self._at_stop)
+        nothing = Carried.nothing(self.counts)
+        return Carried(
+            torch.where(doubtful, values.abs(), nothing.residual),
+            torch.where(doubtful & ~self._tied, self._at_stop, nothing.signs),
+        )
 
     def _check(self, values: Tensor, t: Tensor, groups: Tensor) -> None:
         """Raise where a condition is NaN."""
@@ -181,6 +246,11 @@ class _Piece:
             state = torch.addcmul(state, basis.to(state.dtype), coefficient)
             basis = basis * ((1.0 - left) if p % 2 == 0 else left)
         return self.time(theta), torch.where(left == 1.0, self._end, state)
+
+
+def _finite(y: Tensor, t: Tensor) -> Tensor:
+    """Return which groups have a state, ``(groups,)``; others have failed, which their status tells."""
+    return torch.isfinite(y).reshape(t.numel(), -1).all(1)
 
 
 def _plain(value: Number) -> Number:

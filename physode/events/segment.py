@@ -10,11 +10,13 @@ from torch import Tensor
 
 from physode.dynamics import Dynamics
 from physode.events.march import march_watched
-from physode.events.search import Search
+from physode.events.overseen import PieceWatch
+from physode.events.search import Carried, Search
 from physode.problem import Problem
 from physode.solvers.numbers import Number, as_float
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
+from physode.solvers.watch import Watch
 
 __all__ = ["Segment", "Wants"]
 
@@ -57,8 +59,10 @@ class Segment(Problem):
     ----------
     search
         The search for events.
-    residual
-        How far from zero the conditions were at the jumps that the segment starts with, ``(events, groups)``.
+    carried
+        What is known of the conditions from before the jumps that the segment starts with.
+    watch
+        What the loop asks after each attempt.
     rows
         ``(rows, *groups)``: of the start, the outputs, ``events``, and the end.
     events
@@ -66,7 +70,8 @@ class Segment(Problem):
     """
 
     search: Search = field(kw_only=True)
-    residual: Tensor = field(kw_only=True)
+    carried: Carried = field(kw_only=True)
+    watch: PieceWatch | None = field(kw_only=True, default=None)
     rows: Tensor = field(init=False)
     events: list[tuple[int, Tensor]] = field(init=False, default_factory=list)
 
@@ -79,7 +84,7 @@ class Segment(Problem):
         """Run the forward loop and set the times that are read."""
         assert self.k0 is not None
         base = self.search.counts
-        self.search.begin(self.t[0], self.y0, self.k0, self.residual)
+        self.search.begin(self.t[0], self.y0, self.k0, self.carried)
         self.lookout = self.search
         if self.grid is None:
             record = super().integrate(dynamics, taker, keep)
@@ -87,11 +92,14 @@ class Segment(Problem):
             rhs = self.dynamics if dynamics is None else dynamics
             record, self.grid = march_watched(
                 rhs, self.tableau, self.grid, self.y0, self.k0, self.search, wanted=self._wanted(), taker=taker,
-                progress=self.progress,
+                observer=self.observer, watch=self.watch, keep=keep,
             )  # fmt: skip
         with torch.enable_grad():  # of the times, whoever asks
             self._order(base)
         return record
+
+    def _watch(self) -> Watch | None:
+        return self.watch
 
     def _wanted(self) -> Wanted:
         """Say which interpolants are kept."""

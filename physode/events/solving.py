@@ -7,25 +7,33 @@ start, which nothing is read of: what a right-hand side or a condition knows of 
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from physode.errors import SolveError
 from physode.events.conditions import Conditions
 from physode.events.event import Event
-from physode.events.found import Events, Firings, gather
-from physode.events.implicit import differentiable
+from physode.events.found import Firings, Found, gather
+from physode.events.implicit import differentiable, of_fired
 from physode.events.joined import Joined, Rows
-from physode.events.search import Search
+from physode.events.overseen import PieceRecorder, PieceWatch
+from physode.events.search import Carried, Search
 from physode.events.segment import Segment
 from physode.events.stops import Stops
+from physode.events.written import Written
 from physode.gradients import GradientMethod
 from physode.gradients.steps import Outcome
+from physode.pairing import restarted
 from physode.problem import Problem
+from physode.recording import Recorder
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.groups import expand
+from physode.solvers.reached import Receiver
 from physode.status import Status
 from physode.typing import Progress
 
@@ -37,7 +45,7 @@ _RESOLUTION = 16 * torch.finfo(torch.float64).eps
 
 @dataclass
 class _State:
-    """Where each group is, ``(*groups)``; ``counts`` and ``residual`` have events and groups as axes."""
+    """Where each group is, ``(*groups)``; ``counts`` has events and groups as axes."""
 
     t: Tensor
     y: Tensor
@@ -45,12 +53,16 @@ class _State:
     status: Tensor
     ended: Tensor
     counts: Tensor
-    residual: Tensor
+    carried: Carried
 
 
 def solve_with_events(
-    problem: Problem, way: GradientMethod, events: Sequence[Event], jump_times: Tensor | None
-) -> tuple[Outcome, Events]:
+    problem: Problem,
+    way: GradientMethod,
+    events: Sequence[Event],
+    jump_times: Tensor | None,
+    receiver: Receiver | None = None,
+) -> Found:
     """Solve a problem with events.
 
     Parameters
@@ -59,36 +71,55 @@ def solve_with_events(
         What to look for.
     jump_times
         Known discontinuities of the right-hand side, ``(n,)``: steps end there.
+    receiver
+        What takes the outputs as pieces end, instead of the outcome.
 
     Returns
     -------
-    outcome
-        With the outputs, NaN behind a group's end.
-    events
-        What was found, with gradients.
+    Found
+        The outcome with its outputs, NaN behind a group's end, and the events found, with gradients.
+
+    Raises
+    ------
+    SolveError
+        If a gradient method cannot do with a piece that ended early; it carries what was found.
     """
-    run = _Run(problem, way, tuple(events), Stops(problem, jump_times))
+    rows = Rows(problem.t, problem.y0) if receiver is None else Written(problem.t, problem.y0, receiver)
+    run = _Run(problem, way, tuple(events), Stops(problem, jump_times), rows)
     while bool(run.state.going.any()):
-        run.advance()
-    return run.outcome(), gather(run.events, run.firings, problem.dynamics.packing, problem.y0, run.stops.direction)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and run.error is None):
+            run.advance()
+    if run.error is not None:
+        run.error.solution = run.found()
+        raise run.error
+    return run.found()
 
 
 class _Run:
-    """The pieces of one solve."""
+    """The pieces of one solve.
 
-    def __init__(self, problem: Problem, way: GradientMethod, events: tuple[Event, ...], stops: Stops) -> None:
+    ``error``: why there will be no gradients, if the gradient method says so.
+    """
+
+    def __init__(
+        self, problem: Problem, way: GradientMethod, events: tuple[Event, ...], stops: Stops, rows: Rows | Written
+    ) -> None:
         self.problem, self.way, self.events, self.stops = problem, way, events, stops
         self.firings: list[list[Firings]] = [[] for _ in events]
-        self.rows = Rows(problem.t, problem.y0)
+        self.rows = rows
         self.joined = Joined.of(problem)
         self._told = 0.0
+        self._began = time.monotonic()
+        self._recorder = PieceRecorder(problem.observer) if isinstance(problem.observer, Recorder) else None
+        self._jumped = False
+        self.error: SolveError | None = None
         t = problem.t[0]
         zeros = torch.zeros((len(events), t.numel()), dtype=torch.int64, device=t.device)
         good = torch.isfinite(problem.y0.detach())
         self._finite = good.reshape(len(good), -1).all(1) if t.ndim else good.all()
         self.state = _State(
             t, problem.y0, torch.ones_like(t, dtype=torch.bool), torch.zeros_like(t, dtype=torch.int8),
-            problem.t[-1].detach().clone(), zeros, torch.full_like(zeros, -1.0, dtype=torch.float64),
+            problem.t[-1].detach().clone(), zeros, Carried.nothing(zeros),
         )  # fmt: skip
 
     def advance(self) -> None:
@@ -99,17 +130,28 @@ class _Run:
             self._end(state.going, Status.MAX_STEPS, state.t.detach())
             return
         segment, shown = self._segment(left)
-        outcome = self.way.solve(segment)
+        outcome = self._solved(segment)
         self.problem.dynamics.calls += segment.dynamics.calls
-        record = outcome.record
-        fails = state.going & (record.status != Status.SUCCESS)
+        record, under_way = outcome.record, state.going
+        fails = under_way & (record.status != Status.SUCCESS)
         self._end(fails, record.status, record.ended)
-        going = state.going & ~fails
-        self.joined.add(outcome, state.going)
+        self.joined.add(outcome, under_way)
         outputs = _rows(outcome.outputs, segment.rows)
-        self.rows.put(outputs[1:], shown, state.t.detach(), segment.t[-1].detach(), state.going, self.stops.direction)
-        self._record(segment, outputs, going)
-        self._pass_stops(segment, outputs[-1], going)
+        self.rows.put(outputs[1:], shown, state.t.detach(), segment.t[-1].detach(), under_way, self.stops.direction)
+        self._record(segment, outputs, under_way, record.ended)
+        self._pass_stops(segment, outputs[-1], under_way & ~fails)
+        if segment.watch is not None and segment.watch.reason:
+            self._end(self.state.going, segment.watch.reason, self.state.t.detach())
+
+    def _solved(self, segment: Segment) -> Outcome:
+        """Solve a piece; where there can be no gradients because it ended early, keep the reason."""
+        try:
+            return self.way.solve(segment)
+        except SolveError as error:
+            if not isinstance(error.solution, Outcome):
+                raise
+            self.error = error
+            return error.solution
 
     def _segment(self, left: int) -> tuple[Segment, list[int]]:
         """Make the next piece, and tell which outputs are among its rows."""
@@ -122,12 +164,18 @@ class _Run:
         t = torch.cat([start[None], torch.where(inside, outputs, end.detach()), end[None]])
         low, high = self.stops.bounds(start, end)
         dynamics = replace(problem.dynamics, calls=0, low=low, high=high)
+        if len(self.joined):  # behind a jump, or a discontinuity
+            with problem.statistics.preserved():
+                y = restarted(dynamics, start, y)
         conditions = Conditions(self.events, dynamics)
         search = Search(conditions, state.counts, state.going)
+        if self._recorder is not None:
+            self._recorder.begin(state.going, jumped=self._jumped)
         segment = Segment(
             dynamics, problem.tableau, y, t, None if problem.steps is None else replace(problem.steps, max_steps=left),
-            self._grid(start, end), problem.keep_dense, problem.statistics, progress=self._progress(start, end),
-            step_size=problem.step_size, backward=problem.backward, search=search, residual=state.residual,
+            self._grid(start, end), problem.keep_dense, problem.statistics, step_size=problem.step_size,
+            backward=problem.backward, search=search, carried=state.carried, observer=self._recorder,
+            watch=self._watch(start, end, search),
         )  # fmt: skip
         return segment, shown
 
@@ -156,6 +204,16 @@ class _Run:
         inner = torch.where(inside, nodes, torch.where(before, start, end))[kept]
         return grid_of_times(torch.cat([start[None], inner, end[None]]))
 
+    def _watch(self, start: Tensor, end: Tensor, search: Search) -> PieceWatch | None:
+        problem, before = self.problem, self.joined
+        if problem.progress is None and problem.monitor is None and problem.max_seconds is None:
+            return None
+        limit = math.inf if problem.max_seconds is None else problem.max_seconds
+        return PieceWatch(
+            self._progress(start, end), problem.monitor, limit, self._began, stops=self.stops, search=search,
+            going=self.state.going, accepted=int(before.accepted.sum()), rejected=int(before.rejected.sum()),
+        )  # fmt: skip
+
     def _progress(self, start: Tensor, end: Tensor) -> Progress | None:
         told, going = self.problem.progress, self.state.going
         if told is None:
@@ -168,14 +226,16 @@ class _Run:
 
         return tell
 
-    def _record(self, segment: Segment, outputs: Tensor, going: Tensor) -> None:
-        """Note the events that stopped nothing, with their gradients."""
+    def _record(self, segment: Segment, outputs: Tensor, under_way: Tensor, ended: Tensor) -> None:
+        """Note the events that stopped nothing, with their gradients; of groups that failed, those up to their end."""
         row = len(segment.t) - 1 - sum(len(times) for _, times in segment.events)
         for index, times in segment.events:
             for t in times:
-                fired = going & ~torch.isnan(t)
+                fired = under_way & (self.stops.direction * (ended - t) >= 0)
                 at = torch.where(fired, t, segment.t[-1].detach())
-                self._note(index, *differentiable(segment.search.conditions, index, at, outputs[row], fired), fired)
+                if bool(fired.any()):
+                    found = differentiable(segment.search.conditions, index, at, outputs[row], fired)
+                    self._note(index, *found, fired)
                 row += 1
 
     def _note(self, index: int, t: Tensor, y: Tensor, fired: Tensor) -> None:
@@ -189,37 +249,29 @@ class _Run:
         t_next, y_next, t_stop = end, y, end.detach()
         for index in search.stopping.any(1).nonzero().flatten().tolist():
             fired = stopped & search.stopping[index].reshape(groups)
+            if not bool(fired.any()):
+                continue
             t_event, y_event = differentiable(conditions, index, t_stop, y, fired)
             self._note(index, t_event, y_event, fired)
             first = fired & (search.first == index).reshape(groups)
             t_next = torch.where(first, t_event, t_next)
             y_next = torch.where(expand(first, y.ndim), y_event, y_next)
-        ends, jumps = torch.zeros_like(stopped), torch.zeros_like(stopped)
+        ends, jumps = stopped & search.last.reshape(groups), torch.zeros_like(stopped)
         for index, event in enumerate(self.events):
-            fired = stopped & search.stopping[index].reshape(groups)
-            if event.limit is not None:
-                ends |= fired & (search.counts[index] >= event.limit).reshape(groups)
             if event.jump is not None:
-                jumps |= fired
-        residual = self._residual(conditions, search, t_stop, y, bool((jumps & ~ends).any()))
+                jumps |= stopped & ~ends & search.stopping[index].reshape(groups)
+        self._jumped = bool(jumps.any())
+        carried = search.carry(t_stop, y) if self._jumped else Carried.nothing(state.counts)
         for index, event in enumerate(self.events):
-            fired = jumps & ~ends & search.stopping[index].reshape(groups)
+            fired = jumps & search.stopping[index].reshape(groups)
             if event.jump is not None and bool(fired.any()):
                 y_next = _jumped(conditions, index, t_next, y_next, fired)
-        crowded = jumps & ~ends & ((t_stop - state.t.detach()).abs() <= _RESOLUTION * t_stop.abs())
+        crowded = jumps & ((t_stop - state.t.detach()).abs() <= _RESOLUTION * t_stop.abs())
         arrived = going & ~stopped & (t_stop == self.problem.t[-1].detach())
-        self.state = replace(state, t=t_next, y=y_next, counts=search.counts, residual=residual)
+        self.state = replace(state, t=t_next, y=y_next, counts=search.counts, carried=carried)
         self._end(ends & stopped, Status.EVENT, t_stop)
         self._end(crowded, Status.ACCUMULATION, t_stop)
         self._end(arrived, Status.SUCCESS, t_stop)
-
-    def _residual(self, conditions: Conditions, search: Search, t: Tensor, y: Tensor, any_jump: bool) -> Tensor:
-        """Return how far from zero the conditions are that are about to jump; -1 for all others."""
-        blank = torch.full_like(self.state.residual, -1.0)
-        if not any_jump:
-            return blank
-        with torch.no_grad():
-            return torch.where(search.stopping, conditions.values(t, y.detach()).abs(), blank)
 
     def _end(self, groups: Tensor, status: Tensor | int, t: Tensor) -> None:
         """Let some groups end."""
@@ -230,15 +282,18 @@ class _Run:
         state.ended = torch.where(groups, t, state.ended)
         state.going = state.going & ~groups
 
-    def outcome(self) -> Outcome:
+    def found(self) -> Found:
         """Put the pieces together."""
-        return self.joined.outcome(self.rows.outputs(), self.state.status, self.state.ended)
+        outcome = self.joined.outcome(self.rows.outputs(), self.state.status, self.state.ended)
+        packing, direction = self.problem.dynamics.packing, self.stops.direction
+        return Found(outcome, gather(self.events, self.firings, packing, self.problem.y0, direction))
 
 
 def _jumped(conditions: Conditions, index: int, t: Tensor, y: Tensor, fired: Tensor) -> Tensor:
     """Return the states behind a jump; groups that do not jump get no gradient of it."""
     wide = expand(fired, y.ndim)
-    after = conditions.jumped(index, torch.where(fired, t, t.detach()), torch.where(wide, y, y.detach()))
+    states = of_fired(fired, torch.where(wide, y, y.detach()))
+    after = conditions.jumped(index, torch.where(fired, t, t.detach()), states)
     return torch.where(wide, after, y)
 
 

@@ -78,6 +78,8 @@ def checked_jump_times(jump_t: object, device: torch.device) -> Tensor:
         times = jump_t if isinstance(jump_t, Tensor) else torch.as_tensor(jump_t, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"`jump_t` must be a tensor or a sequence of times, got {type(jump_t).__name__}") from None
+    if times.is_complex() or times.dtype == torch.bool:
+        raise ValueError(f"`jump_t` must be real times, got {times.dtype}; give seconds or whatever `t` counts")
     times = times.to(device=device, dtype=torch.float64)
     if times.ndim != 1 or not bool(torch.isfinite(times.detach()).all()):
         raise ValueError(f"`jump_t` must be finite times of shape (n,), got shape {tuple(times.shape)}")

@@ -126,7 +126,7 @@ class ACA:
     def _fetch(self, problem: Problem, record: Trajectory, grid: Grid, kept: Kept | None) -> Fetch:
         def back(starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool) -> Gradients:
             replay = Replay.of(problem)
-            steps = Steps(safe_nodes(record.nodes, record.status), starts, sizes)
+            steps = Steps(safe_nodes(record.nodes, record.status, sizes, record.dense), starts, sizes)
             totals: list[Tensor | None] = [None] * len(replay.inputs)
             parallel = self.parallel if record.starts and _in_parallel(problem, self.parallel) else None
             try:

@@ -62,15 +62,41 @@ class Replay:
         return step.y, interpolant(self.dynamics, self.tableau, t, y, h, step, k_end)
 
 
-def safe_nodes(nodes: Sequence[Tensor], status: Tensor) -> list[Tensor]:
-    """Replace failed samples' states by a good sample's.
+def safe_nodes(
+    nodes: Sequence[Tensor], status: Tensor, sizes: Tensor, dense: Sequence[Tensor | None] = ()
+) -> list[Tensor]:
+    """Replace failed samples' states by a good sample's where their steps cannot be replayed.
 
     A failed sample stands still in the record, perhaps where the right-hand side is not finite; replayed there, its
-    NaN would spoil the gradients of what all samples share.
+    NaN would spoil the gradients of what all samples share. The steps that it took before keep their states, so that
+    outputs up to its end have their gradients.
+
+    Parameters
+    ----------
+    nodes
+        The states between steps, one more than there are steps.
+    status
+        Why each group ended.
+    sizes
+        The steps' sizes, ``(steps, *groups)``.
+    dense
+        The steps' interpolants, ``(m, *state)``, where they will be replayed.
     """
     failed = status != Status.SUCCESS
-    if status.ndim == 0 or not bool(failed.any()) or bool(failed.all()):
+    if status.ndim == 0 or not bool(failed.any()):
         return list(nodes)
-    good = int((~failed).nonzero()[0])
-    shape = (-1,) + (1,) * (nodes[0].ndim - 1)
-    return [torch.where(failed.reshape(shape), node[good : good + 1], node) for node in nodes]
+    finite = [_finite(node) for node in nodes]
+    found = []
+    for i, (node, size) in enumerate(zip(nodes, sizes, strict=False)):
+        usable = ~failed | ((size != 0) & finite[i] & finite[i + 1])
+        if dense and (coefficients := dense[i]) is not None:
+            usable &= ~failed | _finite(coefficients.movedim(1, 0))
+        if bool(usable.any()):
+            good = int(usable.nonzero()[0])
+            node = torch.where(usable.reshape(-1, *[1] * (node.ndim - 1)), node, node[good : good + 1])
+        found.append(node)
+    return [*found, *nodes[len(found) :]]
+
+
+def _finite(values: Tensor) -> Tensor:
+    return torch.isfinite(values).reshape(len(values), -1).all(1)

@@ -32,6 +32,7 @@ from physode.solvers.groups import expand
 from physode.solvers.reached import InMemory, Reached
 from physode.solvers.stepper import take_step
 from physode.solvers.thinned import Thinned
+from physode.status import Status
 
 __all__ = ["solve_in_segments"]
 
@@ -175,7 +176,10 @@ class _Sweep:
     def _pull_back(self, begin: int, end: int, y: Tensor) -> None:
         """Pull back through steps whose states all fit."""
         rows = slice(begin, end)
-        nodes = safe_nodes(self._walk(begin, end - 1, y, every=True), self._record.status)
+        nodes = self._walk(begin, end - 1, y, every=True)
+        if bool((self._record.status != Status.SUCCESS).any()):  # which step left the finite numbers, its end tells
+            nodes += self._walk(end - 1, end, nodes[-1])
+            nodes = safe_nodes(nodes, self._record.status, self._grid.sizes[rows])[: end - begin]
         given = Cotangents(Nodes(self._asked, begin, end, self._state), Dense(self._asked, begin, end))
         steps = Steps(nodes, self._grid.starts[rows], self._grid.sizes[rows])
         found = self._plan.stretch(self._replay, steps, given, self._totals, clock_too=self._clock is not None)

@@ -6,21 +6,31 @@ from physode.solvers.implicit.auto import AUTO
 from physode.solvers.implicit.fixed import FIXED
 from physode.solvers.implicit.kencarp5 import KENCARP5
 from physode.solvers.implicit.kvaerno3 import KVAERNO3
+from physode.solvers.implicit.radau5 import RADAU5
 from physode.solvers.implicit.rodas5p import RODAS5P
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.symplectic import METHODS as SYMPLECTIC
 from physode.solvers.tableaus import METHODS as EXPLICIT
 from physode.solvers.tableaus import Tableau
 
-__all__ = ["METHODS", "find_method"]
+__all__ = ["METHODS", "find_method", "kind_of"]
 
-_IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RODAS5P, AUTO)
+_IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RADAU5, RODAS5P, AUTO)
 
 METHODS: dict[str, Method] = {
     **EXPLICIT,
     **SYMPLECTIC,
     **{method.name: method for method in _IMPLICIT},
 }
+
+
+def kind_of(name: str) -> str:
+    """Return what a method is for: a word for tables of methods."""
+    if name in EXPLICIT:
+        return "explicit"
+    if name in SYMPLECTIC:
+        return "reversible" if METHODS[name].adaptive else "symplectic"
+    return "explicit or stiff" if name == AUTO.name else "stiff"
 
 
 def find_method(method: str | Method) -> Method:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from physode.solvers.constants import column, stage_times
 from physode.solvers.groups import expand
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.numbers import Number
@@ -62,27 +63,14 @@ def _total(one: Sum, ratios: Sequence[Factor], ks: Sequence[Tensor]) -> Tensor:
     return total
 
 
-@lru_cache(maxsize=64)
-def _column(values: tuple[float, ...], ndim: int, device: torch.device) -> Tensor:
-    with to_keep():
-        return expand(torch.tensor(values, dtype=torch.float64, device=device), ndim + 1)
-
-
 def _scaled(values: tuple[float, ...], h: Number, like: Tensor) -> Sequence[Number]:
     """Return ``h * value`` for each value; as tensors in the state's dtype and shaped to broadcast against it."""
     if not isinstance(h, Tensor):
         return [h * value for value in values]
     if torch.compiler.is_compiling():  # numbers are inlined: no table of them in memory
         return [expand((h * value).to(like.dtype), like.ndim) for value in values]
-    products = (_column(values, h.ndim, h.device) * h).to(like.dtype)
+    products = (column(values, h.ndim, torch.float64, h.device) * h).to(like.dtype)
     return expand(products, like.ndim + 1).unbind(0) if h.ndim else products.unbind(0)
-
-
-def _stage_times(nodes: tuple[float, ...], t: Number, h: Number) -> Sequence[Number]:
-    if torch.compiler.is_compiling() or not isinstance(t, Tensor):
-        return [node * h + t for node in nodes]
-    times: Tensor = _column(nodes, t.ndim, t.device) * h + t
-    return times.unbind(0)
 
 
 def _added(y: Tensor, weight: Number, total: Tensor) -> Tensor:
@@ -114,7 +102,7 @@ def take_step(rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k1: Te
         return tableau.take(rhs, t, y, h, k1)  # type: ignore[no-any-return]
     sums = tableau.step_sums
     weights, ratios = _scaled(sums.leads, h, y), _ratios(sums, y)
-    times = (*_stage_times(tableau.c[1:], t, h), None)
+    times = (*stage_times(tableau.c[1:], t, h), None)
     ks = [rhs(t, y) if k1 is None else k1]
     for time, weight, one, constants in zip(times, weights, sums.each, ratios, strict=True):
         state = _added(y, weight, _total(one, constants, ks))

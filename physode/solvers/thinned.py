@@ -161,4 +161,4 @@ class Thinned(Trajectory):
     def close(self) -> None:
         """Name the groups whose state is not finite although no step noticed."""
         if self._bad is not None:
-            self.end(self._bad & (self.status == Status.SUCCESS), int(Status.NON_FINITE), self._when)
+            self.end(self._bad & (self.status != Status.NON_FINITE), int(Status.NON_FINITE), self._when)

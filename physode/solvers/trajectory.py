@@ -105,12 +105,12 @@ class Trajectory:
 
     def close(self) -> None:
         """Name the groups whose state is not finite although no step noticed: an overflow, or a fixed-step method."""
-        if all_finite(self.nodes[-1]):
+        if all_finite(self.nodes[-1]) or not self.starts:
             return
         for end, node in zip([*self.starts[:1], *self.ends], self.nodes, strict=True):
             bad = ~torch.isfinite(node)
             bad = bad.reshape(len(bad), -1).any(1) if self.status.ndim else bad.any()
-            new = bad & (self.status == Status.SUCCESS)
+            new = bad & (self.status != Status.NON_FINITE)
             self.end(new, int(Status.NON_FINITE), end)
 
 

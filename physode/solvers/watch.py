@@ -20,7 +20,7 @@ __all__ = ["Moment", "Monitor", "Watch", "checked_seconds"]
 
 @dataclass(frozen=True)
 class Moment:
-    """How far a solve is. With per-sample steps: of the sample that is furthest from its end.
+    """How far a solve is. With per-sample steps: of the sample that is furthest from its end, failed ones left out.
 
     Attributes
     ----------
@@ -29,11 +29,12 @@ class Moment:
     t
         The time.
     step
-        The signed size of the step accepted last (0 where the sample that is furthest behind rejected it).
+        The signed size of the step accepted last (0 where the sample that is furthest behind rejected it, or waits for
+        the others at an event of its own).
     accepted, rejected
         Steps and rejected attempts so far, of all samples together.
     seconds
-        Wall-clock time since the loop began.
+        Wall-clock time since the solve's first step was tried.
     """
 
     fraction: float
@@ -82,18 +83,29 @@ class Watch:
         if accepted:
             if self.progress is not None:
                 self.progress(smallest(done))
-            if self.monitor is not None and _is_true(self.monitor(self._moment(record, t, h, done))):
+            if self.monitor is not None and self._asks_to_stop(self.monitor, record, t, h, done):
                 return int(Status.STOPPED)
-        return int(Status.OUT_OF_TIME) if time.monotonic() - self.began > self.max_seconds else 0
+        return int(Status.OUT_OF_TIME) if self.seconds > self.max_seconds else 0
+
+    def _asks_to_stop(self, monitor: Monitor, record: Trajectory, t: Number, h: Number, done: Number) -> bool:
+        """Tell the monitor of an accepted step; return whether it ends the solve."""
+        return _is_true(monitor(self._moment(record, t, h, done)))
 
     def _moment(self, record: Trajectory, t: Number, h: Number, done: Number) -> Moment:
+        if isinstance(done, Tensor) and done.ndim:  # one that failed is not on its way
+            done = torch.where(record.status == Status.SUCCESS, done.detach(), 1.0)
         fraction = smallest(done)
         if isinstance(done, Tensor):
             last = int(done.detach().argmin())
             t, h = (float(part.detach().reshape(-1)[last]) for part in (t, h))
         accepted, rejected = (int(torch.as_tensor(n).sum()) for n in (record.accepted, record.rejected))
         accepted = max(accepted, len(record))  # steps of a grid are counted at its end only
-        return Moment(fraction, t, h, accepted, rejected, time.monotonic() - self.began)
+        return Moment(fraction, t, h, accepted, rejected, self.seconds)
+
+    @property
+    def seconds(self) -> float:
+        """The wall-clock time since the beginning."""
+        return time.monotonic() - self.began
 
 
 def _is_true(verdict: object) -> bool:

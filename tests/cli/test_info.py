@@ -28,7 +28,7 @@ def test_json_tells_versions_devices_and_methods():
     assert found["threads"]["torch"] == torch.get_num_threads()
     assert found["devices"][0]["name"] == "cpu"
     assert [method["name"] for method in found["methods"]] == list(METHODS)
-    assert {"name": "dopri5", "order": 5, "steps": "adaptive"} in found["methods"]
+    assert {"name": "dopri5", "kind": "explicit", "order": 5, "steps": "adaptive"} in found["methods"]
 
 
 def test_the_tables_tell_the_same():
@@ -36,7 +36,9 @@ def test_the_tables_tell_the_same():
     assert result.exit_code == 0
     lines = [line.split() for line in result.output.splitlines()]
     assert ["torch", metadata.version("torch")] in lines
-    assert ["rk4", "4", "fixed"] in lines
+    assert ["rk4", "explicit", "4", "fixed"] in lines
+    assert ["radau5", "stiff", "5", "adaptive"] in lines
+    assert ["alf", "reversible", "2", "adaptive"] in lines
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,26 @@ def test_conditions_that_cannot_be_used_are_named():
         po.solve(turn, circle(), [0.0, 1.0], events=[po.Event(first, name="a"), po.Event(first, name="a")])
 
 
+@pytest.mark.parametrize(
+    ("condition", "error", "message"),
+    [
+        (lambda t, y: y[0] > 0.5, ValueError, "one real number that changes its sign at the event, got torch.bool"),
+        (lambda t, y: bool(y[0] > 0.5), ValueError, "return a difference instead of a comparison"),
+        (lambda t, y: None, TypeError, "must return one real number, got None; is a `return` missing"),
+        (lambda t, y: "low", TypeError, "the condition of event 0 must return one real number, got str"),
+        (lambda t, y: 1j * y[0], ValueError, "must return one real number, got torch.complex128"),
+    ],
+)
+def test_conditions_that_return_no_number_are_named(condition, error, message):
+    with pytest.raises(error, match=message):
+        po.solve(turn, circle(), [0.0, 1.0], events=po.Event(condition))
+
+
+def test_a_condition_may_be_a_plain_number():
+    sol = po.solve(turn, circle(), [0.0, 2.0], events=po.Event(lambda t, y: float(y[0])), **TIGHT)
+    assert sol.events[0].t.item() == pytest.approx(math.pi / 2 - 0.3)
+
+
 def test_events_are_solved_uncompiled_with_a_warning():
     with pytest.warns(RuntimeWarning, match=r"events and `jump_t` are not compiled"):
         sol = po.solve(turn, circle(), [0.0, 4.0], events=po.Event(first, terminal=True), compile=True)
@@ -242,10 +262,6 @@ def test_events_are_solved_uncompiled_with_a_warning():
     ("name", "options"),
     [
         ("skip_finished", {"skip_finished": True}),
-        ("record", {"record": {"size": lambda t, y: y.square().sum(-1)}}),
-        ("sink", {"sink": "out.h5"}),
-        ("monitor", {"monitor": print}),
-        ("max_seconds", {"max_seconds": 10.0}),
         (r"ACA\(checkpoints\)", {"gradient": po.ACA(checkpoints=2)}),
     ],
 )

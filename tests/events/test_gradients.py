@@ -92,6 +92,30 @@ def test_fixed_steps_have_the_same_gradients(name):
     assert gradcheck(found, inputs, eps=1e-5, atol=1e-5, rtol=1e-4, nondet_tol=1e-10)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_jumps_recorded_events_and_discontinuities_together_have_the_gradients_of_differences(name):
+    def found(level, kick, speed):
+        events = [
+            po.Event(
+                lambda t, y: y[0] - level * torch.cos(t),
+                direction=1,
+                jump=lambda t, y: torch.stack([y[0] - kick * t, y[1]]),
+            ),
+            po.Event(lambda t, y: t - 1.7 - 0.1 * level, jump=lambda t, y: y * (1 + kick)),
+            po.Event(lambda t, y: y[0] - 0.5 * t - speed),
+        ]
+        sol = po.solve(
+            lambda t, y: torch.stack([y[1] + 0.2 * speed * t, torch.cos(t) - level * torch.sin(3 * y[0])]),
+            torch.stack([speed, level]), [0.0, 1.0, 2.5], events=events, gradient=WAYS[name],
+            jump_t=1.3 * level.reshape(1), **TIGHT,
+        )  # fmt: skip
+        assert min(len(event) for event in sol.events) > 0
+        return torch.stack([event.t.sum() + event.y.sum() for event in sol.events]), sol.y
+
+    inputs = [torch.tensor(value, requires_grad=True) for value in (0.8, 0.5, 0.3)]
+    assert gradcheck(found, inputs, eps=1e-5, atol=1e-4, rtol=1e-4, fast_mode=True, nondet_tol=1e-9)
+
+
 def test_parameters_of_modules_get_gradients_through_conditions_and_jumps():
     level, kick = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
     event = po.Event(lambda t, y: level(y)[0], jump=lambda t, y: y + kick(y) ** 2 + 0.1)

@@ -147,6 +147,107 @@ def test_a_jump_that_goes_through_its_condition_fires_once():
     assert len(sol.events[0]) == 1
 
 
+@pytest.mark.parametrize("gradient", ["aca", "mali"])
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_a_velocity_carried_along_starts_anew_behind_a_jump_and_a_discontinuity(gradient, control):
+    """Asynchronous leapfrog is exact for a ball's flight only where its velocity starts as the derivative."""
+    bounce = torch.tensor(0.8, requires_grad=True)
+    y0 = torch.tensor([1.0, 0.0]) if control == "shared" else torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    sol = po.solve(
+        fall, y0, [0.0, 2.0], args=(bounce,), events=floor(), jump_t=[1.3], method="alf", step_size=0.1,
+        gradient=gradient, step_control=control,
+    )  # fmt: skip
+    exact = bounces(torch.tensor(1.0), bounce, 2.0)
+    rows = sol.events[0].t.reshape(-1, len(exact))
+    assert torch.allclose(rows, exact.expand_as(rows), rtol=1e-12)
+    found, expected = (torch.autograd.grad(t.sum(), bounce)[0] for t in (rows[0], exact))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-9)
+    switch = po.solve(
+        forced, 0 * y0[..., :1], [0.0, 0.7], jump_t=[0.3], method="alf", step_size=0.01, step_control=control
+    )
+    assert switch.y[-1].reshape(-1)[0].item() == pytest.approx(10 * (1 - math.exp(-0.4)), rel=3e-5)
+
+
+@pytest.mark.parametrize(
+    "method", ["rodas5p", "kvaerno3", "auto", "radauIIA5", "gl4", "leapfrog", "yoshida4", "tsit5", "dopri8"]
+)
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_every_kind_of_method_meets_the_bounces_and_their_gradient_in_a_state_of_two_parts(method, control):
+    """The time of the first hit is sqrt(2 h / g)."""
+    height = torch.tensor([1.0] if control == "shared" else [[1.0]], requires_grad=True)
+    hit = po.Event(lambda t, y: y[0][..., 0], direction=-1, jump=lambda t, y: (y[0], -0.8 * y[1]))
+    adapts = method in ("rodas5p", "kvaerno3", "auto", "tsit5", "dopri8")
+    sol = po.solve(
+        lambda t, y: (y[1], 0 * y[0] - G), (height, torch.zeros_like(height)), [0.0, 1.5], events=hit, method=method,
+        step_control=control, step_size=None if adapts else 0.05,
+    )  # fmt: skip
+    exact = bounces(torch.tensor(1.0), 0.8, 1.5)
+    assert torch.allclose(sol.events[0].t, exact, rtol=1e-11)
+    (found,) = torch.autograd.grad(sol.events[0].t[0], height)
+    assert found.item() == pytest.approx(math.sqrt(0.5 / G), rel=1e-9)
+
+
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_complex_states_jump(control):
+    """y = exp(i t) is turned by a quarter where its real part is 0: at pi / 2, and again after a quarter turn more."""
+    y0 = torch.ones((1,) if control == "shared" else (1, 1), dtype=torch.complex128)
+    turned = po.Event(lambda t, y: y[..., 0].real, jump=lambda t, y: 1j * y)
+    sol = po.solve(lambda t, y: 1j * y, y0, [0.0, 4.0], events=turned, step_control=control, rtol=1e-10, atol=1e-12)
+    assert sol.events[0].t.tolist() == pytest.approx([math.pi / 2, math.pi], abs=1e-9)
+    assert sol.y[-1].item() == pytest.approx(-complex(math.cos(4.0), math.sin(4.0)), abs=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_interpolant_has_both_sides_of_a_jump(dtype):
+    y0 = torch.tensor([1.0, 0.0], dtype=dtype)
+    sol = po.solve(fall, y0, [0.0, 1.0], args=(0.8,), events=floor(), dense=True)
+    hit, speed = math.sqrt(2 / G), math.sqrt(2 * G)
+    near = 1e-3 if dtype == torch.float32 else 1e-8
+    assert float(sol(hit - 1e-4)[1]) == pytest.approx(-speed + G * 1e-4, abs=near)
+    assert float(sol(hit + 1e-4)[1]) == pytest.approx(0.8 * speed - G * 1e-4, abs=near)
+    assert float(sol(sol.events[0].t)[0, 1]) == pytest.approx(-speed, abs=near)
+
+
+def test_times_may_fall_through_jumps():
+    level = po.Event(lambda t, y: y[0] - 0.5, direction=-1, jump=lambda t, y: y + 10)
+    sol = po.solve(lambda t, y: torch.ones_like(y), torch.ones(1), [1.0, 0.7, 0.5, 0.3, 0.0], events=level, dense=True)
+    assert sol.events[0].t.tolist() == pytest.approx([0.5])
+    assert sol.y.flatten().tolist() == pytest.approx([1.0, 0.7, 0.5, 10.3, 10.0])
+    assert sol(torch.tensor([0.51, 0.49])).flatten().tolist() == pytest.approx([0.51, 10.49])
+
+
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_a_jump_to_nan_ends_its_sample_there_with_a_name(control):
+    y0 = torch.tensor([1.0, 0.0]) if control == "shared" else torch.tensor([[1.0, 0.0], [9.0, 0.0]])
+    lost = po.Event(lambda t, y: y[..., 0], jump=lambda t, y: y * math.nan)
+    sol = po.solve(lambda t, y: fall(t, y, 0), y0, [0.0, 0.3, 1.0], events=lost, step_control=control, throw=False)
+    status, ended = sol.status.reshape(-1), sol.ended.reshape(-1)
+    assert status[0] == po.Status.NON_FINITE
+    assert float(ended[0]) == pytest.approx(math.sqrt(2 / G))
+    assert len(sol.events[0]) == 1
+    assert not sol.y[1].isnan().any()
+    assert (status[1:] == po.Status.SUCCESS).all()
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-9, 1e-7, 1e-3, -1e-9])
+@pytest.mark.parametrize("direction", [-1, 0, 1])
+def test_events_at_or_beside_a_jump_fire_as_often_as_the_state_crosses(level, direction):
+    """A level above the floor is crossed down and up at each bounce; the floor itself is met once; below it is nothing.
+
+    A step that lands on the floor ends within its error, 1e-7, of where it was found: the levels lie in between.
+    """
+    heights = torch.linspace(0.2, 1.2, 40)
+    rhs = lambda t, y: torch.stack([y[:, 1], -G * torch.cos(0.3 * y[:, 0]) - 0.1 * y[:, 1]], -1)  # noqa: E731
+    hit = po.Event(lambda t, y: y[:, 0], direction=-1, jump=lambda t, y: torch.stack([y[:, 0], -0.8 * y[:, 1]], -1))
+    beside = po.Event(lambda t, y: y[:, 0] - level, direction=direction)
+    sol = po.solve(
+        rhs, torch.stack([heights, 0.5 * heights], -1), [0.0, 1.2], events=[hit, beside], step_control="per-sample"
+    )
+    down, up = (int(level >= 0.0), int(level > 0.0))
+    times = down * (direction <= 0) + up * (direction >= 0)
+    assert torch.equal(sol.events[1].count, times * sol.events[0].count)
+
+
 def test_spikes_of_neurons_have_their_period():
     """An integrator that leaks, reset at its threshold: the time between spikes is log(i / (i - 1))."""
     current = torch.tensor([[1.2], [2.0], [5.0]])
@@ -202,6 +303,21 @@ def test_discontinuities_are_met_by_every_kind_of_step(dtype, options):
     assert sol.y[-1].reshape(-1)[0].item() == pytest.approx(reference * math.exp(-0.3), rel=1e-4)
 
 
+@pytest.mark.parametrize("jumps", [[0.7, 0.3], [0.3, 0.3, 0.7, 0.7], [-1.0, 0.0, 0.3, 0.5, 0.7, 1.0, 2.0]])
+@pytest.mark.parametrize("times", [[0.0, 0.3, 0.5, 1.0], [1.0, 0.7, 0.3, 0.0]])
+def test_discontinuities_may_be_unsorted_repeated_outside_and_at_outputs(jumps, times):
+    options = {"rtol": 1e-9, "atol": 1e-11, "dense": True}
+    sol = po.solve(forced, torch.ones(1), times, jump_t=jumps, **options)
+    plain = po.solve(forced, torch.ones(1), times, jump_t=[0.3, 0.7], **options)
+    assert torch.allclose(sol.y, plain.y, rtol=1e-9)
+    assert torch.allclose(sol(torch.tensor(times)), sol.y, rtol=1e-12)
+    level = lambda t: 10 + (math.exp(-0.3) - 10) * math.exp(0.3 - t)  # noqa: E731 - of times that rise
+    if times[0] == 0.0:
+        assert sol.y.flatten().tolist() == pytest.approx(
+            [1.0, math.exp(-0.3), level(0.5), level(0.7) * math.exp(-0.3)], rel=1e-8
+        )
+
+
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_the_times_of_discontinuities_have_gradients(gradient):
     """y(1) = 10 (exp(s2 - 1) - exp(s1 - 1)) with the forcing on from s1 to s2."""
@@ -211,8 +327,30 @@ def test_the_times_of_discontinuities_have_gradients(gradient):
     assert found.tolist() == pytest.approx([-10 * math.exp(-0.7), 10 * math.exp(-0.3)], rel=1e-8)
 
 
+@pytest.mark.parametrize("gradient", ["aca", po.ACA(parallel=False), po.ACA(memory="graph"), "adjoint", "naive"])
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_times_of_discontinuities_have_gradients_where_f_depends_on_time(gradient, control, dtype):
+    """y' = cos(3 t) before s and cos(3 t) + 1 + t behind it: dy(2)/ds = -(1 + s)."""
+    switch = torch.tensor([0.9], requires_grad=True)
+
+    def f(t, y):
+        return 0 * y + torch.cos(3 * t) + torch.where(t > switch.detach().to(t.dtype), 1 + t, 0.0)
+
+    y0 = torch.zeros((1,) if control == "shared" else (2, 1), dtype=dtype)
+    exact = dtype == torch.float64
+    sol = po.solve(
+        f, y0, [0.0, 2.0], jump_t=switch, gradient=gradient, step_control=control, rtol=1e-9 if exact else 1e-5,
+        atol=1e-11 if exact else 1e-6,
+    )  # fmt: skip
+    (found,) = torch.autograd.grad(sol.y[-1].reshape(-1)[0], switch)
+    assert found.item() == pytest.approx(-1.9, rel=1e-7 if exact else 1e-4)
+
+
 def test_discontinuities_that_are_no_times_are_named():
     with pytest.raises(ValueError, match=r"`jump_t` must be finite times"):
         po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t=[0.3, math.nan])
+    with pytest.raises(ValueError, match=r"`jump_t` must be real times, got torch.complex128"):
+        po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t=torch.tensor([1j]))
     with pytest.raises(ValueError, match=r"`jump_t` must be a tensor or a sequence of times, got str"):
         po.solve(forced, torch.zeros(1), [0.0, 1.0], jump_t="noon")

@@ -1,33 +1,39 @@
 r"""The derivatives of a right-hand side that implicit methods need: :math:`J = \partial f / \partial y`, and
 :math:`\partial f / \partial t`.
 
-Rows of J are pull-backs, made in one batch: as many as a block has components, or as the width of its band. They are
-differentiable in turn. A right-hand side that couples everything on one clock has one block, the whole state: large
+Rows of J are pull-backs of one evaluation, made in one batch: as many as a block has components, or as the width of its
+band. They are differentiable in turn. The same pull-backs show whether the right-hand side depends on time at all.
+Plain autograd makes them, at half the cost of ``torch.func``, which is left to solves that are transformed themselves.
+A right-hand side that couples everything on one clock has one block, the whole state: large
 states need a clock for each sample (``step_control="per-sample"``) or a structure that is known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from physode.solvers.implicit.blocks import Blocks
-from physode.solvers.implicit.linear import transformed
 from physode.solvers.implicit.structure import DENSE, Structure
 from physode.solvers.numbers import Number
+from physode.transforms import under_func
 
 __all__ = ["Derivatives", "derivatives", "structure_for"]
 
+_ROW_BY_ROW = 2  # pull-backs that cost less one by one than in a batch
 _LARGEST = 2**28  # entries of all blocks' matrices together: 2 GB in double precision
 
 
 class Derivatives(NamedTuple):
-    """J, ``(blocks, D, D)``, and df/dt, ``(blocks, D)``, where it was asked for."""
+    """J, ``(blocks, D, D)``; df/dt, ``(blocks, D)``, None where it is 0 or not asked for; f where it was evaluated."""
 
     by_state: Tensor
-    by_time: Tensor | None
+    by_time: Tensor | None = None
+    value: Tensor | None = None
 
 
 def structure_for(rhs: Any) -> Structure:
@@ -55,29 +61,27 @@ def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bo
     Raises
     ------
     ValueError
-        If the state is complex, its matrices would not fit into memory, or the user's Jacobian has the wrong shape.
+        If the matrices would not fit into memory, or the user's Jacobian has the wrong shape.
     """
-    _check(y, blocks)
+    _check(blocks)
     time = t if isinstance(t, Tensor) else torch.full((), t, dtype=torch.float64, device=y.device)
     if getattr(rhs, "jac", None) is not None:
         matrix = _own(rhs.jacobian(time, y), blocks, y)
         return Derivatives(matrix, _by_time(rhs, time, y, blocks) if with_time else None)
-    structure = structure_for(rhs)
-    rows = structure.cotangents(blocks.dimension, y)
-    rows = rows[:, None].expand(-1, blocks.number, -1).reshape(-1, *blocks.shape)
-    aligned = with_time and rows.shape[0] == blocks.dimension and time.numel() == blocks.number
-    pulled, slopes = _pulled(rhs, time, y, rows, aligned)
-    by_state = structure.spread(pulled.reshape(len(rows), blocks.number, blocks.dimension))
-    if not with_time:
-        return Derivatives(by_state, None)
-    if slopes is not None:
-        return Derivatives(by_state, slopes.reshape(len(rows), blocks.number).T.to(y.dtype))
-    return Derivatives(by_state, _by_time(rhs, time, y, blocks))
+    structure = structure_for(rhs).of_pairs() if blocks.complex else structure_for(rhs)
+    rows = structure.cotangents(blocks.dimension, y.real if blocks.complex else y)
+    count = len(rows)
+    rows = blocks.join_each(rows[:, None].expand(-1, blocks.number, -1) if blocks.number > 1 else rows)
+    value, pulled, slopes = _pulled(rhs, time, y, rows, with_time)
+    by_state = structure.spread(blocks.split_each(pulled))
+    if slopes is None:
+        return Derivatives(by_state, None, value)
+    if count == blocks.dimension and time.numel() == blocks.number:
+        return Derivatives(by_state, slopes.reshape(count, blocks.number).T.to(by_state.dtype), value)
+    return Derivatives(by_state, _by_time(rhs, time, y, blocks), value)
 
 
-def _check(y: Tensor, blocks: Blocks) -> None:
-    if y.is_complex():
-        raise ValueError(f"implicit methods need a real state, got {y.dtype}; give real and imaginary parts")
+def _check(blocks: Blocks) -> None:
     if blocks.number * blocks.dimension**2 > _LARGEST:
         raise ValueError(
             f"the Jacobian of {blocks.number} block(s) of {blocks.dimension} components is too large; use "
@@ -85,67 +89,82 @@ def _check(y: Tensor, blocks: Blocks) -> None:
         )
 
 
-def _pulled(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> tuple[Tensor, Tensor | None]:
+Pulled = tuple[Tensor, Tensor, Tensor | None]
+"""The right-hand side's value; cotangents pulled back to the state and to the time, None where it does not count."""
+
+
+def _pulled(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> Pulled:
     """Pull cotangents ``(products, *state)`` back to the state and, if asked, the time."""
-    if not getattr(rhs, "opaque", False):
-        try:
-            return _by_func(rhs, time, y, rows, with_time)
-        except (
-            RuntimeError
-        ):  # custom autograd functions and autograd inside f are refused; plain autograd may take them
-            if transformed(y):  # inside a transform plain autograd is not to be used
-                raise
-    return _by_autograd(rhs, time, y, rows, with_time)
-
-
-def _by_func(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> tuple[Tensor, Tensor | None]:
+    if _plainly(rhs):
+        return _by_autograd(rhs, time, y, rows, with_time)
     if with_time:
-        pull = torch.func.vjp(lambda y, t: rhs(t, y), y, time)[1]
+        value, pull = _value_and_pull(lambda y, t: rhs(t, y), y, time)
         by_state, by_time = torch.func.vmap(pull)(rows)
-        return by_state, by_time
-    pull = torch.func.vjp(lambda y: rhs(time, y), y)[1]
-    return torch.func.vmap(pull)(rows)[0], None
+        return value, by_state, by_time
+    value, pull = _value_and_pull(lambda y: rhs(time, y), y)
+    return value, torch.func.vmap(pull)(rows)[0], None
 
 
-def _by_autograd(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> tuple[Tensor, Tensor | None]:
+def _value_and_pull(f: Callable[..., Tensor], *places: Tensor) -> tuple[Tensor, Callable[[Tensor], Any]]:
+    return torch.func.vjp(f, *places)  # type: ignore[return-value]
+
+
+def _plainly(rhs: Any) -> bool:
+    """Whether plain autograd differentiates: where no transform is at work, or the right-hand side refuses them."""
+    if getattr(rhs, "opaque", False):
+        return True
+    return not (under_func() or forward_ad._current_level >= 0 or torch.compiler.is_compiling())
+
+
+def _by_autograd(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> Pulled:
     keep = torch.is_grad_enabled()
+    if keep and not (y.requires_grad or time.requires_grad):
+        keep = rhs(time, y).requires_grad  # parameters may be all that there is to differentiate, or nothing
     with torch.enable_grad():
-        places = [part if keep and part.requires_grad else part.detach().requires_grad_() for part in (y, time)]
-        value = rhs(places[1], places[0])
-        wanted = places if with_time else places[:1]
-        if not value.requires_grad:
-            found: list[Tensor | None] = [None] * len(wanted)
-        else:
-            found = list(_batched_pull(value, wanted, rows, create_graph=keep))
+        places = [_place(y, y, keep), _place(time, y, keep)] if with_time else [_place(y, y, keep)]
+        value = rhs(places[1] if with_time else time, places[0])
+        found: list[Tensor | None] = [None] * len(places)
+        if value.requires_grad:
+            found = list(_batched_pull(value, places, rows, create_graph=keep))
     by_state = torch.zeros_like(rows) if found[0] is None else found[0]
-    if not with_time:
-        return by_state, None
-    return by_state, rows.new_zeros(len(rows), *time.shape) if found[1] is None else found[1]
+    return value if keep else value.detach(), by_state, found[1] if with_time else None
+
+
+def _place(x: Tensor, y: Tensor, keep: bool) -> Tensor:
+    """Return a copy of ``x`` that only this evaluation depends on, to be differentiated with respect to.
+
+    Where the derivative is differentiated in turn, its graph leads back to ``x``, or else to the state, with derivative
+    0: a new leaf would look like something that the right-hand side depends on.
+    """
+    if keep and x.requires_grad:
+        return x.view_as(x)
+    if keep and y.requires_grad:
+        nothing = (y.real if y.is_complex() else y).sum().to(x.dtype)
+        return torch.where(torch.zeros_like(x, dtype=torch.bool), nothing, x)
+    return x.detach().requires_grad_()
 
 
 def _batched_pull(value: Tensor, wanted: list[Tensor], rows: Tensor, *, create_graph: bool) -> Any:
     options: dict[str, Any] = {"retain_graph": True, "create_graph": create_graph, "allow_unused": True}
-    try:
-        return torch.autograd.grad(value, wanted, rows, is_grads_batched=True, **options)
-    except RuntimeError:  # a backward pass that cannot be mapped over: row by row
-        each = [torch.autograd.grad(value, wanted, row, **options) for row in rows]
-        return [None if parts[0] is None else torch.stack(parts) for parts in zip(*each, strict=True)]
+    if len(rows) > _ROW_BY_ROW:
+        try:
+            return torch.autograd.grad(value, wanted, rows, is_grads_batched=True, **options)
+        except RuntimeError:  # a backward pass that cannot be mapped over
+            pass
+    each = [torch.autograd.grad(value, wanted, row, **options) for row in rows.unbind(0)]
+    return [None if parts[0] is None else torch.stack(parts) for parts in zip(*each, strict=True)]
 
 
 def _by_time(rhs: Any, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
     r"""Return df/dt, ``(blocks, D)``: the pull-back of the pull-back :math:`v \mapsto v^\top f_t`, which is linear."""
     zero = torch.zeros_like(y)
-    if not getattr(rhs, "opaque", False):
-        try:
-            pull = torch.func.vjp(lambda t: rhs(t, y), time)[1]
-            again = torch.func.vjp(lambda v: pull(v)[0], zero)[1]
-            return blocks.split(again(torch.ones_like(time))[0].to(y.dtype))
-        except RuntimeError:
-            if transformed(y):
-                raise
+    if not _plainly(rhs):
+        pull = torch.func.vjp(lambda t: rhs(t, y), time)[1]
+        again = torch.func.vjp(lambda v: pull(v)[0], zero)[1]
+        return blocks.split(again(torch.ones_like(time))[0].to(y.dtype))
     keep = torch.is_grad_enabled()
     with torch.enable_grad():
-        moment = time if keep and time.requires_grad else time.detach().requires_grad_()
+        moment = _place(time, y, keep)
         value = rhs(moment, y)
         if not value.requires_grad:
             return blocks.split(zero)
@@ -158,10 +177,14 @@ def _by_time(rhs: Any, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
 
 
 def _own(matrix: Any, blocks: Blocks, y: Tensor) -> Tensor:
-    """Return the user's Jacobian as ``(blocks, D, D)``."""
-    size, count = blocks.dimension, blocks.number
+    """Return the user's Jacobian as ``(blocks, D, D)``; a complex one of complex components as that of their parts."""
+    size, count = blocks.dimension // (1 + blocks.complex), blocks.number
     allowed = [(count, size, size)] if count != 1 else [(size, size), (1, size, size)]
     if not isinstance(matrix, Tensor) or tuple(matrix.shape) not in allowed:
         got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
         raise ValueError(f"`jac` must return a tensor of the shape {' or '.join(map(str, allowed))}, got {got}")
-    return matrix.reshape(count, size, size).to(y.dtype)
+    square = matrix.reshape(count, size, size).to(y.dtype)
+    if not blocks.complex:
+        return square
+    turned = torch.stack([torch.view_as_real(square), torch.view_as_real(1j * square)], -1)  # the parts of a z, a i z
+    return turned.permute(0, 1, 3, 2, 4).reshape(count, 2 * size, 2 * size)

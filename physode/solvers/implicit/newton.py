@@ -2,36 +2,50 @@ r"""Newton's method for stages, block by block (Hairer & Wanner, Solving ODEs II
 
 With :math:`\Delta^m` the m-th increment, measured in tolerances, and :math:`\Theta = |\Delta^m| / |\Delta^{m-1}|`, the
 iteration has arrived when :math:`\Theta / (1 - \Theta) \, |\Delta^m| \le \kappa`, and is given up where
-:math:`\Theta \ge 1` or the iterations left would not do.
+:math:`\Theta \ge 1` or the iterations left would not do. The first increment has no :math:`\Theta` of its own: where an
+earlier stage of the same step had one, its root is taken, which is larger.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Found", "newton", "settled"]
+from physode.solvers.numbers import Number, anywhere, clamp, isfinite, logical_not, where
+from physode.transforms import plain
+
+__all__ = ["Found", "newton", "seen", "size_of"]
 
 
 class Found(NamedTuple):
-    """The roots ``(blocks, n)``, finite everywhere, and which blocks' iterations have ``failed``."""
+    """The roots ``(blocks, n)``, 0 in the blocks whose iterations have ``failed``, and the last ``rate``."""
 
     root: Tensor
-    failed: Tensor
+    failed: Number
+    rate: Number
 
 
 def newton(
-    improve: Callable[[Tensor], Tensor], start: Tensor, scale: Tensor, *, kappa: float, limit: int, patient: bool
+    improve: Callable[[Tensor], Tensor],
+    start: Tensor,
+    scale: Tensor,
+    *,
+    kappa: float,
+    limit: int,
+    patient: bool,
+    lone: bool,
+    rate: Number = 1.0,
 ) -> Found:
-    """Iterate; a block that has arrived or failed stays as it is, whatever the others do.
+    r"""Iterate; a block that has arrived or failed stays as it is, whatever the others do.
 
     Parameters
     ----------
     improve
-        From a guess ``(blocks, n)`` to the increment to be added.
+        From a guess ``(blocks, n)`` to what is to be taken away from it.
     start
         The first guess.
     scale
@@ -43,33 +57,60 @@ def newton(
     patient
         Whether increments may grow on the way: the derivative is renewed in every iteration, and there is no smaller
         step to fall back on.
+    lone
+        Whether there is one block, and its numbers may be looked at: verdicts are then bools, at a tenth of the cost.
+    rate
+        Where an iteration with the same derivative came before, its :math:`\Theta`; 1 if not.
     """
-    root, moving = start, torch.ones_like(start[:, 0], dtype=torch.bool)
-    arrived = torch.zeros_like(moving)
-    before: Tensor | None = None
+    root, moving = start, True if lone else torch.ones_like(start[:, 0], dtype=torch.bool)
+    arrived = logical_not(moving)
+    before: Number | None = None
     for turn in range(limit):
         change = improve(root)
-        size = (change / scale).square().mean(1).sqrt()
-        fine = torch.isfinite(size)
-        root = torch.where((moving & fine)[:, None], root + change, root)
+        size = size_of(change / scale, lone)
+        fine = isfinite(size)
+        root = _moved(root, change, moving & fine)
+        there = size <= (kappa if patient and before is None else 1e-2 * kappa)
+        lost = logical_not(fine)
         if before is None:
-            there, lost = size <= (kappa if patient else 1e-2 * kappa), ~fine
+            if not patient:
+                there = there | (_left(rate**0.5, size) <= kappa)
         else:
-            rate = size / before.clamp(min=1e-300)
-            left = rate / (1 - rate) * size
-            there = ((rate < 1) & (left <= kappa)) | (size <= 1e-2 * kappa)
-            lost = ~fine if patient else ~(rate < 1) | (left * rate ** (limit - 1 - turn) > kappa)
+            rate = where(moving, size / clamp(before, 1e-300), rate)  # a block that rests has the rate it rests with
+            left = _left(rate, size)
+            there = there | (left <= kappa)
+            if not patient:
+                ahead = left * clamp(rate, high=2.0) ** (limit - 1 - turn)
+                lost = lost | logical_not(rate < 1.0) | (ahead > kappa)
         arrived = arrived | (moving & there)
-        moving = moving & ~there & ~lost
+        moving = moving & logical_not(there | lost)
         before = size
-        if settled(moving):
+        if not seen(moving):
             break
-    return Found(torch.where(arrived[:, None], root, start), ~arrived)
+    if lone:
+        return Found(root if arrived else torch.zeros_like(root), not arrived, rate)
+    return Found(torch.where(arrived[:, None], root, 0.0), ~arrived, rate)
 
 
-def settled(moving: Tensor) -> bool:
-    """Whether nothing moves any more; mapped over steps, where values cannot be looked at, it is never known."""
-    try:
-        return not bool(moving.any())
-    except RuntimeError:
-        return False
+def size_of(x: Tensor, lone: bool) -> Number:
+    """Return the root mean square of each row, in double precision; of a lone one as a float."""
+    share = 1.0 / math.sqrt(max(x.shape[1], 1))
+    if lone:
+        return float(torch.linalg.vector_norm(x)) * share
+    return torch.linalg.vector_norm(x, dim=1).double() * share
+
+
+def _moved(root: Tensor, change: Tensor, moves: Number) -> Tensor:
+    if isinstance(moves, Tensor):
+        return torch.where(moves[:, None], root - change, root)
+    return root - change if moves else root
+
+
+def _left(rate: Number, size: Number) -> Number:
+    """Return the error that is left after an increment; huge where the increments do not shrink."""
+    return rate * size / clamp(1.0 - rate, 1e-300)
+
+
+def seen(verdict: Number) -> bool:
+    """Whether a verdict holds for any block, of all that are mapped over."""
+    return anywhere(plain(verdict) if isinstance(verdict, Tensor) else verdict)

@@ -14,21 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from physode.solvers.implicit.blocks import Blocks, blocks_of, sized
-from physode.solvers.implicit.jacobian import Derivatives, derivatives, structure_for
-from physode.solvers.implicit.linear import Factors, factor
+from physode.solvers.constants import Row, stage_times
+from physode.solvers.implicit.blocks import blocks_of, sized
+from physode.solvers.implicit.jacobian import derivatives, structure_for
+from physode.solvers.implicit.linear import factor, shifted
+from physode.solvers.implicit.running import Running, columns_of
 from physode.solvers.method import StepMethod
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Step
 
-__all__ = ["Rosenbrock", "combined"]
-
-Row = tuple[float, ...]
+__all__ = ["Rosenbrock", "added", "combined"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,32 +71,28 @@ class Rosenbrock(StepMethod):
         blocks = blocks_of(y, h, structure_for(rhs))
         found = derivatives(rhs, t, y, blocks, with_time=True)
         factors = factor(shifted(found.by_state, h, self.gamma))
-        us: list[Tensor] = []
-        for i in range(self.stages):
-            if i or k1 is None:
-                k1 = rhs(t + self.c[i] * h, y + combined(self.a[i], us) if i else y)
-            us.append(self._stage(i, k1, us, found, factors, blocks, h))
-        return Step(y + combined(self.m, us), tuple(us))
+        length = self.gamma * sized(h, y)
+        drift = None if found.by_time is None else length * sized(h, y) * blocks.join(found.by_time)
+        sums, us = Running(self._columns), []
+        for i, time in enumerate(stage_times(self.c, t, h)):
+            if i == 0:
+                k1 = found.value if k1 is None else k1
+                right = length * (rhs(time, y) if k1 is None else k1)
+            else:
+                change, right = sums.take(2)
+                right = added(right, length, rhs(time, y + change))
+            if drift is not None and self.d[i] != 0.0:
+                right = torch.add(right, drift, alpha=self.d[i])
+            us.append(blocks.join(factors.solve(blocks.split(right))))
+            sums.add(us[i])
+        (change,) = sums.take(1)
+        return Step(y + change, tuple(us))
 
-    def _stage(
-        self,
-        i: int,
-        slope: Tensor,
-        us: Sequence[Tensor],
-        found: Derivatives,
-        factors: Factors,
-        blocks: Blocks,
-        h: Number,
-    ) -> Tensor:
-        total = self.gamma * sized(h, slope) * slope
-        if i:
-            total = total + combined(tuple(self.gamma * value for value in self.big_c[i]), us)
-        right = blocks.split(total)
-        if self.d[i] != 0.0:
-            assert found.by_time is not None
-            size = blocks.size(h, right)
-            right = right + (self.gamma * self.d[i]) * size * size * found.by_time
-        return blocks.join(factors.solve(right))
+    @cached_property
+    def _columns(self) -> tuple[Row, ...]:
+        r"""What each :math:`u_j` counts for later: :math:`a_{ij}` and :math:`\gamma C_{ij}`, and :math:`m_j`."""
+        rows = [row for a, c in zip(self.a, self.big_c, strict=True) for row in (a, tuple(self.gamma * v for v in c))]
+        return columns_of([*rows, self.m])
 
     def local_errors(self, h: Number, ks: Sequence[Tensor]) -> list[Tensor]:
         """Return the local error's estimate."""
@@ -107,11 +104,9 @@ class Rosenbrock(StepMethod):
         return [step.y - y, *(combined(row, step.ks) for row in self.dense)]
 
 
-def shifted(matrix: Tensor, h: Number, gamma: float) -> Tensor:
-    """Return ``I - h gamma J`` for matrices ``(blocks, D, D)``."""
-    size = h.to(matrix.dtype).reshape(-1, 1, 1) if isinstance(h, Tensor) else h
-    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    return identity - (gamma * size) * matrix
+def added(total: Tensor, weight: Number, part: Tensor) -> Tensor:
+    """Return ``total + weight * part``."""
+    return torch.addcmul(total, weight, part) if isinstance(weight, Tensor) else torch.add(total, part, alpha=weight)
 
 
 def combined(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from physode.solvers.implicit.blocks import Blocks, sized
+from physode.solvers.constants import identity
+from physode.solvers.implicit.blocks import Blocks
 from physode.solvers.implicit.jacobian import derivatives
-from physode.solvers.implicit.linear import Factors, factor
+from physode.solvers.implicit.linear import Factors, factor, shifted
 from physode.solvers.implicit.once import first_derivative_only
 from physode.solvers.numbers import Number, detached
 
@@ -46,10 +47,12 @@ class Stages(NamedTuple):
 
     def parts(self, w: Tensor) -> list[Tensor]:
         """Return the unknowns of each stage, in the state's shape."""
-        return [self.blocks.join(part) for part in w.chunk(len(self.a), 1)]
+        return [self.blocks.join(part) for part in (w.chunk(len(self.a), 1) if len(self.a) > 1 else [w])]
 
     def states(self, w: Tensor) -> list[Tensor]:
         """Return the stages' states."""
+        if len(self.a) == 1:
+            return [torch.add(self.known[0], self.blocks.join(w), alpha=self.a[0][0])]
         parts, found = self.parts(w), []
         for z, row in zip(self.known, self.a, strict=True):
             for weight, part in zip(row, parts, strict=True):
@@ -59,17 +62,22 @@ class Stages(NamedTuple):
 
     def residual(self, w: Tensor) -> Tensor:
         """Return ``w - h f``, ``(blocks, stages * D)``."""
-        slopes = [self.rhs(t, state) for t, state in zip(self.times, self.states(w), strict=True)]
-        return w - torch.cat([self.blocks.split(sized(self.h, slope) * slope) for slope in slopes], 1)
+        slopes = [self.blocks.split(self.rhs(t, state)) for t, state in zip(self.times, self.states(w), strict=True)]
+        slope = slopes[0] if len(slopes) == 1 else torch.cat(slopes, 1)
+        if isinstance(self.h, Tensor):
+            return torch.addcmul(w, self.blocks.size(self.h, slope), slope, value=-1)
+        return torch.sub(w, slope, alpha=self.h)
 
     def factors(self, jacobians: Sequence[Tensor]) -> Factors:
         """Return the factors of ``dr/dw`` from df/dy at each stage, or one for all."""
         count, size = self.blocks.number, self.blocks.dimension
         each = list(jacobians) * (len(self.a) if len(jacobians) == 1 else 1)
+        if len(self.a) == 1:
+            return factor(shifted(each[0], self.h, self.a[0][0]))
         h = self.h.to(each[0].dtype).reshape(-1, 1, 1) if isinstance(self.h, Tensor) else self.h
         rows = [torch.cat([(-weight * h) * j for weight in row], 2) for row, j in zip(self.a, each, strict=True)]
         matrix = torch.cat(rows, 1).reshape(count, len(self.a) * size, len(self.a) * size)
-        return factor(matrix + torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device))
+        return factor(matrix + identity(matrix.shape[-1], matrix.dtype, matrix.device))
 
     def exact_factors(self, w: Tensor) -> Factors:
         """Return the factors of ``dr/dw`` at ``w`` itself."""

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from physode.transforms import to_keep
+
 __all__ = ["DENSE", "Structure", "structure_of"]
 
 
@@ -29,6 +31,12 @@ class Structure:
     lower: int = 0
     upper: int = 0
 
+    def of_pairs(self) -> Structure:
+        """Return what is known where each component has become two, that follow one another and act on each other."""
+        if self.kind in ("diagonal", "banded"):
+            return Structure("banded", 2 * self.lower + 1, 2 * self.upper + 1)
+        return self
+
     def products(self, dimension: int) -> int:
         """Return how many pull-backs show a Jacobian of so many rows."""
         if self.kind == "diagonal":
@@ -46,7 +54,7 @@ class Structure:
     def spread(self, rows: Tensor) -> Tensor:
         """Return the matrices, ``(blocks, D, D)``, from what was pulled back, ``(products, blocks, D)``."""
         products, _, dimension = rows.shape
-        compressed = rows.movedim(0, 1)
+        compressed = rows.transpose(0, 1)
         if self.kind not in ("diagonal", "banded"):
             return compressed
         place, mask = _band(products, dimension, self.lower, self.upper, rows.device)
@@ -82,7 +90,7 @@ def structure_of(hint: Any) -> Structure:
 
 @lru_cache(maxsize=64)
 def _cotangents(products: int, dimension: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
+    with to_keep():
         rows = torch.arange(dimension, device=device) % max(products, 1)
         return (rows == torch.arange(products, device=device)[:, None]).to(dtype)
 
@@ -90,7 +98,7 @@ def _cotangents(products: int, dimension: int, dtype: torch.dtype, device: torch
 @lru_cache(maxsize=64)
 def _band(products: int, dimension: int, lower: int, upper: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the product that each row is in, and which entries belong to the band."""
-    with torch.inference_mode(False):
+    with to_keep():
         index = torch.arange(dimension, device=device)
         offset = index - index[:, None]
         return index % max(products, 1), (offset >= -lower) & (offset <= upper)

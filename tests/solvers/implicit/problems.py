@@ -6,7 +6,7 @@ import torch
 
 from physode.solvers.methods import METHODS
 
-ADAPTIVE = ["kvaerno3", "kencarp5", "rodas5p"]
+ADAPTIVE = ["kvaerno3", "kencarp5", "radau5", "rodas5p"]
 FIXED = [
     "implicit_euler", "implicit_midpoint", "trapezoid", "sdirk2", "trbdf2", "radauIIA3", "radauIIA5", "gl4", "gl6",
 ]  # fmt: skip

@@ -56,7 +56,7 @@ def test_every_way_of_aca_equals_naive_on_the_same_steps(method, caplog):
     assert not caplog.records  # the parallel pass took place
 
 
-@pytest.mark.parametrize("method", ["kencarp5", "rodas5p"])
+@pytest.mark.parametrize("method", ["kencarp5", "radau5", "rodas5p"])
 @pytest.mark.parametrize("per_sample", [False, True])
 @pytest.mark.slow
 def test_every_way_agrees_on_adaptive_steps(method, per_sample):
@@ -93,7 +93,7 @@ def test_the_adjoint_agrees_to_tolerance(method):
     assert_close(torch.autograd.grad(loss(mu, y0, t, "adjoint", **options), (mu, y0)), exact, 1e-4)
 
 
-@pytest.mark.parametrize("method", ["kencarp5", "rodas5p"])
+@pytest.mark.parametrize("method", ["kencarp5", "radau5", "rodas5p"])
 @pytest.mark.parametrize("control", ["shared", "per-sample"])
 @pytest.mark.slow
 def test_forward_sensitivities_equal_the_backward_gradient(method, control):

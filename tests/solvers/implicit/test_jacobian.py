@@ -39,7 +39,7 @@ def test_a_band_is_found_by_a_few_pull_backs(hint):
     assert structure_of(("banded", 1, 1)).products(8) == 3
 
 
-@pytest.mark.parametrize("method", ["kencarp5", "rodas5p", "radauIIA5"])
+@pytest.mark.parametrize("method", ["kencarp5", "radau5", "rodas5p", "radauIIA5"])
 def test_banded_diagonal_and_given_jacobians_solve_as_dense_ones(method):
     options = {"method": method} if method != "radauIIA5" else {"method": method, "step_size": 0.1}
     dense = po.solve(chain, Y0, [0.0, 0.5], **options).y[-1]
@@ -52,6 +52,27 @@ def test_banded_diagonal_and_given_jacobians_solve_as_dense_ones(method):
     alone = lambda t, y: -(y**3) + torch.cos(t)  # noqa: E731
     diagonal = po.solve(alone, Y0, [0.0, 0.5], jac_structure="diagonal", **options).y[-1]
     assert torch.allclose(diagonal, po.solve(alone, Y0, [0.0, 0.5], **options).y[-1], rtol=1e-12)
+
+
+def test_what_does_not_depend_on_time_has_no_derivative_in_it():
+    y, t = Y0, torch.tensor(0.3)
+    for hint in ("dense", ("banded", 1, 1)):
+        known = Known(lambda t, y: chain(torch.zeros(()), y), hint)
+        found = derivatives(known, t, y, blocks_of(y, 0.1, structure_of(hint)), with_time=True)
+        assert found.by_time is None
+        assert torch.equal(found.value, known(t, y))
+
+
+@pytest.mark.parametrize("gradient", ["naive", "aca"])
+def test_a_state_that_is_an_argument_as_well_is_not_mistaken_for_one(gradient):
+    """df/dy leaves out what reaches f by its arguments, though it is the same tensor."""
+    rate = torch.tensor([3.0, 50.0], requires_grad=True)
+    end = po.solve(
+        lambda t, y, k: -k * y, rate, [0.0, 0.1], args=(rate,), method="rodas5p", rtol=1e-9, gradient=gradient
+    ).y[-1]
+    exact = rate * torch.exp(-0.1 * rate)
+    assert torch.allclose(end, exact, rtol=1e-6)
+    assert torch.allclose(torch.autograd.grad(end.sum(), rate)[0], torch.autograd.grad(exact.sum(), rate)[0], rtol=1e-5)
 
 
 def test_samples_that_share_steps_can_have_a_matrix_each():
@@ -109,7 +130,7 @@ class Old(torch.autograd.Function):
         return -2 * ctx.saved_tensors[0] * cotangent
 
 
-@pytest.mark.parametrize("method", ["rodas5p", "kencarp5"])
+@pytest.mark.parametrize("method", ["rodas5p", "radau5", "kencarp5"])
 def test_what_torch_func_refuses_is_differentiated_by_plain_autograd(method):
     y0 = torch.tensor([1.0, 2.0], requires_grad=True)
     end = po.solve(lambda t, y: Old.apply(y), y0, [0.0, 1.0], method=method, rtol=1e-9, atol=1e-11).y[-1]

@@ -15,8 +15,8 @@ from tests.solvers.implicit.problems import ADAPTIVE, ALL, Logarithmic
 pytestmark = pytest.mark.usefixtures("float64")
 
 ORDERS = {
-    "kvaerno3": 3, "kencarp5": 5, "rodas5p": 5, "implicit_euler": 1, "implicit_midpoint": 2, "trapezoid": 2,
-    "sdirk2": 2, "trbdf2": 2, "radauIIA3": 3, "radauIIA5": 5, "gl4": 4, "gl6": 6,
+    "kvaerno3": 3, "kencarp5": 5, "radau5": 5, "rodas5p": 5, "implicit_euler": 1, "implicit_midpoint": 2,
+    "trapezoid": 2, "sdirk2": 2, "trbdf2": 2, "radauIIA3": 3, "radauIIA5": 5, "gl4": 4, "gl6": 6,
 }  # fmt: skip
 DAMPING = [name for name in ALL if name not in ("implicit_midpoint", "trapezoid", "gl4", "gl6")]
 
