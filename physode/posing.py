@@ -23,10 +23,10 @@ from physode.problem import (
     make_dynamics,
     user_norm,
 )
+from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.implicit.structure import structure_of
-from physode.solvers.loop import Adaptive
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.typing import Norm, Progress

@@ -14,8 +14,9 @@ from physode.dynamics import Dynamics
 from physode.leaves import NOTHING, Leaves, find_leaves, graph_clock
 from physode.modules import Statistics
 from physode.packing import Packing
+from physode.solvers.attempt import Adaptive
 from physode.solvers.grid import Grid
-from physode.solvers.loop import Adaptive, integrate, march
+from physode.solvers.loop import integrate, march
 from physode.solvers.method import Method
 from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
 from physode.solvers.numbers import Number

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from physode.compat.errors import InvalidArgument, SolveAssertionError
 from physode.compat.setup import Flow, Setup
+from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Control, Controller
 from physode.solvers.initial_step import initial_step
-from physode.solvers.loop import Adaptive, integrate
+from physode.solvers.loop import integrate
 from physode.solvers.observer import Observer
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.status import Status

@@ -19,7 +19,7 @@ from physode.compiled.parallel import pulling_chunks
 from physode.compiled.pullback import pulling
 from physode.compiled.reading import gather_each, scatter_each
 from physode.problem import Problem, UserNorm
-from physode.solvers.loop import Adaptive
+from physode.solvers.attempt import Adaptive
 from physode.solvers.tableaus import Tableau
 
 __all__ = ["Engine", "engine_of"]

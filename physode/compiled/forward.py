@@ -15,10 +15,10 @@ from torch import Tensor
 from physode.compiled.capture import Program
 from physode.compiled.layout import Layout
 from physode.compiled.loops import Loop
+from physode.solvers.attempt import Adaptive, attempt, propose, stuck
 from physode.solvers.controllers import Control
 from physode.solvers.groups import expand
 from physode.solvers.initial_step import initial_step
-from physode.solvers.loop import Adaptive, attempt, propose, stuck
 from physode.solvers.stepper import Rhs, Step, coefficients
 from physode.status import Status
 

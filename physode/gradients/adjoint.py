@@ -28,10 +28,10 @@ from physode.gradients.steps import Outcome, clock, fetch_recorded, read_outputs
 from physode.modules import Statistics
 from physode.packing import Packing
 from physode.problem import Problem, checked_tolerance, default_norm, user_norm
+from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller
 from physode.solvers.grid import grid_of_step_size
 from physode.solvers.groups import expand
-from physode.solvers.loop import Adaptive
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.status import Status

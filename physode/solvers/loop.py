@@ -7,64 +7,34 @@ from; with gradients enabled the same operations are the naive method's graph.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from physode.modules import Statistics
-from physode.solvers.controllers import Control, Controller
+from physode.solvers.attempt import Adaptive, attempt, first_size, like_clock, propose, stuck, tensor_beside
 from physode.solvers.grid import Grid
 from physode.solvers.groups import expand
-from physode.solvers.initial_step import initial_step
 from physode.solvers.later import Later
 from physode.solvers.method import Method
-from physode.solvers.norms import error_ratio, scale_of
 from physode.solvers.numbers import (
     Number,
     anywhere,
-    clamp,
     detached,
     is_shared,
     isfinite,
     logical_not,
     maximum,
-    sign,
     where,
 )  # fmt: skip
 from physode.solvers.observer import Lookout, Observer
-from physode.solvers.stepper import Rhs, Step, local_errors
+from physode.solvers.stepper import Rhs, Step
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.solvers.watch import Watch
 from physode.status import Status
-from physode.transforms import plain
-from physode.typing import Norm
 
-__all__ = ["Adaptive", "attempt", "integrate", "march", "propose", "stuck"]
-
-_STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
-_RESOLUTION = 4 * torch.finfo(torch.float64).eps
-_SMALLEST_SHARE = 1e-30  # of the span: ends a failing start at t = 0, where the clock resolves anything
-
-
-@dataclass(frozen=True)
-class Adaptive:
-    """What decides the steps of an adaptive solve."""
-
-    tableau: Method
-    controller: Controller
-    norm: Norm
-    rtol: Tensor | float
-    atol: Tensor | float
-    first_step: float | None = None
-    min_step: float = 0.0
-    max_step: float | None = None
-    max_steps: int = 100_000
-
-    def with_tolerances(self, rtol: Tensor | float, atol: Tensor | float) -> Adaptive:
-        """Return the same choices with other tolerances."""
-        return replace(self, rtol=rtol, atol=atol)
+__all__ = ["integrate", "march"]
 
 
 def integrate(
@@ -99,8 +69,8 @@ def integrate(
     """
     tableau = steps.tableau
     record = _begin(y0, t0, t1, keep)
-    active = _finite_start(record, _like(t0, steps.norm(k0)), t0)
-    control = steps.controller.start(_first_size(rhs, steps, t0, t1, y0, k0, statistics))
+    active = _finite_start(record, like_clock(t0, steps.norm(k0)), t0)
+    control = steps.controller.start(first_size(rhs, steps, t0, t1, y0, k0, statistics))
     steps = steps.with_tolerances(*(_tolerance(value, y0) for value in (steps.rtol, steps.atol)))
     later = Later(rhs, tableau, y0)
     t, y, k, length = t0, y0, k0, t1 - t0
@@ -114,7 +84,7 @@ def integrate(
         if observer is not None:
             observer.before(t, y, h)
         step, k_end, error = attempt(rhs, steps, t, y, h, k, taker)
-        error = _like(t, error)
+        error = like_clock(t, error)
         accepted = steps.controller.accepts(error, size) & active
         rejected = active & logical_not(accepted)
         control = steps.controller.next(control, error, size, accepted, tableau.error_order)
@@ -204,21 +174,11 @@ def march(
 
 def _begin(y0: Tensor, t0: Number, t1: Number, keep: Callable[..., Trajectory]) -> Trajectory:
     """Return an empty record; groups count as successful, arriving at the end, until they fail."""
-    ended = _tensor(t1, y0).detach().clone()
+    ended = tensor_beside(t1, y0).detach().clone()
     record = keep(nodes=[y0], status=torch.zeros_like(ended, dtype=torch.int8), ended=ended)
     if isinstance(t0, Tensor):
         record.accepted = record.rejected = torch.zeros_like(ended, dtype=torch.int64)
     return record
-
-
-def _like(t: Number, value: Tensor) -> Number:
-    """Return one value a group as the clock's kind of number; for floats, the one look at the device in an attempt."""
-    return value if isinstance(t, Tensor) else float(plain(value).max())
-
-
-def _tensor(value: Number, y: Tensor) -> Tensor:
-    """Return a clock's number as a tensor beside ``y``."""
-    return value if isinstance(value, Tensor) else torch.full((), value, dtype=torch.float64, device=y.device)
 
 
 def _tolerance(value: Tensor | float, y: Tensor) -> Tensor:
@@ -231,65 +191,6 @@ def _finite_start(record: Trajectory, derivative_size: Number, t0: Number) -> Nu
     good = isfinite(detached(derivative_size))
     record.end(logical_not(good), int(Status.NON_FINITE), t0)
     return good
-
-
-def _first_size(
-    rhs: Rhs, steps: Adaptive, t0: Number, t1: Number, y0: Tensor, k0: Tensor, statistics: Statistics
-) -> Number:
-    start, span = _tensor(t0, y0), _tensor(t1 - t0, y0)
-    if steps.first_step is not None:
-        return _like(t0, torch.full_like(span, steps.first_step).minimum(span.abs()))
-    with statistics.preserved():
-        size = initial_step(
-            rhs,
-            t=start,
-            y=y0,
-            k=k0,
-            span=span,
-            order=steps.tableau.error_order,
-            rtol=steps.rtol,
-            atol=steps.atol,
-            norm=steps.norm,
-        )
-    return _like(t0, size)
-
-
-def propose(steps: Adaptive, control: Control, t: Number, t1: Number, active: Number) -> tuple[Number, Number, Number]:
-    """Return the attempt's size, signed size and end; the last step lands on the end time exactly."""
-    direction = detached(sign(t1 - t))
-    remaining = direction * (t1 - t)
-    proposed = control.size
-    if steps.min_step > 0.0 or steps.max_step is not None:
-        proposed = clamp(proposed, steps.min_step, steps.max_step)
-    is_last = proposed >= _STRETCH * remaining
-    size = where(is_last, remaining, proposed)
-    if not is_shared(active):
-        size = where(active, size, 0.0)
-    h = direction * size
-    return size, h, where(is_last, t1, t + h)
-
-
-def attempt(
-    rhs: Rhs, steps: Adaptive, t: Number, y: Tensor, h: Number, k: Tensor, taker: Taker = PLAIN
-) -> tuple[Step, Tensor | None, Tensor]:
-    """Return a step, the derivative at its end if the error estimate needs it, and the error ratio."""
-    step, k_end = taker.take(rhs, steps.tableau, t, y, h, k, with_end=steps.tableau.fsal)
-    ks = step.ks if k_end is None else (*step.ks, k_end)
-    scale = scale_of(y, step.y, steps.rtol, steps.atol)
-    return step, k_end, error_ratio(local_errors(steps.tableau, h, ks), scale, steps.norm)
-
-
-def stuck(
-    steps: Adaptive, size: Number, rejected: Number, active: Number, t: Number, t0: Number, t1: Number
-) -> tuple[Number, Number]:
-    """Return which groups can go no further, and the smallest step size worth a try.
-
-    That is ``min_step`` or the clock's resolution. A step as small is the last of a group if it was rejected; one
-    within the resolution is, accepted or not: an approach to a pole by ever smaller steps ends.
-    """
-    finest = maximum(_RESOLUTION * abs(detached(t)), _SMALLEST_SHARE * abs(detached(t1 - t0)))
-    floor = clamp(finest, low=steps.min_step)
-    return active & (size <= where(rejected, floor, finest)), floor
 
 
 def _select(accepted: Number, new: Number, old: Number) -> Number:

@@ -9,8 +9,9 @@ import torch
 
 import physode as po
 from physode.modules import Statistics
+from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller
-from physode.solvers.loop import Adaptive, integrate
+from physode.solvers.loop import integrate
 from physode.solvers.tableaus import METHODS
 from physode.solvers.trajectory import Wanted
 from physode.status import Status

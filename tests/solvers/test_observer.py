@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from physode.modules import Statistics
+from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller
 from physode.solvers.grid import grid_of_times
-from physode.solvers.loop import Adaptive, integrate, march
+from physode.solvers.loop import integrate, march
 from physode.solvers.norms import rms_shared
 from physode.solvers.tableaus import METHODS
 from physode.solvers.trajectory import Wanted
