@@ -28,7 +28,9 @@ from physode.solution import Solution
 from physode.solve import solve
 from physode.solvers.methods import find_method
 from physode.solvers.tableaus import Tableau
+from physode.solvers.watch import checked_seconds
 from physode.tally import peak_bytes
+from physode.typing import Progress
 
 __all__ = ["GradientCheck", "check_gradients"]
 
@@ -62,16 +64,26 @@ class _Case:
     t: Tensor
     weights: Tensor
     options: dict[str, Any]
+    max_seconds: float | None
 
     @classmethod
-    def of(cls, f: Callable[..., Any], y0: Tensor, t: Tensor, weights: Tensor, options: dict[str, Any]) -> _Case:
+    def of(
+        cls,
+        f: Callable[..., Any],
+        y0: Tensor,
+        t: Tensor,
+        weights: Tensor,
+        options: dict[str, Any],
+        max_seconds: float | None,
+    ) -> _Case:
         y0 = y0.detach().clone().requires_grad_()
         problem = pose(f, y0, t, **options)
         problem.start(keep_graph=False)
-        return cls(f, y0, problem.leaves.tensors, t, weights.to(y0), options)
+        return cls(f, y0, problem.leaves.tensors, t, weights.to(y0), options, max_seconds)
 
     def solve(self, gradient: str, **options: Any) -> Solution:
-        return solve(self.f, self.y0, self.t, gradient=gradient, **{**self.options, **options})
+        settings = {"max_seconds": self.max_seconds, **self.options, **options}
+        return solve(self.f, self.y0, self.t, gradient=gradient, **settings)
 
     def loss(self, solution: Solution) -> Tensor:
         loss: Tensor = (solution.y * self.weights).sum()
@@ -101,6 +113,8 @@ def check_gradients(
     gradients: Sequence[str] = ("aca", "adjoint", "naive"),
     most: int = 8,
     seed: int = 0,
+    max_seconds: float | None = None,
+    progress: Progress | None = None,
 ) -> GradientCheck:
     """Compare gradient methods on ``f`` with finite differences.
 
@@ -119,6 +133,10 @@ def check_gradients(
         How many directions differences are taken along, in the initial state and in the parameters each.
     seed
         Of directions and weights.
+    max_seconds
+        How long the forward pass of a solve may take.
+    progress
+        Called with the finished fraction of the work.
 
     Raises
     ------
@@ -127,21 +145,28 @@ def check_gradients(
     TypeError, ValueError
         If ``f`` and ``y0`` do not go together.
     """
-    if not isinstance(y0, Tensor) or y0.is_complex():
-        raise TypeError("`y0` must be one real tensor")
+    if not isinstance(y0, Tensor) or not y0.is_floating_point():
+        got = y0.dtype if isinstance(y0, Tensor) else type(y0).__name__
+        raise TypeError(f"`y0` must be one real tensor of floating-point numbers, got {got}")
+    tell = (lambda fraction: None) if progress is None else progress
     options = {"method": method, "rtol": rtol, "atol": atol, "step_size": step_size, "max_steps": max_steps}
     times = torch.as_tensor(t, dtype=torch.float64, device=y0.device)
     generator = torch.Generator().manual_seed(seed)
     weights = torch.randn(len(times), *y0.shape, dtype=torch.float64, generator=generator)
     weights[0] = 0.0  # the initial state itself says nothing of the solver
-    case = _Case.of(f, y0, times, weights, options)
+    case = _Case.of(f, y0, times, weights, options, checked_seconds(max_seconds))
     with torch.no_grad():
         steps = case.solve("aca").step_times
     count = sum(leaf.numel() for leaf in case.leaves)
     chosen = find_method(method)
     axes = (directions(y0.numel(), most, generator), directions(count, most, generator))
+    tell(0.1)
     right = _reference(case, steps, axes)
-    rows = tuple(_measured(case, name, axes, right) for name in gradients)
+    rows = []
+    for i, name in enumerate(gradients):
+        tell(0.5 + 0.5 * i / len(gradients))
+        rows.append(_measured(case, name, axes, right))
+    tell(1.0)
     facts = Facts(
         deterministic=is_deterministic(f, times[0], y0),
         unregistered=unregistered(f, case.leaves),
@@ -153,7 +178,7 @@ def check_gradients(
         adaptive=step_size is None and chosen.adaptive,
         explicit=isinstance(chosen, Tableau) or method == "alf",
     )
-    return GradientCheck(rows, facts, tuple(advice(rows, facts)))
+    return GradientCheck(tuple(rows), facts, tuple(advice(rows, facts)))
 
 
 def _reference(case: _Case, steps: Tensor, axes: tuple[Tensor, Tensor]) -> tuple[Differences, Differences]:
@@ -177,7 +202,7 @@ def _in_double(case: _Case) -> _Case:
     if whole or not isinstance(case.f, nn.Module):
         return case
     f = copy.deepcopy(case.f).double()
-    return _Case.of(f, case.y0.detach().double(), case.t, case.weights.double(), case.options)
+    return _Case.of(f, case.y0.detach().double(), case.t, case.weights.double(), case.options, case.max_seconds)
 
 
 def _measured(case: _Case, name: str, axes: tuple[Tensor, Tensor], right: tuple[Differences, Differences]) -> Row:

@@ -103,7 +103,7 @@ def solve_regularised(
     end = _end(system, start.detach(), last, leg, options)
     sol = _solved(system, start, end, dense=True, gradient=gradient, **options)
     ended = torch.full_like(sol.ended, last)
-    reader = _Reader(system, sol, times[0], single=y0.ndim == 1)
+    reader = _Reader(system, sol, times[0], last, single=y0.ndim == 1)
     return replace(sol, t=times, y=reader(times), step_times=reader.clock.clamp(max=last), ended=ended, _dense=reader)
 
 
@@ -166,8 +166,8 @@ def _solved(system: LogarithmicNBody, start: Tensor, end: Tensor, **options: Any
 class _Reader:
     """Reads a solution over s at physical times."""
 
-    def __init__(self, system: LogarithmicNBody, sol: Solution, t0: Tensor, *, single: bool) -> None:
-        self._system, self._sol, self._t0, self._single = system, sol, t0, single
+    def __init__(self, system: LogarithmicNBody, sol: Solution, t0: Tensor, last: float, *, single: bool) -> None:
+        self._system, self._sol, self._t0, self._last, self._single = system, sol, t0, last, single
         self._s = sol.step_times
         with torch.no_grad():
             self.clock = self._time(self._s).double()
@@ -189,10 +189,10 @@ class _Reader:
 
     def _solve(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return s with t(s) = t, and dt/ds there, both (time, batch): Newton's method, held inside the step."""
-        if bool((t < self.clock[0] - 1e-12 * t.abs()).any() | (t > self.clock[-1]).any()):
+        if bool((t < self.clock[0] - 1e-12 * t.abs()).any() | (t > self._last).any()):
             raise ValueError(
-                f"`t` must lie inside the solved span from {float(self.clock[0].max()):g} to "
-                f"{float(self.clock[-1].min()):g}, got {float(t.min()):g} to {float(t.max()):g}"
+                f"`t` must lie inside the solved span from {float(self.clock[0].max()):g} to {self._last:g}, "
+                f"got {float(t.min()):g} to {float(t.max()):g}"
             )
         clock, s_ends = self.clock.T.contiguous(), self._s
         row = torch.searchsorted(clock, t.T.contiguous(), right=True).T.clamp(1, len(self._s) - 1)

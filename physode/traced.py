@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from physode.dynamics import Dynamics
 from physode.events.found import Events
-from physode.gradients import Adjoint, find_gradient
+from physode.gradients import MALI, Adjoint, find_gradient
 from physode.packing import Packing
 from physode.problem import checked_state, make_dynamics
 from physode.solution import Solution, Stats
@@ -61,8 +61,10 @@ def solve_traced(
     for name, given in others.items():
         if given:
             raise ValueError(f"`{name}` cannot be used inside of torch.compile; leave it out, or solve outside")
-    if isinstance(find_gradient(gradient), Adjoint):
-        raise ValueError("gradient='adjoint' cannot be used inside of torch.compile, which differentiates the steps")
+    if isinstance(find_gradient(gradient), Adjoint | MALI):
+        raise ValueError(
+            f"gradient={gradient!r} cannot be used inside of torch.compile, which differentiates the steps: use 'aca'"
+        )
     found = find_method(method)
     _check_method(found, f, fixed=step_size is not None or grid is not None)
     per_sample = step_control == "per-sample"

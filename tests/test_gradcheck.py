@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import physode as po
+from physode.errors import SolveError
 from physode.finite_differences import differences, directions
 from physode.gradcheck import check_gradients
 from physode.gradcheck_advice import Facts, Row, advice
@@ -158,3 +159,18 @@ def test_parameters_in_single_precision_are_judged_by_differences_in_double():
             return -self.rate * y
 
     assert check_gradients(Decay(), Y0, [0.0, 1.0], gradients=["aca"]).rows[0].error < 1e-6
+
+
+def test_progress_and_limits_of_time_are_passed_on():
+    told = []
+    found = check_gradients(lambda t, y: -y, torch.ones(2), [0.0, 1.0], progress=told.append, max_seconds=100.0)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert all(row.failure is None for row in found.rows)
+    with pytest.raises(SolveError, match="wall-clock time"):
+        check_gradients(lambda t, y: -y * torch.cos(40 * t), torch.ones(2), [0.0, 1e6], max_seconds=0.05)
+
+
+def test_integers_are_no_state():
+    with pytest.raises(TypeError, match=r"floating-point numbers, got torch\.int64"):
+        check_gradients(lambda t, y: -y, torch.ones(2, dtype=torch.int64), [0.0, 1.0])

@@ -132,7 +132,7 @@ def test_an_error_without_a_solution_can_be_pickled():
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
 def test_a_limit_must_be_positive(seconds):
-    with pytest.raises(ValueError, match="`max_seconds` must be positive"):
+    with pytest.raises(ValueError, match="`max_seconds` must be a positive number"):
         po.solve(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 1.0], max_seconds=seconds)
 
 

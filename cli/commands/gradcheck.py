@@ -17,6 +17,7 @@ from physode.cli.options import (
     seed_option,
     tolerance_options,
 )
+from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ class _Numbers(click.ParamType[Any]):
 @tolerance_options()
 @click.option("--step", type=POSITIVE, help="Fixed steps of this size.")
 @click.option("--directions", type=click.IntRange(1), default=8, show_default=True, help="Of differences, at most.")
+@click.option(
+    "--max-seconds",
+    type=POSITIVE,
+    default=60.0,
+    show_default=True,
+    help="Limit of each forward solve.",
+)
 @seed_option
 @dtype_option
 @device_option
@@ -66,6 +74,7 @@ def command(
     atol: float | None,
     step: float | None,
     directions: int,
+    max_seconds: float,
     seed: int,
     dtype: str,
     device: str,
@@ -96,17 +105,20 @@ def command(
     precision = getattr(torch, dtype)
     start = _start(y0, dim, target.y0, seed).to(device=device, dtype=precision)
     f = target.f.to(device=device, dtype=precision) if isinstance(target.f, torch.nn.Module) else target.f
-    found = check_gradients(
-        f,
-        start,
-        torch.linspace(0.0, t_end or min(target.t_end or 1.0, 1.0), points, dtype=torch.float64),
-        method=method,
-        rtol=rtol,
-        atol=atol,
-        step_size=step,
-        most=directions,
-        seed=seed,
-    )
+    with progress_bar("checking gradients") as progress:
+        found = check_gradients(
+            f,
+            start,
+            torch.linspace(0.0, t_end or min(target.t_end or 1.0, 1.0), points, dtype=torch.float64),
+            method=method,
+            rtol=rtol,
+            atol=atol,
+            step_size=step,
+            most=directions,
+            seed=seed,
+            max_seconds=max_seconds,
+            progress=progress,
+        )
     if as_json:
         show_json(dataclasses.asdict(found))
     else:

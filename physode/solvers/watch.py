@@ -115,6 +115,6 @@ def _is_true(verdict: object) -> bool:
 
 def checked_seconds(max_seconds: float | None) -> float | None:
     """Return a limit of wall-clock time, positive; None for no limit."""
-    if max_seconds is not None and not max_seconds > 0.0:
-        raise ValueError(f"`max_seconds` must be positive, got {max_seconds}; leave it out for no limit")
+    if max_seconds is not None and not (isinstance(max_seconds, int | float) and max_seconds > 0.0):
+        raise ValueError(f"`max_seconds` must be a positive number, got {max_seconds!r}; leave it out for no limit")
     return max_seconds

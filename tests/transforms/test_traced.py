@@ -122,6 +122,7 @@ def test_a_state_that_is_not_finite_raises_unless_told_otherwise():
         ({"method": "gl4"}, "'gl4' cannot be used inside of torch.compile"),
         ({"method": "rk4", "dense": True}, "`dense` cannot be used inside of torch.compile"),
         ({"method": "rk4", "gradient": "adjoint"}, "gradient='adjoint' cannot be used"),
+        ({"method": "rk4", "gradient": "mali"}, "gradient='mali' cannot be used"),
         ({"method": "leapfrog"}, "must know positions from velocities"),
     ],
 )
