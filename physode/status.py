@@ -35,7 +35,10 @@ _REASONS = {
         "the step size fell below its smallest value (`min_step` or the clock's resolution); "
         "the solution has a pole or a jump there, or the tolerances are tighter than the dtype allows"
     ),
-    Status.NON_FINITE: "the right-hand side or the state became NaN or infinite",
+    Status.NON_FINITE: (
+        "the right-hand side, its Jacobian or the state became NaN or infinite, "
+        "or the equations of an implicit step of fixed size were not solved; smaller steps may help"
+    ),
     Status.OUT_OF_TIME: "`max_seconds` of wall-clock time had passed; raise it, or loosen `rtol`/`atol`",
     Status.STOPPED: "`monitor` returned True",
     Status.EVENT: "ended at an event, as asked for",

@@ -39,6 +39,7 @@ def newton(
     patient: bool,
     lone: bool,
     rate: Number = 1.0,
+    rounding: float = 0.0,
 ) -> Found:
     r"""Iterate; a block that has arrived or failed stays as it is, whatever the others do.
 
@@ -61,15 +62,18 @@ def newton(
         Whether there is one block, and its numbers may be looked at: verdicts are then bools, at a tenth of the cost.
     rate
         Where an iteration with the same derivative came before, its :math:`\Theta`; 1 if not.
+    rounding
+        How much of the root's own size is tolerated as well: from a state of 0 there is no other scale.
     """
     root, moving = start, True if lone else torch.ones_like(start[:, 0], dtype=torch.bool)
     arrived = logical_not(moving)
     before: Number | None = None
     for turn in range(limit):
         change = improve(root)
-        size = size_of(change / scale, lone)
+        moved = root - change
+        size = size_of(change / (torch.maximum(scale, rounding * _spread(moved)) if rounding else scale), lone)
         fine = isfinite(size)
-        root = _moved(root, change, moving & fine)
+        root = _chosen(moved, root, moving & fine)
         there = size <= (kappa if patient and before is None else 1e-2 * kappa)
         lost = logical_not(fine)
         if before is None:
@@ -100,10 +104,15 @@ def size_of(x: Tensor, lone: bool) -> Number:
     return torch.linalg.vector_norm(x, dim=1).double() * share
 
 
-def _moved(root: Tensor, change: Tensor, moves: Number) -> Tensor:
+def _spread(root: Tensor) -> Tensor:
+    """Return the root mean square of each row, ``(blocks, 1)``."""
+    return root.square().mean(1, keepdim=True).sqrt()
+
+
+def _chosen(moved: Tensor, root: Tensor, moves: Number) -> Tensor:
     if isinstance(moves, Tensor):
-        return torch.where(moves[:, None], root - change, root)
-    return root - change if moves else root
+        return torch.where(moves[:, None], moved, root)
+    return moved if moves else root
 
 
 def _left(rate: Number, size: Number) -> Number:

@@ -106,6 +106,7 @@ class StageSolver:
                 found = newton(
                     lambda w: plain.exact_factors(w).solve(plain.residual(w)),
                     start, scale, kappa=self.kappa, limit=_NEWTONS, patient=True, lone=self.lone,
+                    rounding=_ROUNDING * torch.finfo(scale.dtype).eps,
                 )  # fmt: skip
             else:
                 if self.factors is None:

@@ -8,7 +8,7 @@ import torch
 import physode as po
 from physode.rhs import Hires, Oregonator, Pollution, Robertson
 from physode.status import Status
-from tests.solvers.implicit.problems import ADAPTIVE, driven, robertson
+from tests.solvers.implicit.problems import ADAPTIVE, FIXED, driven, robertson
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -94,6 +94,17 @@ def test_fixed_steps_whose_equations_have_no_solution_end_with_a_status(method):
     sol = po.solve(lambda t, y: y**2 + 1, torch.zeros(1), [0.0, 8.0], method=method, step_size=4.0, throw=False)
     assert int(sol.status) == Status.NON_FINITE
     assert bool(sol.y[-1].isnan().all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+@pytest.mark.parametrize("method", FIXED)
+def test_fixed_steps_leave_a_state_of_zero(method, control, dtype):
+    """There, only the step's own change says what rounding is."""
+    y0, t = torch.zeros(2, 1, dtype=dtype), torch.tensor([0.0, 1.0])
+    sol = po.solve(lambda t, y: 1 - 3 * y, y0, t, method=method, step_size=0.1, step_control=control)
+    exact = (1 - torch.exp(torch.tensor(-3.0))) / 3
+    assert torch.allclose(sol.y[-1].double(), exact.expand(2, 1), rtol=0.05)
 
 
 def test_one_sample_s_failure_leaves_the_others_alone():
