@@ -24,6 +24,9 @@ CASES = {
     "a batch that shares steps": {"batch": 4},
     "per sample": {"batch": 4, "step_control": "per-sample"},
     "per sample, on a grid": {"batch": 4, "step_control": "per-sample", "method": "rk4", "step_size": 0.07},
+    "Rosenbrock, per sample": {"batch": 3, "step_control": "per-sample", "method": "rodas5p"},
+    "coupled stages": {"method": "radauIIA5", "step_size": 0.2},
+    "leapfrog's derivative at the end": {"method": "alf", "rtol": 1e-4, "atol": 1e-6},
     "many outputs a step": {"times": torch.linspace(0, 1, 300, dtype=torch.float64)},
 }
 

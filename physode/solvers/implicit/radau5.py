@@ -7,8 +7,10 @@ IV.8.18 to 20),
 .. math::
     err = (I - h \gamma_0 J)^{-1} \Big(\gamma_0 h f(t, y) + \sum_i e_i (Y_i - y)\Big) .
 
-The matrix keeps it bounded where the problem is stiff. Where it is too large, :math:`f(t, y + err)` takes the place of
-:math:`f(t, y)`, which damps it to 0 for an infinitely stiff component.
+The matrix keeps it bounded where the problem is stiff. RADAU5 replaces :math:`f(t, y)` by :math:`f(t, y + err)` in the
+first step and behind rejected ones, which damps the estimate to 0 for an infinitely stiff component. A step that knows
+nothing of others would have to do so always, and steps would then grow past all that drives a stiff component: its
+end is exact whatever the driving does meanwhile. So it is never done; a fast transient at the start is resolved.
 
 Between steps the solution is the collocation polynomial. A step depends on nothing but its start, as replays must:
 iterations start from the state there, not from the polynomial of the step before.
@@ -26,8 +28,7 @@ from torch import Tensor
 from physode.solvers.constants import Row
 from physode.solvers.implicit.blocks import sized
 from physode.solvers.implicit.fixed import FIXED
-from physode.solvers.implicit.linear import Factors, factor, shifted
-from physode.solvers.implicit.newton import seen, size_of
+from physode.solvers.implicit.linear import factor, shifted
 from physode.solvers.implicit.rosenbrock import combined
 from physode.solvers.implicit.runge_kutta import ImplicitRungeKutta
 from physode.solvers.implicit.stage_solver import StageSolver
@@ -75,17 +76,9 @@ class Radau(ImplicitRungeKutta):
         if solver.jacobian is None:
             return torch.zeros_like(y)
         weights = tuple(sum(e * row[j] for e, row in zip(self.e, self.a, strict=True)) for j in range(self.stages))
-        known = combined(weights, ws)
+        slope = solver.at_start(y, k1)
+        right = combined(weights, ws) + self.gamma_error * sized(solver.h, slope) * slope
         factors = factor(shifted(solver.jacobian, solver.h, self.gamma_error))
-        error = self._filtered(solver, factors, known, solver.at_start(y, k1))
-        large = size_of(solver.blocks.split(error.detach()) / solver.scale, solver.lone) > 1.0
-        if not seen(large):
-            return error
-        again = self._filtered(solver, factors, known, solver.rhs(solver.t, y + error))
-        return solver.where(large, again, error)
-
-    def _filtered(self, solver: StageSolver, factors: Factors, known: Tensor, slope: Tensor) -> Tensor:
-        right = known + self.gamma_error * sized(solver.h, slope) * slope
         return solver.blocks.join(factors.solve(solver.blocks.split(right)))
 
 
