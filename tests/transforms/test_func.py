@@ -7,7 +7,7 @@ import torch
 from torch.autograd import forward_ad
 
 import physode as po
-from physode.solvers import stepper
+from physode.solvers import constants, stepper
 
 pytestmark = [
     pytest.mark.usefixtures("float64"),
@@ -180,7 +180,7 @@ def test_regularised_solves_refuse_transforms():
 
 def test_a_first_solve_under_a_transform_leaves_nothing_of_it_behind():
     stepper._remembered_ratios.cache_clear()
-    stepper._column.cache_clear()
+    constants.column.cache_clear()
     torch.func.hessian(lambda y: po.solve(rhs, y, [0.0, 1.0], args=(RATE,)).y[-1].sum())(START)
     torch.func.vmap(lambda y: po.solve(rhs, y, [0.0, 1.0], args=(RATE,), step_size=0.1).y[-1])(START[:, None])
     close(po.solve(rhs, START, [0.0, 1.0], args=(RATE,), **TIGHT).y[-1], exact(RATE, START))
