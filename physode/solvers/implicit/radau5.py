@@ -7,10 +7,11 @@ IV.8.18 to 20),
 .. math::
     err = (I - h \gamma_0 J)^{-1} \Big(\gamma_0 h f(t, y) + \sum_i e_i (Y_i - y)\Big) .
 
-The matrix keeps it bounded where the problem is stiff. RADAU5 replaces :math:`f(t, y)` by :math:`f(t, y + err)` in the
-first step and behind rejected ones, which damps the estimate to 0 for an infinitely stiff component. A step that knows
-nothing of others would have to do so always, and steps would then grow past all that drives a stiff component: its
-end is exact whatever the driving does meanwhile. So it is never done; a fast transient at the start is resolved.
+The matrix keeps it bounded where the problem is stiff. Where it is too large, :math:`f(t, y + err)` takes the place of
+:math:`f(t, y)`, which damps it to 0 for an infinitely stiff component: what is seen there is the error that the state
+before had. RADAU5 does so behind rejected steps. A step that knows nothing of others does it always, and then half
+of the estimate counts at the least: without it, steps would grow past all that drives a stiff component, since their
+ends are exact whatever it does meanwhile.
 
 Between steps the solution is the collocation polynomial. A step depends on nothing but its start, as replays must:
 iterations start from the state there, not from the polynomial of the step before.
@@ -28,10 +29,12 @@ from torch import Tensor
 from physode.solvers.constants import Row
 from physode.solvers.implicit.blocks import sized
 from physode.solvers.implicit.fixed import FIXED
-from physode.solvers.implicit.linear import factor, shifted
+from physode.solvers.implicit.linear import Factors, factor, shifted
+from physode.solvers.implicit.newton import seen, size_of
 from physode.solvers.implicit.rosenbrock import combined
 from physode.solvers.implicit.runge_kutta import ImplicitRungeKutta
 from physode.solvers.implicit.stage_solver import StageSolver
+from physode.solvers.numbers import Number
 from physode.transforms import plain
 
 __all__ = ["RADAU5", "Radau"]
@@ -40,6 +43,7 @@ _TABLEAU = next(method for method in FIXED if method.name == "radauIIA5")
 _GAMMA = 1 / (3 + 3 ** (2 / 3) - 3 ** (1 / 3))
 _R6 = sqrt(6)
 _KAPPA, _SMALLEST_KAPPA = 3e-2, 1e-4
+_LEAST = 0.5  # of the estimate, where it is damped
 _E = tuple(_GAMMA / 3 * value for value in (-13 - 7 * _R6, -13 + 7 * _R6, -1))
 
 
@@ -76,9 +80,21 @@ class Radau(ImplicitRungeKutta):
         if solver.jacobian is None:
             return torch.zeros_like(y)
         weights = tuple(sum(e * row[j] for e, row in zip(self.e, self.a, strict=True)) for j in range(self.stages))
-        slope = solver.at_start(y, k1)
-        right = combined(weights, ws) + self.gamma_error * sized(solver.h, slope) * slope
+        known = combined(weights, ws)
         factors = factor(shifted(solver.jacobian, solver.h, self.gamma_error))
+        error = self._filtered(solver, factors, known, solver.at_start(y, k1))
+        size = self._size(solver, error)
+        if not seen(size > 1.0):
+            return error
+        again = self._filtered(solver, factors, known, solver.rhs(solver.t, y + error))
+        least = solver.where(self._size(solver, again) >= _LEAST * size, again, _LEAST * error)
+        return solver.where(size > 1.0, least, error)
+
+    def _size(self, solver: StageSolver, error: Tensor) -> Number:
+        return size_of(solver.blocks.split(error.detach()) / solver.scale, solver.lone)
+
+    def _filtered(self, solver: StageSolver, factors: Factors, known: Tensor, slope: Tensor) -> Tensor:
+        right = known + self.gamma_error * sized(solver.h, slope) * slope
         return solver.blocks.join(factors.solve(solver.blocks.split(right)))
 
 

@@ -96,6 +96,17 @@ def test_fixed_steps_whose_equations_have_no_solution_end_with_a_status(method):
     assert bool(sol.y[-1].isnan().all())
 
 
+@pytest.mark.parametrize("method", ["rodas5p", "radau5"])
+def test_steps_follow_what_drives_a_stiff_component(method):
+    """SciPy's Radau has 5 tolerances at its steps here, and 260 between them."""
+    f = lambda t, y: -1e3 * (y - torch.cos(t))  # noqa: E731
+    exact = lambda t: (1e6 * torch.cos(t) + 1e3 * torch.sin(t)) / (1e6 + 1)  # noqa: E731
+    sol = po.solve(f, torch.ones(1), [0.0, 20.0], method=method, rtol=1e-6, atol=1e-6, dense=True)
+    t = torch.linspace(0.0, 20.0, 1001)
+    assert float((sol(sol.step_times)[:, 0] - exact(sol.step_times)).abs().max()) < 1e-5
+    assert float((sol(t)[:, 0] - exact(t)).abs().max()) < 1e-3
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("control", ["shared", "per-sample"])
 @pytest.mark.parametrize("method", FIXED)
