@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
 from typing import Any
 
 from torch import Tensor
@@ -30,7 +31,8 @@ class Event:
     direction
         Which crossings count: 1 rising, -1 falling, 0 both.
     jump
-        The state goes on as ``jump(t, y, *args)``, shaped like ``y``. An output at that time is the state before it.
+        The state goes on as ``jump(t, y, *args)``, shaped like ``y``. An output at that time is the state before it; at
+        the end time there is no jump.
     max_count
         Ends the solve, or the sample, at this many firings. A terminal event's is 1 by default, others have none.
     name
@@ -56,8 +58,10 @@ class Event:
                 raise TypeError(f"`{label}` must be callable as {label}(t, y, *args), got {type(value).__name__}")
         if self.direction not in (-1, 0, 1):
             raise ValueError(f"`direction` must be 1 (rising), -1 (falling) or 0 (both), got {self.direction!r}")
-        if self.max_count is not None and self.max_count < 1:
-            raise ValueError(f"`max_count` must be at least 1, got {self.max_count}")
+        if self.max_count is not None and (not _is_whole(self.max_count) or self.max_count < 1):
+            raise ValueError(f"`max_count` must be a whole number, at least 1, or None, got {self.max_count!r}")
+        if self.name is not None and not _is_text(self.name):
+            raise TypeError(f"`name` must be a string, since numbers count places, got {self.name!r}")
         if self.terminal and self.jump is not None:
             raise ValueError(
                 "`terminal` ends the solve, with nothing behind the `jump`; give one of them, or `max_count`"
@@ -85,3 +89,11 @@ def checked_events(events: Event | Sequence[Event]) -> tuple[Event, ...]:
     if len(set(names)) < len(names):
         raise ValueError(f"the names of `events` must differ, got {', '.join(names)}")
     return found
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

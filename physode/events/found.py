@@ -92,6 +92,11 @@ class Firings(NamedTuple):
     y: Tensor
     fired: Tensor
 
+    @classmethod
+    def of(cls, t: Tensor, y: Tensor, fired: Tensor) -> Firings:
+        """Return one row."""
+        return cls(t[None], y[None], fired[None])
+
 
 def gather(
     events: Sequence[Event], firings: Sequence[Sequence[Firings]], packing: Packing, y0: Tensor, direction: Tensor

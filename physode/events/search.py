@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from physode.errors import SolveError
+from physode.events.carried import Carried
 from physode.events.conditions import Conditions
+from physode.events.crossings import POINTS, Looks, crossings_of
 from physode.events.firings import Crossing, Firing, choose, tie_of
-from physode.events.roots import refine
-from physode.solvers.groups import expand
+from physode.events.inside import Inside
 from physode.solvers.method import Method
 from physode.solvers.numbers import Number, anywhere, logical_not
 from physode.solvers.stepper import Rhs, Step, interpolant
 
-__all__ = ["Carried", "Search"]
-
-_POINTS = (0.25, 0.5, 0.75, 1.0)  # of a step, where conditions are looked at
-_EPS = torch.finfo(torch.float64).eps
-
-
-class Carried(NamedTuple):
-    """What is known of the conditions from before a jump, ``(events, groups)`` each.
-
-    ``residual``: how far from zero a condition was at the jump, where its sign there is not to be trusted; else -1.
-    ``signs``: the sign that it had, NaN where it was crossing zero just then.
-    """
-
-    residual: Tensor
-    signs: Tensor
-
-    @classmethod
-    def nothing(cls, like: Tensor) -> Carried:
-        """Return what is known at the start."""
-        return cls(
-            torch.full_like(like, -1.0, dtype=torch.float64), torch.full_like(like, math.nan, dtype=torch.float64)
-        )
+__all__ = ["Search"]
 
 
 class Search:
@@ -122,11 +101,11 @@ class Search:
             dense = interpolant(rhs, tableau, _plain(t), y, _plain(h), slopes, k_end)
             watched = torch.as_tensor(accepted, device=y.device).reshape(-1) & self._going & torch.isnan(self.stop)
             watched &= _finite(ends, clock[0])
-            piece = _Piece(clock[0], clock[1], clock[2], y, dense, ends)
-            crossings = self._crossings(piece, watched)
+            inside = Inside(clock[0], clock[1], clock[2], y, dense, ends)
+            crossings = crossings_of(self.conditions, inside, self._looked(inside, watched), watched)
             if not crossings:
                 return accepted, t1
-            held = self._fire(piece, crossings)
+            held = self._fire(inside, crossings)
             if not bool(held.any()):
                 return accepted, t1
         if not isinstance(t1, Tensor):
@@ -134,54 +113,27 @@ class Search:
         held = held.reshape(t1.shape)
         return accepted & logical_not(held), torch.where(held, self.stop.reshape(t1.shape), t1)
 
-    def _crossings(self, piece: _Piece, watched: Tensor) -> list[Crossing]:
-        """Return the crossings that count, and note the values and signs at the step's end."""
-        values, signs, changed = [self._values], [self._signs], []
-        wanted = torch.tensor([[event.direction] for event in self.conditions.events], device=watched.device)
-        for point in _POINTS:
-            time, state = piece.at(torch.full_like(piece.t, point))
+    def _looked(self, step: Inside, watched: Tensor) -> Looks:
+        """Look at some points of a step, and note the values and signs at its end."""
+        values, signs = [self._values], [self._signs]
+        for point in POINTS:
+            time, state = step.at(torch.full_like(step.t, point))
             found = self.conditions.values(time, state)
             self._check(found, time.reshape(-1), watched)
-            sign = torch.sign(found)
-            counts = (wanted == 0) | (wanted == -signs[-1])
-            changed.append(watched & counts & (signs[-1] != 0) & (sign != signs[-1]))
             values.append(found)
-            signs.append(sign)
+            signs.append(torch.sign(found))
         self._values = torch.where(watched, values[-1], self._values)
         self._signs = torch.where(watched, signs[-1], self._signs)
-        every = torch.stack(changed)
-        some = every.any(-1)
-        if not bool(some.any()):
-            return []
-        places = [(index, j) for j, index in some.nonzero().tolist()]
-        return [
-            Crossing(index, self._locate(piece, index, j, every[j, index], values, signs[j][index]))
-            for index, j in sorted(places)
-        ]
+        return Looks(values, signs)
 
-    def _locate(
-        self, piece: _Piece, index: int, j: int, wanted: Tensor, values: list[Tensor], before: Tensor
-    ) -> Tensor:
-        """Return the times of one event's crossings between two points of a step, infinite for other groups."""
-        low = torch.full_like(values[0][0], 0.0 if j == 0 else _POINTS[j - 1])
-        high = torch.full_like(low, _POINTS[j])
-        width = 2 * _EPS * piece.t.abs() / torch.where(piece.h == 0, 1.0, piece.h.abs())
-
-        def value(theta: Tensor) -> Tensor:
-            return self.conditions.value(index, *piece.at(theta.reshape(piece.t.shape))).reshape(-1)
-
-        at_low, at_high = values[j][index], values[j + 1][index]
-        theta = refine(value, low, high, at_low, at_high, before, wanted, width.reshape(-1))
-        return torch.where(wanted, piece.time(theta.reshape(piece.t.shape)).reshape(-1), torch.inf)
-
-    def _fire(self, piece: _Piece, crossings: list[Crossing]) -> Tensor:
+    def _fire(self, step: Inside, crossings: list[Crossing]) -> Tensor:
         """Let events fire; return which groups are stopped inside the step."""
-        direction = torch.sign(piece.h).reshape(-1)
-        chosen = choose(self.conditions.events, crossings, self.counts, direction, tie_of(piece.t, piece.h).reshape(-1))
+        direction = torch.sign(step.h).reshape(-1)
+        chosen = choose(self.conditions.events, crossings, self.counts, direction, tie_of(step.t, step.h).reshape(-1))
         self.counts = chosen.counts
         self.firings += chosen.firings
         held = chosen.first >= 0
-        before, after = self._signs_around(piece, chosen.stop, held)
+        before, after = self._signs_around(step, chosen.stop, held)
         self._tied = torch.where(held, (before != after) | chosen.stopping, self._tied)
         self._at_stop = torch.where(held, after, self._at_stop)
         self.stop = torch.where(held, chosen.stop, self.stop)
@@ -189,15 +141,15 @@ class Search:
         self.first = torch.where(held, chosen.first, self.first)
         return held
 
-    def _signs_around(self, piece: _Piece, stop: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+    def _signs_around(self, step: Inside, stop: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
         """Return the signs of the conditions just before and just behind the stops of groups, ``(events, groups)``."""
         if not bool(held.any()):
             return self._at_stop, self._at_stop
-        size = torch.where(piece.h == 0, 1.0, piece.h)
-        tie = 2 * tie_of(piece.t, piece.h) / size.abs()
-        theta = torch.where(held.reshape(tie.shape), (stop.reshape(tie.shape) - piece.t) / size, 0.0)
+        size = torch.where(step.h == 0, 1.0, step.h)
+        tie = 2 * tie_of(step.t, step.h) / size.abs()
+        theta = torch.where(held.reshape(tie.shape), (stop.reshape(tie.shape) - step.t) / size, 0.0)
         sides = [(theta - tie).clamp(min=0.0), (theta + tie).clamp(max=1.0)]
-        before, after = (torch.sign(self.conditions.values(*piece.at(side))) for side in sides)
+        before, after = (torch.sign(self.conditions.values(*step.at(side))) for side in sides)
         return before, after
 
     def carry(self, t: Tensor, y: Tensor) -> Carried:
@@ -227,30 +179,9 @@ class Search:
             )
 
 
-class _Piece:
-    """A step's interpolant at one place a group."""
-
-    def __init__(self, t: Tensor, h: Tensor, t_next: Tensor, y: Tensor, dense: Tensor, end: Tensor) -> None:
-        self.t, self.h, self._t_next = t, h, t_next
-        self._y, self._dense, self._end = y, dense.unbind(0), end
-
-    def time(self, theta: Tensor) -> Tensor:
-        """Return the time at ``theta``."""
-        return torch.where(theta == 1.0, self._t_next, self.t + theta * self.h)
-
-    def at(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the time and the state at ``theta``; see :mod:`physode.solvers.interpolation`."""
-        left = expand(theta, self._y.ndim).to(self._y.real.dtype if self._y.is_complex() else self._y.dtype)
-        state, basis = self._y, left
-        for p, coefficient in enumerate(self._dense):
-            state = torch.addcmul(state, basis.to(state.dtype), coefficient)
-            basis = basis * ((1.0 - left) if p % 2 == 0 else left)
-        return self.time(theta), torch.where(left == 1.0, self._end, state)
-
-
 def _finite(y: Tensor, t: Tensor) -> Tensor:
     """Return which groups have a state, ``(groups,)``; others have failed, which their status tells."""
-    return torch.isfinite(y).reshape(t.numel(), -1).all(1)
+    return torch.isfinite(y).reshape(t.numel(), y.numel() // max(t.numel(), 1)).all(1)
 
 
 def _plain(value: Number) -> Number:

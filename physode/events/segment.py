@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from physode.dynamics import Dynamics
+from physode.events.carried import Carried
 from physode.events.march import march_watched
 from physode.events.overseen import PieceWatch
-from physode.events.search import Carried, Search
+from physode.events.search import Search
 from physode.problem import Problem
 from physode.solvers.numbers import Number, as_float
 from physode.solvers.taker import PLAIN, Taker

@@ -47,7 +47,8 @@ def count_of_steps(t0: Tensor, t1: Tensor, step_size: float, max_steps: int) -> 
     """
     if not (step_size > 0.0 and math.isfinite(step_size)):
         raise ValueError(f"`step_size` must be positive and finite, got {step_size}")
-    longest = float((t1 - t0).detach().abs().max()) / step_size
+    span = (t1 - t0).detach().abs()
+    longest = float(span.max()) / step_size if span.numel() else 0.0
     if longest > max_steps:
         raise ValueError(
             f"`step_size` {step_size} makes {longest:.3g} steps, more than `max_steps` {max_steps}; raise one of them"

@@ -208,12 +208,14 @@ def test_progress_goes_up_to_one():
     ("options", "message"),
     [
         ({"direction": 2}, "`direction` must be 1 .rising., -1 .falling. or 0 .both., got 2"),
-        ({"max_count": 0}, "`max_count` must be at least 1, got 0"),
+        ({"max_count": 0}, "`max_count` must be a whole number, at least 1, or None, got 0"),
+        ({"max_count": 1.5}, "`max_count` must be a whole number, at least 1, or None, got 1.5"),
+        ({"name": 3}, "`name` must be a string, since numbers count places, got 3"),
         ({"terminal": True, "jump": lambda t, y: y}, "`terminal` ends the solve"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         po.Event(first, **options)
 
 
@@ -269,3 +271,15 @@ def test_what_events_do_not_go_together_with_is_refused(name, options):
     event = po.Event(lambda t, y: y[:, 0] - 0.5)
     with pytest.raises(ValueError, match=f"`{name}` and `events` or `jump_t` do not go together"):
         po.solve(lambda t, y: -y, torch.ones(2, 1), [0.0, 1.0], events=event, step_control="per-sample", **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"dense": True}, {"method": "rodas5p"}, {"method": "rk4", "step_size": 0.1}])
+@pytest.mark.parametrize("kind", [{"terminal": True}, {"jump": lambda t, y: -y}])
+def test_a_batch_without_samples_has_no_events(options, kind):
+    sol = po.solve(
+        turn, torch.zeros(0, 2), [0.0, 0.5, 1.0], events=po.Event(first, **kind), jump_t=[0.3],
+        step_control="per-sample", **options,
+    )  # fmt: skip
+    assert sol.y.shape == (3, 0, 2)
+    assert sol.events[0].y.shape == (0, 2)
+    assert sol.events[0].table().shape == (0, 0)

@@ -270,6 +270,18 @@ def test_outputs_at_a_jump_are_the_state_before_it():
     assert float(sol(0.5)) == 1.0
 
 
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "step_size": 0.1}, {"method": "rodas5p"}])
+def test_a_jump_at_the_end_fires_and_the_solve_has_arrived(options):
+    at_end = po.Event(lambda t, y: t.reshape(-1) - torch.tensor([1.0, 0.4]), jump=lambda t, y: y + 1)
+    sol = po.solve(
+        lambda t, y: -y, torch.ones(2, 1), [0.0, 1.0], events=at_end, step_control="per-sample", dense=True, **options
+    )
+    assert sol.success
+    assert torch.allclose(sol.events[0].t, torch.tensor([1.0, 0.4]))
+    e = math.e
+    assert torch.allclose(sol.y[-1].flatten(), torch.tensor([1 / e, 1 / e + e**-0.6]), atol=1e-4)
+
+
 SWITCH = (0.3, 0.7)
 
 

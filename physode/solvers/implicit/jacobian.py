@@ -124,7 +124,7 @@ def _by_autograd(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: boo
         places = [_place(y, y, keep), _place(time, y, keep)] if with_time else [_place(y, y, keep)]
         value = rhs(places[1] if with_time else time, places[0])
         found: list[Tensor | None] = [None] * len(places)
-        if value.requires_grad:
+        if value.requires_grad and len(rows):
             found = list(_batched_pull(value, places, rows, create_graph=keep))
     by_state = torch.zeros_like(rows) if found[0] is None else found[0]
     return value if keep else value.detach(), by_state, found[1] if with_time else None

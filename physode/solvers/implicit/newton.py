@@ -65,7 +65,7 @@ def newton(
     rounding
         How much of the root's own size is tolerated as well: from a state of 0 there is no other scale.
     """
-    root, moving = start, True if lone else torch.ones_like(start[:, 0], dtype=torch.bool)
+    root, moving = start, True if lone else start.new_ones(len(start), dtype=torch.bool)
     arrived = logical_not(moving)
     before: Number | None = None
     for turn in range(limit):

@@ -118,6 +118,16 @@ def test_fixed_steps_leave_a_state_of_zero(method, control, dtype):
     assert torch.allclose(sol.y[-1].double(), exact.expand(2, 1), rtol=0.05)
 
 
+@pytest.mark.parametrize("method", ["rodas5p", "radau5", "auto", "implicit_euler"])
+def test_states_without_components_are_solved(method):
+    options = {"step_size": 0.5} if method == "implicit_euler" else {}
+    assert po.solve(lambda t, y: -y, torch.zeros(0), [0.0, 1.0], method=method, **options).y.shape == (2, 0)
+    batch = po.solve(
+        lambda t, y: -y, torch.zeros(0, 2), [0.0, 1.0], method=method, step_control="per-sample", **options
+    )
+    assert batch.y.shape == (2, 0, 2)
+
+
 def test_one_sample_s_failure_leaves_the_others_alone():
     f = lambda t, y: y**2  # noqa: E731
     sol = po.solve(
