@@ -80,7 +80,7 @@ def test_on_a_grid_kept_graphs_give_the_naive_gradient(method):
     assert sol.stats.rhs_backward == 0
 
 
-@pytest.mark.parametrize("method", ["dopri5", "heun_euler", "dopri8"])
+@pytest.mark.parametrize("method", ["dopri5", pytest.param("heun_euler", marks=pytest.mark.slow), "dopri8"])
 def test_dense_solutions_have_the_same_gradients(method):
     def between(sol):
         return torch.stack([sol(torch.tensor(t)) for t in (0.1, 0.77, 1.9)])

@@ -164,6 +164,7 @@ def test_standard_errors_cover_the_truth():
     assert max(map(abs, scores)) < 4
 
 
+@pytest.mark.slow
 def test_standard_errors_are_those_of_linear_regression(bodies):
     """An independent Jacobian, by central differences of whole solves, gives the same covariance."""
     data = simulate_three_body(preset="aca", t_end=0.2, points=40, noise=1e-3, seed=1)
@@ -182,6 +183,7 @@ def test_standard_errors_are_those_of_linear_regression(bodies):
     np.testing.assert_allclose(errors, np.sqrt(np.diag(covariance)), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_errors_without_noise_are_told_where_the_file_knows_them():
     data = simulate_van_der_pol(preset="aca", t_end=6.0, points=60, noise=0.05)
     training = fit(data).report.errors[0]
