@@ -101,6 +101,7 @@ def draw(out, t, sol, heights, table):
     for number, times in enumerate(table.T, start=1):
         right.plot(heights, times, lw=1, label=f"bounce {number}")
     right.set(xlabel="first height (m)", ylabel="t (s)", title="When each ball hits the floor")
+    right.legend(reverse=True)
     figure.savefig(out / "13_bouncing_balls.png", dpi=120)
     plt.close(figure)
 

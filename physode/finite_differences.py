@@ -38,7 +38,9 @@ def directions(size: int, most: int, generator: torch.Generator) -> Tensor:
     return drawn / lengths
 
 
-def differences(scalar: Callable[[], Tensor], tensors: Sequence[Tensor], along: Tensor) -> Differences:
+def differences(
+    scalar: Callable[[], Tensor], tensors: Sequence[Tensor], along: Tensor, *, careful: float | None = None
+) -> Differences:
     """Differentiate ``scalar()`` along directions in the joint space of ``tensors``.
 
     Parameters
@@ -49,11 +51,14 @@ def differences(scalar: Callable[[], Tensor], tensors: Sequence[Tensor], along: 
         Float64 leaves.
     along
         ``(directions, elements of all tensors)``.
+    careful
+        A step relative to the elements along a direction, where they are not 0: one that changes no sign. By default
+        steps are relative to the root mean square of all, which tells more of a small element.
     """
     before = [tensor.detach().clone() for tensor in tensors]
     flat = torch.cat([tensor.reshape(-1) for tensor in before])
     scale = max(1.0, float(flat.norm()) / max(1, len(flat)) ** 0.5)
-    step = _STEP * scale
+    steps = [scale * _STEP if careful is None else careful * _along(v.abs(), flat.abs(), scale) for v in along]
 
     def at(shift: Tensor) -> float:
         parts = torch.split(shift.to(flat.device), [tensor.numel() for tensor in tensors])
@@ -66,7 +71,7 @@ def differences(scalar: Callable[[], Tensor], tensors: Sequence[Tensor], along: 
     try:
         with torch.no_grad():
             present = abs(float(scalar()))
-            for v in along:
+            for v, step in zip(along, steps, strict=True):
                 for h, found in ((step, whole), (step / 2, halves)):
                     found.append((at(h * v) - at(-h * v)) / (2 * h))
     finally:
@@ -75,3 +80,9 @@ def differences(scalar: Callable[[], Tensor], tensors: Sequence[Tensor], along: 
     coarse, fine = torch.tensor(whole, dtype=torch.float64), torch.tensor(halves, dtype=torch.float64)
     size = max(float(fine.norm()), _NOTHING * present / scale, torch.finfo(torch.float64).tiny)
     return Differences((4 * fine - coarse) / 3, float((fine - coarse).norm()) / size, size)
+
+
+def _along(v: Tensor, size: Tensor, scale: float) -> float:
+    """Return the size of the elements that a direction leads along."""
+    there = float((v.to(size) * size).sum())
+    return min(there, scale) if there > 0.0 else scale

@@ -26,6 +26,7 @@ from physode.problem import (
 from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
+from physode.solvers.implicit.claims import check_claims
 from physode.solvers.implicit.structure import structure_of
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
@@ -94,6 +95,9 @@ def pose(
             tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
             steps = replace(steps, tableau=tableau)
         dynamics = _with_jacobian(dynamics, jac, jac_structure)
+        if jac is not None or jac_structure != "dense":
+            with Statistics(f).preserved():
+                check_claims(replace(dynamics), times[0], state, jac_structure)
     elif jac is not None or jac_structure != "dense":
         raise ValueError(f"`jac` and `jac_structure` are for implicit methods; `method` is {tableau.name!r}")
     problem = Problem(

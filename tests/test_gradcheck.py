@@ -15,6 +15,7 @@ from physode.gradcheck import check_gradients
 from physode.gradcheck_advice import Facts, Row, advice
 from physode.gradcheck_facts import is_deterministic, stability, unregistered
 from physode.tally import peak_bytes
+from physode.targets import find_target
 from tests.systems import Spiral
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -159,6 +160,25 @@ def test_parameters_in_single_precision_are_judged_by_differences_in_double():
             return -self.rate * y
 
     assert check_gradients(Decay(), Y0, [0.0, 1.0], gradients=["aca"]).rows[0].error < 1e-6
+
+
+def test_concentrations_of_zero_and_rates_far_apart_have_differences():
+    """Beside them, steps of a size for all would make one negative: Robertson's problem has no solution there."""
+    found = check_gradients(
+        find_target("robertson").f.double(),
+        torch.tensor([1.0, 0.0, 0.0]),
+        [0.0, 1.0],
+        method="rodas5p",
+        gradients=["aca"],
+    )
+    assert found.rows[0].error_y0 < 1e-5
+    assert found.rows[0].error_parameters < 1e-5
+
+
+def test_a_solve_that_fails_beside_the_state_is_named():
+    f = lambda t, y: torch.where(y == 1.0, -y, torch.nan * y)  # noqa: E731
+    with pytest.raises(SolveError, match="finite differences cannot be taken"):
+        check_gradients(f, torch.ones(1), [0.0, 1.0], method="euler", step_size=1.0, gradients=["aca"])
 
 
 def test_progress_and_limits_of_time_are_passed_on():

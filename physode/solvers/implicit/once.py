@@ -10,6 +10,9 @@ from torch import Tensor
 __all__ = ["first_derivative_only"]
 
 
+_NO_SECOND = "second derivatives through implicit Runge-Kutta methods are not computed; method='rodas5p' has them"
+
+
 class _Refusing(torch.autograd.Function):
     """The identity; its derivative, with respect to the cotangent or to what it belongs to, raises."""
 
@@ -24,9 +27,11 @@ class _Refusing(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        raise RuntimeError(
-            "second derivatives through implicit Runge-Kutta methods are not computed; method='rodas5p' has them"
-        )
+        raise RuntimeError(_NO_SECOND)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise RuntimeError(_NO_SECOND)
 
 
 class _Once(torch.autograd.Function):
@@ -41,6 +46,7 @@ class _Once(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
@@ -48,7 +54,7 @@ class _Once(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Any:
-        return tangents[0].clone()
+        return _Refusing.apply(tangents[0], *ctx.saved_tensors)  # type: ignore[no-untyped-call]
 
 
 def first_derivative_only(value: Tensor) -> Tensor:

@@ -137,3 +137,22 @@ def test_what_torch_func_refuses_is_differentiated_by_plain_autograd(method):
     assert torch.allclose(end, y0 / (1 + y0), rtol=1e-7)
     (gradient,) = torch.autograd.grad(end.sum(), y0)
     assert torch.allclose(gradient, 1 / (1 + y0.detach()) ** 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("hint", "control"),
+    [("diagonal", "shared"), (("banded", 1, 0), "shared"), (("banded", 0, 1), "per-sample"), ("samples", "shared")],
+)
+@pytest.mark.parametrize("method", ["rodas5p", "radau5"])
+def test_a_structure_that_does_not_hold_is_named(method, hint, control):
+    coupled = (lambda t, y: chain(t, y) - y.mean(0)) if hint == "samples" else chain
+    with pytest.raises(ValueError, match=r"`jac_structure` .* does not hold where the solve starts: .* widen it"):
+        po.solve(coupled, torch.stack([Y0, Y0 + 1]) if control == "per-sample" or hint == "samples" else Y0, [0.0, 0.5],
+                 method=method, jac_structure=hint, step_control=control)  # fmt: skip
+
+
+def test_a_wrong_jacobian_is_warned_of_and_a_rough_one_is_not():
+    right = lambda t, y: torch.func.jacrev(lambda y: chain(t, y))(y)  # noqa: E731
+    with pytest.warns(RuntimeWarning, match=r"`jac` is off by .* gradients wrong; correct it"):
+        po.solve(chain, Y0, [0.0, 0.01], method="kencarp5", jac=lambda t, y: -right(t, y))
+    po.solve(chain, Y0, [0.0, 0.01], method="kencarp5", jac=lambda t, y: 1.001 * right(t, y))

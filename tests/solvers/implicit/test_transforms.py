@@ -55,3 +55,14 @@ def test_mapped_adaptive_steps_are_differentiated_too(method):
         parameter = value.clone().requires_grad_()
         (expected,) = torch.autograd.grad(loss(parameter), parameter)
         assert float(slope) == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("outer", [torch.func.jacfwd, torch.func.jacrev])
+@pytest.mark.parametrize("inner", [torch.func.jacfwd, torch.func.jacrev])
+def test_second_derivatives_in_either_mode_are_refused_where_they_would_be_wrong(outer, inner):
+    def end(k):
+        f = lambda t, y: -k * (y**2 - torch.cos(t))  # noqa: E731
+        return po.solve(f, torch.ones(1), [0.0, 1.0], method="radauIIA3", step_size=0.5).y[-1, 0]
+
+    with pytest.raises(RuntimeError, match="second derivatives through implicit Runge-Kutta methods are not computed"):
+        outer(inner(end))(torch.tensor(5.0))
