@@ -88,9 +88,10 @@ def solve(
         ``"kvaerno3"`` (diagonally implicit) adapt their steps,
         ``"implicit_euler"``, ``"implicit_midpoint"``, ``"trapezoid"``, ``"sdirk2"``, ``"trbdf2"``, ``"radauIIA3"``,
         ``"radauIIA5"``, ``"gl4"``, ``"gl6"`` take fixed ones. ``"auto"`` takes tsit5's steps and, where these would be
-        unstable, rodas5p's. ``"leapfrog"``, ``"yoshida4"`` and ``"suzuki4"`` take fixed steps that are
-        symplectic, for separable ``f``; ``"alf"`` adapts steps that can be undone, for any ``f``. Or a
-        :class:`~physode.solvers.tableaus.Tableau`.
+        unstable, rodas5p's. Between steps, a very stiff component that something drives is known only as well as the
+        steps are short; keep ``max_step`` below the driving's time scale. ``"leapfrog"``, ``"yoshida4"`` and
+        ``"suzuki4"`` take fixed steps that are symplectic, for separable ``f``; ``"alf"`` adapts steps that can be
+        undone, for any ``f``. Or a :class:`~physode.solvers.tableaus.Tableau`.
     rtol, atol
         Relative and absolute tolerance of the local error, each a number or one a component. By default 1e-6 and 1e-9
         for double precision, 1e-5 and 1e-7 for single.
@@ -139,8 +140,8 @@ def solve(
     jac_structure
         For implicit methods, what is known of df/dy: ``"dense"``; ``"samples"``, that elements of the leading axis
         do not act on one another, although they share steps; ``"diagonal"`` or ``("banded", lower, upper)``, which
-        spares most pull-backs. With shared steps and ``"dense"`` the whole state has one matrix: large batches need
-        per-sample steps or ``"samples"``.
+        spares most pull-backs; it is held against ``f`` where the solve starts, as ``jac`` is. With shared steps and
+        ``"dense"`` the whole state has one matrix: large batches need per-sample steps or ``"samples"``.
     events
         An :class:`~physode.Event` or several, found while solving: recorded in ``sol.events``, or terminal, or with a
         ``jump`` of the state behind which the solve starts anew. Their times and states have gradients. Not together
