@@ -150,9 +150,16 @@ class Dynamics:
         Raises
         ------
         TypeError, ValueError
-            If ``f`` returned something of another structure, shape, dtype or device than the state.
+            If ``f`` returned something of another structure, shape, dtype or device than the state, or changed the
+            state in place.
         """
+        before = _version(y)
         value = self.evaluate(t, y)
+        if _version(y) != before:
+            raise ValueError(
+                "the right-hand side changes its state `y` in place, which the solve and its gradients still need; "
+                "make new tensors: y = y + ... instead of y += ..."
+            )
         state = self.packing.unpack(y)
         if self.packing.keys is None:
             _check("the right-hand side", value, state)
@@ -173,6 +180,11 @@ class Dynamics:
                     raise ValueError(f"the right-hand side returned no part {key!r} of `y0`") from None
                 _check(f"the right-hand side's part {key!r}", part, state[key])
         return self.packing.pack(value)
+
+
+def _version(y: Tensor) -> int:
+    """Return how often a tensor has been changed in place; 0 where that is not counted."""
+    return 0 if torch.compiler.is_compiling() or y.is_inference() else y._version
 
 
 def _check(what: str, value: Any, state: Tensor) -> None:

@@ -255,6 +255,19 @@ class TestIndependenceOfTheBatch:
 
 
 class TestBadInput:
+    @pytest.mark.parametrize("method", ["dopri5", "rk4", "rodas5p"])
+    @pytest.mark.parametrize("per_sample", [False, True])
+    def test_a_state_changed_in_place_is_refused_and_stays(self, method, per_sample):
+        y0 = torch.ones(2, 2)
+
+        def careless(t, y):
+            y *= -1
+            return y.clone()
+
+        control = "per-sample" if per_sample else "shared"
+        with torch.no_grad(), pytest.raises(ValueError, match="changes its state `y` in place"):
+            po.solve(careless, y0.clone(), [0.0, 1.0], method=method, step_control=control)
+
     @pytest.mark.parametrize(
         ("times", "message"),
         [

@@ -25,6 +25,7 @@ from physode.solvers.method import StepMethod
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Step, coefficients, end_derivative, local_errors, take_step
 from physode.solvers.tableaus import METHODS
+from physode.transforms import is_mapped
 
 __all__ = ["AUTO", "Auto"]
 
@@ -69,6 +70,10 @@ class Auto(StepMethod):
         """Take one step; what stands for slopes are the error and the interpolant's coefficients but the first."""
         k1 = rhs(t, y) if k1 is None else k1
         stiff = _stiff(rhs, t, y, h)
+        if is_mapped(stiff):
+            raise RuntimeError(
+                "method 'auto' chooses by values, which torch.func.vmap cannot map: use 'tsit5' or 'rodas5p'"
+            )
         waits = h == 0.0 if isinstance(h, Tensor) else torch.tensor(h == 0.0)
         some, every = bool(stiff.any()), bool((stiff | waits).all())
         self.tally.implicit += int((stiff & ~waits).sum())

@@ -126,8 +126,21 @@ def _by_autograd(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: boo
         found: list[Tensor | None] = [None] * len(places)
         if value.requires_grad and len(rows):
             found = list(_batched_pull(value, places, rows, create_graph=keep))
+    if found[0] is None:
+        _check_constant(rhs, time, y, value)
     by_state = torch.zeros_like(rows) if found[0] is None else found[0]
     return value if keep else value.detach(), by_state, found[1] if with_time else None
+
+
+def _check_constant(rhs: Any, time: Tensor, y: Tensor, value: Tensor) -> None:
+    """Raise if a value whose graph does not lead to the state depends on it all the same: df/dy would count as 0."""
+    with torch.no_grad():
+        moved = rhs(time, y.detach() * 1.01 + 0.01)
+    if not torch.equal(moved.nan_to_num(), value.detach().nan_to_num()):
+        raise ValueError(
+            "the right-hand side cannot be differentiated (numpy, detach() or no_grad() inside?), which implicit "
+            "methods need: compute in torch, or give its derivative as `jac`"
+        )
 
 
 def _place(x: Tensor, y: Tensor, keep: bool) -> Tensor:
@@ -183,6 +196,8 @@ def _own(matrix: Any, blocks: Blocks, y: Tensor) -> Tensor:
     if not isinstance(matrix, Tensor) or tuple(matrix.shape) not in allowed:
         got = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
         raise ValueError(f"`jac` must return a tensor of the shape {' or '.join(map(str, allowed))}, got {got}")
+    if matrix.is_complex() and not blocks.complex:
+        raise ValueError(f"`jac` must be real for a real state, got {matrix.dtype}")
     square = matrix.reshape(count, size, size).to(y.dtype)
     if not blocks.complex:
         return square

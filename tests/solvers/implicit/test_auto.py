@@ -45,3 +45,8 @@ def test_replays_take_the_steps_that_were_taken(way):
     assert torch.allclose(found[0], found[1], rtol=1e-10)
     alone = po.solve(driven, y0[1:], torch.linspace(0, 2, 5), **{**options, "args": (mu[1:],)})
     assert torch.equal(alone.y[:, 0], sol.y[:, 1])
+
+
+def test_it_cannot_be_mapped_and_says_so():
+    with pytest.raises(RuntimeError, match="'auto' chooses by values"):
+        torch.func.vmap(lambda y: po.solve(lambda t, y: -y * y, y, [0.0, 1.0], method="auto").y)(torch.ones(3, 2))

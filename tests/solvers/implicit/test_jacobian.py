@@ -156,3 +156,19 @@ def test_a_wrong_jacobian_is_warned_of_and_a_rough_one_is_not():
     with pytest.warns(RuntimeWarning, match=r"`jac` is off by .* gradients wrong; correct it"):
         po.solve(chain, Y0, [0.0, 0.01], method="kencarp5", jac=lambda t, y: -right(t, y))
     po.solve(chain, Y0, [0.0, 0.01], method="kencarp5", jac=lambda t, y: 1.001 * right(t, y))
+
+
+@pytest.mark.parametrize("method", ["rodas5p", "radau5", "auto", "implicit_euler"])
+def test_a_right_hand_side_without_a_derivative_is_refused_and_a_constant_one_is_not(method):
+    options = {"method": method} if method != "implicit_euler" else {"method": method, "step_size": 0.5}
+    k = torch.tensor(1.0, requires_grad=True)
+    for f in (lambda t, y: -1e3 * y.detach(), lambda t, y: -k * torch.from_numpy(y.detach().numpy())):
+        with pytest.raises(ValueError, match="cannot be differentiated"):
+            po.solve(f, torch.ones(2), [0.0, 1.0], **options)
+    sol = po.solve(lambda t, y: torch.full_like(y, 3.0), torch.zeros(2), [0.0, 1.0], **options)
+    torch.testing.assert_close(sol.y[-1], torch.full((2,), 3.0))
+
+
+def test_a_complex_jacobian_of_a_real_state_is_refused():
+    with pytest.raises(ValueError, match="`jac` must be real for a real state"):
+        po.solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0], method="rodas5p", jac=lambda t, y: -torch.ones(1, 1) + 0j)
