@@ -62,12 +62,14 @@ class Curves:
     points: Mapping[str, Sequence[tuple[float, float]]]
 
 
-def curves(panels: Sequence[Curves]) -> Figure:
-    """Draw the panels side by side with one legend beside each."""
+def curves(panels: Sequence[Curves], columns: int = 3) -> Figure:
+    """Draw the panels in rows, each with a legend beside it."""
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
     with styled():
-        figure = new_figure(7.2 * len(panels), 4.2)
+        figure = new_figure(7.2 * columns, 4.2 * rows)
         for place, panel in enumerate(panels):
-            axes = figure.add_subplot(1, len(panels), place + 1)
+            axes = figure.add_subplot(rows, columns, place + 1)
             for number, (name, points) in enumerate(panel.points.items()):
                 line = "-" if name.startswith("physode") else "--"
                 x, y = zip(*points, strict=True)
