@@ -72,10 +72,15 @@ def test_an_unknown_name_is_an_attribute_error_that_lists_the_known():
     [
         "import physode as po",
         "import physode.solve; import physode as po",
-        "from physode.solve import solve; import physode as po",
-        "import physode as po; po.solve; import physode.solve",
-        "import importlib, physode as po; importlib.import_module('physode.solve')",
-        "from physode import solve; import physode.solve as module; import physode as po",
+        *(
+            pytest.param(code, marks=pytest.mark.slow)
+            for code in (
+                "from physode.solve import solve; import physode as po",
+                "import physode as po; po.solve; import physode.solve",
+                "import importlib, physode as po; importlib.import_module('physode.solve')",
+                "from physode import solve; import physode.solve as module; import physode as po",
+            )
+        ),
     ],
 )
 def test_solve_is_the_function_however_its_module_was_imported(code):

@@ -104,6 +104,7 @@ def test_06_the_hybrid_fits_what_physics_alone_cannot_and_extrapolates(tmp_path)
     assert found["hybrid, beyond"] < 0.1 * found["physics, beyond"]
 
 
+@pytest.mark.slow
 def test_07_the_torchdiffeq_script_finds_the_constants(tmp_path):
     found = run("07_torchdiffeq_script", tmp_path, steps=40)
     assert found["frequency"] == pytest.approx(2.0, abs=0.1)
@@ -149,6 +150,7 @@ def check_pendulum(found):
     assert found["residuals"] == pytest.approx(0.01, rel=0.15)
 
 
+@pytest.mark.slow
 def test_10_the_pendulum_s_constants_and_the_camera_s_tilt_are_found(tmp_path):
     check_pendulum(run("10_pendulum", tmp_path, span=30.0))
 

@@ -215,6 +215,7 @@ def test_steps_that_all_fail_end_with_an_error(oscillation, monkeypatch):
         fit(oscillation, FitConfig(optimizer="sgd", epochs=3))
 
 
+@pytest.mark.slow
 def test_least_squares_shrinks_its_steps_where_solves_fail(oscillation, monkeypatch):
     linearise, calls = Objective.linearise, []
 

@@ -136,6 +136,7 @@ def test_fitting_logarithms_changes_nothing_of_it():
 # Where there is none.
 
 
+@pytest.mark.slow
 def test_what_only_counts_in_a_ratio_has_no_interval():
     data = simulate(Pendulum(1.0), [[1.0, 0.0]], np.linspace(0.0, 2.0, 21), noise=0.01)
     found = profile(data, FitConfig(free=("length", "gravity"), **GRID), "length", points=5)

@@ -110,6 +110,7 @@ def test_a_robust_fit_ends_where_scipy_s_of_the_closed_form_does():
         assert loss == pytest.approx(2 * own.cost / (2 * 59), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_standard_errors_under_huber_are_those_of_repeated_fits():
     """Of 30 repeats, the spread is known to about 13 %; outliers make it larger than normal errors would."""
     settings = FitConfig(**{**START, "init": {"omega": (1.3,), "damping_ratio": (0.1,)}}, robust="huber")
