@@ -61,7 +61,7 @@ def test_fixed_methods_agree_between_their_steps(method, interp):
     torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_adaptive_methods_agree_within_the_tolerance_with_similar_work(method, reverse):
     t = TIMES[[0, -1]].flip(0) if reverse else TIMES[[0, -1]]

@@ -111,6 +111,7 @@ def test_07_the_torchdiffeq_script_finds_the_constants(tmp_path):
     assert found["last loss"] < 0.02
 
 
+@pytest.mark.slow
 def test_08_jupiter_and_saturn_are_weighed_within_their_errors(tmp_path):
     found = run("08_planets", tmp_path)
     assert abs(found["Jupiter"]) < 1e-3
@@ -122,6 +123,7 @@ def test_08_jupiter_and_saturn_are_weighed_within_their_errors(tmp_path):
     assert found["beyond"] < 2000  # km, over 24 years
 
 
+@pytest.mark.slow
 def test_09_the_rates_lie_in_their_intervals(tmp_path):
     found = run("09_lynx_hare", tmp_path)
     truth = {"alpha": 0.55, "beta": 0.028, "delta": 0.026, "gamma": 0.84}
@@ -182,6 +184,7 @@ def test_11_the_force_itself_is_recovered_and_its_cause(tmp_path):
         assert found[f"{kind}, hybrid, beyond"] < 0.1 * found[f"{kind}, physics, beyond"]
 
 
+@pytest.mark.slow
 def test_12_motion_is_learnt_from_halves_of_measurements_at_random_times(tmp_path):
     found = run("12_irregular_series", tmp_path, count=50, epochs=40)
     assert found["interpolation"] < 0.65 * found["spread"]

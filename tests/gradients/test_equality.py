@@ -125,7 +125,9 @@ def test_per_sample_gradients_are_those_of_each_sample_alone(name, method):
         assert_close([part[i : i + 1] for part in batch], alone, 1e-12)
 
 
-@pytest.mark.parametrize("gradient", ["aca", po.ACA(parallel=False), "naive", "adjoint"])
+@pytest.mark.parametrize(
+    "gradient", ["aca", po.ACA(parallel=False), pytest.param("naive", marks=pytest.mark.slow), "adjoint"]
+)
 def test_complex_states_have_gradients(gradient):
     def end(y0, w):
         return po.solve(lambda t, y: (1j * w - 0.1) * y * y.abs(), y0, [0.0, 0.5, 1.0], gradient=gradient,

@@ -58,7 +58,7 @@ def bytes_of_a_step():
 
 
 @pytest.mark.parametrize("method", ADAPTIVE)
-@pytest.mark.parametrize("times", [2, 9, 60])
+@pytest.mark.parametrize("times", [2, 9, pytest.param(60, marks=pytest.mark.slow)])
 def test_kept_graphs_give_the_gradients_of_replays_and_no_evaluation_is_made_again(method, times):
     options = {"method": method, "rtol": 1e-5, "atol": 1e-6, "times": times, "first_step": 1.0}
     found, sol = spiral(KEPT, **options)
