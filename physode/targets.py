@@ -63,7 +63,8 @@ def _system(name: str) -> Target:
     if system is None or not system.presets:
         raise ConfigError(f"{name!r} must be MODULE:RHS, or one of {', '.join(sorted(known))}")
     preset = next(iter(system.presets.values()))
-    return Target(system(**{**preset.config, "learnable": True}), tuple(preset.y0), preset.t_end)
+    constants = {"learnable": True} if system.declared else {}
+    return Target(system(**{**preset.config, **constants}), tuple(preset.y0), preset.t_end)
 
 
 def _module(place: str) -> ModuleType:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from physode.cli.main import cli
+from physode.rhs import SYSTEMS
+from physode.targets import find_target
 
 MODEL = """
 import torch
@@ -87,6 +90,15 @@ def test_a_system_of_physode_as_a_table_with_advice():
     lines = [line.split() for line in result.stdout.splitlines()]
     assert any(line[:1] == ["adjoint"] for line in lines)
     assert "aca agrees with finite differences" in result.stdout
+
+
+@pytest.mark.parametrize("name", [name for name, system in SYSTEMS.items() if system.presets])
+def test_every_system_with_a_preset_can_be_named(name):
+    target = find_target(name)
+    t, y = torch.zeros((), dtype=torch.float64), torch.tensor(target.y0, dtype=torch.float64)
+    f = target.f.double()
+    assert f(t, y).shape == y.shape
+    assert all(parameter.requires_grad for parameter in f.parameters())
 
 
 @pytest.mark.usefixtures("model")
