@@ -15,6 +15,7 @@ from physode.packing import Packing
 from physode.solvers.groups import expand
 from physode.solvers.implicit.structure import Structure
 from physode.solvers.numbers import Number
+from physode.transforms import transformed
 
 __all__ = ["Dynamics"]
 
@@ -116,7 +117,8 @@ class Dynamics:
         """Return the time as ``f`` takes it."""
         if isinstance(t, Tensor):
             held = torch.clamp(t, self.low, self.high)
-            if torch.is_grad_enabled():  # beside a discontinuity, or a rounding error outside, the slope is still 1
+            # Beside a discontinuity, or a rounding error outside, the slope is still 1.
+            if t.requires_grad or torch.compiler.is_compiling() or transformed():
                 held = t + (held - t).detach()
             return expand(held.to(self.dtype), self.time_ndim)
         low, high = self._span

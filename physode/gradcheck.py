@@ -66,7 +66,7 @@ class _Case:
     t: Tensor
     weights: Tensor
     options: dict[str, Any]
-    max_seconds: float | None
+    max_seconds: float
 
     @classmethod
     def of(
@@ -76,7 +76,7 @@ class _Case:
         t: Tensor,
         weights: Tensor,
         options: dict[str, Any],
-        max_seconds: float | None,
+        max_seconds: float,
     ) -> _Case:
         y0 = y0.detach().clone().requires_grad_()
         problem = pose(f, y0, t, **options)

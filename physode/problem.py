@@ -79,7 +79,7 @@ class Problem:
     keep_nodes: bool = True
     progress: Progress | None = None
     monitor: Monitor | None = None
-    max_seconds: float | None = None
+    max_seconds: float = math.inf
     k0: Tensor | None = None
     leaves: Leaves = NOTHING
     step_size: float | None = None
@@ -92,6 +92,11 @@ class Problem:
     def per_sample(self) -> bool:
         """Whether every sample has its own clock."""
         return self.t.ndim == 2
+
+    @property
+    def watched(self) -> bool:
+        """Whether anyone watches the forward loop, or it may not take as long as it likes."""
+        return self.progress is not None or self.monitor is not None or self.max_seconds < math.inf
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -180,9 +185,7 @@ class Problem:
         return record
 
     def _watch(self) -> Watch | None:
-        if self.progress is None and self.monitor is None and self.max_seconds is None:
-            return None
-        return Watch(self.progress, self.monitor, math.inf if self.max_seconds is None else self.max_seconds)
+        return Watch(self.progress, self.monitor, self.max_seconds) if self.watched else None
 
     def _span(self) -> tuple[Number, Number]:
         """Return the first and the last time, floats where one clock runs without a graph."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -72,7 +73,7 @@ def _check(problem: Problem) -> None:
         raise Unsupported("`record` looks at every step")
     if problem.dynamics.skipping:
         raise Unsupported("`skip_finished` has samples leave the batch")
-    if problem.monitor is not None or problem.max_seconds is not None:
+    if problem.monitor is not None or problem.max_seconds < math.inf:
         raise Unsupported("`monitor` and `max_seconds` ask after each step")
     if not isinstance(problem.tableau, Tableau):
         raise Unsupported(f"the method {problem.tableau.name} is not compiled, only explicit Runge-Kutta methods are")

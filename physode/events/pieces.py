@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -91,12 +90,11 @@ class Pieces:
 
     def _watch(self, state: State, joined: Joined, start: Tensor, end: Tensor, search: Search) -> PieceWatch | None:
         problem, going = self.problem, state.going
-        if problem.progress is None and problem.monitor is None and problem.max_seconds is None:
+        if not problem.watched:
             return None
-        limit = math.inf if problem.max_seconds is None else problem.max_seconds
         return PieceWatch(
-            self._progress(going, start, end), problem.monitor, limit, self._began, stops=self.stops, search=search,
-            going=going, accepted=int(joined.accepted.sum()), rejected=int(joined.rejected.sum()),
+            self._progress(going, start, end), problem.monitor, problem.max_seconds, self._began, stops=self.stops,
+            search=search, going=going, accepted=int(joined.accepted.sum()), rejected=int(joined.rejected.sum()),
         )  # fmt: skip
 
     def _progress(self, going: Tensor, start: Tensor, end: Tensor) -> Progress | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["expand"]
+from physode.solvers.numbers import Number
+
+__all__ = ["expand", "sized"]
 
 
 def expand(values: Tensor, ndim: int) -> Tensor:
@@ -12,3 +14,8 @@ def expand(values: Tensor, ndim: int) -> Tensor:
     if values.ndim == 0:
         return values
     return values.reshape(values.shape + (1,) * (ndim - values.ndim))
+
+
+def sized(h: Number, y: Tensor) -> Number:
+    """Return step sizes so that they multiply states: a float, or a tensor in the state's dtype."""
+    return expand(h.to(y.dtype), y.ndim) if isinstance(h, Tensor) else h

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from physode.solvers.constants import column, stage_times
-from physode.solvers.groups import expand
+from physode.solvers.groups import expand, sized
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.numbers import Number
 from physode.solvers.tableaus.sums import Sum, Sums
 from physode.transforms import to_keep
 
-__all__ = ["Rhs", "Step", "coefficients", "end_derivative", "interpolant", "local_errors", "take_step"]
+__all__ = ["Rhs", "Step", "added", "coefficients", "end_derivative", "interpolant", "local_errors", "take_step"]
 
 Rhs = Callable[[Number, Tensor], Tensor]
 """The right-hand side as the engine calls it: the time, a float or float64 one a group, and the packed state."""
@@ -73,7 +73,7 @@ def _scaled(values: tuple[float, ...], h: Number, like: Tensor) -> Sequence[Numb
     return expand(products, like.ndim + 1).unbind(0) if h.ndim else products.unbind(0)
 
 
-def _added(y: Tensor, weight: Number, total: Tensor) -> Tensor:
+def added(y: Tensor, weight: Number, total: Tensor) -> Tensor:
     """Return ``y + weight * total``."""
     return torch.addcmul(y, weight, total) if isinstance(weight, Tensor) else torch.add(y, total, alpha=weight)
 
@@ -105,7 +105,7 @@ def take_step(rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k1: Te
     times = (*stage_times(tableau.c[1:], t, h), None)
     ks = [rhs(t, y) if k1 is None else k1]
     for time, weight, one, constants in zip(times, weights, sums.each, ratios, strict=True):
-        state = _added(y, weight, _total(one, constants, ks))
+        state = added(y, weight, _total(one, constants, ks))
         if time is not None:
             ks.append(rhs(time, state))
     return Step(state, tuple(ks))
@@ -147,7 +147,7 @@ def coefficients(rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, ste
 
 def _hermite(y: Tensor, h: Number, step: Step, k_end: Tensor) -> list[Tensor]:
     """Return the coefficients of the cubic through both ends with the derivatives there."""
-    size = expand(h.to(y.dtype), y.ndim) if isinstance(h, Tensor) else h
+    size = sized(h, y)
     change = step.y - y
     first = size * step.ks[0]
     return [change, first - change, 2 * change - first - size * k_end]

@@ -113,8 +113,10 @@ def _is_true(verdict: object) -> bool:
     return verdict is True or (str(getattr(verdict, "dtype", "")) in ("torch.bool", "bool") and bool(verdict))
 
 
-def checked_seconds(max_seconds: float | None) -> float | None:
-    """Return a limit of wall-clock time, positive; None for no limit."""
-    if max_seconds is not None and not (isinstance(max_seconds, int | float) and max_seconds > 0.0):
+def checked_seconds(max_seconds: float | None) -> float:
+    """Return a limit of wall-clock time, positive; infinite for None."""
+    if max_seconds is None:
+        return math.inf
+    if not (isinstance(max_seconds, int | float) and max_seconds > 0.0):
         raise ValueError(f"`max_seconds` must be a positive number, got {max_seconds!r}; leave it out for no limit")
     return max_seconds

@@ -11,7 +11,7 @@ from physode.solvers.groups import expand
 from physode.solvers.implicit.structure import Structure
 from physode.solvers.numbers import Number
 
-__all__ = ["Blocks", "blocks_of", "sized"]
+__all__ = ["Blocks", "blocks_of"]
 
 
 class Blocks(NamedTuple):
@@ -64,8 +64,3 @@ def blocks_of(y: Tensor, h: Number, structure: Structure) -> Blocks:
     """
     alone = structure.kind == "samples" or (isinstance(h, Tensor) and h.ndim == 1)
     return Blocks(y.shape, len(y) if alone and y.ndim else 1, y.is_complex())
-
-
-def sized(h: Number, y: Tensor) -> Number:
-    """Return step sizes so that they multiply states."""
-    return expand(h.to(y.dtype), y.ndim) if isinstance(h, Tensor) else h

@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from physode.solvers.implicit.blocks import blocks_of
 from physode.solvers.implicit.jacobian import derivatives
-from physode.transforms import under_func
+from physode.transforms import transformed
 
 __all__ = ["check_claims"]
 
@@ -40,7 +39,7 @@ def check_claims(dynamics: Any, t: Tensor, y: Tensor, hint: Any) -> None:
         If the structure does not hold.
     """
     own = dynamics.jac is not None
-    if not (own or hint != "dense") or not y.numel() or under_func() or forward_ad._current_level >= 0:
+    if not (own or hint != "dense") or not y.numel() or transformed():
         return
     time, state = t.detach(), y.detach()
     blocks = blocks_of(state, time, dynamics.structure)

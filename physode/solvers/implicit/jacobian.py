@@ -15,12 +15,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from physode.solvers.implicit.blocks import Blocks
 from physode.solvers.implicit.structure import DENSE, Structure
 from physode.solvers.numbers import Number
-from physode.transforms import under_func
+from physode.transforms import transformed
 
 __all__ = ["Derivatives", "derivatives", "structure_for"]
 
@@ -113,7 +112,7 @@ def _plainly(rhs: Any) -> bool:
     """Whether plain autograd differentiates: where no transform is at work, or the right-hand side refuses them."""
     if getattr(rhs, "opaque", False):
         return True
-    return not (under_func() or forward_ad._current_level >= 0 or torch.compiler.is_compiling())
+    return not (transformed() or torch.compiler.is_compiling())
 
 
 def _by_autograd(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> Pulled:

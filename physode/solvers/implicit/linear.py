@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from physode.solvers.constants import identity
 from physode.solvers.numbers import Number
-from physode.transforms import under_func
+from physode.transforms import transformed
 
 __all__ = ["Factors", "factor", "shifted"]
 
@@ -29,7 +28,7 @@ class Factors(NamedTuple):
 
     def solve(self, b: Tensor) -> Tensor:
         """Return x for right-hand sides ``(blocks, D)``; NaN in the blocks whose matrix is singular."""
-        if torch.is_grad_enabled() or under_func() or forward_ad._current_level >= 0:
+        if torch.is_grad_enabled() or transformed():
             return _Solve.apply(self.matrix, self.lu, self.pivots, b, False)  # type: ignore[no-untyped-call, no-any-return]
         x: Tensor = torch.linalg.lu_solve(self.lu, self.pivots, b.unsqueeze(-1)).squeeze(-1)
         return x

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from physode.solvers.constants import Row
-from physode.solvers.implicit.blocks import sized
+from physode.solvers.groups import sized
 from physode.solvers.implicit.fixed import FIXED
 from physode.solvers.implicit.linear import Factors, factor, shifted
 from physode.solvers.implicit.newton import seen, size_of

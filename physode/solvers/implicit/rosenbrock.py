@@ -21,13 +21,14 @@ import torch
 from torch import Tensor
 
 from physode.solvers.constants import Row, stage_times
-from physode.solvers.implicit.blocks import blocks_of, sized
+from physode.solvers.groups import sized
+from physode.solvers.implicit.blocks import blocks_of
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.linear import factor, shifted
 from physode.solvers.implicit.running import Running, columns_of
 from physode.solvers.method import StepMethod
 from physode.solvers.numbers import Number
-from physode.solvers.stepper import Step
+from physode.solvers.stepper import Step, added
 
 __all__ = ["Rosenbrock", "added", "combined"]
 
@@ -102,11 +103,6 @@ class Rosenbrock(StepMethod):
     def coefficients(self, y: Tensor, step: Step) -> list[Tensor]:
         """Return the method's own interpolant."""
         return [step.y - y, *(combined(row, step.ks) for row in self.dense)]
-
-
-def added(total: Tensor, weight: Number, part: Tensor) -> Tensor:
-    """Return ``total + weight * part``."""
-    return torch.addcmul(total, weight, part) if isinstance(weight, Tensor) else torch.add(total, part, alpha=weight)
 
 
 def combined(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.solvers.implicit.blocks import Blocks, blocks_of, sized
+from physode.solvers.groups import sized
+from physode.solvers.implicit.blocks import Blocks, blocks_of
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.linear import Factors
 from physode.solvers.implicit.newton import newton

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.solvers.groups import expand
+from physode.solvers.groups import sized
 from physode.solvers.method import StepMethod
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Step
@@ -64,20 +64,14 @@ class Splitting(StepMethod):
         (q, p), force = torch.split(y, half, -1), start[..., half:]
         done, before = 0.0, 0.0
         for weight in self.weights:
-            p = p + _scaled(h, 0.5 * (before + weight), y) * force
-            q = q + _scaled(h, weight, y) * velocity_of(rhs, t + (done + 0.5 * weight) * h, q, p)
+            p = p + sized(0.5 * (before + weight) * h, y) * force
+            q = q + sized(weight * h, y) * velocity_of(rhs, t + (done + 0.5 * weight) * h, q, p)
             done, before = done + weight, weight
             force = force_of(rhs, t + done * h, q, p)
-        p = p + _scaled(h, 0.5 * before, y) * force
+        p = p + sized(0.5 * before * h, y) * force
         known = parts_of(rhs) is not None
         end = torch.cat((velocity_of(rhs, t + h, q, p), force), -1) if known else None
         return Step(torch.cat((q, p), -1), (start,), end)
-
-
-def _scaled(h: Number, factor: float, like: Tensor) -> Number:
-    """Return ``factor * h``, to be multiplied by a state."""
-    size = factor * h
-    return expand(size.to(like.dtype), like.ndim) if isinstance(size, Tensor) else size
 
 
 LEAPFROG = Splitting("leapfrog", 2, (1.0,), "Verlet, Phys. Rev. 159 (1967) 98; Hairer, Lubich & Wanner, Sect. I.1.4")
