@@ -47,7 +47,7 @@ ADAPTIVE_METHODS = (
     "auto",
 )
 METHODS = FIXED_METHODS + ADAPTIVE_METHODS
-GRADIENTS = ("aca", "adjoint", "naive")
+GRADIENTS = ("aca", "adjoint", "naive", "naive-steps")
 
 PATH = click.Path(path_type=Path)
 """A file or folder. Whether it exists is the library's question: its answer is a failure (1), not a usage error (2)."""

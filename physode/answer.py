@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.events.found import Events
+from physode.events.found import Events, EventTimes
+from physode.gradients.first_order import held
 from physode.gradients.steps import Outcome, StepTable
 from physode.gradients.steps import Recorded as StepsTaken
+from physode.packing import Packing
 from physode.problem import Problem
 from physode.recording import Recorded
 from physode.solution import Solution, Stats
+from physode.solvers.grid import Grid
 from physode.solvers.method import StepMethod
 from physode.status import Status, failed
 
@@ -27,51 +32,78 @@ def answer(
     events: Events,
     recorded: dict[str, Recorded],
     *,
+    plans: Sequence[Any] = (),
     stored: bool = False,
 ) -> Solution:
-    """Return the solution that users get; where its outputs were ``stored`` in a file it has none."""
+    """Return the solution that users get; where its outputs were ``stored`` in a file it has none.
+
+    ``plans``: what passes back from it need, see :func:`~physode.gradients.first_order.held`.
+    """
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
     by_method = problem.tableau.attempts() if isinstance(problem.tableau, StepMethod) else {}
     forward_calls, backward = problem.dynamics.calls, problem.backward  # not the problem, which holds the state
     return Solution(
         t=t if isinstance(t, Tensor) else problem.t,
-        y=None if stored else packing.unpack(outcome.outputs, leading=1),
+        y=None if stored else _holding(packing.unpack(outcome.outputs, leading=1), packing, plans),
         status=record.status,
         ended=record.ended,
-        stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls, by_method),
+        stats=Stats(record.accepted, record.rejected, forward_calls, backward, by_method),
         step_times=ends,
         recorded=recorded,
-        _dense=None if outcome.table is None else _Reader(problem, outcome.table),
-        events=events,
+        _dense=None if outcome.table is None else _Reader.of(problem, outcome.table, plans),
+        events=Events([_with_plans(one, packing, plans) for one in events]) if plans else events,
     )
 
 
+def _holding(state: Any, packing: Packing, plans: Sequence[Any]) -> Any:
+    """Return a state of which every part holds what its gradient needs."""
+    return packing.like([held(part, plans) for part in packing.parts(state)])
+
+
+def _with_plans(event: EventTimes, packing: Packing, plans: Sequence[Any]) -> EventTimes:
+    return replace(event, t=held(event.t, plans), y=_holding(event.y, packing, plans))
+
+
+@dataclass(frozen=True)
 class _Reader:
     """Evaluates a table of steps at any time."""
 
-    def __init__(self, problem: Problem, table: StepTable) -> None:
-        self._packing, self._table, self._per_sample = problem.dynamics.packing, table, problem.per_sample
-        self._ends = problem.t.detach()[[0, -1]]
+    packing: Packing
+    table: StepTable
+    per_sample: bool
+    ends: Tensor
+    plans: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, problem: Problem, table: StepTable, plans: Sequence[Any]) -> _Reader:
+        return cls(problem.dynamics.packing, table, problem.per_sample, problem.t.detach()[[0, -1]], tuple(plans))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "table": StepTable(*(_detached(part) for part in self.table)), "plans": ()}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
 
     def __call__(self, t: Tensor) -> Any:
         times = t.reshape(1) if t.ndim == 0 else t
-        if self._per_sample and times.ndim == 1:
-            times = times[:, None].expand(-1, self._ends.shape[1])
-        low, high = self._ends.amin(0), self._ends.amax(0)
+        if self.per_sample and times.ndim == 1:
+            times = times[:, None].expand(-1, self.ends.shape[1])
+        low, high = self.ends.amin(0), self.ends.amax(0)
         outside = (times.detach() < low) | (times.detach() > high) | torch.isnan(times.detach())
         if bool(outside.any()):
             raise ValueError(
                 f"`t` must lie inside the solved span from {float(low.min()):g} to {float(high.max()):g}, "
                 f"got {float(times.detach()[outside][0]):g}"
             )
-        values = self._packing.unpack(self._table.read(times), leading=1)
-        if t.ndim:
-            return values
-        return self._packing.like([part[0] for part in self._packing_parts(values)])
+        values = self.packing.parts(self.packing.unpack(self.table.read(times), leading=1))
+        return self.packing.like([held(part if t.ndim else part[0], self.plans) for part in values])
 
-    def _packing_parts(self, values: Any) -> list[Tensor]:
-        return [values] if self._packing.keys is None else [values[key] for key in self._packing.keys]
+
+def _detached(part: Any) -> Any:
+    if isinstance(part, Tensor):
+        return part.detach()
+    return Grid(*(each.detach() for each in part)) if isinstance(part, Grid) else part
 
 
 def raise_failures(record: StepsTaken, solution: Solution | None = None) -> None:

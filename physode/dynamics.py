@@ -10,14 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.modules import frozen_randomness
+from physode.evaluation import Conduct, Probe
 from physode.packing import Packing
 from physode.solvers.groups import expand
 from physode.solvers.implicit.structure import Structure
 from physode.solvers.numbers import Number
 from physode.transforms import transformed
 
-__all__ = ["Dynamics"]
+__all__ = ["CHANGED", "Dynamics"]
+
+CHANGED = (
+    "the right-hand side changes its state `y` in place, which the solve and its gradients still need; "
+    "make new tensors: y = y + ... instead of y += ..."
+)
 
 
 @dataclass
@@ -36,8 +41,8 @@ class Dynamics:
         The state's.
     time_ndim
         With per-sample steps, the number of axes that times are given, to broadcast against the state; 0 else.
-    seed
-        Freezes the random numbers of a right-hand side with dropout.
+    conduct
+        What evaluations do beside computing; one object for all that are made from this one.
     skipping
         Whether samples that do not move are left out of evaluations: ``f`` takes each by itself.
     calls
@@ -58,7 +63,7 @@ class Dynamics:
     dtype: torch.dtype
     device: torch.device
     time_ndim: int = 0
-    seed: int | None = None
+    conduct: Conduct = field(default_factory=Conduct, compare=False)
     skipping: bool = False
     calls: int = field(default=0, compare=False)
     moving: Tensor | None = field(default=None, compare=False)
@@ -68,11 +73,36 @@ class Dynamics:
 
     def __call__(self, t: Number, y: Tensor) -> Tensor:
         """Return dy/dt, packed; ``t`` is a float, or float64, one value a group."""
+        time = self._time(t)
         if self.moving is None:
-            return self.packing.pack(self.evaluate(t, y))
-        rows, every = self.moving, self._time(t)
-        some = self.packing.pack(self._call(every[rows], self.packing.unpack(y[rows])))
-        return torch.zeros_like(y).index_copy(0, rows, some)
+            return self._derivative(time, y)
+        rows = self.moving
+        return torch.zeros_like(y).index_copy(0, rows, self._derivative(time[rows], y[rows]))
+
+    def _derivative(self, time: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, packed, after a look at what every evaluation must keep to.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`first`.
+        """
+        before = _version(y)
+        found = self._call(time, self.packing.unpack(y))
+        value = self.packing.pack(found) if self.packing.keys is None else self._packed(found, y)
+        if not isinstance(value, Tensor) or value.shape != y.shape or value.dtype != y.dtype:
+            self._check(found, y)
+        if _version(y) != before:
+            raise ValueError(CHANGED)
+        return value.clone() if self.conduct.lends and self.packing.keys is None else value
+
+    def _packed(self, found: Any, y: Tensor) -> Tensor:
+        """Join the parts of a derivative; say which one is wrong where they do not fit."""
+        try:
+            return self.packing.pack(found)
+        except Exception:
+            self._check(found, y)
+            raise
 
     def part(self, part: Callable[..., Tensor], t: Number, half: Tensor, *, counts: bool) -> Tensor:
         """Return ``part(t, half, *args)``: a half of dy/dt that is a function of its own.
@@ -103,9 +133,9 @@ class Dynamics:
         return self._apply(self.f, time, state)
 
     def _apply(self, f: Callable[..., Any], time: Tensor, state: Any) -> Any:
-        if self.seed is None:
+        if not self.conduct.draws.any:
             return f(time, state, *self.args)
-        with frozen_randomness(self.seed, self.device):
+        with self.conduct.draws.frozen():
             return f(time, state, *self.args)
 
     def jacobian(self, t: Number, y: Tensor) -> Any:
@@ -146,8 +176,10 @@ class Dynamics:
             args.append(arg)
         return self.with_args(tuple(args)), copies
 
-    def first(self, t: Tensor, y: Tensor) -> Tensor:
+    def first(self, t: Tensor, y: Tensor, probe: Probe | None = None) -> Tensor:
         """Evaluate once and check that the result is a derivative of the state.
+
+        Where there is a ``probe``, it watches the evaluation, and what it sees is minded in later ones.
 
         Raises
         ------
@@ -156,32 +188,39 @@ class Dynamics:
             state in place.
         """
         before = _version(y)
-        value = self.evaluate(t, y)
+        if probe is None:
+            value = self.evaluate(t, y)
+        else:
+            with probe:
+                self.calls += 1
+                value = self.f(self._time(t), self.packing.unpack(y), *self.args)
         if _version(y) != before:
-            raise ValueError(
-                "the right-hand side changes its state `y` in place, which the solve and its gradients still need; "
-                "make new tensors: y = y + ... instead of y += ..."
-            )
+            raise ValueError(CHANGED)
+        self._check(value, y)
+        if probe is not None and self.packing.keys is None and probe.is_lent(value):
+            self.conduct.lends = True
+            return value.clone()
+        return self.packing.pack(value)
+
+    def _check(self, value: Any, y: Tensor) -> None:
         state = self.packing.unpack(y)
         if self.packing.keys is None:
             _check("the right-hand side", value, state)
-        else:
-            if isinstance(value, Tensor) or not hasattr(value, "__getitem__"):
-                raise TypeError(
-                    f"the right-hand side must return a {self.packing.kind.__name__} like `y0`, "
-                    f"got {type(value).__name__}"
-                )
-            if len(value) != len(self.packing.keys):
-                raise ValueError(
-                    f"the right-hand side must return {len(self.packing.keys)} parts like `y0`, got {len(value)}"
-                )
-            for key in self.packing.keys:
-                try:
-                    part = value[key]
-                except (KeyError, IndexError, TypeError):
-                    raise ValueError(f"the right-hand side returned no part {key!r} of `y0`") from None
-                _check(f"the right-hand side's part {key!r}", part, state[key])
-        return self.packing.pack(value)
+            return
+        if isinstance(value, Tensor) or not hasattr(value, "__getitem__"):
+            raise TypeError(
+                f"the right-hand side must return a {self.packing.kind.__name__} like `y0`, got {type(value).__name__}"
+            )
+        if len(value) != len(self.packing.keys):
+            raise ValueError(
+                f"the right-hand side must return {len(self.packing.keys)} parts like `y0`, got {len(value)}"
+            )
+        for key in self.packing.keys:
+            try:
+                part = value[key]
+            except (KeyError, IndexError, TypeError):
+                raise ValueError(f"the right-hand side returned no part {key!r} of `y0`") from None
+            _check(f"the right-hand side's part {key!r}", part, state[key])
 
 
 def _version(y: Tensor) -> int:

@@ -111,7 +111,7 @@ def _on_differences(facts: Facts) -> Iterator[str]:
 
 def _on_methods(rows: dict[str, Row], facts: Facts) -> Iterator[str]:
     smooth = facts.deterministic and facts.unrest <= _UNREST and facts.dtype == "float64"
-    aca, adjoint, naive = (rows.get(name) for name in ("aca", "adjoint", "naive"))
+    aca, adjoint, naive = (rows.get(name) for name in ("aca", "adjoint", "naive-steps"))
     if aca is not None and aca.error is not None and smooth:
         if aca.error > _EXACT:
             yield (
@@ -130,6 +130,6 @@ def _on_methods(rows: dict[str, Row], facts: Facts) -> Iterator[str]:
         )
     if naive is not None and naive.error is not None and smooth and facts.adaptive and naive.error > _EXACT:
         yield (
-            f"the naive method is off by {naive.error:.1e}: it differentiates the choice of step sizes, too; "
-            "gradient='aca' does not"
+            f"naive-steps is off by {naive.error:.1e}: it differentiates the choice of step sizes, too; "
+            "gradient='naive' and gradient='aca' do not"
         )

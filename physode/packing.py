@@ -80,7 +80,11 @@ class Packing:
 
     def components(self, packed: Tensor) -> list[Tensor]:
         """Split a packed state into its parts, each in its own shape."""
-        return [packed] if self.keys is None else _parts(self.unpack(packed))[1]
+        return self.parts(self.unpack(packed))
+
+    def parts(self, state: Any) -> list[Tensor]:
+        """Return the parts of a state in the user's structure."""
+        return [state] if self.keys is None else [state[key] for key in self.keys]
 
 
 def _parts(state: Any) -> tuple[tuple[Any, ...], list[Any]]:

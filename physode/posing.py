@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from physode.dynamics import Dynamics
-from physode.modules import Statistics, uses_dropout
 from physode.packing import Packing
 from physode.problem import (
     Problem,
@@ -23,6 +22,7 @@ from physode.problem import (
     make_dynamics,
     user_norm,
 )
+from physode.rhs_state import Referred, Statistics
 from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
@@ -86,8 +86,10 @@ def pose(
         tableau, packing, state, times, rtol, atol, step_size, grid, first_step, min_step, max_step, max_steps,
         controller, norm,
     )  # fmt: skip
-    seed = int(torch.randint(2**62, ())) if uses_dropout(f) else None
-    dynamics = make_dynamics(f, tuple(args), packing, state, times, seed=seed, skipping=skip_finished)
+    referred = Referred.by(f)
+    dynamics = make_dynamics(
+        f, tuple(args), packing, state, times, drawing=referred.uses_dropout, skipping=skip_finished
+    )
     if isinstance(tableau, StepMethod):
         if skip_finished:
             raise ValueError(f"`skip_finished` is for explicit methods; `method` is {tableau.name!r}")
@@ -96,7 +98,7 @@ def pose(
             steps = replace(steps, tableau=tableau)
         dynamics = _with_jacobian(dynamics, jac, jac_structure)
         if jac is not None or jac_structure != "dense":
-            with Statistics(f).preserved():
+            with Statistics(referred.modules).preserved():
                 check_claims(replace(dynamics), times[0], state, jac_structure)
     elif jac is not None or jac_structure != "dense":
         raise ValueError(f"`jac` and `jac_structure` are for implicit methods; `method` is {tableau.name!r}")
@@ -108,7 +110,8 @@ def pose(
         steps=steps,
         grid=given,
         keep_dense=dense,
-        statistics=Statistics(f),
+        statistics=Statistics(referred.modules),
+        referred=referred,
         progress=progress,
         step_size=step_size,
     )

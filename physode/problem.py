@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from physode.dynamics import Dynamics
+from physode.evaluation import Conduct, Draws, Probe
+from physode.hooks import Hooks
 from physode.leaves import NOTHING, Leaves, find_leaves, graph_clock
-from physode.modules import Statistics
 from physode.packing import Packing
+from physode.rhs_state import Referred, Statistics, Surroundings
 from physode.solvers.attempt import Adaptive
 from physode.solvers.grid import Grid
 from physode.solvers.loop import integrate, march
@@ -24,9 +28,10 @@ from physode.solvers.observer import Lookout, Observer
 from physode.solvers.taker import PLAIN, Taker
 from physode.solvers.trajectory import Trajectory, Wanted
 from physode.solvers.watch import Monitor, Watch
+from physode.transforms import is_differentiated, transformed
 from physode.typing import Norm, Progress
 
-__all__ = ["Problem", "UserNorm", "checked_state", "checked_times", "default_norm", "user_norm"]
+__all__ = ["Problem", "Tally", "UserNorm", "checked_state", "checked_times", "default_norm", "user_norm"]
 
 
 @dataclass
@@ -34,6 +39,9 @@ class Tally:
     """Calls of the right-hand side, counted on by whoever makes them."""
 
     calls: int = 0
+
+    def __repr__(self) -> str:
+        return str(self.calls)
 
 
 @dataclass
@@ -62,8 +70,12 @@ class Problem:
         Told of every attempt of the forward loop.
     lookout
         Looks into adaptive steps, and may end groups earlier.
-    constant_clock
-        Whether steps are constants to the gradient, also where the loop runs with gradients.
+    referred
+        What the right-hand side refers to.
+    surroundings
+        How that was in the solve.
+    constant_sizes
+        Whether step sizes are constants to the gradient, also where the loop runs with gradients.
     progress, monitor, max_seconds
         Who watches the forward loop, and how long it may take.
     """
@@ -76,6 +88,7 @@ class Problem:
     grid: Grid | None
     keep_dense: bool
     statistics: Statistics
+    referred: Referred = field(default_factory=Referred)
     keep_nodes: bool = True
     progress: Progress | None = None
     monitor: Monitor | None = None
@@ -86,7 +99,8 @@ class Problem:
     backward: Tally = field(default_factory=Tally)
     observer: Observer | None = None
     lookout: Lookout | None = None
-    constant_clock: bool = False
+    constant_sizes: bool = False
+    surroundings: Surroundings | None = None
 
     @property
     def per_sample(self) -> bool:
@@ -120,8 +134,9 @@ class Problem:
         With ``keep_graph`` (the naive method) the derivative keeps its graph, and there is no need to know the leaves.
         """
         if keep_graph:
-            self.k0 = self.dynamics.first(self.t[0], self.y0)
-            self.statistics.watch()
+            probe = self._probe()
+            self.k0 = self.dynamics.first(self.t[0], self.y0, probe)
+            self.statistics.watch(() if probe is None else probe.changed())
             return
         self.first(*self.dynamics.detached(), self.y0.detach())
 
@@ -130,14 +145,42 @@ class Problem:
 
         ``copies`` are the ``args`` of ``dynamics`` that require gradients: like ``y0`` they are no leaves of ``f``.
         """
-        since = graph_clock() if torch.is_grad_enabled() else 0
-        value = dynamics.first(self.t[0].detach(), y0)
+        graph = torch.is_grad_enabled()
+        since = graph_clock() if graph else 0
+        surroundings = Surroundings(self.referred) if graph else None
+        probe = self._probe()
+        with self.hooks.held_back():
+            value = dynamics.first(self.t[0].detach(), y0, probe)
         self.dynamics.calls += dynamics.calls
-        self.statistics.watch()
+        self.statistics.watch(() if probe is None else probe.changed())
         self.k0 = value.detach()
-        if torch.is_grad_enabled():
-            self.leaves = find_leaves(value, self.dynamics.f, [*copies, y0], since)
+        if graph:
+            joints = [] if probe is None else probe.joints()
+            self.leaves = find_leaves(value, self.referred.tensors, [*copies, y0], joints, since)
+        if surroundings is not None:
+            surroundings.settle()
+            self.surroundings = surroundings
         return value
+
+    def _probe(self) -> Probe | None:
+        """Return what watches the first evaluation; None inside of transforms, which would show their own tensors."""
+        return None if torch.compiler.is_compiling() or transformed() else Probe(self.dynamics.conduct.draws)
+
+    @contextmanager
+    def as_solved(self) -> Iterator[None]:
+        """Let the right-hand side be what it was in the solve, and stay what it is: for passes back."""
+        with ExitStack() as stack:
+            stack.enter_context(self.statistics.preserved())
+            if self.surroundings is not None:
+                stack.enter_context(self.surroundings.set_back())
+            stack.enter_context(self.hooks.held_back(self.inputs))
+            yield
+        self.hooks.fire()
+
+    @cached_property
+    def hooks(self) -> Hooks:
+        """The backward hooks of the right-hand side's modules."""
+        return Hooks.of(self.referred.modules)
 
     def integrate(
         self,
@@ -180,6 +223,7 @@ class Problem:
             skip=rhs.skip if rhs.skipping else None,
             lookout=self.lookout,
             keep=keep,
+            constant_sizes=self.constant_sizes,
         )
         rhs.moving = None
         return record
@@ -190,7 +234,8 @@ class Problem:
     def _span(self) -> tuple[Number, Number]:
         """Return the first and the last time, floats where one clock runs without a graph."""
         t0, t1 = self.t[0], self.t[-1]
-        if self.per_sample or (torch.is_grad_enabled() and not self.constant_clock):
+        differentiated = torch.is_grad_enabled() and (not self.constant_sizes or is_differentiated(self.t))
+        if self.per_sample or differentiated:
             return t0, t1
         return t0.item(), t1.item()
 
@@ -299,7 +344,7 @@ def make_dynamics(
     y0: Tensor,
     t: Tensor,
     *,
-    seed: int | None,
+    drawing: bool,
     skipping: bool = False,
 ) -> Dynamics:
     """Join the right-hand side with what it is evaluated on."""
@@ -314,7 +359,7 @@ def make_dynamics(
         dtype=y0.real.dtype if y0.is_complex() else y0.dtype,
         device=y0.device,
         time_ndim=0 if not packing.per_sample else 1 + (shapes.pop() if len(shapes) == 1 else 0),
-        seed=seed,
+        conduct=Conduct(Draws(expected=drawing)),
         skipping=skipping,
     )
 

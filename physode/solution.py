@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from physode.events.found import Events
+from physode.problem import Tally
 from physode.recording import Recorded
 from physode.status import Status, failed
 
@@ -35,7 +36,7 @@ class Stats:
     accepted: Tensor
     rejected: Tensor
     rhs_forward: int
-    _backward: Callable[[], int]
+    _backward: Tally
     by_method: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -46,7 +47,7 @@ class Stats:
     @property
     def rhs_backward(self) -> int:
         """Calls of the right-hand side in backward passes so far (a batched replay counts once)."""
-        return self._backward()
+        return self._backward.calls
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,13 @@ class Solution:
     _dense: Callable[[Tensor], Any] | None = None
     events: Events = field(default_factory=Events)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is kept of a solution in a file or handed to another process: all but its graph."""
+        return {each.name: _without_graph(getattr(self, each.name)) for each in fields(self)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+
     @property
     def success(self) -> bool:
         """Whether every sample reached the end time, or the event that was to end it."""
@@ -118,3 +126,21 @@ class Solution:
         if self._dense is None:
             raise ValueError("this solution keeps no interpolants; solve with `dense=True`")
         return self._dense(torch.as_tensor(t, dtype=torch.float64, device=self.step_times.device))
+
+
+def _without_graph(value: Any) -> Any:
+    """Return a value of tensors in any structure, without their graphs."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if callable(value):  # a reader of interpolants, which sees to this itself
+        return value
+    if isinstance(value, Events):
+        return Events([_without_graph(one) for one in value])
+    if isinstance(value, Mapping):
+        return {key: _without_graph(part) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        parts = [_without_graph(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{each.name: _without_graph(getattr(value, each.name)) for each in fields(value)})
+    return value

@@ -17,6 +17,7 @@ from physode.events.found import Events, Found
 from physode.events.stops import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.direct import Direct
+from physode.gradients.first_order import collected
 from physode.gradients.steps import Outcome, Recorded
 from physode.posing import pose
 from physode.problem import Problem
@@ -115,7 +116,8 @@ def solve(
         The norm of the error divided by its tolerance, on a state's structure; accepted up to 1. By default the root
         mean square; over a batch or several parts, the largest.
     gradient
-        ``"aca"``, ``"adjoint"``, ``"naive"``, or an object with options (:class:`~physode.ACA`,
+        ``"aca"``, ``"adjoint"``, ``"naive"``, ``"naive-steps"`` (which differentiates the choice of step sizes, too, as
+        the papers' naive method does), or an object with options (:class:`~physode.ACA`,
         :class:`~physode.Adjoint`, :class:`~physode.Naive`). ``"mali"`` undoes the steps of ``"alf"`` and of the
         symplectic methods: ACA's gradient with memory that does not grow with the number of steps.
     dense
@@ -220,20 +222,21 @@ def solve(
 
     def solved(outcome: Outcome, found: Events) -> Solution:
         recorded = {} if recorder is None else recorder.found()
-        return answer(t, problem, outcome, found, recorded, stored=sink is not None)
+        return answer(t, problem, outcome, found, recorded, plans=plans, stored=sink is not None)
 
     try:
         events_found = Events()
-        if in_pieces:
-            outcome, events_found = _solve_with_events(problem, way, wanted, jump_t, compile, sink)
-        elif sink is not None:
-            outcome = solve_into(problem, as_sink(sink), compiled=compile)
-        elif transformed():
-            if compile is True:
-                _warn_uncompiled("the solve itself is being transformed by torch.func")
-            outcome = Direct().solve(problem)
-        else:
-            outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
+        with collected() as plans:
+            if in_pieces:
+                outcome, events_found = _solve_with_events(problem, way, wanted, jump_t, compile, sink)
+            elif sink is not None:
+                outcome = solve_into(problem, as_sink(sink), compiled=compile)
+            elif transformed():
+                if compile is True:
+                    _warn_uncompiled("the solve itself is being transformed by torch.func")
+                outcome = Direct().solve(problem)
+            else:
+                outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
     except SolveError as error:
         if isinstance(error.solution, Outcome | Found):
             error.solution = solved(*_parts(error.solution))

@@ -18,7 +18,7 @@ from physode.dynamics import Dynamics
 from physode.events.found import Events
 from physode.gradients import MALI, Adjoint, find_gradient
 from physode.packing import Packing
-from physode.problem import checked_state, make_dynamics
+from physode.problem import Tally, checked_state, make_dynamics
 from physode.solution import Solution, Stats
 from physode.solvers.grid import Grid, count_of_steps, grid_of_times, steps_of_size
 from physode.solvers.interpolation import interpolate, locate
@@ -72,7 +72,7 @@ def solve_traced(
     y = checked_state(y0, packing, finite=False)
     times = _times(t, y, per_sample=per_sample)
     steps = _steps(times, y, step_size, grid, max_steps, per_sample=per_sample)
-    dynamics = make_dynamics(f, tuple(args), packing, y, times, seed=None)
+    dynamics = make_dynamics(f, tuple(args), packing, y, times, drawing=False)
     if isinstance(found, Splitting):
         require_halves(found.name, dynamics, y)
     outputs = _outputs(dynamics, found, steps, y, times, at_ends=step_size is None and grid is None)
@@ -164,11 +164,7 @@ def _solution(t: Tensor, y: Any, steps: Grid, calls: int) -> Solution:
         y=y,
         status=torch.zeros(groups, dtype=torch.int8, device=t.device),
         ended=t[-1].detach(),
-        stats=Stats(taken, torch.zeros_like(taken), calls, _none),
+        stats=Stats(taken, torch.zeros_like(taken), calls, Tally()),
         step_times=torch.cat([t[:1].detach(), steps.ends.detach()]),
         events=_NO_EVENTS,
     )
-
-
-def _none() -> int:
-    return 0

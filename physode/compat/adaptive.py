@@ -55,7 +55,6 @@ def integrate_adaptive(setup: Setup, t1: Tensor, *, wanted: Wanted, observer: Ob
         flow = between(setup.flow, float(start.detach()), float(end.detach()), jumps)
         y = record.nodes[-1]
         k = flow(start, y)
-        setup.statistics.watch()
         if steps.first_step is None:
             steps = replace(steps, first_step=_first_step(setup, flow, steps, start, y, k))
         part = integrate(flow, steps, start, end, y, k, wanted=wanted, statistics=setup.statistics, observer=observer)

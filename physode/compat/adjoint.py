@@ -15,7 +15,7 @@ from physode.compat.events import solve_until_event
 from physode.compat.observers import ADJOINT_CALLBACKS
 from physode.compat.setup import Setup, mixed_norm, read_arguments
 from physode.compat.solving import solve
-from physode.gradients.once import first_order_only
+from physode.gradients.first_order import first_order_only, one_by_one
 from physode.packing import Packing
 
 __all__ = ["odeint_adjoint"]
@@ -117,16 +117,22 @@ class _Adjoint(torch.autograd.Function):
         return event_time, outputs
 
     @staticmethod
+    @one_by_one
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
         times, outputs, *params = ctx.saved_tensors
-        with torch.no_grad(), ctx.plan.setup.statistics.preserved():
+        with torch.no_grad(), ctx.plan.setup.as_solved(params):
             state, clock, parameters = _back_through_outputs(
                 ctx.plan, ctx.adjoint_options, times, outputs, cotangents[-1], params, clock_too=ctx.needs_input_grad[3]
             )
         if clock is not None and ctx.plan.setup.event is not None:
             clock[1:] = 0.0  # the second time told a direction only
         gradients = [state, clock, *parameters]
-        return (None, None, *first_order_only(gradients, "derivatives of odeint_adjoint's gradients need odeint"))
+        sources = [*ctx.saved_tensors, *cotangents]
+        return (
+            None,
+            None,
+            *first_order_only(gradients, sources, "derivatives of odeint_adjoint's gradients need odeint"),
+        )
 
 
 def _back_through_outputs(
@@ -157,6 +163,7 @@ def _back_through_outputs(
             atol=plan.atol,
             method=plan.method,
             options=options,
+            inner=True,
         )
         by_time, _, adjoint, *by_params = (part[-1] for part in backward.unpack(solve(backward)))
         by_time = by_time.real if by_time.is_complex() else by_time

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,9 +15,12 @@ from torch import Tensor
 from physode.compat.errors import InvalidArgument
 from physode.compat.methods import Method, find_method
 from physode.compat.observers import Callbacks
-from physode.dynamics import Dynamics
-from physode.modules import Statistics, uses_dropout
+from physode.dynamics import CHANGED, Dynamics
+from physode.evaluation import Conduct, Draws, Probe
+from physode.hooks import Hooks
 from physode.packing import Packing
+from physode.rhs_state import Referred, Statistics, Surroundings
+from physode.transforms import transformed
 from physode.typing import Norm
 
 __all__ = ["Flow", "Setup", "mixed_norm", "read_arguments", "rms_norm"]
@@ -24,20 +28,48 @@ __all__ = ["Flow", "Setup", "mixed_norm", "read_arguments", "rms_norm"]
 
 @dataclass
 class Flow(Dynamics):
-    """The right-hand side, taken as leniently as torchdiffeq does: parts of any shape, results of any dtype."""
+    """The right-hand side, taken as leniently as torchdiffeq does: parts of any shape, results of any dtype.
+
+    ``settle``: told of the first evaluation of a solve; None where that is nobody's concern.
+    """
+
+    settle: Callable[[Probe], None] | None = None
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        """Return dy/dt, packed."""
-        value = self.evaluate(t, y)
+        """Return dy/dt, packed.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``func`` returns no tensor, or one of another size than the state, or changes the state in place.
+        """
+        version = 0 if y.is_inference() else y._version
+        value = self._evaluated(t, y)
+        if not y.is_inference() and y._version != version:
+            raise InvalidArgument(CHANGED)
         if self.packing.keys is not None:
             value = torch.cat([part.reshape(-1) for part in value])
         if not isinstance(value, Tensor):
             hint = "; is a `return` missing?" if value is None else ""
             raise TypeError(f"`func` must return a tensor like `y0`, got {type(value).__name__}{hint}")
+        if value.numel() != y.numel():
+            raise InvalidArgument(
+                f"`func` must return what has the shape of `y0`, {tuple(y.shape)}, got {tuple(value.shape)}"
+            )
         value = value.to(y.dtype)
-        if value.shape == y.shape:
-            return value
-        return value.reshape(y.shape) if value.numel() == y.numel() else value.expand_as(y)
+        value = value if value.shape == y.shape else value.reshape(y.shape)
+        return value.clone() if self.conduct.lends else value
+
+    def _evaluated(self, t: Tensor, y: Tensor) -> Any:
+        if self.settle is None or self.conduct.settled or transformed():
+            return self.evaluate(t, y)
+        self.conduct.settled = True
+        with Probe(self.conduct.draws) as probe:
+            self.calls += 1
+            value = self.f(self._time(t), self.packing.unpack(y))
+        self.settle(probe)
+        self.conduct.lends = isinstance(value, Tensor) and probe.is_lent(value)
+        return value
 
 
 @dataclass
@@ -74,6 +106,19 @@ class Setup:
     options: dict[str, Any]
     callbacks: Callbacks
     event: Callable[[Tensor, Tensor], Tensor] | None = None
+    hooks: Hooks = field(default_factory=lambda: Hooks(()))
+    surroundings: Surroundings | None = None
+
+    @contextmanager
+    def as_solved(self, tensors: Sequence[Tensor]) -> Iterator[None]:
+        """Let the right-hand side be what it was in the solve, and hold hooks back: for a pass back to ``tensors``."""
+        with ExitStack() as stack:
+            stack.enter_context(self.statistics.preserved())
+            if self.surroundings is not None:
+                stack.enter_context(self.surroundings.set_back())
+            stack.enter_context(self.hooks.held_back(tensors))
+            yield
+        self.hooks.fire()
 
     @property
     def packing(self) -> Packing:
@@ -100,8 +145,11 @@ def read_arguments(
     method: str | None,
     options: Mapping[str, Any] | None,
     event_fn: Callable[..., Tensor] | None = None,
+    inner: bool = False,
 ) -> Setup:
     """Check torchdiffeq's arguments and bring them into the engine's form.
+
+    ``inner``: whether this is a solve of the package's own, as of an adjoint, whose ``func`` is no user's.
 
     Raises
     ------
@@ -120,6 +168,15 @@ def read_arguments(
         warnings.warn("t is not on the same device as y0. Coercing to y0.device.", stacklevel=3)
     times = t.to(device=state.device, dtype=torch.float64)
     edges = times.detach()[[0, -1]]
+    referred = Referred() if inner else Referred.by(func)
+    statistics = Statistics(referred.modules)
+    surroundings = Surroundings(referred) if torch.is_grad_enabled() and not inner else None
+
+    def settle(probe: Probe) -> None:
+        statistics.watch(probe.changed())
+        if surroundings is not None:
+            surroundings.settle()
+
     flow = Flow(
         f=func,
         args=(),
@@ -128,11 +185,12 @@ def read_arguments(
         high=edges.amax(),
         dtype=state.real.dtype if state.is_complex() else state.dtype,
         device=state.device,
-        seed=int(torch.randint(2**62, ())) if uses_dropout(func) else None,
+        conduct=Conduct(Draws(expected=referred.uses_dropout)),
+        settle=None if inner else settle,
     )
     return Setup(
         flow=flow,
-        statistics=Statistics(func),
+        statistics=statistics,
         y0=state,
         t=times,
         given_t=t,
@@ -143,6 +201,8 @@ def read_arguments(
         options=chosen.known(given),
         callbacks=Callbacks.of(func, packing, chosen),
         event=None if event_fn is None else combined_event(event_fn, packing, t[0], state),
+        hooks=Hooks.of(referred.modules),
+        surroundings=surroundings,
     )
 
 

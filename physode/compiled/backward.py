@@ -13,7 +13,7 @@ from physode.compiled.capture import Captured
 from physode.compiled.engine import Engine
 from physode.compiled.forward import Clock
 from physode.compiled.reading import place_of, weights_of
-from physode.gradients.once import first_order_only
+from physode.gradients.first_order import FIRST_ORDER, first_order_only, one_by_one, reference
 from physode.problem import Problem
 from physode.solvers.grid import Grid
 from physode.solvers.interpolation import Location, locate
@@ -22,7 +22,7 @@ from physode.status import Status
 __all__ = ["Plan", "differentiable"]
 
 
-@dataclass
+@dataclass(eq=False)
 class Plan:
     """One solve, for its pass back. ``wanted``: which of the program's tensors ask for gradients."""
 
@@ -105,21 +105,19 @@ class _Solved(torch.autograd.Function):
         ctx: Any, plan: Plan, outputs: Tensor, theta: Tensor | None, starts: Tensor, sizes: Tensor, y0: Tensor,
         *chosen: Tensor,
     ) -> Tensor:  # fmt: skip
-        ctx.plan = plan
+        ctx.plan = reference(plan)
         # Saved for their version counters: what changed in place before the backward pass must raise there.
         ctx.save_for_backward(theta, y0, *plan.captured.tensors)
         return outputs.view_as(outputs)
 
     @staticmethod
+    @one_by_one
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        plan: Plan = ctx.plan
+        plan: Plan = ctx.plan()
         theta = ctx.saved_tensors[0]
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            raise RuntimeError("gradients of compiled solves cannot be batched; solve with compile=False to do that")
         with torch.no_grad():
             found = _pull_back(plan, cotangents[0].detach(), theta)
-        message = "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'"
-        return None, None, *first_order_only(found, message)
+        return None, None, *first_order_only(found, [*ctx.saved_tensors, *cotangents], FIRST_ORDER)
 
 
 def _pull_back(plan: Plan, cotangents: Tensor, theta: Tensor | None) -> list[Tensor | None]:

@@ -95,7 +95,7 @@ def capture(dynamics: Dynamics, t: Tensor, y: Tensor) -> Captured:
     Unsupported
         If it cannot be written as one tensor program, or changes tensors in place.
     """
-    if dynamics.seed is not None:
+    if dynamics.conduct.draws.any:
         raise Unsupported("the right-hand side uses dropout, whose mask is drawn once a solve")
     time = t.detach().to(dynamics.dtype, copy=True)
     state = y.detach().clone()

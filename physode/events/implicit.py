@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from physode.events.conditions import Conditions
-from physode.gradients.once import first_order_only
+from physode.gradients.first_order import first_order_only
 from physode.solvers.groups import expand
 
 __all__ = ["differentiable", "of_fired"]
@@ -66,13 +66,13 @@ class _Shift(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, rate: Tensor) -> Tensor:
-        ctx.save_for_backward(rate)
+        ctx.save_for_backward(value, rate)
         return torch.zeros_like(value)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        (rate,) = ctx.saved_tensors
+        rate = ctx.saved_tensors[1]
         # Where nothing is asked for, nothing comes back: also where an event grazes zero and has no derivative.
         back = torch.where(cotangents[0] == 0, 0.0, -cotangents[0] / rate)
         message = "second derivatives of an event's time and state are not computed: only first ones are exact"
-        return *first_order_only([back], message), None
+        return *first_order_only([back], [*ctx.saved_tensors, *cotangents], message), None

@@ -105,7 +105,7 @@ def _own(config: Config) -> dict[str, EndState]:
             f, z0, times, method=config.method, rtol=config.rtol, atol=config.atol, gradient=gradient, controller=I()
         ).y[-1]
 
-    return {gradient: end_state(gradient) for gradient in _METHODS}
+    return {name: end_state("naive-steps" if name == "naive" else name) for name in _METHODS}
 
 
 def _peers(config: Config) -> dict[str, EndState]:

@@ -21,7 +21,13 @@ class GradientMethod(Protocol):
         """Solve the problem."""
 
 
-GRADIENTS: dict[str, GradientMethod] = {"aca": ACA(), "adjoint": Adjoint(), "naive": Naive(), "mali": MALI()}
+GRADIENTS: dict[str, GradientMethod] = {
+    "aca": ACA(),
+    "adjoint": Adjoint(),
+    "naive": Naive(),
+    "naive-steps": Naive(step_sizes=True),
+    "mali": MALI(),
+}
 
 
 def find_gradient(gradient: str | GradientMethod) -> GradientMethod:

@@ -17,6 +17,7 @@ is a chain of small products, and one more batched pull-back gives :math:`dL/d\t
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -26,7 +27,6 @@ from torch import Tensor
 
 from physode.gradients.at_once import pull_at_once
 from physode.gradients.kept import Kept
-from physode.gradients.once import FIRST_ORDER
 from physode.gradients.pulling import Cotangents, Gradients, Steps
 from physode.gradients.recorded import fetch_with
 from physode.gradients.replay import Replay, safe_nodes
@@ -58,7 +58,8 @@ class ACA:
         first on, while they fit the budget, and recomputes the later ones: no evaluation is made twice. It does so
         where steps are pulled back one by one and no gradient in the times is asked for; else it is ``"checkpoint"``.
         The first backward pass frees the graphs; another one recomputes. ``"graph"`` replays the accepted steps once
-        with their graph kept: more memory, and derivatives of any order.
+        with their graph kept: more memory, and derivatives of any order. The others do so in the backward pass where
+        that is to be differentiated in turn (``create_graph=True``), but for ``checkpoints``.
     parallel
         Pull all steps back at once (True), one by one (False), or choose by the state's size. Where a right-hand side
         cannot be mapped over steps (control flow on values, batch norm in training), steps are pulled back one by one.
@@ -98,15 +99,14 @@ class ACA:
         problem.keep_nodes = problem.needs_gradient or problem.keep_dense
         if not problem.needs_gradient:
             kept = None
-        with torch.no_grad():
+        with torch.no_grad(), problem.hooks.held_back():
             record = problem.integrate() if kept is None else kept.integrate()
         if bool((record.status != Status.SUCCESS).any()):
             kept = None  # failed samples may have NaN in their graphs, which replays leave out
         grid = clock(problem, record)
         fetch = fetch_recorded(record)
         if problem.needs_gradient and (len(record) or problem.y0.requires_grad):
-            graph = self.memory == "graph"
-            fetch = _graph_fetch(problem, record, grid) if graph else self._fetch(problem, record, grid, kept)
+            fetch = _graph_fetch(problem, grid) if self.memory == "graph" else self._fetch(problem, record, grid, kept)
         return read_outputs(problem, record, grid, fetch)
 
     def _in_segments(self, problem: Problem, checkpoints: int) -> Outcome:
@@ -126,7 +126,9 @@ class ACA:
     def _fetch(self, problem: Problem, record: Trajectory, grid: Grid, kept: Kept | None) -> Fetch:
         def back(starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool) -> Gradients:
             replay = Replay.of(problem)
-            steps = Steps(safe_nodes(record.nodes, record.status, sizes, record.dense), starts, sizes)
+            whole = not bool((record.status != Status.SUCCESS).any())
+            nodes = safe_nodes(record.nodes, record.status, sizes, record.dense)
+            steps = Steps(nodes, starts, sizes, ends=nodes[1:] if whole else None)
             totals: list[Tensor | None] = [None] * len(replay.inputs)
             parallel = self.parallel if record.starts and _in_parallel(problem, self.parallel) else None
             try:
@@ -134,7 +136,7 @@ class ACA:
             finally:
                 problem.backward.calls += replay.dynamics.calls
 
-        return fetch_with(back, problem, record, grid, message=FIRST_ORDER)
+        return fetch_with(back, problem, record, grid, replayed=partial(_replayed, problem))
 
 
 def _pull_back(
@@ -163,6 +165,8 @@ def _in_parallel(problem: Problem, parallel: bool | Literal["auto"]) -> bool:
     """Whether steps are pulled back at once."""
     if problem.y0.is_complex():
         return False  # a pull-back is linear over the real numbers only: no complex Jacobian
+    if problem.hooks.modules:
+        return False  # which a batched replay would not call
     if problem.dynamics.skipping:
         return False  # which samples a step moves differs from step to step
     if parallel != "auto":
@@ -178,20 +182,27 @@ def _extent(problem: Problem) -> tuple[int, int]:
     return groups, y0.numel() // max(groups, 1)
 
 
-def _graph_fetch(problem: Problem, record: Trajectory, grid: Grid) -> Fetch:
+def _graph_fetch(problem: Problem, grid: Grid) -> Fetch:
     """Replay the accepted steps in order, keeping their graph."""
 
     def fetch(nodes: Any, steps: Any) -> tuple[Tensor, Tensor | None]:
-        replay = Replay(problem.tableau, problem.dynamics.with_args(problem.dynamics.args), [], True)
-        wanted = set(steps)
-        states, dense = [problem.y0], {}
         with problem.statistics.preserved():
-            for i in range(max([*nodes, *(step + 1 for step in steps)])):
-                y, *coefficients = replay.step(grid.starts[i], states[-1], grid.sizes[i], dense=i in wanted)
-                states.append(y)
-                if coefficients:
-                    dense[i] = coefficients[0]
-        problem.backward.calls += replay.dynamics.calls
-        return torch.stack([states[i] for i in nodes]), torch.stack([dense[i] for i in steps]) if wanted else None
+            return _replayed(problem, grid, problem.y0, nodes, steps)
 
     return fetch
+
+
+def _replayed(
+    problem: Problem, grid: Grid, y0: Tensor, nodes: Sequence[int], steps: Sequence[int]
+) -> tuple[Tensor, Tensor | None]:
+    """Return states and interpolants from a replay of the steps that keeps their graph."""
+    replay = Replay(problem.tableau, problem.dynamics.with_args(problem.dynamics.args), [], True)
+    wanted = set(steps)
+    states, dense = [y0], {}
+    for i in range(max([*nodes, *(step + 1 for step in steps)])):
+        y, *coefficients = replay.step(grid.starts[i], states[-1], grid.sizes[i], dense=i in wanted)
+        states.append(y)
+        if coefficients:
+            dense[i] = coefficients[0]
+    problem.backward.calls += replay.dynamics.calls
+    return torch.stack([states[i] for i in nodes]), torch.stack([dense[i] for i in steps]) if wanted else None

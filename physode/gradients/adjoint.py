@@ -22,12 +22,13 @@ from torch import Tensor
 
 from physode.dynamics import Dynamics
 from physode.errors import SolveError
-from physode.gradients.once import first_order_only
+from physode.gradients.first_order import first_order_only, one_by_one, reference
 from physode.gradients.replay import Replay
 from physode.gradients.steps import Outcome, clock, fetch_recorded, read_outputs
-from physode.modules import Statistics
+from physode.leaves import check_no_new_leaf
 from physode.packing import Packing
 from physode.problem import Problem, checked_tolerance, default_norm, user_norm
+from physode.rhs_state import Statistics
 from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller
 from physode.solvers.grid import grid_of_step_size
@@ -89,16 +90,18 @@ class Backsolve(torch.autograd.Function):
     def forward(
         ctx: Any, method: Adjoint, problem: Problem, outputs: Tensor, y0: Tensor, t: Tensor, *inputs: Tensor
     ) -> Tensor:
-        ctx.method, ctx.problem = method, problem
+        ctx.method, ctx.problem = method, reference(problem)
         ctx.save_for_backward(outputs.clone(), y0, t, *inputs)
         return outputs
 
     @staticmethod
+    @one_by_one
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
         outputs, _, times = ctx.saved_tensors[:3]
-        problem: Problem = ctx.problem
+        problem: Problem = ctx.problem()
         replay = Replay.of(problem)
-        with problem.statistics.preserved(), torch.no_grad():
+        with problem.as_solved(), torch.no_grad():
+            replay.confirm(problem)
             gradients = _back_through_outputs(
                 ctx.method, problem, replay, times, outputs, cotangents[0], clock_too=ctx.needs_input_grad[4]
             )
@@ -108,7 +111,9 @@ class Backsolve(torch.autograd.Function):
             None,
             None,
             *first_order_only(
-                gradients, "derivatives of the adjoint method's gradients need gradient='naive' or ACA(memory='graph')"
+                gradients,
+                [*ctx.saved_tensors, *cotangents],
+                "derivatives of the adjoint method's gradients need gradient='naive' or ACA(memory='graph')",
             ),
         )
 
@@ -173,6 +178,8 @@ def _backsolve(
             y = _typed(state[0], like=outer[0])
             y = y if y.requires_grad else y.detach().requires_grad_()
             value = replay.dynamics(start + s.double() * span, y)
+            if not tracked:
+                check_no_new_leaf([value], [y, *replay.inputs])
             pulled: Sequence[Tensor | None] = (None,) * (1 + len(replay.inputs))
             if value.requires_grad:
                 ahead = -_typed(state[1], like=outer[1]) * size
@@ -238,7 +245,7 @@ def _inner_problem(
         if isinstance(tableau, StepMethod):
             tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
             steps = replace(steps, tableau=tableau)
-    return Problem(dynamics, tableau, y0, t, steps, grid, keep_dense=False, statistics=Statistics(f), keep_nodes=False)
+    return Problem(dynamics, tableau, y0, t, steps, grid, keep_dense=False, statistics=Statistics(), keep_nodes=False)
 
 
 def _backward(tableau: Method) -> Method:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from physode.gradients.pulling import Cotangents, Gradients, Steps, add, pull
-from physode.gradients.replay import Replay
+from physode.gradients.replay import Replay, check_strayed, strayed
 from physode.leaves import check_no_new_leaf
 
 __all__ = ["pull_at_once"]
@@ -28,10 +28,11 @@ def pull_at_once(
     RuntimeError
         If the right-hand side cannot be mapped over steps.
     """
-    nodes, starts, sizes = steps
+    nodes, starts, sizes, ends = steps
     count = len(starts)
     d_starts, d_sizes = torch.zeros_like(starts), torch.zeros_like(sizes)
     state = given.nodes.get(count, torch.zeros_like(nodes[0]))
+    off = torch.zeros((), dtype=torch.float64, device=starts.device)
     chunk = _chunk_length(replay, nodes[0], starts.ndim == 2)
     for end in range(count, 0, -chunk):
         rows = range(max(0, end - chunk), end)
@@ -42,6 +43,9 @@ def pull_at_once(
             replayed = torch.func.vmap(lambda t, y, h: replay.step(t, y, h, dense=with_dense))(t, y, h)  # noqa: B023
         if end == count:
             check_no_new_leaf(replayed, [y, t, h, *replay.inputs])
+        if ends is not None:
+            recorded = torch.stack([ends[i] for i in rows])
+            off = torch.maximum(off, strayed(replayed[0], recorded, y.detach()))
         jacobians = _jacobians(replayed[0], y, per_sample=starts.ndim == 2)
         arriving = _rows(given.nodes, rows, like=nodes[0])
         dense = []
@@ -58,6 +62,7 @@ def pull_at_once(
             d_starts[rows.start : rows.stop] = d_t
         if d_h is not None:
             d_sizes[rows.start : rows.stop] = d_h
+    check_strayed(off)
     return Gradients(d_starts, d_sizes, state, totals)
 
 

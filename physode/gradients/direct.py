@@ -34,7 +34,7 @@ class Direct:
         if differentiated:
             return Naive().solve(problem)
         problem.start(keep_graph=True)
-        problem.constant_clock = True
+        problem.constant_sizes = True
         record = problem.integrate()
         return read_outputs(problem, record, clock(problem, record), fetch_recorded(record))
 

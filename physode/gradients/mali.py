@@ -78,6 +78,8 @@ def _unfinished(record: Trajectory) -> str:
 def _fetch(problem: Problem, record: Trajectory, grid: Grid) -> Fetch:
     def back(starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool) -> Gradients:
         replay = Replay.of(problem)
+        with torch.no_grad():
+            replay.confirm(problem)
         steps = Steps(_Undone(replay, record.nodes, starts, sizes), starts, sizes)
         try:
             return pull_one_by_one(replay, steps, given, [None] * len(replay.inputs), clock_too=clock_too)

@@ -12,11 +12,15 @@ __all__ = ["Cotangents", "Gradients", "Steps", "add", "pull"]
 
 
 class Steps(NamedTuple):
-    """Successive accepted steps: the states between them, of which the last is not needed, starts and signed sizes."""
+    """Successive accepted steps: the states between them, of which the last is not needed, starts and signed sizes.
+
+    ``ends``: where each step ended in the solve, to hold its replay against; None where that is not known.
+    """
 
     nodes: Sequence[Tensor]
     starts: Tensor
     sizes: Tensor
+    ends: Sequence[Tensor] | None = None
 
 
 class Cotangents(NamedTuple):

@@ -14,11 +14,17 @@ from torch import Tensor
 
 from physode.dynamics import Dynamics
 from physode.problem import Problem
+from physode.rhs_state import changed_message
 from physode.solvers.method import Method
 from physode.solvers.stepper import end_derivative, interpolant, take_step
 from physode.status import Status
 
-__all__ = ["Replay", "safe_nodes"]
+__all__ = ["Replay", "check_strayed", "safe_nodes", "strayed"]
+
+
+_ROUNDING = {  # of a step's change, between its replay and the solve: kernels and batches differ
+    torch.float64: 1e-5, torch.complex128: 1e-5, torch.float32: 5e-2, torch.complex64: 5e-2,
+}  # fmt: skip
 
 
 @dataclass
@@ -60,6 +66,47 @@ class Replay:
             return (step.y,)
         k_end = end_derivative(self.dynamics, t, h, step)
         return step.y, interpolant(self.dynamics, self.tableau, t, y, h, step, k_end)
+
+    def confirm(self, problem: Problem) -> None:
+        """Hold the derivative at the start against the one that the solve began with.
+
+        Raises
+        ------
+        RuntimeError
+            If they differ by more than rounding: for passes back that keep nothing else to hold a replay against.
+        """
+        assert problem.k0 is not None
+        found = self.dynamics(problem.t[0].detach(), problem.y0.detach())
+        check_strayed(strayed(found[None], problem.k0[None], torch.zeros_like(found)[None]))
+
+
+def strayed(found: Tensor, recorded: Tensor, before: Tensor) -> Tensor:
+    """Return how far replayed steps end from where they ended in the solve, in units of what rounding may explain.
+
+    Parameters
+    ----------
+    found, recorded
+        The steps' ends, ``(steps, *state)``.
+    before
+        Their starts.
+    """
+    share, eps = _ROUNDING.get(found.dtype, 0.2), torch.finfo(found.dtype).eps
+    axes = tuple(range(1, found.ndim))
+    change, size = ((part.abs().amax(axes) if axes else part.abs()) for part in (recorded - before, recorded))
+    off = (found.detach() - recorded).abs()
+    return ((off.amax(axes) if axes else off) / (share * change + 64 * eps * size).clamp(min=1e-300)).amax()
+
+
+def check_strayed(off: Tensor) -> None:
+    """Raise where replayed steps do not end where they ended in the solve.
+
+    Raises
+    ------
+    RuntimeError
+        If ``off``, by :func:`strayed`, is more than rounding.
+    """
+    if float(off) > 1.0:
+        raise RuntimeError(changed_message("something"))
 
 
 def safe_nodes(

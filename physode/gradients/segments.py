@@ -14,14 +14,15 @@ States walked again are those of the forward solve to the last bit, and so are g
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from physode.gradients.asked import Asked, Dense, Nodes, Places, places
-from physode.gradients.once import FIRST_ORDER, first_order_only
+from physode.gradients.first_order import FIRST_ORDER, first_order_only, one_by_one, reference
 from physode.gradients.pulling import Cotangents, Gradients, Steps
 from physode.gradients.replay import Replay, safe_nodes
 from physode.gradients.schedule import split
@@ -48,7 +49,8 @@ class Stretch(Protocol):
         """Add the inputs' gradients to ``totals``, and return them with those of the first state and the clock."""
 
 
-class _Plan(NamedTuple):
+@dataclass(eq=False)
+class _Plan:
     problem: Problem
     record: Thinned
     found: Places
@@ -93,20 +95,21 @@ class _Segmented(torch.autograd.Function):
     def forward(
         ctx: Any, plan: _Plan, starts: Tensor, sizes: Tensor, theta: Tensor, y0: Tensor, *inputs: Tensor
     ) -> Tensor:
-        ctx.plan = plan
+        ctx.plan = reference(plan)
         ctx.save_for_backward(starts, sizes, theta, y0, *inputs)
         return plan.outputs.pop()  # handed over: the graph holds the plan, and must not hold its own outputs
 
     @staticmethod
+    @one_by_one
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        plan: _Plan = ctx.plan
+        plan: _Plan = ctx.plan()
         starts, sizes = ctx.saved_tensors[:2]
-        with plan.problem.statistics.preserved(), torch.no_grad():
+        with plan.problem.as_solved(), torch.no_grad():
             sweep = _Sweep(plan, Grid(starts.detach(), sizes.detach(), starts), cotangents[0].detach())
             found = sweep.run(clock_too=any(ctx.needs_input_grad[1:4]))
         return (
             None,
-            *first_order_only(found, FIRST_ORDER),
+            *first_order_only(found, [*ctx.saved_tensors, *cotangents], FIRST_ORDER),
         )
 
 
@@ -129,6 +132,7 @@ class _Sweep:
             theta = torch.zeros_like(self._plan.found.theta)
             self._clock = (torch.zeros_like(self._grid.starts), torch.zeros_like(self._grid.sizes), theta)
         end, record = self._plan.found.steps, self._record
+        self._replay.confirm(self._plan.problem)
         try:
             for number in reversed(range(len(record.kept))):
                 begin = number * record.stride

@@ -7,10 +7,12 @@ from torch import Tensor
 
 from physode.gradients.kept import Kept
 from physode.gradients.pulling import Cotangents, Gradients, Steps, add, pull
-from physode.gradients.replay import Replay
+from physode.gradients.replay import Replay, check_strayed, strayed
 from physode.leaves import check_no_new_leaf
 
 __all__ = ["pull_one_by_one"]
+
+_LOOKS = 16  # steps, about, whose replay is held against the record
 
 
 def pull_one_by_one(
@@ -35,10 +37,11 @@ def pull_one_by_one(
     kept
         The graphs of the first steps, where they were kept.
     """
-    nodes, starts, sizes = steps
+    nodes, starts, sizes, ends = steps
     count = len(starts)
     d_starts, d_sizes = torch.zeros_like(starts), torch.zeros_like(sizes)
     state = given.nodes.get(count)
+    off, looked_at = torch.zeros((), dtype=torch.float64, device=starts.device), max(1, count // _LOOKS)
     for i in reversed(range(0 if kept is None else len(kept), count)):
         dense = given.dense.get(i)
         if state is not None or dense is not None:
@@ -47,6 +50,8 @@ def pull_one_by_one(
             with torch.enable_grad():
                 replayed = replay.step(t, y, h, dense=dense is not None)
             check_no_new_leaf(replayed, [y, t, h, *replay.inputs])
+            if ends is not None and (count - 1 - i) % looked_at == 0:
+                off = torch.maximum(off, strayed(replayed[0][None], ends[i][None], y.detach()[None]))
             ahead = torch.zeros_like(y) if state is None else state
             state, d_t, d_h, *inputs = pull(
                 replayed,
@@ -60,6 +65,7 @@ def pull_one_by_one(
             if d_h is not None:
                 d_sizes[i] = d_h
         state = add(state, given.nodes.get(i))
+    check_strayed(off)
     if kept is not None:
         state, totals = kept.pull_back(state, given, totals)
     first = torch.zeros_like(nodes[0]) if state is None else state

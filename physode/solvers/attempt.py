@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from physode.modules import Statistics
+from physode.rhs_state import Statistics
 from physode.solvers.controllers import Control, Controller
 from physode.solvers.initial_step import initial_step
 from physode.solvers.method import Method

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from physode.modules import Statistics
+from physode.rhs_state import Statistics
 from physode.solvers.attempt import Adaptive, attempt, first_size, like_clock, propose, stuck, tensor_beside
 from physode.solvers.grid import Grid
 from physode.solvers.groups import expand
@@ -53,6 +53,7 @@ def integrate(
     skip: Callable[[Number], None] | None = None,
     lookout: Lookout | None = None,
     keep: Callable[..., Trajectory] = Trajectory,
+    constant_sizes: bool = False,
 ) -> Trajectory:
     """Integrate from ``t0`` to ``t1`` with steps that keep the local error within the tolerance.
 
@@ -60,7 +61,8 @@ def integrate(
     every group; a group that rejects its attempt, has arrived or has failed keeps its time and state. ``k0`` is the
     derivative at the start. The ``observer`` sees each attempt and may end the solve; so may the ``watch``, with a
     status of its own; the ``taker`` takes the steps; ``skip`` is told which groups move, before each attempt; the
-    ``lookout`` may hold an attempt back, to have its group end earlier; ``keep`` makes the record.
+    ``lookout`` may hold an attempt back, to have its group end earlier; ``keep`` makes the record. With
+    ``constant_sizes`` no gradient flows through the choice of step sizes.
 
     Returns
     -------
@@ -70,7 +72,8 @@ def integrate(
     tableau = steps.tableau
     record = _begin(y0, t0, t1, keep)
     active = _finite_start(record, like_clock(t0, steps.norm(k0)), t0)
-    control = steps.controller.start(first_size(rhs, steps, t0, t1, y0, k0, statistics))
+    size = first_size(rhs, steps, t0, t1, y0, k0, statistics)
+    control = steps.controller.start(detached(size) if constant_sizes else size)
     steps = steps.with_tolerances(*(_tolerance(value, y0) for value in (steps.rtol, steps.atol)))
     later = Later(rhs, tableau, y0)
     t, y, k, length = t0, y0, k0, t1 - t0
@@ -84,7 +87,7 @@ def integrate(
         if observer is not None:
             observer.before(t, y, h)
         step, k_end, error = attempt(rhs, steps, t, y, h, k, taker)
-        error = like_clock(t, error)
+        error = like_clock(t, detached(error) if constant_sizes else error)
         accepted = steps.controller.accepts(error, size) & active
         rejected = active & logical_not(accepted)
         control = steps.controller.next(control, error, size, accepted, tableau.error_order)

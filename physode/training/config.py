@@ -19,7 +19,7 @@ __all__ = ["DTYPES", "GRADIENTS", "LOSSES", "OPTIMIZERS", "RHS", "SCHEDULES", "S
 
 RHS = ("physical", "augmented", "neural", "hybrid", "lstm", "lstm-aug")
 OPTIMIZERS = ("lm", "adam", "lbfgs", "sgd")
-GRADIENTS = ("aca", "adjoint", "naive")
+GRADIENTS = ("aca", "adjoint", "naive", "naive-steps")
 LOSSES = ("positions", "state")
 SCHEDULES = ("full", "growing", "shooting", "matching")
 STARTS = ("known", "fit")

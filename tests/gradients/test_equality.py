@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 
 import pytest
 import torch
@@ -94,7 +95,7 @@ def test_gradgradcheck(name):
     assert gradgradcheck(end, inputs)
 
 
-@pytest.mark.parametrize("gradient", ["aca", "adjoint"])
+@pytest.mark.parametrize("gradient", [po.ACA(checkpoints=4), "adjoint"])
 def test_a_second_derivative_that_would_be_wrong_raises(gradient):
     y0 = torch.ones(1, requires_grad=True)
     y = po.solve(lambda t, y: -y * y, y0, [0.0, 1.0], gradient=gradient).y[-1].sum()
@@ -207,23 +208,40 @@ class TestWhatGradientsReach:
         assert system.unused.grad is None
 
     @pytest.mark.parametrize("parallel", [True, False])
-    def test_an_unregistered_parameter_used_only_later_is_named_not_lost(self, parallel):
+    def test_an_unregistered_parameter_used_only_later_has_its_gradient(self, parallel):
         late = torch.tensor(1.0, requires_grad=True)
 
         def f(t, y):
             return -y * (late if float(t) > 0.5 else 1.0)
 
         y0 = torch.ones(1, requires_grad=True)
+        gradient = po.ACA(parallel=parallel)
+        y = po.solve(f, y0, [0.0, 1.0], gradient=gradient, jump_t=[0.5]).y[-1].sum()
+        (found,) = torch.autograd.grad(y, late)
+        assert found.item() == pytest.approx(-0.5 * math.exp(-1.0), rel=1e-5)
+
+    @pytest.mark.parametrize("parallel", [True, False])
+    def test_a_hidden_parameter_used_only_later_is_named_not_lost(self, parallel):
+        late = torch.tensor(1.0, requires_grad=True)
+        hidden = weakref.ref(late)
+
+        def f(t, y):
+            return -y * (hidden() if float(t) > 0.5 else 1.0)
+
+        y0 = torch.ones(1, requires_grad=True)
         y = po.solve(f, y0, [0.0, 1.0], gradient=po.ACA(parallel=parallel)).y[-1].sum()
-        with pytest.raises(RuntimeError, match="evaluation at the start did not use: register it"):
+        with pytest.raises(RuntimeError, match=r"evaluation at the start did not use: register it .* `jump_t`"):
             y.backward()
 
     def test_leaves_behind_earlier_operations_are_told_apart(self):
         direct = torch.ones((), requires_grad=True)
         made = torch.ones((), requires_grad=True) * 2
         since = graph_clock()
-        assert not find_leaves(direct * 3, lambda: None, [], since).outside
-        assert find_leaves(made * 3, lambda: None, [], since).outside
+        assert not find_leaves(direct * 3, (), [], [], since).outside
+        assert find_leaves(made * 3, (), [], [], since).outside
+        found = find_leaves(made * 3, (), [], [made], since)
+        assert not found.outside
+        assert found.tensors[0] is made
 
 
 class TestChangedInPlace:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import physode as po
-from physode.modules import Statistics
+from physode.rhs_state import Statistics
 from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller
 from physode.solvers.loop import integrate
@@ -37,7 +37,7 @@ def run(errors, *, t1=1.0, first_step=0.25, **options):
     steps = Adaptive(METHODS["heun_euler"], Controller(), norm, 1e-3, 1e-3, first_step=first_step, **options)
     start, end = torch.tensor(0.0), torch.tensor(t1)
     record = integrate(
-        rhs, steps, start, end, torch.zeros(2), torch.ones(2), wanted=Wanted([]), statistics=Statistics(rhs)
+        rhs, steps, start, end, torch.zeros(2), torch.ones(2), wanted=Wanted([]), statistics=Statistics()
     )
     return record, calls
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from physode.modules import Statistics
+from physode.rhs_state import Statistics
 from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller
 from physode.solvers.grid import grid_of_times
@@ -40,7 +40,7 @@ def adaptive(log, *, first_step=None):
     t0, t1, y0 = torch.tensor(0.0, dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64), torch.ones(1)
     steps = Adaptive(METHODS["dopri5"], Controller(), rms_shared, 1e-5, 1e-7, first_step=first_step)
     return integrate(
-        falling, steps, t0, t1, y0, falling(t0, y0), wanted=Wanted([]), statistics=Statistics(falling), observer=log
+        falling, steps, t0, t1, y0, falling(t0, y0), wanted=Wanted([]), statistics=Statistics(), observer=log
     )
 
 

@@ -49,7 +49,7 @@ METHODS: Mapping[str, Method] = {
     "sigma": Method("LM, growing span, sigma known", {"schedule": "growing", "sigma_known": True}, noise=True),
     "plain": Method("LM, full span at once", {"schedule": "full", "sigma_known": False}, noise=False),
     "aca": Method("Adam, ACA", {"gradient": "aca"}),
-    "naive": Method("Adam, naive", {"gradient": "naive"}),
+    "naive": Method("Adam, naive", {"gradient": "naive-steps"}),
     "adjoint": Method("Adam, adjoint", {"gradient": "adjoint"}),
 }
 """The methods: physode's default first."""

@@ -47,10 +47,10 @@ MODELS: Mapping[str, Model] = {
     "lstm": Model("LSTM", {"augmented": False}, (0.59, 0.12)),
     "lstm-aug": Model("LSTM, augmented input", {"augmented": True}, (0.49, 0.06)),
     "node-adjoint": Model("NODE, adjoint", {"rhs": "augmented", "gradient": "adjoint"}, (3.47, 0.67)),
-    "node-naive": Model("NODE, naive", {"rhs": "augmented", "gradient": "naive"}, (0.21, 0.11)),
+    "node-naive": Model("NODE, naive", {"rhs": "augmented", "gradient": "naive-steps"}, (0.21, 0.11)),
     "node-aca": Model("NODE, ACA", {"rhs": "augmented", "gradient": "aca"}, (0.16, 0.06)),
     "ode-adjoint": Model("ODE, adjoint", {"rhs": "physical", "gradient": "adjoint"}, (0.0025, 0.0012)),
-    "ode-naive": Model("ODE, naive", {"rhs": "physical", "gradient": "naive"}, (0.0025, 0.0013)),
+    "ode-naive": Model("ODE, naive", {"rhs": "physical", "gradient": "naive-steps"}, (0.0025, 0.0013)),
     "ode-aca": Model("ODE, ACA", {"rhs": "physical", "gradient": "aca"}, (0.0007, 0.0005)),
     "node-ours": Model(
         "NODE, ours",

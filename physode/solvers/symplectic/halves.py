@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from physode.dynamics import Dynamics
-from physode.modules import Statistics
+from physode.rhs_state import Statistics
 from physode.solvers.numbers import Number
 from physode.transforms import plain
 

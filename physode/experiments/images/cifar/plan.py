@@ -46,7 +46,7 @@ class Model:
 MODELS: Mapping[str, Model] = {
     "node18-aca": Model("NODE18-ACA", {"model": "node18", **_HEUN_EULER, "gradient": "aca"}),
     "node18-adjoint": Model("NODE18-adjoint", {"model": "node18", **_DOPRI5, "gradient": "adjoint"}),
-    "node18-naive": Model("NODE18-naive", {"model": "node18", **_DOPRI5, "gradient": "naive"}),
+    "node18-naive": Model("NODE18-naive", {"model": "node18", **_DOPRI5, "gradient": "naive-steps"}),
     "resnet18": Model("ResNet18", {"model": "resnet18"}),
     "resnet50": Model("ResNet50", {"model": "resnet50"}),
     "resnet101": Model("ResNet101", {"model": "resnet101"}),

@@ -1,0 +1,146 @@
+"""What passes back have in common: batches of cotangents, derivatives of derivatives, and how long a solve is kept."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["FIRST_ORDER", "collected", "first_order_only", "held", "one_by_one", "reference"]
+
+FIRST_ORDER = "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'"
+
+_DEEPEST = 8  # batches within batches
+
+
+class _FirstOrder(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, message: str, value: Tensor, *sources: Tensor) -> Tensor:
+        ctx.message = message
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        raise RuntimeError(ctx.message)
+
+
+def first_order_only(
+    gradients: Sequence[Tensor | None], sources: Sequence[Tensor | None], message: str
+) -> list[Tensor | None]:
+    """Return the gradients so that differentiating them raises ``RuntimeError(message)``, not a silent zero.
+
+    ``sources``: what they depend on. Whichever of these a derivative is asked for, the error lies on the way.
+    """
+    if not torch.is_grad_enabled():  # no graph of the backward pass is asked for
+        return list(gradients)
+    asking = [source for source in sources if source is not None and source.requires_grad]
+    if not asking:
+        return list(gradients)
+    return [
+        None if value is None else _FirstOrder.apply(message, value, *asking)  # type: ignore[no-untyped-call]
+        for value in gradients
+    ]
+
+
+def one_by_one(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a pass back take batches of cotangents, as of ``is_grads_batched=True``: one after another."""
+
+    @wraps(backward)
+    def each(ctx: Any, *cotangents: Tensor | None) -> Any:
+        levels = [level for level in map(_level, cotangents) if level]
+        if not levels:
+            return backward(ctx, *cotangents)
+        level = max(levels)
+        batches = [None if x is None else torch._remove_batch_dim(x, level, 0, 0) for x in cotangents]
+        size = max(len(batch) for batch in batches if batch is not None)
+        found: list[Any] = []
+        with _outside():
+            for i in range(size):
+                rows = [
+                    batch[i] if batch is not None and len(batch) else x
+                    for x, batch in zip(cotangents, batches, strict=True)
+                ]
+                found.append(each(ctx, *rows))
+        return tuple(_batch(parts, level) for parts in zip(*found, strict=True))
+
+    return each
+
+
+def _level(x: Tensor | None) -> int:
+    """Return at which level of ``is_grads_batched`` a tensor stands for a batch; 0 for none."""
+    if x is None or not torch._C._functorch.is_legacy_batchedtensor(x):
+        return 0
+    return next(level for level in range(_DEEPEST, 0, -1) if len(torch._remove_batch_dim(x, level, 0, 0)))
+
+
+@contextmanager
+def _outside() -> Iterator[None]:
+    """Leave the batch for as long as this lasts: it would allow no random numbers."""
+    depth = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    for _ in range(depth):
+        torch._C._vmapmode_decrement_nesting()
+    try:
+        yield
+    finally:
+        for _ in range(depth):
+            torch._C._vmapmode_increment_nesting()
+
+
+def _batch(parts: Sequence[Tensor | None], level: int) -> Tensor | None:
+    if parts[0] is None:
+        return None
+    batch: Tensor = torch._add_batch_dim(torch.stack(list(parts)), 0, level)  # type: ignore[arg-type]
+    return batch
+
+
+# How long a solve is kept. The graph of a solution must hold the right-hand side, for its steps are replayed. A module
+# that keeps a solution of its own then closes a circle. Python's collector sees it only where each of its links is a
+# Python object: so the graph's inner nodes refer to a solve weakly, and what a user gets is the output of a last node,
+# the identity, that holds it.
+
+_plans: ContextVar[list[Any] | None] = ContextVar("plans", default=None)
+
+
+@contextmanager
+def collected() -> Iterator[list[Any]]:
+    """Give the list of all that passes back of the solves in here need, to be :func:`held` by their outputs."""
+    plans: list[Any] = []
+    token = _plans.set(plans)
+    try:
+        yield plans
+    finally:
+        _plans.reset(token)
+
+
+def reference(plan: Any) -> Callable[[], Any]:
+    """Return a reference to what a pass back needs: a weak one where it is collected, to be held by the outputs."""
+    plans = _plans.get()
+    if plans is None:
+        return lambda: plan
+    plans.append(plan)
+    return weakref.ref(plan)
+
+
+class _Held(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plans: Any, box: list[Tensor], outputs: Tensor) -> Tensor:
+        ctx.plans = plans
+        return box.pop()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        return None, None, cotangents[0]
+
+
+def held(outputs: Tensor, plans: Sequence[Any]) -> Tensor:
+    """Return the outputs, which hold ``plans`` as long as they or anything computed from them may be differentiated."""
+    if not (plans and outputs.requires_grad and outputs.grad_fn is not None):
+        return outputs
+    return _Held.apply(plans, [outputs.detach()], outputs)  # type: ignore[no-any-return, no-untyped-call]
