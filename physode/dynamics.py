@@ -89,7 +89,7 @@ class Dynamics:
         """
         before = _version(y)
         found = self._call(time, self.packing.unpack(y))
-        value = self.packing.pack(found) if self.packing.keys is None else self._packed(found, y)
+        value: Tensor = self.packing.pack(found) if self.packing.keys is None else self._packed(found, y)
         if not isinstance(value, Tensor) or value.shape != y.shape or value.dtype != y.dtype:
             self._check(found, y)
         if _version(y) != before:
@@ -199,10 +199,11 @@ class Dynamics:
         self._check(value, y)
         if probe is not None and self.packing.keys is None and probe.is_lent(value):
             self.conduct.lends = True
-            return value.clone()
+            value = value.clone()
         return self.packing.pack(value)
 
     def _check(self, value: Any, y: Tensor) -> None:
+        """Raise where ``value`` is no derivative of the state ``y``."""
         state = self.packing.unpack(y)
         if self.packing.keys is None:
             _check("the right-hand side", value, state)

@@ -320,9 +320,10 @@ class _Content(NamedTuple):
     def differs(self) -> bool:
         """Whether the contents were changed in place."""
         if isinstance(self.value, Tensor):
-            if _version(self.value) != self.version or self.value.untyped_storage().resizable() or self.copy is None:
-                return _version(self.value) != self.version
-            return not np.array_equal(self.value, self.copy, equal_nan=True)  # an array's memory, changed behind torch
+            if _version(self.value) != self.version:
+                return True
+            if self.value.untyped_storage().resizable():  # torch's own memory, of which it counts the changes
+                return False
         return self.copy is not None and not np.array_equal(self.value, self.copy, equal_nan=_is_inexact(self.value))
 
     @contextmanager
@@ -363,7 +364,7 @@ def _can_be_put(place: _Place) -> bool:
 
 
 def _version(value: Any) -> int:
-    return value._version if isinstance(value, Tensor) and not value.is_inference() else 0
+    return int(value._version) if isinstance(value, Tensor) and not value.is_inference() else 0
 
 
 def _copied(value: Any) -> Any:
@@ -377,5 +378,5 @@ def _fill(value: Any, contents: Any) -> None:
         value[...] = contents
 
 
-def _is_inexact(value: np.ndarray[Any, Any]) -> bool:
-    return bool(np.issubdtype(value.dtype, np.inexact))
+def _is_inexact(value: Any) -> bool:
+    return bool(np.issubdtype(np.asarray(value).dtype, np.inexact))
