@@ -64,6 +64,11 @@ class FrozenDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._begun: set[torch.Generator] = set()
         self._count = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Say no: torch would import its compiler for every mode."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, with a generator of the solve's own where it draws."""
         kwargs = kwargs or {}

@@ -324,7 +324,9 @@ class _Content(NamedTuple):
                 return True
             if self.value.untyped_storage().resizable():  # torch's own memory, of which it counts the changes
                 return False
-        return self.copy is not None and not np.array_equal(self.value, self.copy, equal_nan=_is_inexact(self.value))
+        return self.copy is not None and not bool(
+            np.array_equal(self.value, self.copy, equal_nan=_is_inexact(self.value))
+        )
 
     @contextmanager
     def set_back(self) -> Iterator[None]:
@@ -350,7 +352,7 @@ def changed_message(what: str) -> str:
 
 def _has_contents(value: Any) -> bool:
     if isinstance(value, np.ndarray):
-        return value.dtype != object
+        return bool(value.dtype != object)
     if not isinstance(value, Tensor) or value.requires_grad or value.is_meta:
         return False
     return value.layout == torch.strided

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 import physode as po
-from physode.compat.torchdiffeq import odeint, odeint_adjoint
+from physode.compat.torchdiffeq import odeint, odeint_adjoint, odeint_event
 from physode.errors import SolveError
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -598,3 +598,22 @@ def test_a_vectorised_jacobian_is_right(way):
     of = lambda y0: end(lambda t, y: -y * y, y0, 1.0, way)  # noqa: E731
     found = torch.autograd.functional.jacobian(of, torch.tensor([[1.0, 3.0]]), vectorize=True)
     assert torch.allclose(found.reshape(2, 2), torch.diag(torch.tensor([1 / 4, 1 / 16])), atol=1e-6)
+
+
+# 18. What is said.
+
+
+def test_single_precision_times_that_are_too_coarse_are_warned_of():
+    y0 = torch.ones(1, dtype=torch.float32)
+    with pytest.warns(RuntimeWarning, match="numbers near t = 1e\\+08 are 12 apart: let the clock begin near 0"):
+        po.solve(lambda t, y: torch.sin(t) * y, y0, [1e8, 1e8 + 3])
+    po.solve(lambda t, y: torch.sin(t) * y, y0, [1e3, 1e3 + 3])
+    po.solve(lambda t, y: torch.sin(t) * y, y0.double(), [1e8, 1e8 + 3])
+
+
+def test_odeints_event_function_must_be_a_real_one_that_can_be_differentiated():
+    f, y0 = Decay(), torch.ones(1)
+    with pytest.raises(ValueError, match=r"must return a real tensor .* got torch.bool; write y\[0\] - level"):
+        odeint_event(f, y0, torch.tensor(0.0), event_fn=lambda t, y: y < 0.5)
+    with pytest.raises(ValueError, match="its value has no graph"):
+        odeint_event(f, y0, torch.tensor(0.0), event_fn=lambda t, y: torch.tensor(y.item() - 0.5))

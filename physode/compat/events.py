@@ -135,7 +135,13 @@ def implicit_event(
     t = event_time.detach()
     with torch.enable_grad():
         time, y = t.clone().requires_grad_(), state.detach().clone().requires_grad_()
-        by_time, by_state = torch.autograd.grad(event(time, y), [time, y], allow_unused=True)
+        found = event(time, y)
+        if not found.requires_grad:
+            raise InvalidArgument(
+                "`event_fn` must depend on `t` or `y` by differentiable operations of torch: its value has no "
+                "graph, as after .item(), .detach() or numpy"
+            )
+        by_time, by_state = torch.autograd.grad(found, [time, y], allow_unused=True)
     with torch.no_grad():
         velocity = flow(t.double(), state)
         slope = torch.zeros_like(t) if by_time is None else by_time

@@ -222,10 +222,27 @@ def check_times(t: Any) -> None:
 def combined_event(
     event_fn: Callable[..., Tensor], packing: Packing, t0: Tensor, y0: Tensor
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return one event function of packed states: the smallest of several, each made positive at the start."""
+    """Return one event function of packed states: the smallest of several, each made positive at the start.
+
+    Raises
+    ------
+    ValueError
+        If ``event_fn`` returns no real tensor.
+    """
+
+    def value(t: Tensor, y: Tensor) -> Tensor:
+        found = event_fn(t, packing.unpack(y))
+        if not isinstance(found, Tensor) or not found.is_floating_point():
+            kind = found.dtype if isinstance(found, Tensor) else type(found).__name__
+            raise InvalidArgument(
+                f"`event_fn` must return a real tensor that changes its sign at the event, got {kind}; "
+                "write y[0] - level, not y[0] > level"
+            )
+        return found
+
     with torch.no_grad():
-        signs = torch.sign(event_fn(t0, packing.unpack(y0)))
-    return lambda t, y: torch.min(event_fn(t, packing.unpack(y)) * signs)
+        signs = torch.sign(value(t0, y0))
+    return lambda t, y: torch.min(value(t, y) * signs)
 
 
 def rms_norm(x: Tensor) -> Tensor:
