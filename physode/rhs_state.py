@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ class _Place(NamedTuple):
         with suppress(LookupError, AttributeError, ValueError):
             if isinstance(self.holder, types.CellType):
                 return self.holder.cell_contents
-            return self.holder[self.key] if isinstance(self.holder, dict | list) else getattr(self.holder, self.key)
+            indexed = isinstance(self.holder, dict | list | deque)
+            return self.holder[self.key] if indexed else getattr(self.holder, self.key)
         return _NOTHING
 
     def put(self, value: Any) -> None:
@@ -59,11 +61,11 @@ class _Place(NamedTuple):
             with suppress(LookupError, AttributeError):
                 if isinstance(self.holder, dict):
                     del self.holder[self.key]
-                elif not isinstance(self.holder, list):
+                elif not isinstance(self.holder, list | deque):
                     delattr(self.holder, self.key)
         elif isinstance(self.holder, dict):
             self.holder[self.key] = value
-        elif isinstance(self.holder, list):
+        elif isinstance(self.holder, list | deque):
             if self.key < len(self.holder):
                 self.holder[self.key] = value
             else:
@@ -108,7 +110,7 @@ def _inside(holder: Any) -> Iterator[_Place]:
         return
     if isinstance(holder, dict):
         yield from (_Place(holder, key, value) for key, value in list(holder.items()))
-    elif isinstance(holder, list | tuple | set | frozenset):
+    elif isinstance(holder, list | tuple | set | frozenset | deque):
         yield from (_Place(holder, i, value) for i, value in enumerate(list(holder)))
     elif isinstance(holder, functools.partial):
         yield _Place(holder, "func", holder.func)

@@ -17,6 +17,7 @@ from physode.compat.methods import Method, find_method
 from physode.compat.observers import Callbacks
 from physode.dynamics import CHANGED, Dynamics
 from physode.evaluation import Conduct, Draws, Probe
+from physode.gradients.replay import check_strayed, strayed
 from physode.hooks import Hooks
 from physode.packing import Packing
 from physode.rhs_state import Referred, Statistics, Surroundings
@@ -30,10 +31,12 @@ __all__ = ["Flow", "Setup", "mixed_norm", "read_arguments", "rms_norm"]
 class Flow(Dynamics):
     """The right-hand side, taken as leniently as torchdiffeq does: parts of any shape, results of any dtype.
 
-    ``settle``: told of the first evaluation of a solve; None where that is nobody's concern.
+    ``settle``: told of the first evaluation of a solve; None where that is nobody's concern. ``began``: the time, state
+    and derivative of this evaluation.
     """
 
     settle: Callable[[Probe], None] | None = None
+    began: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dy/dt, packed.
@@ -58,7 +61,10 @@ class Flow(Dynamics):
             )
         value = value.to(y.dtype)
         value = value if value.shape == y.shape else value.reshape(y.shape)
-        return value.clone() if self.conduct.lends else value
+        value = value.clone() if self.conduct.lends else value
+        if self.settle is not None and self.began is None:
+            self.began = t.detach(), y.detach(), value.detach()
+        return value
 
     def _evaluated(self, t: Tensor, y: Tensor) -> Any:
         if self.settle is None or self.conduct.settled or transformed():
@@ -117,6 +123,9 @@ class Setup:
             if self.surroundings is not None:
                 stack.enter_context(self.surroundings.set_back())
             stack.enter_context(self.hooks.held_back(tensors))
+            if self.flow.began is not None:
+                t, y, value = self.flow.began
+                check_strayed(strayed(self.flow(t, y)[None], value[None], torch.zeros_like(value)[None]))
             yield
         self.hooks.fire()
 
