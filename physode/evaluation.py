@@ -128,11 +128,14 @@ class Conduct:
         Whether they return memory that they may write into again: it is copied.
     settled
         Whether a first evaluation has shown these.
+    began
+        The time, state and derivative of the first evaluation, where a pass back has nothing else to be held against.
     """
 
     draws: Draws = field(default_factory=Draws)
     lends: bool = False
     settled: bool = False
+    began: tuple[Tensor, Tensor, Tensor] | None = None
 
 
 class _Read(NamedTuple):

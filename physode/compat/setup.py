@@ -31,12 +31,10 @@ __all__ = ["Flow", "Setup", "mixed_norm", "read_arguments", "rms_norm"]
 class Flow(Dynamics):
     """The right-hand side, taken as leniently as torchdiffeq does: parts of any shape, results of any dtype.
 
-    ``settle``: told of the first evaluation of a solve; None where that is nobody's concern. ``began``: the time, state
-    and derivative of this evaluation.
+    ``settle``: told of the first evaluation of a solve; None where that is nobody's concern.
     """
 
     settle: Callable[[Probe], None] | None = None
-    began: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dy/dt, packed.
@@ -62,8 +60,8 @@ class Flow(Dynamics):
         value = value.to(y.dtype)
         value = value if value.shape == y.shape else value.reshape(y.shape)
         value = value.clone() if self.conduct.lends else value
-        if self.settle is not None and self.began is None:
-            self.began = t.detach(), y.detach(), value.detach()
+        if self.settle is not None and self.conduct.began is None:
+            self.conduct.began = t.detach(), y.detach(), value.detach()
         return value
 
     def _evaluated(self, t: Tensor, y: Tensor) -> Any:
@@ -123,8 +121,8 @@ class Setup:
             if self.surroundings is not None:
                 stack.enter_context(self.surroundings.set_back())
             stack.enter_context(self.hooks.held_back(tensors))
-            if self.flow.began is not None:
-                t, y, value = self.flow.began
+            if self.flow.conduct.began is not None:
+                t, y, value = self.flow.conduct.began
                 check_strayed(strayed(self.flow(t, y)[None], value[None], torch.zeros_like(value)[None]))
             yield
         self.hooks.fire()
