@@ -163,8 +163,10 @@ class Problem:
         return value
 
     def _probe(self) -> Probe | None:
-        """Return what watches the first evaluation; None inside of transforms, which would show their own tensors."""
-        return None if torch.compiler.is_compiling() or transformed() else Probe(self.dynamics.conduct.draws)
+        """Return what watches the first evaluation; None inside of transforms and for what torch.compile made."""
+        if torch.compiler.is_compiling() or transformed() or self.referred.is_compiled:
+            return None
+        return Probe(self.dynamics.conduct.draws)
 
     @contextmanager
     def as_solved(self) -> Iterator[None]:

@@ -198,11 +198,14 @@ class Referred:
         attribute, list or dict of something that it refers to. ``lambda t, y: net(y)`` is as good as ``net``.
     tensors
         The leaves that require gradients, used or not.
+    is_compiled
+        Whether ``torch.compile`` has been at work: its programs must not be watched, which would end them for good.
     """
 
     places: tuple[_Place, ...] = ()
     modules: tuple[nn.Module, ...] = ()
     tensors: tuple[Tensor, ...] = ()
+    is_compiled: bool = False
 
     @classmethod
     def by(cls, f: Callable[..., Any]) -> Referred:
@@ -211,7 +214,8 @@ class Referred:
         values = {id(value): value for value in (f, *(place.value for place in places))}.values()
         modules = tuple(value for value in values if isinstance(value, nn.Module))
         tensors = (value for value in values if isinstance(value, Tensor))
-        return cls(places, modules, tuple(x for x in tensors if x.requires_grad and x.is_leaf))
+        leaves = tuple(x for x in tensors if x.requires_grad and x.is_leaf)
+        return cls(places, modules, leaves, any(map(_is_compiled, values)))
 
     @property
     def uses_dropout(self) -> bool:
@@ -219,6 +223,13 @@ class Referred:
         return any(
             isinstance(part, nn.modules.dropout._DropoutNd) and part.training and part.p > 0 for part in self.modules
         )
+
+
+def _is_compiled(value: Any) -> bool:
+    names = getattr(value, "__dict__", None)
+    if not isinstance(names, dict):
+        return False
+    return "_torchdynamo_orig_callable" in names or names.get("_compiled_call_impl") is not None
 
 
 class Statistics:

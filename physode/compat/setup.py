@@ -193,7 +193,7 @@ def read_arguments(
         dtype=state.real.dtype if state.is_complex() else state.dtype,
         device=state.device,
         conduct=Conduct(Draws(expected=referred.uses_dropout)),
-        settle=None if inner else settle,
+        settle=None if inner or referred.is_compiled else settle,
     )
     return Setup(
         flow=flow,

@@ -61,3 +61,33 @@ def test_the_same_memory_may_be_returned_at_every_call():
     with pytest.warns(RuntimeWarning, match="without compilation: the right-hand side changes tensors in place"):
         found = po.solve(turning, y0, [0.0, 3.0], rtol=1e-8, atol=1e-10, compile=True).y[-1]
     assert found.flatten().tolist() == pytest.approx([math.cos(3.0), -math.sin(3.0)], abs=2e-6)
+
+
+class Doubled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, y):
+        return 2 * self.layer(y)
+
+
+@pytest.mark.parametrize("how", ["module", "function", "method"])
+def test_a_right_hand_side_made_by_torch_compile_stays_compiled(how):
+    frames = []
+
+    def backend(graph, inputs):
+        frames.append(graph)
+        return graph.forward
+
+    net = Doubled()
+    if how == "method":
+        net.compile(backend=backend)
+        f = lambda t, y: net(y)  # noqa: E731
+    else:
+        made = torch.compile(net if how == "module" else (lambda y: net(y)), backend=backend)
+        f = lambda t, y: made(y)  # noqa: E731
+    y = po.solve(f, torch.ones(3, 2), [0.0, 1.0]).y[-1].sum()
+    y.backward()
+    assert len(frames) >= 1
+    assert any("linear" in graph.code for graph in frames)
