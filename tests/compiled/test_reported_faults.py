@@ -74,6 +74,7 @@ class Doubled(nn.Module):
 
 @pytest.mark.parametrize("how", ["module", "function", "method"])
 def test_a_right_hand_side_made_by_torch_compile_stays_compiled(how):
+    torch.compiler.reset()
     frames = []
 
     def backend(graph, inputs):
