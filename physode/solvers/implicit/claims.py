@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.solvers.implicit.band import Band
 from physode.solvers.implicit.blocks import blocks_of
 from physode.solvers.implicit.jacobian import derivatives
 from physode.transforms import transformed
@@ -53,7 +54,8 @@ def check_claims(dynamics: Any, t: Tensor, y: Tensor, hint: Any) -> None:
         (pulled,) = torch.autograd.grad(value, [place], v, materialize_grads=True)
     with torch.no_grad():
         matrix = derivatives(dynamics, time, state, blocks).by_state
-        claimed = (blocks.split(v).unsqueeze(-1) * matrix).sum(1)
+        rows = blocks.split(v)
+        claimed = matrix.pulled(rows) if isinstance(matrix, Band) else (rows.unsqueeze(-1) * matrix).sum(1)
         right = blocks.split(pulled)
     off = float((claimed - right).abs().max() / right.abs().max().clamp(min=torch.finfo(right.dtype).tiny))
     if not own and off > _OFF.get(right.dtype, 1e-1):

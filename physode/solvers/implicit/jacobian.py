@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from physode.solvers.implicit.band import Band
 from physode.solvers.implicit.blocks import Blocks
 from physode.solvers.implicit.structure import DENSE, Structure
 from physode.solvers.numbers import Number
@@ -28,9 +29,10 @@ _LARGEST = 2**28  # entries of all blocks' matrices together: 2 GB in double pre
 
 
 class Derivatives(NamedTuple):
-    """J, ``(blocks, D, D)``; df/dt, ``(blocks, D)``, None where it is 0 or not asked for; f where it was evaluated."""
+    """J, ``(blocks, D, D)`` or a :class:`Band`; df/dt, ``(blocks, D)``, None where it is 0 or not asked for; f where it
+    was evaluated."""
 
-    by_state: Tensor
+    by_state: Tensor | Band
     by_time: Tensor | None = None
     value: Tensor | None = None
 
@@ -62,12 +64,12 @@ def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bo
     ValueError
         If the matrices would not fit into memory, or the user's Jacobian has the wrong shape.
     """
-    _check(blocks)
+    structure = structure_for(rhs).of_pairs() if blocks.complex else structure_for(rhs)
+    _check(blocks, structure)
     time = t if isinstance(t, Tensor) else torch.full((), t, dtype=torch.float64, device=y.device)
     if getattr(rhs, "jac", None) is not None:
-        matrix = _own(rhs.jacobian(time, y), blocks, y)
+        matrix = structure.kept(_own(rhs.jacobian(time, y), blocks, y))
         return Derivatives(matrix, _by_time(rhs, time, y, blocks) if with_time else None)
-    structure = structure_for(rhs).of_pairs() if blocks.complex else structure_for(rhs)
     rows = structure.cotangents(blocks.dimension, y.real if blocks.complex else y)
     count = len(rows)
     rows = blocks.join_each(rows[:, None].expand(-1, blocks.number, -1) if blocks.number > 1 else rows)
@@ -76,15 +78,16 @@ def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bo
     if slopes is None:
         return Derivatives(by_state, None, value)
     if count == blocks.dimension and time.numel() == blocks.number:
-        return Derivatives(by_state, slopes.reshape(count, blocks.number).T.to(by_state.dtype), value)
+        return Derivatives(by_state, slopes.reshape(count, blocks.number).T.to(pulled.real.dtype), value)
     return Derivatives(by_state, _by_time(rhs, time, y, blocks), value)
 
 
-def _check(blocks: Blocks) -> None:
-    if blocks.number * blocks.dimension**2 > _LARGEST:
+def _check(blocks: Blocks, structure: Structure) -> None:
+    if blocks.number * structure.entries(blocks.dimension) > _LARGEST:
         raise ValueError(
             f"the Jacobian of {blocks.number} block(s) of {blocks.dimension} components is too large; use "
-            "step_control='per-sample' or jac_structure='samples' for batches of small states, or an explicit method"
+            "step_control='per-sample' or jac_structure='samples' for batches of small states, 'diagonal' or "
+            "('banded', lower, upper) where components act on their neighbours only, or an explicit method"
         )
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from physode.solvers.groups import sized
+from physode.solvers.implicit.band import Band
+from physode.solvers.implicit.banded import BandFactors
 from physode.solvers.implicit.blocks import Blocks, blocks_of
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.linear import Factors
@@ -47,13 +49,13 @@ class StageSolver:
     t: Number
     h: Number
     blocks: Blocks
-    jacobian: Tensor | None
+    jacobian: Tensor | Band | None
     slope: Tensor | None
     scale: Tensor
     kappa: float
     lone: bool
     failed: Number = False
-    factors: Factors | None = None
+    factors: Factors | BandFactors | None = None
     rate: Number = 1.0
 
     @classmethod
