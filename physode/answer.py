@@ -14,6 +14,7 @@ from physode.gradients.steps import Recorded as StepsTaken
 from physode.problem import Problem
 from physode.recording import Recorded
 from physode.solution import Solution, Stats
+from physode.solvers.groups import expand
 from physode.solvers.method import StepMethod
 from physode.status import Status, failed
 
@@ -42,7 +43,7 @@ def answer(
         stats=Stats(record.accepted, record.rejected, forward_calls, lambda: backward.calls, by_method),
         step_times=ends,
         recorded=recorded,
-        _dense=None if outcome.table is None else _Reader(problem, outcome.table),
+        _dense=_Reader(problem, outcome.table) if problem.keep_dense else None,
         events=events,
     )
 
@@ -50,11 +51,12 @@ def answer(
 class _Reader:
     """Evaluates a table of steps at any time."""
 
-    def __init__(self, problem: Problem, table: StepTable) -> None:
+    def __init__(self, problem: Problem, table: StepTable | None) -> None:
         self._packing, self._table, self._per_sample = problem.dynamics.packing, table, problem.per_sample
-        self._ends = problem.t.detach()[[0, -1]]
+        self._ends, self._start = problem.t.detach()[[0, -1]], problem.y0.detach()
 
-    def __call__(self, t: Tensor) -> Any:
+    def __call__(self, t: Any) -> Any:
+        t = self._checked(t)
         times = t.reshape(1) if t.ndim == 0 else t
         if self._per_sample and times.ndim == 1:
             times = times[:, None].expand(-1, self._ends.shape[1])
@@ -65,10 +67,31 @@ class _Reader:
                 f"`t` must lie inside the solved span from {float(low.min()):g} to {float(high.max()):g}, "
                 f"got {float(times.detach()[outside][0]):g}"
             )
-        values = self._packing.unpack(self._table.read(times), leading=1)
+        values = self._packing.unpack(self._read(times), leading=1)
         if t.ndim:
             return values
         return self._packing.like([part[0] for part in self._packing_parts(values)])
+
+    def _checked(self, t: Any) -> Tensor:
+        """Return times in float64 beside the solution."""
+        try:
+            times = t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"`t` must be a time, or a tensor or sequence of times, got {type(t).__name__}") from None
+        if times.is_complex() or times.dtype == torch.bool:
+            raise ValueError(f"`t` must be real, got {times.dtype}")
+        batch = self._ends.shape[1] if self._per_sample else None
+        if times.ndim > 1 and (batch is None or times.ndim > 2 or times.shape[1] != batch):
+            allowed = "() or (time,)" if batch is None else f"(), (time,) or (time, batch={batch})"
+            raise ValueError(f"`t` must have the shape {allowed}, got {tuple(times.shape)}")
+        return times.to(device=self._ends.device, dtype=torch.float64)
+
+    def _read(self, times: Tensor) -> Tensor:
+        """Return packed states; where no step was taken, the start is all that is known."""
+        if self._table is not None:
+            return self._table.read(times)
+        known = expand(times == self._ends[0], self._start.ndim + 1)
+        return torch.where(known, self._start, torch.nan)
 
     def _packing_parts(self, values: Any) -> list[Tensor]:
         return [values] if self._packing.keys is None else [values[key] for key in self._packing.keys]

@@ -17,6 +17,7 @@ from physode.events.found import Events, Found
 from physode.events.stops import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.direct import Direct
+from physode.gradients.empty import Empty
 from physode.gradients.steps import Outcome, Recorded
 from physode.posing import pose
 from physode.problem import Problem
@@ -202,6 +203,8 @@ def solve(
         finite=throw or step_control == "shared", progress=progress,
         jac=jac, jac_structure=jac_structure,
     )  # fmt: skip
+    if not problem.y0.numel():
+        way, compile = Empty(), False  # noqa: A001
     problem.monitor, problem.max_seconds = monitor, checked_seconds(max_seconds)
     for name, callback in (("monitor", monitor), ("progress", progress)):
         if callback is not None and not callable(callback):

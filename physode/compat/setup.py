@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from physode.compat.observers import Callbacks
 from physode.dynamics import Dynamics
 from physode.modules import Statistics, uses_dropout
 from physode.packing import Packing
+from physode.solvers.norms import root_mean_square
 from physode.typing import Norm
 
 __all__ = ["Flow", "Setup", "mixed_norm", "read_arguments", "rms_norm"]
@@ -170,8 +170,7 @@ def combined_event(
 
 def rms_norm(x: Tensor) -> Tensor:
     """Root mean square of all components."""
-    size: Tensor = torch.linalg.vector_norm(x) / math.sqrt(max(x.numel(), 1))
-    return size
+    return root_mean_square(x)
 
 
 def mixed_norm(parts: tuple[Tensor, ...]) -> Tensor:

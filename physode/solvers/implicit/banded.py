@@ -43,6 +43,8 @@ class BandFactors(NamedTuple):
 
     def _solve(self, b: Tensor) -> Tensor:
         entries, lower, upper = self.band
+        if b.dtype != entries.dtype:
+            return self._solve(b.to(entries.dtype)).to(b.dtype)
         given = entries, self.lu, self.pivots, b, lower, upper, False
         if torch.is_grad_enabled() or transformed():
             return _Solve.apply(*given)  # type: ignore[no-untyped-call, no-any-return]

@@ -31,6 +31,8 @@ class Factors(NamedTuple):
 
     def solve(self, b: Tensor) -> Tensor:
         """Return x for right-hand sides ``(blocks, D)``; NaN in the blocks whose matrix is singular."""
+        if b.dtype != self.matrix.dtype:
+            return self.solve(b.to(self.matrix.dtype)).to(b.dtype)
         if torch.is_grad_enabled() or transformed():
             return _Solve.apply(self.matrix, self.lu, self.pivots, b, False)  # type: ignore[no-untyped-call, no-any-return]
         x: Tensor = torch.linalg.lu_solve(self.lu, self.pivots, b.unsqueeze(-1)).squeeze(-1)

@@ -61,6 +61,7 @@ class Structure:
 
     def kept(self, matrix: Tensor) -> Tensor | Band:
         """Return what is kept of matrices ``(blocks, D, D)``."""
+        matrix = to_solve(matrix)
         return Band.within(matrix, self.lower, self.upper) if self.is_kept_as_band(matrix.shape[-1]) else matrix
 
     def entries(self, dimension: int) -> int:
@@ -70,6 +71,7 @@ class Structure:
     def spread(self, rows: Tensor) -> Tensor | Band:
         """Return the matrices from what was pulled back, ``(products, blocks, D)``; a :class:`Band` where that pays."""
         products, _, dimension = rows.shape
+        rows = to_solve(rows)
         if self.is_kept_as_band(dimension):
             return Band.compressed(rows, self.lower, self.upper)
         compressed = rows.transpose(0, 1)
@@ -104,6 +106,11 @@ def structure_of(hint: Any) -> Structure:
         "`jac_structure` must be 'dense', 'diagonal', 'samples' or ('banded', lower, upper) with widths of at least "
         f"0, got {hint!r}"
     )
+
+
+def to_solve(matrix: Tensor) -> Tensor:
+    """Return a matrix in a precision that systems are solved in: not in half."""
+    return matrix.float() if torch.finfo(matrix.dtype).bits < 32 else matrix
 
 
 @lru_cache(maxsize=64)
