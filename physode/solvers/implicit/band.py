@@ -56,13 +56,12 @@ class Band(NamedTuple):
 
     def times(self, other: Band) -> Band:
         """Return the product with other matrices."""
-        lower, upper, size = self.lower + other.lower, self.upper + other.upper, self.entries.shape[1]
+        size, reach = self.entries.shape[1], other.lower + other.upper
         columns = pad(self.entries, (0, 0, other.upper, other.lower))
-        total = self.entries.new_zeros(*self.entries.shape[:2], lower + upper + 1)
-        for r in range(other.lower + other.upper + 1):
-            part = other.entries[..., r, None] * columns[:, r : r + size]
-            total[..., r : r + part.shape[-1]] += part
-        return Band(total, lower, upper)
+        total = pad(other.entries[..., :1] * columns[:, :size], (0, reach))
+        for r in range(1, reach + 1):
+            total = total + pad(other.entries[..., r, None] * columns[:, r : r + size], (r, reach - r))
+        return Band(total, self.lower + other.lower, self.upper + other.upper)
 
     def shifted(self, h: Number, gamma: float) -> Band:
         """Return ``I - h gamma M``."""

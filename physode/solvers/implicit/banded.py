@@ -64,9 +64,9 @@ class _Factor(torch.autograd.Function):
     @staticmethod
     def forward(entries: Tensor, lower: int, upper: int) -> tuple[Tensor, Tensor]:
         if lower == upper == 0:
-            return entries.clone(), entries.new_empty(0)
-        if entries.device.type != "cpu":
-            return reduced(Band(entries, lower, upper)), entries.new_empty(0)
+            return entries.clone(), entries.new_empty(len(entries), 0)
+        if not _has_lapack(entries):
+            return reduced(Band(entries, lower, upper)), entries.new_empty(len(entries), 0)
         factorise = _lapack("gbtrf", entries.dtype)
         lu = pad(entries, (lower, 0)).contiguous()
         pivots = torch.full(lu.shape[:2], _SINGULAR, dtype=torch.int32)
@@ -103,7 +103,7 @@ class _Solve(torch.autograd.Function):
     ) -> Tensor:
         if lower == upper == 0:
             return b / entries[..., 0]
-        if b.device.type != "cpu":
+        if not _has_lapack(b):
             return solved(lu, b, lower, upper, adjoint=adjoint)
         if _is_batched_gradient(b) or _is_batched_gradient(entries):
             return solved(reduced(Band(entries, lower, upper)), b, lower, upper, adjoint=adjoint)
@@ -150,6 +150,10 @@ class _Solve(torch.autograd.Function):
     ) -> Any:
         parts = [_folded(x, dim, info.batch_size) for x, dim in zip((entries, lu, pivots, b), in_dims[:4], strict=True)]
         return _Solve.apply(*parts, *rest).unflatten(0, (info.batch_size, -1)), 0  # type: ignore[no-untyped-call]
+
+
+def _has_lapack(x: Tensor) -> bool:
+    return x.device.type == "cpu"
 
 
 def _is_batched_gradient(x: Tensor) -> bool:

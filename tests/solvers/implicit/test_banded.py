@@ -221,6 +221,42 @@ def test_a_mapped_solve_keeps_its_band():
     torch.testing.assert_close(slope, torch.autograd.grad(end(parameter).sum(), parameter)[0], rtol=1e-8, atol=0.0)
 
 
+@pytest.mark.parametrize("method", ["rodas5p", "radau5", "auto"])
+def test_the_reduction_of_accelerators_gives_what_lapack_gives(method, monkeypatch):
+    results = []
+    for lapack in (True, False):
+        monkeypatch.setattr("physode.solvers.implicit.banded._has_lapack", lambda x, found=lapack: found)
+        a, y0 = torch.tensor(1.1, requires_grad=True), torch.stack([start(18), 2 - 0.3 * start(18)])
+        sol = po.solve(
+            brusselator, y0, [0.0, 0.2], args=(a,), method=method, jac_structure=("banded", 2, 2),
+            step_control="per-sample",
+        )  # fmt: skip
+        results.append([sol.y[-1], *torch.autograd.grad(sol.y[-1].square().sum(), a)])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("gradient", [po.ACA(parallel=True), po.ACA(memory="graph"), "naive"], ids=repr)
+def test_batched_gradients_pass_through_banded_systems(gradient):
+    a, y0 = torch.tensor(1.1, requires_grad=True), start(18)
+    sol = po.solve(
+        brusselator, y0, [0.0, 0.05], args=(a,), method="rodas5p", jac_structure=("banded", 2, 2), gradient=gradient,
+        step_size=0.025,
+    )  # fmt: skip
+    ways = torch.eye(36)[:3]
+    expected = torch.stack([torch.autograd.grad(sol.y[-1], a, way, retain_graph=True)[0] for way in ways])
+    if gradient != po.ACA(parallel=True):  # which has pulled everything back itself
+        (found,) = torch.autograd.grad(sol.y[-1], a, ways, is_grads_batched=True)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    eps = 1e-5
+    with torch.no_grad():
+        high, low = (
+            po.solve(brusselator, y0, [0.0, 0.05], args=(a + sign * eps,), method="rodas5p", step_size=0.025).y[-1]
+            for sign in (1, -1)
+        )
+    torch.testing.assert_close(expected, ((high - low) / (2 * eps))[:3], rtol=1e-6, atol=1e-9)
+
+
 def test_only_bands_that_are_narrow_beside_the_matrix_are_kept_as_such():
     structure = structure_of(("banded", 1, 1))
     assert not structure.is_kept_as_band(8)
