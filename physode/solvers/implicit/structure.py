@@ -12,7 +12,7 @@ from torch import Tensor
 from physode.solvers.implicit.band import Band
 from physode.transforms import to_keep
 
-__all__ = ["DENSE", "Structure", "structure_of"]
+__all__ = ["DENSE", "Structure", "structure_of", "to_solve"]
 
 _SMALLEST, _SHARE = 32, 4  # rows, and rows by the band's width, below which a dense matrix is solved as fast
 
@@ -108,9 +108,9 @@ def structure_of(hint: Any) -> Structure:
     )
 
 
-def to_solve(matrix: Tensor) -> Tensor:
-    """Return a matrix in a precision that systems are solved in: not in half."""
-    return matrix.float() if torch.finfo(matrix.dtype).bits < 32 else matrix
+def to_solve(x: Tensor) -> Tensor:
+    """Return a matrix or state in a precision that systems are solved in: half as single."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 @lru_cache(maxsize=64)
