@@ -141,8 +141,9 @@ def solve(
     jac_structure
         For implicit methods, what is known of df/dy: ``"dense"``; ``"samples"``, that elements of the leading axis
         do not act on one another, although they share steps; ``"diagonal"`` or ``("banded", lower, upper)``, which
-        spares most pull-backs; it is held against ``f`` where the solve starts, as ``jac`` is. With shared steps and
-        ``"dense"`` the whole state has one matrix: large batches need per-sample steps or ``"samples"``.
+        spares most pull-backs, and takes time and memory of the band alone; it is held against ``f`` where the solve
+        starts, as ``jac`` is. With shared steps and ``"dense"`` the whole state has one matrix: large batches need
+        per-sample steps or ``"samples"``.
     events
         An :class:`~physode.Event` or several, found while solving: recorded in ``sol.events``, or terminal, or with a
         ``jump`` of the state behind which the solve starts anew. Their times and states have gradients. Not together
