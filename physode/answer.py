@@ -19,6 +19,7 @@ from physode.problem import Problem
 from physode.recording import Recorded
 from physode.solution import Solution, Stats
 from physode.solvers.grid import Grid
+from physode.solvers.groups import expand
 from physode.solvers.method import StepMethod
 from physode.status import Status, failed
 
@@ -51,7 +52,7 @@ def answer(
         stats=Stats(record.accepted, record.rejected, forward_calls, backward, by_method),
         step_times=ends,
         recorded=recorded,
-        _dense=None if outcome.table is None else _Reader.of(problem, outcome.table, plans),
+        _dense=_Reader.of(problem, outcome.table, plans) if problem.keep_dense else None,
         events=Events([_with_plans(one, packing, plans) for one in events]) if plans else events,
     )
 
@@ -70,22 +71,26 @@ class _Reader:
     """Evaluates a table of steps at any time."""
 
     packing: Packing
-    table: StepTable
+    table: StepTable | None
     per_sample: bool
     ends: Tensor
+    start: Tensor
     plans: tuple[Any, ...]
 
     @classmethod
-    def of(cls, problem: Problem, table: StepTable, plans: Sequence[Any]) -> _Reader:
-        return cls(problem.dynamics.packing, table, problem.per_sample, problem.t.detach()[[0, -1]], tuple(plans))
+    def of(cls, problem: Problem, table: StepTable | None, plans: Sequence[Any]) -> _Reader:
+        ends, start = problem.t.detach()[[0, -1]], problem.y0.detach()
+        return cls(problem.dynamics.packing, table, problem.per_sample, ends, start, tuple(plans))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "table": StepTable(*(_detached(part) for part in self.table)), "plans": ()}
+        table = None if self.table is None else StepTable(*(_detached(part) for part in self.table))
+        return {**vars(self), "table": table, "plans": ()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
 
-    def __call__(self, t: Tensor) -> Any:
+    def __call__(self, t: Any) -> Any:
+        t = self._checked(t)
         times = t.reshape(1) if t.ndim == 0 else t
         if self.per_sample and times.ndim == 1:
             times = times[:, None].expand(-1, self.ends.shape[1])
@@ -96,8 +101,29 @@ class _Reader:
                 f"`t` must lie inside the solved span from {float(low.min()):g} to {float(high.max()):g}, "
                 f"got {float(times.detach()[outside][0]):g}"
             )
-        values = self.packing.parts(self.packing.unpack(self.table.read(times), leading=1))
+        values = self.packing.parts(self.packing.unpack(self._read(times), leading=1))
         return self.packing.like([held(part if t.ndim else part[0], self.plans) for part in values])
+
+    def _checked(self, t: Any) -> Tensor:
+        """Return times in float64 beside the solution."""
+        try:
+            times = t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"`t` must be a time, or a tensor or sequence of times, got {type(t).__name__}") from None
+        if times.is_complex() or times.dtype == torch.bool:
+            raise ValueError(f"`t` must be real, got {times.dtype}")
+        batch = self.ends.shape[1] if self.per_sample else None
+        if times.ndim > 1 and (batch is None or times.ndim > 2 or times.shape[1] != batch):
+            allowed = "() or (time,)" if batch is None else f"(), (time,) or (time, batch={batch})"
+            raise ValueError(f"`t` must have the shape {allowed}, got {tuple(times.shape)}")
+        return times.to(device=self.ends.device, dtype=torch.float64)
+
+    def _read(self, times: Tensor) -> Tensor:
+        """Return packed states; where no step was taken, the start is all that is known."""
+        if self.table is not None:
+            return self.table.read(times)
+        known = expand(times == self.ends[0], self.start.ndim + 1)
+        return torch.where(known, self.start, torch.nan)
 
 
 def _detached(part: Any) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from physode.events.found import Events
@@ -82,7 +81,7 @@ class Solution:
     stats: Stats
     step_times: Tensor
     recorded: Mapping[str, Recorded] = field(default_factory=dict)
-    _dense: Callable[[Tensor], Any] | None = None
+    _dense: Callable[[Any], Any] | None = None
     events: Events = field(default_factory=Events)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,12 +119,13 @@ class Solution:
 
         Raises
         ------
-        ValueError
-            If the solve did not keep its interpolants (``dense=True``), or ``t`` lies outside the span.
+        TypeError, ValueError
+            If the solve did not keep its interpolants (``dense=True``), or ``t`` is no time, has another shape or lies
+            outside the span.
         """
         if self._dense is None:
             raise ValueError("this solution keeps no interpolants; solve with `dense=True`")
-        return self._dense(torch.as_tensor(t, dtype=torch.float64, device=self.step_times.device))
+        return self._dense(t)
 
 
 def _without_graph(value: Any) -> Any:

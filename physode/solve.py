@@ -17,6 +17,7 @@ from physode.events.found import Events, Found
 from physode.events.stops import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.direct import Direct
+from physode.gradients.empty import Empty
 from physode.gradients.first_order import collected
 from physode.gradients.steps import Outcome, Recorded
 from physode.posing import pose
@@ -142,8 +143,9 @@ def solve(
     jac_structure
         For implicit methods, what is known of df/dy: ``"dense"``; ``"samples"``, that elements of the leading axis
         do not act on one another, although they share steps; ``"diagonal"`` or ``("banded", lower, upper)``, which
-        spares most pull-backs; it is held against ``f`` where the solve starts, as ``jac`` is. With shared steps and
-        ``"dense"`` the whole state has one matrix: large batches need per-sample steps or ``"samples"``.
+        spares most pull-backs, and takes time and memory of the band alone; it is held against ``f`` where the solve
+        starts, as ``jac`` is. With shared steps and ``"dense"`` the whole state has one matrix: large batches need
+        per-sample steps or ``"samples"``.
     events
         An :class:`~physode.Event` or several, found while solving: recorded in ``sol.events``, or terminal, or with a
         ``jump`` of the state behind which the solve starts anew. Their times and states have gradients. Not together
@@ -204,6 +206,8 @@ def solve(
         finite=throw or step_control == "shared", progress=progress,
         jac=jac, jac_structure=jac_structure,
     )  # fmt: skip
+    if not problem.y0.numel():
+        way, compile = Empty(), False  # noqa: A001
     problem.monitor, problem.max_seconds = monitor, checked_seconds(max_seconds)
     for name, callback in (("monitor", monitor), ("progress", progress)):
         if callback is not None and not callable(callback):

@@ -143,3 +143,22 @@ def test_fixed_steps_inside_of_torch_compile():
         return [y.detach(), *torch.autograd.grad(y.square().sum(), [y0, *system.parameters()])]
 
     agree(solved)
+
+
+@pytest.mark.parametrize("method", ["rodas5p", "radau5", "kencarp5", "auto"])
+def test_banded_systems_agree_with_the_cpu(method):
+    def heat(t, y, rate):
+        padded = torch.nn.functional.pad(y, (1, 1))
+        return rate * 1e4 * (padded[..., 2:] - 2 * y + padded[..., :-2]) - y**3
+
+    found = {}
+    for device in ("cpu", "cuda"):
+        rate = torch.tensor(0.5, device=device, requires_grad=True)
+        y0 = torch.linspace(0, 3, 99, device=device).sin().repeat(4, 1)
+        sol = po.solve(
+            heat, y0, [0.0, 0.1], args=(rate,), method=method, jac_structure=("banded", 1, 1),
+            step_control="per-sample",
+        )  # fmt: skip
+        found[device] = [sol.y[-1], *torch.autograd.grad(sol.y[-1].sum(), rate)]
+    for a, b in zip(found["cpu"], found["cuda"], strict=True):
+        torch.testing.assert_close(b.cpu(), a, rtol=1e-8, atol=1e-9)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from physode.gradients.replay import check_strayed, strayed
 from physode.hooks import Hooks
 from physode.packing import Packing
 from physode.rhs_state import Referred, Statistics, Surroundings
+from physode.solvers.norms import root_mean_square
 from physode.transforms import transformed
 from physode.typing import Norm
 
@@ -254,8 +254,7 @@ def combined_event(
 
 def rms_norm(x: Tensor) -> Tensor:
     """Root mean square of all components."""
-    size: Tensor = torch.linalg.vector_norm(x) / math.sqrt(max(x.numel(), 1))
-    return size
+    return root_mean_square(x)
 
 
 def mixed_norm(parts: tuple[Tensor, ...]) -> Tensor:

@@ -10,22 +10,30 @@ from __future__ import annotations
 import functools
 import threading
 import types
+import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from physode.compiled.build import Unsupported, fresh, reason
+from physode.compiled.build import Unsupported, fresh
 from physode.compiled.layout import Layout
+from physode.compiled.lifting import code_without_numbers, lift_numbers, names_all
 from physode.dynamics import Dynamics
 from physode.solvers.groups import expand
-from physode.typing import Norm
 
-__all__ = ["Captured", "Program", "capture", "code_of", "mark_of"]
+__all__ = ["Captured", "Program", "capture", "code_of"]
 
 _REMEMBERED = 128  # right-hand sides whose traces are kept
+_PROGRAMS = 8  # of one code and shape of state
+_TRACES = 64  # of them, each by the numbers that it found
+_TOO_OFTEN = (
+    "numbers that the right-hand side uses, or its shapes, were others too often; pass numbers as tensors in `args`"
+)
 
 
 class Program:
@@ -35,8 +43,6 @@ class Program:
     ----------
     compiled
         What was compiled from it, by what it depends on.
-    holds
-        Whether a second evaluation was found to follow the same trace.
     any_layout
         Whether it takes states whose memory is laid out in another way.
     """
@@ -44,7 +50,6 @@ class Program:
     def __init__(self, graph: torch.fx.GraphModule, time: int | None, state: int, inputs: int) -> None:
         self._graph, self._time, self._state, self._inputs = graph, time, state, inputs
         self.compiled: dict[Hashable, Any] = {}
-        self.holds = False
         self.any_layout = True
 
     def __call__(self, t: Tensor, y: Tensor, tensors: Sequence[Tensor]) -> Tensor:
@@ -66,16 +71,107 @@ class Captured(NamedTuple):
     tensors: tuple[Tensor, ...]
 
 
+@dataclass
+class _Trace:
+    """A program with the numbers of one trace, and whether a second evaluation was found to follow the same trace."""
+
+    program: Program
+    numbers: tuple[Tensor, ...]
+    holds: bool = False
+
+
+@dataclass
+class _Tracer:
+    """Traces right-hand sides of one code; those that differ in numbers alone share their program."""
+
+    trace: Callable[..., Tensor]
+    programs: OrderedDict[Hashable, Program] = field(default_factory=OrderedDict)
+    codes: set[Hashable] = field(default_factory=set)
+    traces: int = 0
+    made: int = 0
+    warned: bool = False
+
+    @classmethod
+    def fresh(cls) -> _Tracer:
+        tracer = cls(_nothing)
+        tracer.again()
+        return tracer
+
+    def again(self) -> None:
+        """Forget the traces, but not their programs."""
+        self.traces = self.made = 0
+        self.trace = torch.compile(fresh(_evaluate), fullgraph=True, dynamic=False, backend=self._catch)
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Let another trace be made: the compiler's own limit is for programs that take long to make."""
+        config = torch._dynamo.config
+        before = config.recompile_limit
+        if self.traces + 1 < before:
+            yield
+            return
+        config.recompile_limit = max(before, _TRACES + 2)
+        try:
+            yield
+        finally:
+            config.recompile_limit = before
+
+    def _catch(self, graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable[..., Any]:
+        """Keep the traced graph; when called with a solve's tensors, keep these too."""
+        trace: _Trace | None = None
+        del example
+
+        def run(*inputs: Any) -> Any:
+            nonlocal trace
+            if trace is None:
+                trace = self._trace(graph, inputs)
+            _caught.trace, _caught.inputs = trace, inputs
+            return (_caught.state,)
+
+        return run
+
+    def _trace(self, graph: torch.fx.GraphModule, inputs: Sequence[Any]) -> _Trace:
+        place = _checked(graph, inputs)
+        numbers = tuple(lift_numbers(graph))
+        roles = place.get(id(_caught.time)), place[id(_caught.state)]
+        kind = roles, tuple((tuple(x.shape), x.stride(), x.dtype, x.device) for x in (*inputs, *numbers))
+        key = (graph.code if names_all(graph) else object(), kind)
+        self.traces += 1
+        if key not in self.programs:
+            self.made += 1
+            if self.made > _PROGRAMS:
+                raise Unsupported(_TOO_OFTEN)
+            self._warn((code_without_numbers(graph), kind))
+            self.programs[key] = Program(graph, *roles, len(inputs) + len(numbers))
+            if len(self.programs) > _PROGRAMS:
+                self.programs.popitem(last=False)
+        return _Trace(self.programs[key], numbers)
+
+    def _warn(self, code: Hashable) -> None:
+        if code in self.codes and not self.warned:
+            self.warned = True
+            warnings.warn(
+                "compiling anew: a number that the right-hand side uses has changed where it decides the program; "
+                "pass it as a tensor in `args`, or make it a buffer, to compile once for all its values",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self.codes.add(code)
+
+
+def _nothing(*_: Any) -> Tensor:
+    raise NotImplementedError
+
+
 class _Caught(threading.local):
-    mark: object = None
-    program: Program | None = None
+    trace: _Trace | None = None
     inputs: tuple[Any, ...] = ()
     time: Tensor
     state: Tensor
 
 
 _caught = _Caught()
-_traces: OrderedDict[Hashable, Callable[..., Tensor]] = OrderedDict()
+_tracers: OrderedDict[Hashable, _Tracer] = OrderedDict()
 _lock = threading.Lock()
 _tracing = threading.RLock()
 
@@ -99,42 +195,40 @@ def capture(dynamics: Dynamics, t: Tensor, y: Tensor) -> Captured:
         raise Unsupported("the right-hand side uses dropout, whose mask is drawn once a solve")
     time = t.detach().to(dynamics.dtype, copy=True)
     state = y.detach().clone()
-    trace = _trace_of(dynamics, y)
+    tracer = _tracer_of(dynamics, y)
     with _tracing:  # two traces made at once would count as one that does not hold
-        program, inputs = _call(trace, dynamics, time, state)
-        if not program.holds:
-            again, _ = _call(trace, dynamics, time, state)
-            if again is not program:
+        if tracer.traces >= _TRACES:
+            tracer.again()
+        trace, inputs = _call(tracer, dynamics, time, state)
+        tensors = (*trace.program.others(inputs), *trace.numbers)
+        if not trace.holds:
+            again, _ = _call(tracer, dynamics, time, state)
+            if again is not trace:
                 raise Unsupported(
                     "the right-hand side changes something of its own at every call, which no trace can follow"
                 )
-            _compare(program, program.others(inputs), dynamics, t.detach(), state)
-            program.holds = True
-    return Captured(program, program.others(inputs))
+            _compare(trace.program, tensors, dynamics, t.detach(), state)
+            trace.holds = True
+    return Captured(trace.program, tensors)
 
 
-def _call(
-    trace: Callable[..., Tensor], dynamics: Dynamics, time: Tensor, state: Tensor
-) -> tuple[Program, tuple[Tensor, ...]]:
-    _caught.program, _caught.time, _caught.state = None, time, state
+def _call(tracer: _Tracer, dynamics: Dynamics, time: Tensor, state: Tensor) -> tuple[_Trace, tuple[Tensor, ...]]:
+    _caught.trace, _caught.time, _caught.state = None, time, state
     try:
-        with torch.no_grad():
-            trace(dynamics.f, dynamics.packing, dynamics.args, dynamics.time_ndim, time, state)
+        with torch.no_grad(), tracer.room():
+            tracer.trace(dynamics.f, dynamics.packing, dynamics.args, dynamics.time_ndim, time, state)
         return _found()
     except torch._dynamo.exc.FailOnRecompileLimitHit:
-        raise Unsupported(
-            "numbers that the right-hand side uses, or its shapes, were others too often; "
-            "pass numbers as tensors in `args`"
-        ) from None
+        raise Unsupported(_TOO_OFTEN) from None
     finally:
-        _caught.program, _caught.inputs = None, ()
+        _caught.trace, _caught.inputs = None, ()
         del _caught.time, _caught.state
 
 
-def _found() -> tuple[Program, tuple[Tensor, ...]]:
-    if _caught.program is None:
+def _found() -> tuple[_Trace, tuple[Tensor, ...]]:
+    if _caught.trace is None:
         raise Unsupported("the right-hand side is not made of tensor operations that can be traced")
-    return _caught.program, _caught.inputs
+    return _caught.trace, _caught.inputs
 
 
 def _compare(program: Program, tensors: tuple[Tensor, ...], dynamics: Dynamics, t: Tensor, state: Tensor) -> None:
@@ -174,34 +268,20 @@ def _evaluate(f: Any, packing: Any, args: Any, time_ndim: int, t: Tensor, y: Ten
     return value.clone()  # an operation at least: a program without any would not be traced
 
 
-def _trace_of(dynamics: Dynamics, y: Tensor) -> Callable[..., Tensor]:
+def _tracer_of(dynamics: Dynamics, y: Tensor) -> _Tracer:
     key = code_of(dynamics.f), tuple(y.shape), y.dtype, y.device
     with _lock:
-        if key in _traces:
-            _traces.move_to_end(key)
+        if key in _tracers:
+            _tracers.move_to_end(key)
         else:
-            _traces[key] = torch.compile(fresh(_evaluate), fullgraph=True, dynamic=False, backend=_catch)
-            if len(_traces) > _REMEMBERED:
-                _traces.popitem(last=False)
-        return _traces[key]
+            _tracers[key] = _Tracer.fresh()
+            if len(_tracers) > _REMEMBERED:
+                _tracers.popitem(last=False)
+        return _tracers[key]
 
 
-def _catch(graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable[..., Any]:
-    """Keep the traced graph; when called with a solve's tensors, keep these too."""
-    program: Program | None = None
-    del example
-
-    def run(*inputs: Any) -> Any:
-        nonlocal program
-        if program is None:
-            program = _program(graph, inputs)
-        _caught.program, _caught.inputs = program, inputs
-        return (_caught.state,)
-
-    return run
-
-
-def _program(graph: torch.fx.GraphModule, inputs: Sequence[Any]) -> Program:
+def _checked(graph: torch.fx.GraphModule, inputs: Sequence[Any]) -> dict[int, int]:
+    """Return where each input of a graph is, by identity, after checking that it can be a program."""
     place = {id(value): i for i, value in enumerate(inputs)}
     if id(_caught.state) not in place:
         raise Unsupported("the right-hand side's value does not depend on the state")
@@ -217,54 +297,11 @@ def _program(graph: torch.fx.GraphModule, inputs: Sequence[Any]) -> Program:
         raise Unsupported("the right-hand side's value is not like the state")  # solved without, the error says how
     if versions != _versions(inputs):
         raise Unsupported("the right-hand side changes tensors in place")
-    return Program(graph, place.get(id(_caught.time)), place[id(_caught.state)], len(inputs))
+    return place
 
 
 def _versions(inputs: Sequence[Tensor]) -> list[int]:
     return [0 if value.is_inference() else value._version for value in inputs]
-
-
-def mark_of(norm: Norm, y: Tensor) -> object:
-    """Return what stands for a norm's trace: another object wherever numbers, attributes or code of it are others.
-
-    Raises
-    ------
-    Unsupported
-        If it cannot be traced, or uses tensors of its own.
-    """
-    key = "norm", code_of(getattr(norm, "norm", norm)), tuple(y.shape), y.dtype, y.device
-    with _lock:
-        if key not in _traces:
-            _traces[key] = torch.compile(fresh(_measure), fullgraph=True, dynamic=False, backend=_mark)
-        trace = _traces[key]
-    try:
-        with torch.no_grad():
-            trace(norm, torch.zeros_like(y))
-        if _caught.mark is None:
-            raise Unsupported("its norm is not made of tensor operations that can be traced")
-        return _caught.mark
-    except Unsupported:
-        raise
-    except Exception as error:
-        raise Unsupported(f"its norm cannot be traced: {reason(error)}") from error
-    finally:
-        _caught.mark = None
-
-
-def _measure(norm: Norm, y: Tensor) -> Tensor:
-    return norm(y).clone()
-
-
-def _mark(graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable[..., Any]:
-    mark = object()
-    if len(example) != 1:
-        raise Unsupported("its norm uses tensors of its own")
-
-    def run(*inputs: Tensor) -> Any:
-        _caught.mark = mark
-        return graph(*inputs)
-
-    return run
 
 
 _VIEWS: dict[str, Callable[[Tensor], Tensor]] = {

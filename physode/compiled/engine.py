@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from physode.compiled.build import Compiled, Unsupported
-from physode.compiled.capture import Program, mark_of
+from physode.compiled.capture import Program
 from physode.compiled.forward import Walk, walking
 from physode.compiled.layout import Layout
 from physode.compiled.loops import Loop, Replayed, as_program
 from physode.compiled.march import marching
+from physode.compiled.marks import mark_of
 from physode.compiled.parallel import pulling_chunks
 from physode.compiled.pullback import pulling
 from physode.compiled.reading import gather_each, scatter_each

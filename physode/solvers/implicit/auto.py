@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.solvers.implicit.band import Band
 from physode.solvers.implicit.blocks import blocks_of
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.rodas5p import RODAS5P
@@ -32,6 +33,7 @@ __all__ = ["AUTO", "Auto"]
 _EXPLICIT, _IMPLICIT = METHODS["tsit5"], RODAS5P
 _STABLE = 3.0
 _SQUARINGS = 4
+_WIDEST = 64  # bands that are squared: with fewer powers the bound is a larger one
 
 
 @dataclass
@@ -103,22 +105,52 @@ class Auto(StepMethod):
 
 def _stiff(rhs: Any, t: Number, y: Tensor, h: Number) -> Tensor:
     """Whether each group's step is too long for an explicit method; NaN counts as such."""
+    if not y.numel():
+        return torch.zeros(h.shape if isinstance(h, Tensor) else (), dtype=torch.bool, device=y.device)
     with torch.no_grad():
         blocks = blocks_of(y, h, structure_for(rhs))
         matrix = derivatives(rhs, t, y.detach(), blocks).by_state
-        size = torch.linalg.matrix_norm(matrix).clamp(min=torch.finfo(y.dtype).tiny)
-        power, exponent = matrix / size[:, None, None], 1.0
-        radius = size.log()
-        for _ in range(_SQUARINGS):
-            power, exponent = power @ power, 2 * exponent
-            norm = torch.linalg.matrix_norm(power).clamp(min=torch.finfo(y.dtype).tiny)
-            power = power / norm[:, None, None]
-            radius = radius + norm.log() / exponent
+        radius = _log_radius(matrix)
         length = h.detach().abs() if isinstance(h, Tensor) else abs(h)
         grouped = isinstance(h, Tensor) and h.ndim == 1
         found = radius.exp() if grouped else radius.exp().amax()
         stable: Tensor = length * found <= _STABLE
         return ~stable
+
+
+def _log_radius(matrix: Tensor | Band) -> Tensor:
+    """Return the logarithm of the bound of each block's spectral radius."""
+    power, size = _normed(matrix, _largest(matrix))
+    radius, exponent = size.log(), 1.0
+    power, size = _normed(power, _length(power))
+    radius = radius + size.log()
+    for _ in range(_SQUARINGS):
+        if isinstance(power, Band):
+            if power.lower + power.upper > _WIDEST:
+                break
+            power = power.times(power)
+        else:
+            power = power @ power
+        exponent *= 2
+        power, size = _normed(power, _length(power))
+        radius = radius + size.log() / exponent
+    return radius
+
+
+def _normed(matrix: Tensor | Band, size: Tensor) -> tuple[Tensor | Band, Tensor]:
+    size = size.clamp(min=torch.finfo(size.dtype).tiny)
+    if isinstance(matrix, Band):
+        return matrix._replace(entries=matrix.entries / size[:, None, None]), size
+    return matrix / size[:, None, None], size
+
+
+def _largest(matrix: Tensor | Band) -> Tensor:
+    return (matrix.entries if isinstance(matrix, Band) else matrix).abs().amax((1, 2))
+
+
+def _length(matrix: Tensor | Band) -> Tensor:
+    found: Tensor = torch.linalg.matrix_norm(matrix.entries if isinstance(matrix, Band) else matrix)
+    return found
 
 
 def _explicit(rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor) -> Step:

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from physode.solvers.implicit.band import Band
 from physode.solvers.implicit.blocks import Blocks
+from physode.solvers.implicit.recorded import with_graph
 from physode.solvers.implicit.structure import DENSE, Structure
 from physode.solvers.numbers import Number
 from physode.transforms import transformed
@@ -28,9 +30,11 @@ _LARGEST = 2**28  # entries of all blocks' matrices together: 2 GB in double pre
 
 
 class Derivatives(NamedTuple):
-    """J, ``(blocks, D, D)``; df/dt, ``(blocks, D)``, None where it is 0 or not asked for; f where it was evaluated."""
+    """J, ``(blocks, D, D)`` or a :class:`Band`; df/dt, ``(blocks, D)``, None where it is 0 or not asked for; f where it
+    was evaluated.
+    """
 
-    by_state: Tensor
+    by_state: Tensor | Band
     by_time: Tensor | None = None
     value: Tensor | None = None
 
@@ -62,12 +66,12 @@ def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bo
     ValueError
         If the matrices would not fit into memory, or the user's Jacobian has the wrong shape.
     """
-    _check(blocks)
+    structure = structure_for(rhs).of_pairs() if blocks.complex else structure_for(rhs)
+    _check(blocks, structure)
     time = t if isinstance(t, Tensor) else torch.full((), t, dtype=torch.float64, device=y.device)
     if getattr(rhs, "jac", None) is not None:
-        matrix = _own(rhs.jacobian(time, y), blocks, y)
+        matrix = structure.kept(_own(rhs.jacobian(time, y), blocks, y))
         return Derivatives(matrix, _by_time(rhs, time, y, blocks) if with_time else None)
-    structure = structure_for(rhs).of_pairs() if blocks.complex else structure_for(rhs)
     rows = structure.cotangents(blocks.dimension, y.real if blocks.complex else y)
     count = len(rows)
     rows = blocks.join_each(rows[:, None].expand(-1, blocks.number, -1) if blocks.number > 1 else rows)
@@ -76,15 +80,16 @@ def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bo
     if slopes is None:
         return Derivatives(by_state, None, value)
     if count == blocks.dimension and time.numel() == blocks.number:
-        return Derivatives(by_state, slopes.reshape(count, blocks.number).T.to(by_state.dtype), value)
+        return Derivatives(by_state, slopes.reshape(count, blocks.number).T.to(pulled.real.dtype), value)
     return Derivatives(by_state, _by_time(rhs, time, y, blocks), value)
 
 
-def _check(blocks: Blocks) -> None:
-    if blocks.number * blocks.dimension**2 > _LARGEST:
+def _check(blocks: Blocks, structure: Structure) -> None:
+    if blocks.number * structure.entries(blocks.dimension) > _LARGEST:
         raise ValueError(
             f"the Jacobian of {blocks.number} block(s) of {blocks.dimension} components is too large; use "
-            "step_control='per-sample' or jac_structure='samples' for batches of small states, or an explicit method"
+            "step_control='per-sample' or jac_structure='samples' for batches of small states, 'diagonal' or "
+            "('banded', lower, upper) where components act on their neighbours only, or an explicit method"
         )
 
 
@@ -119,12 +124,15 @@ def _by_autograd(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: boo
     keep = torch.is_grad_enabled()
     if keep and not (y.requires_grad or time.requires_grad):
         keep = rhs(time, y).requires_grad  # parameters may be all that there is to differentiate, or nothing
-    with torch.enable_grad():
+
+    def pulled() -> tuple[Tensor, list[Tensor | None]]:
         places = [_place(y, y, keep), _place(time, y, keep)] if with_time else [_place(y, y, keep)]
         value = rhs(places[1] if with_time else time, places[0])
-        found: list[Tensor | None] = [None] * len(places)
-        if value.requires_grad and len(rows):
-            found = list(_batched_pull(value, places, rows, create_graph=keep))
+        if not (value.requires_grad and len(rows)):
+            return value, [None] * len(places)
+        return value, list(_batched_pull(value, places, rows, create_graph=keep))
+
+    value, found = with_graph(pulled)
     if found[0] is None:
         _check_constant(rhs, time, y, value)
     by_state = torch.zeros_like(rows) if found[0] is None else found[0]
@@ -132,14 +140,32 @@ def _by_autograd(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: boo
 
 
 def _check_constant(rhs: Any, time: Tensor, y: Tensor, value: Tensor) -> None:
-    """Raise if a value whose graph does not lead to the state depends on it all the same: df/dy would count as 0."""
+    """Raise if a value whose graph does not lead to the state depends on it all the same: df/dy would count as 0.
+
+    A component that changes at each of four small moves depends on the state by a slope. One that is read from a table
+    or chosen by a condition stays as it is, but for a move that passes a jump: its derivative is 0.
+    """
+    if not y.numel():
+        return
     with torch.no_grad():
-        moved = rhs(time, y.detach() * 1.01 + 0.01)
-    if not torch.equal(moved.nan_to_num(), value.detach().nan_to_num()):
-        raise ValueError(
-            "the right-hand side cannot be differentiated (numpy, detach() or no_grad() inside?), which implicit "
-            "methods need: compute in torch, or give its derivative as `jac`"
-        )
+        state, middle = y.detach(), value.detach().nan_to_num()
+        size, share = state.abs(), torch.finfo(y.dtype).eps ** 0.5
+        move = share * torch.where(size > 0, size, size.amax() if bool(size.any()) else 1.0)
+        if y.is_complex():
+            move = torch.complex(move, move)
+        changes: Tensor | None = None
+        for sign in (1.0, -1.0):
+            before = middle
+            for count in (1.0, 2.0):
+                after = rhs(time, state + (sign * count) * move).nan_to_num()
+                moved = after != before
+                changes, before = moved if changes is None else changes & moved, after
+                if not bool(changes.any()):
+                    return
+    raise ValueError(
+        "the right-hand side cannot be differentiated (numpy, detach() or no_grad() inside?), which implicit "
+        "methods need: compute in torch, or give its derivative as `jac`"
+    )
 
 
 def _place(x: Tensor, y: Tensor, keep: bool) -> Tensor:
@@ -175,17 +201,19 @@ def _by_time(rhs: Any, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
         again = torch.func.vjp(lambda v: pull(v)[0], zero)[1]
         return blocks.split(again(torch.ones_like(time))[0].to(y.dtype))
     keep = torch.is_grad_enabled()
-    with torch.enable_grad():
+
+    def slope() -> Tensor:
         moment = _place(time, y, keep)
         value = rhs(moment, y)
         if not value.requires_grad:
-            return blocks.split(zero)
-        ahead = zero.clone().requires_grad_()
+            return zero
+        ahead = torch.zeros_like(y).requires_grad_()
         (pulled,) = torch.autograd.grad(value, [moment], ahead, create_graph=True, materialize_grads=True)
         if pulled.grad_fn is None:
-            return blocks.split(zero)
-        (slope,) = torch.autograd.grad(pulled.sum(), [ahead], create_graph=keep)
-    return blocks.split(slope)
+            return zero
+        return torch.autograd.grad(pulled.sum(), [ahead], create_graph=keep)[0]
+
+    return blocks.split(with_graph(slope))
 
 
 def _own(matrix: Any, blocks: Blocks, y: Tensor) -> Tensor:

@@ -1,22 +1,25 @@
-r"""Small linear systems, one a block: :math:`M x = b` with :math:`M = I - h \gamma J`, by batched LU factorisations.
+r"""Linear systems, one a block: :math:`M x = b` with :math:`M = I - h \gamma J`, by batched LU factorisations.
 
 They are differentiated by :math:`dx = M^{-1} (db - dM \, x)`, so that a pull-back is a solve with the same factors and
 an outer product, at a third of the cost of differentiating the factorisation; of any order, as the pull-back is made of
-solves in turn.
+solves in turn. Of a :class:`~physode.solvers.implicit.band.Band` everything stays banded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from physode.solvers.constants import identity
+from physode.solvers.implicit.band import Band
+from physode.solvers.implicit.banded import BandFactors, factor_band
 from physode.solvers.numbers import Number
 from physode.transforms import transformed
 
-__all__ = ["Factors", "factor", "shifted"]
+__all__ = ["Factors", "coupled_factors", "factor", "shifted"]
 
 
 class Factors(NamedTuple):
@@ -28,6 +31,8 @@ class Factors(NamedTuple):
 
     def solve(self, b: Tensor) -> Tensor:
         """Return x for right-hand sides ``(blocks, D)``; NaN in the blocks whose matrix is singular."""
+        if b.dtype != self.matrix.dtype:
+            return self.solve(b.to(self.matrix.dtype)).to(b.dtype)
         if torch.is_grad_enabled() or transformed():
             return _Solve.apply(self.matrix, self.lu, self.pivots, b, False)  # type: ignore[no-untyped-call, no-any-return]
         x: Tensor = torch.linalg.lu_solve(self.lu, self.pivots, b.unsqueeze(-1)).squeeze(-1)
@@ -89,17 +94,38 @@ def _by_triangles(lu: Tensor, pivots: Tensor, column: Tensor, *, adjoint: bool) 
     return full
 
 
-def factor(matrix: Tensor) -> Factors:
+def factor(matrix: Tensor | Band) -> Factors | BandFactors:
     """Return the factors of matrices ``(blocks, D, D)``; a singular one raises nothing."""
+    if isinstance(matrix, Band):
+        return factor_band(matrix)
     with torch.no_grad():
         lu, pivots, info = torch.linalg.lu_factor_ex(matrix.detach())
         return Factors(matrix, lu.masked_fill((info != 0)[..., None, None], torch.nan), pivots)
 
 
-def shifted(matrix: Tensor, h: Number, gamma: float) -> Tensor:
+def shifted(matrix: Tensor | Band, h: Number, gamma: float) -> Tensor | Band:
     """Return ``I - h gamma J`` for matrices ``(blocks, D, D)``."""
+    if isinstance(matrix, Band):
+        return matrix.shifted(h, gamma)
     unit = identity(matrix.shape[-1], matrix.dtype, matrix.device)
     if not isinstance(h, Tensor):
         return torch.sub(unit, matrix, alpha=gamma * h)
     size = h.to(matrix.dtype)
     return torch.addcmul(unit, size.reshape(-1, 1, 1) if size.ndim else size, matrix, value=-gamma)
+
+
+def coupled_factors(
+    matrices: Sequence[Tensor | Band], a: Sequence[Sequence[float]], h: Number
+) -> Factors | BandFactors:
+    r"""Return the factors of coupled stages' :math:`\delta_{ij} I - h a_{ij} J_i`, from a J each or one for all."""
+    stages = len(a)
+    each = list(matrices) * (stages if len(matrices) == 1 else 1)
+    if stages == 1:
+        return factor(shifted(each[0], h, a[0][0]))
+    bands, dense = [m for m in each if isinstance(m, Band)], [m for m in each if not isinstance(m, Band)]
+    if bands:
+        return factor_band(Band.coupled(bands, a, h), stages)
+    length = h.to(dense[0].dtype).reshape(-1, 1, 1) if isinstance(h, Tensor) else h
+    rows = [torch.cat([(-weight * length) * j for weight in row], 2) for row, j in zip(a, dense, strict=True)]
+    matrix = torch.cat(rows, 1)
+    return factor(matrix + identity(matrix.shape[-1], matrix.dtype, matrix.device))

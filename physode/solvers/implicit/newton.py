@@ -8,13 +8,13 @@ earlier stage of the same step had one, its root is taken, which is larger.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from physode.solvers.norms import root_mean_square
 from physode.solvers.numbers import Number, anywhere, clamp, isfinite, logical_not, where
 from physode.transforms import plain
 
@@ -71,7 +71,8 @@ def newton(
     for turn in range(limit):
         change = improve(root)
         moved = root - change
-        size = size_of(change / (torch.maximum(scale, rounding * _spread(moved)) if rounding else scale), lone)
+        tolerated = torch.maximum(scale, rounding * root_mean_square(moved, 1)[:, None]) if rounding else scale
+        size = size_of(change / tolerated, lone)
         fine = isfinite(size)
         root = _chosen(moved, root, moving & fine)
         there = size <= (kappa if patient and before is None else 1e-2 * kappa)
@@ -98,15 +99,7 @@ def newton(
 
 def size_of(x: Tensor, lone: bool) -> Number:
     """Return the root mean square of each row, in double precision; of a lone one as a float."""
-    share = 1.0 / math.sqrt(max(x.shape[1], 1))
-    if lone:
-        return float(torch.linalg.vector_norm(x)) * share
-    return torch.linalg.vector_norm(x, dim=1).double() * share
-
-
-def _spread(root: Tensor) -> Tensor:
-    """Return the root mean square of each row, ``(blocks, 1)``."""
-    return root.square().mean(1, keepdim=True).sqrt()
+    return float(root_mean_square(x)) if lone else root_mean_square(x, 1).double()
 
 
 def _chosen(moved: Tensor, root: Tensor, moves: Number) -> Tensor:

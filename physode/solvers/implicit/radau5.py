@@ -28,6 +28,7 @@ from torch import Tensor
 
 from physode.solvers.constants import Row
 from physode.solvers.groups import sized
+from physode.solvers.implicit.banded import BandFactors
 from physode.solvers.implicit.fixed import FIXED
 from physode.solvers.implicit.linear import Factors, factor, shifted
 from physode.solvers.implicit.newton import seen, size_of
@@ -93,7 +94,7 @@ class Radau(ImplicitRungeKutta):
     def _size(self, solver: StageSolver, error: Tensor) -> Number:
         return size_of(solver.blocks.split(error.detach()) / solver.scale, solver.lone)
 
-    def _filtered(self, solver: StageSolver, factors: Factors, known: Tensor, slope: Tensor) -> Tensor:
+    def _filtered(self, solver: StageSolver, factors: Factors | BandFactors, known: Tensor, slope: Tensor) -> Tensor:
         right = known + self.gamma_error * sized(solver.h, slope) * slope
         return solver.blocks.join(factors.solve(solver.blocks.split(right)))
 

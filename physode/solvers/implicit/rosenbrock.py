@@ -26,6 +26,7 @@ from physode.solvers.implicit.blocks import blocks_of
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.linear import factor, shifted
 from physode.solvers.implicit.running import Running, columns_of
+from physode.solvers.implicit.structure import to_solve
 from physode.solvers.method import StepMethod
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Step, added
@@ -72,22 +73,23 @@ class Rosenbrock(StepMethod):
         blocks = blocks_of(y, h, structure_for(rhs))
         found = derivatives(rhs, t, y, blocks, with_time=True)
         factors = factor(shifted(found.by_state, h, self.gamma))
+        dtype, y = y.dtype, to_solve(y)  # weights of more than a hundred magnify what half precision rounds
         length = self.gamma * sized(h, y)
-        drift = None if found.by_time is None else length * sized(h, y) * blocks.join(found.by_time)
+        drift = None if found.by_time is None else length * sized(h, y) * blocks.join(to_solve(found.by_time))
         sums, us = Running(self._columns), []
         for i, time in enumerate(stage_times(self.c, t, h)):
             if i == 0:
                 k1 = found.value if k1 is None else k1
-                right = length * (rhs(time, y) if k1 is None else k1)
+                right = length * to_solve(rhs(time, y.to(dtype)) if k1 is None else k1)
             else:
                 change, right = sums.take(2)
-                right = added(right, length, rhs(time, y + change))
+                right = added(right, length, to_solve(rhs(time, (y + change).to(dtype))))
             if drift is not None and self.d[i] != 0.0:
                 right = torch.add(right, drift, alpha=self.d[i])
             us.append(blocks.join(factors.solve(blocks.split(right))))
             sums.add(us[i])
         (change,) = sums.take(1)
-        return Step(y + change, tuple(us))
+        return Step((y + change).to(dtype), tuple(us))
 
     @cached_property
     def _columns(self) -> tuple[Row, ...]:
@@ -102,7 +104,7 @@ class Rosenbrock(StepMethod):
 
     def coefficients(self, y: Tensor, step: Step) -> list[Tensor]:
         """Return the method's own interpolant."""
-        return [step.y - y, *(combined(row, step.ks) for row in self.dense)]
+        return [step.y - y, *(combined(row, step.ks).to(y.dtype) for row in self.dense)]
 
 
 def combined(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:

@@ -30,11 +30,6 @@ from physode.solvers.stepper import Step
 
 __all__ = ["ImplicitRungeKutta"]
 
-_HUGE = {
-    torch.float64: 1e100, torch.float32: 1e15, torch.bfloat16: 1e15, torch.float16: 1e4,
-    torch.complex128: 1e100, torch.complex64: 1e15,
-}  # fmt: skip
-
 
 @dataclass(frozen=True, kw_only=True)
 class ImplicitRungeKutta(StepMethod):
@@ -114,13 +109,13 @@ class ImplicitRungeKutta(StepMethod):
         ws, (change, *errors) = self._coupled(solver, y) if self.coupled else self._one_by_one(solver, y, k1)
         end = y + change
         if self.rtol is None:
-            end = solver.marked(end, torch.nan)
+            end = solver.blanked(end)
         if not self.adaptive:
             return Step(end, tuple(ws))
         error = errors[0] if errors else self._estimate(solver, y, k1, ws)
         if self.filtered:
             error = solver.filtered(error)
-        return Step(end, (*ws, solver.marked(error, _HUGE[end.dtype])))
+        return Step(end, (*ws, solver.rejected(error)))
 
     def _coupled(self, solver: StageSolver, y: Tensor) -> tuple[list[Tensor], Sequence[Tensor]]:
         """Return the increments of stages that depend on each other, and the state's change."""

@@ -10,18 +10,22 @@ import torch
 from torch import Tensor
 
 from physode.solvers.groups import sized
+from physode.solvers.implicit.band import Band
+from physode.solvers.implicit.banded import BandFactors
 from physode.solvers.implicit.blocks import Blocks, blocks_of
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.linear import Factors
 from physode.solvers.implicit.newton import newton
 from physode.solvers.implicit.stages import Stages, differentiated, differentiating
+from physode.solvers.norms import root_mean_square
 from physode.solvers.numbers import Number
 from physode.transforms import under_func
 
 __all__ = ["StageSolver"]
 
 _CHORDS, _NEWTONS = 15, 20  # iterations with one derivative, with a new one each
-_ROUNDING = 100
+_ROUNDING, _MOST = 100, 0.02  # units of rounding that an iteration may leave, and what they may amount to
+_FAR = 1e10  # tolerances: an error that no step size accepts
 
 
 @dataclass
@@ -47,13 +51,13 @@ class StageSolver:
     t: Number
     h: Number
     blocks: Blocks
-    jacobian: Tensor | None
+    jacobian: Tensor | Band | None
     slope: Tensor | None
     scale: Tensor
     kappa: float
     lone: bool
     failed: Number = False
-    factors: Factors | None = None
+    factors: Factors | BandFactors | None = None
     rate: Number = 1.0
 
     @classmethod
@@ -73,11 +77,11 @@ class StageSolver:
         with torch.no_grad():
             if rtol is None or atol is None:
                 rows = blocks.split(y.detach())
-                rounding = _ROUNDING * torch.finfo(y.dtype).eps
-                size = rows.square().mean(1, keepdim=True).sqrt().clamp(min=torch.finfo(y.dtype).tiny / rounding)
+                rounding = _rounding(y.dtype)
+                size = root_mean_square(rows, 1)[:, None].clamp(min=torch.finfo(y.dtype).tiny / rounding)
                 scale = rounding * torch.maximum(rows.abs(), size)
                 return cls(rhs, t, h, blocks, None, None, scale, 1.0, lone)
-            tolerated = (atol + rtol * y.detach().abs()).expand_as(y)
+            tolerated = (atol + rtol * y.detach().abs()).clamp(min=torch.finfo(y.dtype).tiny).expand_as(y)
             scale = blocks.split(torch.complex(tolerated, tolerated) if blocks.complex else tolerated)
             found = derivatives(rhs, t, y.detach(), blocks)
             return cls(rhs, t, h, blocks, found.by_state, found.value, scale, kappa, lone)
@@ -107,7 +111,7 @@ class StageSolver:
                 found = newton(
                     lambda w: plain.exact_factors(w).solve(plain.residual(w)),
                     start, scale, kappa=self.kappa, limit=_NEWTONS, patient=True, lone=self.lone,
-                    rounding=_ROUNDING * torch.finfo(scale.dtype).eps,
+                    rounding=_rounding(scale.dtype),
                 )  # fmt: skip
             else:
                 if self.factors is None:
@@ -124,9 +128,16 @@ class StageSolver:
             root = differentiated(stages, root)
         return stages.parts(root)
 
-    def marked(self, state: Tensor, mark: float) -> Tensor:
-        """Return a state, marked in the blocks where a stage was not found."""
-        return state if self.failed is False else self.where(self.failed, torch.full_like(state, mark), state)
+    def blanked(self, state: Tensor) -> Tensor:
+        """Return a state, NaN in the blocks where a stage was not found."""
+        return state if self.failed is False else self.where(self.failed, torch.full_like(state, torch.nan), state)
+
+    def rejected(self, error: Tensor) -> Tensor:
+        """Return an error, far beyond the tolerance in the blocks where a stage was not found."""
+        if self.failed is False:
+            return error
+        most = torch.finfo(self.scale.dtype).max
+        return self.where(self.failed, self.blocks.join((_FAR * self.scale).clamp(max=most)), error)
 
     def filtered(self, error: Tensor) -> Tensor:
         """Return the error's estimate times the inverse of the stages' matrix, which is a constant in derivatives."""
@@ -137,3 +148,8 @@ class StageSolver:
         if not isinstance(verdict, Tensor):
             return yes if verdict else no
         return self.blocks.join(torch.where(verdict[:, None], self.blocks.split(yes), self.blocks.split(no)))
+
+
+def _rounding(dtype: torch.dtype) -> float:
+    """Return the share of a root that counts as rounding."""
+    return min(_ROUNDING * torch.finfo(dtype).eps, _MOST)

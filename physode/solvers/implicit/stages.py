@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from physode.solvers.constants import identity
+from physode.solvers.implicit.band import Band
+from physode.solvers.implicit.banded import BandFactors
 from physode.solvers.implicit.blocks import Blocks
 from physode.solvers.implicit.jacobian import derivatives
-from physode.solvers.implicit.linear import Factors, factor, shifted
+from physode.solvers.implicit.linear import Factors, coupled_factors
 from physode.solvers.implicit.once import first_derivative_only
 from physode.solvers.numbers import Number, detached
 
@@ -68,18 +69,11 @@ class Stages(NamedTuple):
             return torch.addcmul(w, self.blocks.size(self.h, slope), slope, value=-1)
         return torch.sub(w, slope, alpha=self.h)
 
-    def factors(self, jacobians: Sequence[Tensor]) -> Factors:
+    def factors(self, jacobians: Sequence[Tensor | Band]) -> Factors | BandFactors:
         """Return the factors of ``dr/dw`` from df/dy at each stage, or one for all."""
-        count, size = self.blocks.number, self.blocks.dimension
-        each = list(jacobians) * (len(self.a) if len(jacobians) == 1 else 1)
-        if len(self.a) == 1:
-            return factor(shifted(each[0], self.h, self.a[0][0]))
-        h = self.h.to(each[0].dtype).reshape(-1, 1, 1) if isinstance(self.h, Tensor) else self.h
-        rows = [torch.cat([(-weight * h) * j for weight in row], 2) for row, j in zip(self.a, each, strict=True)]
-        matrix = torch.cat(rows, 1).reshape(count, len(self.a) * size, len(self.a) * size)
-        return factor(matrix + identity(matrix.shape[-1], matrix.dtype, matrix.device))
+        return coupled_factors(jacobians, self.a, self.h)
 
-    def exact_factors(self, w: Tensor) -> Factors:
+    def exact_factors(self, w: Tensor) -> Factors | BandFactors:
         """Return the factors of ``dr/dw`` at ``w`` itself."""
         pairs = zip(self.times, self.states(w), strict=True)
         return self.factors([derivatives(self.rhs, t, state, self.blocks).by_state for t, state in pairs])

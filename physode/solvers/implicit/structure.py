@@ -9,9 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from physode.solvers.implicit.band import Band
 from physode.transforms import to_keep
 
-__all__ = ["DENSE", "Structure", "structure_of"]
+__all__ = ["DENSE", "Structure", "structure_of", "to_solve"]
+
+_SMALLEST, _SHARE = 32, 4  # rows, and rows by the band's width, below which a dense matrix is solved as fast
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,26 @@ class Structure:
         """
         return _cotangents(self.products(dimension), dimension, like.dtype, like.device)
 
-    def spread(self, rows: Tensor) -> Tensor:
-        """Return the matrices, ``(blocks, D, D)``, from what was pulled back, ``(products, blocks, D)``."""
+    def is_kept_as_band(self, dimension: int) -> bool:
+        """Whether of matrices of so many rows only the band is kept: not of small ones, nor for wide bands."""
+        banded = self.kind in ("diagonal", "banded")
+        return banded and dimension >= _SMALLEST and _SHARE * (self.lower + self.upper + 1) <= dimension
+
+    def kept(self, matrix: Tensor) -> Tensor | Band:
+        """Return what is kept of matrices ``(blocks, D, D)``."""
+        matrix = to_solve(matrix)
+        return Band.within(matrix, self.lower, self.upper) if self.is_kept_as_band(matrix.shape[-1]) else matrix
+
+    def entries(self, dimension: int) -> int:
+        """Return how many entries are kept of a matrix of so many rows."""
+        return dimension * (self.lower + self.upper + 1 if self.is_kept_as_band(dimension) else dimension)
+
+    def spread(self, rows: Tensor) -> Tensor | Band:
+        """Return the matrices from what was pulled back, ``(products, blocks, D)``; a :class:`Band` where that pays."""
         products, _, dimension = rows.shape
+        rows = to_solve(rows)
+        if self.is_kept_as_band(dimension):
+            return Band.compressed(rows, self.lower, self.upper)
         compressed = rows.transpose(0, 1)
         if self.kind not in ("diagonal", "banded"):
             return compressed
@@ -86,6 +106,11 @@ def structure_of(hint: Any) -> Structure:
         "`jac_structure` must be 'dense', 'diagonal', 'samples' or ('banded', lower, upper) with widths of at least "
         f"0, got {hint!r}"
     )
+
+
+def to_solve(x: Tensor) -> Tensor:
+    """Return a matrix or state in a precision that systems are solved in: half as single."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 @lru_cache(maxsize=64)
