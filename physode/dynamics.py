@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from physode.transforms import transformed
 
 __all__ = ["CHANGED", "Dynamics"]
 
+_COARSE_CLOCK = 1e-3  # of the span, that two neighbouring times may be apart
 CHANGED = (
     "the right-hand side changes its state `y` in place, which the solve and its gradients still need; "
     "make new tensors: y = y + ... instead of y += ..."
@@ -191,9 +193,12 @@ class Dynamics:
         if probe is None:
             value = self.evaluate(t, y)
         else:
+            time = self._time(t)
             with probe:
                 self.calls += 1
-                value = self.f(self._time(t), self.packing.unpack(y), *self.args)
+                value = self.f(time, self.packing.unpack(y), *self.args)
+            if probe.has_read(time):
+                self._warn_of_coarse_times()
         if _version(y) != before:
             raise ValueError(CHANGED)
         self._check(value, y)
@@ -201,6 +206,20 @@ class Dynamics:
             self.conduct.lends = True
             value = value.clone()
         return self.packing.pack(value)
+
+    def _warn_of_coarse_times(self) -> None:
+        """Warn where times in the state's precision, as the right-hand side gets them, are coarse beside the span."""
+        if self.dtype == torch.float64 or not self.low.numel():
+            return
+        farthest = float(torch.maximum(self.low.abs(), self.high.abs()).max())
+        span, spacing = float((self.high - self.low).min()), farthest * torch.finfo(self.dtype).eps
+        if farthest > 10 * span and spacing > _COARSE_CLOCK * span:
+            warnings.warn(
+                f"the right-hand side uses `t`, which it gets in {self.dtype}: near t = {farthest:.6g} such numbers are "
+                f"{spacing:.2g} apart; let the clock begin near 0, or solve in float64",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _check(self, value: Any, y: Tensor) -> None:
         """Raise where ``value`` is no derivative of the state ``y``."""

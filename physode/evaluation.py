@@ -186,6 +186,11 @@ class Probe(FrozenDraws):  # type: ignore[no-untyped-call]
         """Return the tensors from outside that carry a graph: where the evaluation's own begins."""
         return [read.tensor for read in self._reads.values() if read.tensor.grad_fn is not None]
 
+    def has_read(self, x: Tensor) -> bool:
+        """Whether the evaluation made any use of a tensor."""
+        storage = _storage(x)
+        return storage is not None and storage._cdata in self._reads
+
     def is_lent(self, value: Tensor) -> bool:
         """Whether somebody else holds the memory of the evaluation's result, and may write into it at the next one."""
         storage = _storage(value)

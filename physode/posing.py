@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Integral
@@ -36,7 +35,6 @@ from physode.typing import Norm, Progress
 __all__ = ["pose"]
 
 _TOLERANCES = {torch.float64: (1e-6, 1e-9), torch.float32: (1e-5, 1e-7)}
-_COARSE_CLOCK = 1e-3  # of the span, that two neighbouring times may be apart
 _COARSE = (1e-2, 1e-3)  # half precision
 
 
@@ -84,7 +82,6 @@ def pose(
     packing = Packing.of(y0, per_sample=per_sample)
     state = checked_state(y0, packing, finite=finite)
     times = checked_times(t, batch=len(state) if per_sample else None, device=state.device)
-    _warn_of_coarse_times(times, state)
     steps, given = _steps(
         tableau, packing, state, times, rtol, atol, step_size, grid, first_step, min_step, max_step, max_steps,
         controller, norm,
@@ -180,23 +177,6 @@ def _steps(
         max_step=max_step,
         max_steps=max_steps,
     ), None
-
-
-def _warn_of_coarse_times(t: Tensor, y0: Tensor) -> None:
-    """Warn where times in the state's precision, as the right-hand side gets them, are coarse beside the span."""
-    dtype = _real(y0.dtype)
-    if dtype == torch.float64 or not t.numel():
-        return
-    first, last = t.detach()[[0, -1]].reshape(2, -1).abs().amax(1).tolist()
-    shortest = float((t[-1] - t[0]).detach().abs().min())
-    spacing = max(first, last) * torch.finfo(dtype).eps
-    if spacing > _COARSE_CLOCK * shortest:
-        warnings.warn(
-            f"the right-hand side gets `t` in {dtype}, whose numbers near t = {max(first, last):.6g} are "
-            f"{spacing:.2g} apart: let the clock begin near 0, or solve in float64",
-            RuntimeWarning,
-            stacklevel=4,
-        )
 
 
 def _is_whole(value: object) -> bool:
