@@ -215,7 +215,7 @@ class Dynamics:
         span, spacing = float((self.high - self.low).min()), farthest * torch.finfo(self.dtype).eps
         if farthest > 10 * span and spacing > _COARSE_CLOCK * span:
             warnings.warn(
-                f"the right-hand side uses `t`, which it gets in {self.dtype}: near t = {farthest:.6g} such numbers are "
+                f"the right-hand side uses `t`, which it gets in {self.dtype}: near t = {farthest:.6g} these are "
                 f"{spacing:.2g} apart; let the clock begin near 0, or solve in float64",
                 RuntimeWarning,
                 stacklevel=2,

@@ -623,7 +623,7 @@ def test_a_vectorised_jacobian_is_right(way):
 
 def test_single_precision_times_that_are_too_coarse_are_warned_of():
     y0 = torch.ones(1, dtype=torch.float32)
-    with pytest.warns(RuntimeWarning, match=r"near t = 1e\+08 such numbers are 12 apart; let the clock"):
+    with pytest.warns(RuntimeWarning, match=r"near t = 1e\+08 these are 12 apart; let the clock"):
         po.solve(lambda t, y: torch.sin(t) * y, y0, [1e8, 1e8 + 3])
     po.solve(lambda t, y: torch.sin(t) * y, y0, [1e3, 1e3 + 3])
     po.solve(lambda t, y: -y, y0, [1e8, 1e8 + 3])
