@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+
+from physode.jsontext import dumps
 
 __all__ = ["cell", "precise", "shorten", "show_json", "show_pairs", "show_table"]
 
@@ -18,7 +18,7 @@ _WIDTH_OF_A_FILE = 400
 
 def show_json(value: Any) -> None:
     """Print JSON; what JSON cannot say as a number (NaN, infinities) becomes null, arrays become lists."""
-    click.echo(json.dumps(_jsonable(value), indent=2, allow_nan=False))
+    click.echo(dumps(value, indent=2))
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -84,19 +84,3 @@ def _print(table: Any) -> None:
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
     console = Console(width=width, markup=False, highlight=False, emoji=False)
     console.print(table)
-
-
-def _jsonable(value: Any) -> Any:
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return value if math.isfinite(value) else None
-        case Mapping():
-            return {str(name): _jsonable(item) for name, item in value.items()}
-        case list() | tuple():
-            return [_jsonable(item) for item in value]
-        case _ if hasattr(value, "tolist"):  # NumPy's and torch's arrays and numbers
-            return _jsonable(value.tolist())
-        case _:
-            return str(value)

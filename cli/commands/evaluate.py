@@ -207,8 +207,7 @@ def _together(
     found: list[Evaluation], ratings: str, *, folder: Path, figures: bool, force: bool, as_json: bool
 ) -> None:
     """Average the runs of each model, and compare them with one another."""
-    import json
-
+    from physode import jsontext
     from physode.classification.together import average_models, reliabilities
     from physode.datasets.atomic import replacing
     from physode.plotting.evaluation import draw_averaged
@@ -222,7 +221,7 @@ def _together(
         "reliability": {model: each.as_dict() for model, each in agreements.items()},
     }
     with replacing(folder / "evaluation.json", overwrite=force) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        part.write_text(jsontext.dumps(content, indent=1) + "\n", encoding="utf-8")
     drawn = draw_averaged(means, folder, overwrite=force) if figures else {}
     if as_json:
         show_json({**content, "figures": {name: str(path) for name, path in drawn.items()}})

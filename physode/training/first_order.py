@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 _MAX_RETRIES = 10
 _CONVERGED = "converged: the parameters no longer move"
+_TOO_SLOW = "no progress: steps are below rounding at the learning rate"
+_SMALLEST_RATE = 2.0**-52  # below it parameters stand still whatever the gradient
 
 
 def minimise(
@@ -70,7 +72,8 @@ def minimise(
         state = _standing(objective, optimizer, epoch, evaluation, random, previous)
         stopped = all(torch.equal(value, previous.model[name]) for name, value in state.model.items())
         if stage.last and (stopped or epoch == last):
-            state.finished = _CONVERGED if stopped else f"all {epoch} epochs done"
+            at_rest = _CONVERGED if lr > _SMALLEST_RATE else f"{_TOO_SLOW} {lr:g}; raise `lr` or `lr_decay`"
+            state.finished = at_rest if stopped else f"all {epoch} epochs done"
         on_epoch(_epoch(objective, epoch, evaluation, lr=lr * 0.5**retries, retries=retries), state)
         if stopped:
             break
