@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.numbers import POSITIVE, SECONDS, STEP, Whole, finite_numbers
 from physode.cli.options import (
     METHODS,
-    POSITIVE,
     device_option,
     dtype_option,
     json_option,
     method_option,
+    refuse_idle_tolerances,
     seed_option,
     tolerance_options,
 )
@@ -33,9 +34,10 @@ class _Numbers(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         try:
-            return tuple(map(float, value.split(",")))
+            tuple(map(float, value.split(",")))
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers such as 1,0.5,-2.", param, ctx)
+        return finite_numbers(value)
 
 
 @click.command()
@@ -43,18 +45,26 @@ class _Numbers(click.ParamType[Any]):
 @click.option(
     "--y0", type=_Numbers(), help="Initial state, such as 1,0.5.  [default: drawn by --seed, of --dim numbers]"
 )
-@click.option("--dim", type=click.IntRange(1), help="Components of an initial state that is drawn.")
+@click.option(
+    "--dim",
+    type=Whole(1, largest=1_000_000, why="the checks of so many would take for ever; give less"),
+    help="Components of an initial state that is drawn.",
+)
 @click.option("--t-end", type=POSITIVE, help="End of the span, which begins at 0.  [default: 1, or a system's own]")
 @click.option(
-    "--points", type=click.IntRange(2), default=11, show_default=True, help="Output times, both ends included."
+    "--points",
+    type=Whole(2, largest=1_000_000, why="memory does not hold as many states; give less"),
+    default=11,
+    show_default=True,
+    help="Output times, both ends included.",
 )
 @method_option(methods=METHODS)
 @tolerance_options()
-@click.option("--step", type=POSITIVE, help="Fixed steps of this size.")
-@click.option("--directions", type=click.IntRange(1), default=8, show_default=True, help="Of differences, at most.")
+@click.option("--step", type=STEP, help="Fixed steps of this size.")
+@click.option("--directions", type=Whole(1), default=8, show_default=True, help="Of differences, at most.")
 @click.option(
     "--max-seconds",
-    type=POSITIVE,
+    type=SECONDS,
     default=60.0,
     show_default=True,
     help="Limit of each forward solve.",
@@ -63,7 +73,10 @@ class _Numbers(click.ParamType[Any]):
 @dtype_option
 @device_option
 @json_option
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     rhs: str,
     y0: tuple[float, ...] | None,
     dim: int | None,
@@ -96,6 +109,7 @@ def command(
       physode gradcheck mypackage.models:make --dim 8 --rtol 1e-8 --atol 1e-10
       physode gradcheck model.py:Swing --y0 0.5,0 --json
     """
+    refuse_idle_tolerances(ctx)
     import torch
 
     from physode.gradcheck import check_gradients

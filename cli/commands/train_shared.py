@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
+
+from physode.cli.numbers import WIDTH
 
 __all__ = [
     "given_settings",
@@ -25,16 +28,23 @@ Number = TypeVar("Number", int, float)
 def numbers_between_commas(
     number: type[Number], example: str
 ) -> Callable[[click.Context, click.Parameter, str | None], tuple[Number, ...] | None]:
-    """Return a callback that reads numbers with commas between."""
+    """Return a callback that reads numbers with commas between: finite ones, or whole ones, which are widths."""
 
     def read(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Number, ...] | None:
         if value is None:
             return None
         try:
-            return tuple(number(part) for part in value.split(",") if part.strip())
+            found = tuple(number(part) for part in value.split(",") if part.strip())
         except ValueError as error:
             what = "whole numbers" if number is int else "numbers"
             raise click.BadParameter(f"{value!r} is not {what} with commas between, such as {example}.") from error
+        for each in found:
+            if number is int and not 1 <= each <= WIDTH.largest:
+                where = "below 1" if each < 1 else f"above {WIDTH.largest}: {WIDTH.why}"
+                raise click.BadParameter(f"{value!r} has a width {where}.")
+            if not math.isfinite(each):
+                raise click.BadParameter(f"{value!r} has a number that is not finite.")
+        return found
 
     return read
 

@@ -49,7 +49,9 @@ def verdict(state: TrainingState, *, start: float) -> str:
             "lower `lr`, or start closer"
         )
     if status_of(told) == MAX_EPOCHS and last > best >= start:
-        return f"{NO_PROGRESS}: no loss was below the {start:.3g} of the start, which is kept; lower `lr`, or start closer"
+        return (
+            f"{NO_PROGRESS}: no loss was below the {start:.3g} of the start, which is kept; lower `lr`, or start closer"
+        )
     return told
 
 
