@@ -9,7 +9,7 @@ import click
 from physode.cli.numbers import POSITIVE, SECONDS, Real, Whole
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.progress import progress_bar
-from physode.cli.show import show_json
+from physode.cli.show import cell, show_json
 
 __all__ = ["command"]
 
@@ -104,4 +104,4 @@ def command(
     if as_json:
         show_json({"run": str(run), "animation": str(path)})
     else:
-        click.echo(path)
+        click.echo(cell(str(path)))

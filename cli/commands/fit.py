@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,9 @@ from physode.cli.options import (
     seed_option,
     tolerance_options,
 )
+from physode.cli.progress import Words
 from physode.cli.show import precise, show_json, show_pairs, show_table
+from physode.cli.words import is_terminal
 
 if TYPE_CHECKING:
     from physode.training import ConstantFit, Epoch, Report, Run
@@ -322,7 +324,11 @@ def _progress(run: Run) -> Iterator[Any]:
         TextColumn("{task.fields[steps]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+    hidden = not is_terminal(sys.stderr)
+    with (
+        Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar,
+        Words(f"fitting {run.path.name}") if hidden else nullcontext() as words,
+    ):
         task = bar.add_task("fitting", total=run.config.epochs, loss="-", steps="")
 
         def on_epoch(epoch: Epoch) -> None:
@@ -330,6 +336,8 @@ def _progress(run: Run) -> Iterator[Any]:
             rejected = "" if epoch.rejected is None else f", {epoch.rejected} rejected"
             steps = "" if epoch.accepted is None else f"{epoch.accepted} steps{rejected}"
             bar.update(task, completed=epoch.epoch, loss=loss, steps=steps)
+            if words is not None:
+                words.tell(epoch.epoch / (run.config.epochs or 1), f"epoch {epoch.epoch}, loss {loss}")
 
         yield on_epoch
 

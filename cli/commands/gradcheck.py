@@ -18,7 +18,7 @@ from physode.cli.options import (
     seed_option,
     tolerance_options,
 )
-from physode.cli.progress import progress_bar
+from physode.cli.progress import showing_progress
 from physode.cli.show import show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def command(
     precision = getattr(torch, dtype)
     start = _start(y0, dim, target.y0, seed).to(device=device, dtype=precision)
     f = target.f.to(device=device, dtype=precision) if isinstance(target.f, torch.nn.Module) else target.f
-    with progress_bar("checking gradients") as progress:
+    _try(f, start, rhs)
+    with showing_progress("checking gradients") as progress:
         found = check_gradients(
             f,
             start,
@@ -151,6 +152,23 @@ def _start(y0: tuple[float, ...] | None, dim: int | None, own: tuple[float, ...]
     if own is not None:
         return torch.tensor(own, dtype=torch.float64)
     raise click.UsageError("Give an initial state, --y0 1,0.5, or how many components one drawn is to have, --dim 2.")
+
+
+def _try(f: Any, start: Any, name: str) -> None:
+    """Evaluate the right-hand side once, so that what it cannot take is not taken for a fault of physode."""
+    import torch
+
+    columns = getattr(f, "columns", None)
+    if columns is not None and len(columns) != len(start):
+        raise click.UsageError(f"--y0 has {len(start)} numbers, {name} has {len(columns)}: {', '.join(columns)}.")
+    try:
+        with torch.no_grad():
+            f(torch.zeros((), dtype=torch.float64, device=start.device), start.clone())
+    except Exception as error:
+        raise click.ClickException(
+            f"{name} fails on an initial state of {len(start)} numbers ({type(error).__name__}: {error}); give as many "
+            "as it takes (--y0, --dim)"
+        ) from error
 
 
 def _show(found: GradientCheck) -> None:

@@ -9,7 +9,7 @@ import click
 from physode.cli.numbers import Whole
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.series import read_shown
-from physode.cli.show import show_json
+from physode.cli.show import cell, show_json
 from physode.plotting.names import FIGURES, SERIES_FIGURES
 
 __all__ = ["command"]
@@ -66,7 +66,7 @@ def command(
         show_json({"run": str(run), "figures": [str(path) for path in paths]})
     else:
         for path in paths:
-            click.echo(path)
+            click.echo(cell(str(path)))
 
 
 def _draw_series(path: Path, *, only: tuple[str, ...], data: Path | None, force: bool) -> list[Path]:

@@ -11,7 +11,7 @@ import click
 
 from physode.cli.numbers import Real, Whole
 from physode.cli.options import PATH, force_option, json_option
-from physode.cli.progress import progress_bar
+from physode.cli.progress import showing_progress
 from physode.cli.show import precise, show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _computed(run: Run, name: str, *, points: int, width: float, data: tuple[Pat
     observed = open_view(run, data=data).observed
     config = dataclasses.replace(run.config, trajectories=())  # those observed are chosen already
     best = read_checkpoint(run.path / "checkpoints" / "best.pt").best_model
-    with progress_bar(f"profiling {name}") as progress:
+    with showing_progress(f"profiling {name}") as progress:
         return profile(observed, config, name, points=points, width=width, best=best, progress=progress)
 
 

@@ -9,7 +9,7 @@ import click
 
 from physode.cli.numbers import Real, Whole
 from physode.cli.options import PATH, force_option, json_option, seed_option
-from physode.cli.progress import progress_bar
+from physode.cli.progress import showing_progress
 from physode.cli.show import show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def command(out: Path, figure: Path | None, force: bool, as_json: bool, **argume
 
     # The name is claimed before the work, so that a file in the way is found at once and not after it.
     with replacing(out, overwrite=force) as part:
-        with progress_bar("simulating") as progress:
+        with showing_progress("simulating") as progress:
             images, parameters = simulate_galaxies_with_parameters(**arguments, progress=progress)
         params = {
             name: (values, PARAMETERS[name]["unit"], PARAMETERS[name]["description"])

@@ -18,7 +18,7 @@ from physode.cli.options import (
     seed_option,
     tolerance_options,
 )
-from physode.cli.progress import progress_bar
+from physode.cli.progress import showing_progress
 from physode.cli.show import show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def write(simulate: Simulate, out: Path, *, force: bool, as_json: bool) -> None:
 
     # The name is claimed before the work, so that a file in the way is found at once and not after it.
     with replacing(out, overwrite=force) as part:
-        with progress_bar("simulating") as progress:
+        with showing_progress("simulating") as progress:
             trajectories = simulate(progress)
         write_trajectories(part, trajectories)
     summary = _summary(out, trajectories)

@@ -137,7 +137,6 @@ _OPTIONS = (
     ),
     force_option,
     json_option,
-    refuse_idle_tolerances,
 )
 
 

@@ -6,12 +6,14 @@ import importlib.util
 import math
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import click
 
 from physode.cli.numbers import WIDTH
+from physode.cli.progress import Words
+from physode.cli.words import is_terminal, visible
 
 __all__ = [
     "given_settings",
@@ -101,6 +103,7 @@ def showing_training(
         What a training tells of its epochs, and of its updates.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         Progress,
@@ -118,11 +121,19 @@ def showing_training(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    hidden = not (shown and sys.stderr.isatty())
-    with Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar:
-        task = bar.add_task(f"training {name}", total=1.0, last="")
+    hidden = not (shown and is_terminal(sys.stderr))
+    with (
+        Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar,
+        Words(f"training {name}") if hidden and shown else nullcontext() as words,
+    ):
+        task = bar.add_task(f"training {escape(visible(name))}", total=1.0, last="")
 
         def on_epoch(epoch: Any, state: Any) -> None:
             bar.update(task, completed=epoch.epoch / epochs, last=told(epoch))
 
-        yield on_epoch, lambda share, where: bar.update(task, completed=share, description=where)
+        def progress(share: float, where: str) -> None:
+            bar.update(task, completed=share, description=where)
+            if words is not None:
+                words.tell(share, where)
+
+        yield on_epoch, progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from physode.errors import SolveError
 from physode.rhs import SYSTEMS, System, build
 from physode.simulators.arguments import Floats, checked_noise, checked_states
 from physode.simulators.observing import observe
+from physode.simulators.reach import check_reach
 from physode.solution import Solution
 from physode.solve import solve
 from physode.status import Status
@@ -92,7 +94,7 @@ def simulate(
     ValueError
         If an argument is out of range, or `y0` and the constants disagree on the number of trajectories.
     SolveError
-        If not one trajectory reached the end.
+        If not one trajectory reached the end, or, as the first steps show, would.
     """
     states = checked_states(y0, len(system.columns))
     checked_noise(noise, len(system.columns))
@@ -103,10 +105,12 @@ def simulate(
     times = np.array(t, dtype=np.float64)
     clock = _clock(times, start, n)
     options = {"method": method, "rtol": rtol, "atol": atol, "max_steps": max_steps}
+    few = slice(0, min(chunk_size, n))
+    check_reach(system.rows(few), states[few], clock if clock.ndim == 1 else clock[few], options=options)
     chunks = []
     for first in range(0, n, chunk_size):
         rows = slice(first, min(first + chunk_size, n))
-        share = None if progress is None else _share(progress, rows, n)
+        share = None if progress is None else _share(progress, rows, n, max_steps)
         chunks.append(_solve_rows(system, states, clock, rows, options=options, measure=measure, progress=share))
     failures = [failure for chunk in chunks for failure in chunk.failures]
     if len(failures) == n:
@@ -224,6 +228,12 @@ def _shared_config(system: System, n: int) -> dict[str, Any]:
     return config
 
 
-def _share(progress: Progress, rows: slice, n: int) -> Progress:
-    """Return the progress of one chunk as a share of all."""
-    return lambda fraction: progress((rows.start + fraction * (rows.stop - rows.start)) / n)
+def _share(progress: Progress, rows: slice, n: int, max_steps: int) -> Progress:
+    """Return the progress of one chunk as a share of all; steps that are used up bring its end nearer, too."""
+    steps = itertools.count(1)
+
+    def tell(fraction: float) -> None:
+        done = max(fraction, min(next(steps) / max_steps, 1.0))
+        progress((rows.start + done * (rows.stop - rows.start)) / n)
+
+    return tell
