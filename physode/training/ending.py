@@ -41,14 +41,14 @@ def verdict(state: TrainingState, *, start: float) -> str:
         The loss of the initial guess over the same data; infinite where that cannot be solved.
     """
     told, last, best = state.finished, state.loss, state.best_loss
-    rested = status_of(told) == CONVERGED
-    if (rested and last > best * (1.0 + _REST)) or (not rested and last > _RISE * start):
+    status = status_of(told)
+    if (status == CONVERGED and last > best * (1.0 + _REST)) or (status == MAX_EPOCHS and last > _RISE * start):
         began = f"from {start:.3g} " if math.isfinite(start) else ""
         return (
             f"{DIVERGED}: the loss went {began}to {last:.3g}; the smallest, {best:.3g}, is kept; "
             "lower `lr`, or start closer"
         )
-    if status_of(told) == MAX_EPOCHS and last > best >= start:
+    if status == MAX_EPOCHS and last > best >= start:
         return (
             f"{NO_PROGRESS}: no loss was below the {start:.3g} of the start, which is kept; lower `lr`, or start closer"
         )

@@ -163,7 +163,7 @@ def fit(
     DataError
         If initial states are missing, or a checkpoint is damaged.
     SolveError
-        If the solve fails at the initial guess, or after every step however short.
+        If the solve fails at the initial guess, or after every first step from there however short.
     ValueError
         If `checkpoint_seconds` or `max_seconds` is no length of time.
     """

@@ -45,7 +45,7 @@ def optimise(problem: FitProblem, *, state: TrainingState | None, on_epoch: OnEp
     Raises
     ------
     SolveError
-        If the solve fails at the initial guess, or steps into one direction fail however short they are.
+        If the solve fails at the initial guess, or all first steps from there fail however short they are.
     """
     run = _least_squares if problem.config.optimizer == "lm" else _minimise
     if state is None and problem.config.schedule == "matching":
