@@ -160,9 +160,8 @@ def _try(f: Any, start: Any, name: str) -> None:
 
     columns = getattr(f, "columns", None)
     if columns is not None and len(columns) != len(start):
-        raise click.UsageError(
-            f"the initial state (--y0, --dim) has {len(start)} numbers, {name} has {len(columns)}: {', '.join(columns)}."
-        )
+        own = ", ".join(columns)
+        raise click.UsageError(f"the initial state (--y0) has {len(start)} numbers, {name} has {len(columns)}: {own}.")
     try:
         with torch.no_grad():
             f(torch.zeros((), dtype=torch.float64, device=start.device), start.clone())
