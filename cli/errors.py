@@ -35,7 +35,7 @@ def reporting(*, debug: bool) -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = visible(error.message)
+        vars(error)["message"] = visible(error.message)  # which is meant to be final
         raise
     except (click.Abort, click.exceptions.Exit, BrokenPipeError):
         raise  # click's own business; it also ends quietly when the reader of a pipe has gone

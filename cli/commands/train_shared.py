@@ -41,14 +41,18 @@ def numbers_between_commas(
             what = "whole numbers" if number is int else "numbers"
             raise click.BadParameter(f"{value!r} is not {what} with commas between, such as {example}.") from error
         for each in found:
-            if number is int and not 1 <= each <= WIDTH.largest:
-                where = "below 1" if each < 1 else f"above {WIDTH.largest}: {WIDTH.why}"
-                raise click.BadParameter(f"{value!r} has a width {where}.")
-            if not math.isfinite(each):
-                raise click.BadParameter(f"{value!r} has a number that is not finite.")
+            _check_number(each, value, width=number is int)
         return found
 
     return read
+
+
+def _check_number(number: float, text: str, *, width: bool) -> None:
+    if width and not 1 <= number <= WIDTH.largest:
+        where = "below 1" if number < 1 else f"above {WIDTH.largest}: {WIDTH.why}"
+        raise click.BadParameter(f"{text!r} has a width {where}.")
+    if not math.isfinite(number):
+        raise click.BadParameter(f"{text!r} has a number that is not finite.")
 
 
 def given_settings(options: dict[str, Any], others: Collection[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ FAILED = (NO_PROGRESS, DIVERGED)
 """Of these, there is no fit: what is returned is the best point that was seen, the start where that is it."""
 
 _NAMED = (CONVERGED, OUT_OF_TIME, NO_PROGRESS, DIVERGED)
-_RISE = 10.0  # of the loss above that of the start: more is no detour
+_RISE, _FIRST_RISE = 10.0, 1e4  # of the loss above that of the start: more is no detour, nor one step that is too long
 _REST = 1e-3  # of the loss above the smallest: less is rounding, and a last step
 _ASTRAY = 100.0  # times the data's variance
 
@@ -31,7 +31,7 @@ def verdict(state: TrainingState, *, start: float) -> str:
     """Return how a fit ended, its claims held against the losses that it has seen.
 
     A search that has come to rest above the smallest loss has not converged; one that ends far above the start has run
-    away; one that has seen nothing better than the start has found nothing.
+    away; one that has seen nothing better than the start has found nothing. A single step is given more room.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def verdict(state: TrainingState, *, start: float) -> str:
         The loss of the initial guess over the same data; infinite where that cannot be solved.
     """
     told, last, best = state.finished, state.loss, state.best_loss
-    status = status_of(told)
-    if (status == CONVERGED and last > best * (1.0 + _REST)) or (status == MAX_EPOCHS and last > _RISE * start):
+    status, rise = status_of(told), _RISE if state.epoch > 1 else _FIRST_RISE
+    if (status == CONVERGED and last > best * (1.0 + _REST)) or (status == MAX_EPOCHS and last > rise * start):
         began = f"from {start:.3g} " if math.isfinite(start) else ""
         return (
             f"{DIVERGED}: the loss went {began}to {last:.3g}; the smallest, {best:.3g}, is kept; "
             "lower `lr`, or start closer"
         )
-    if status == MAX_EPOCHS and last > best >= start:
+    if status == MAX_EPOCHS and last > best >= start and state.epoch > 1:
         return (
             f"{NO_PROGRESS}: no loss was below the {start:.3g} of the start, which is kept; lower `lr`, or start closer"
         )

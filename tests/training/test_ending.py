@@ -61,6 +61,12 @@ def test_a_fit_that_runs_into_a_flat_place_has_not_converged():
     assert status_of(verdict(state, start=math.inf)) == "diverged"
 
 
+def test_a_single_step_that_is_too_long_is_no_divergence():
+    for last, status in ((50.0, "max epochs"), (7e12, "diverged")):
+        state = TrainingState(1, last, {}, {}, {}, 1.0, {}, finished="all 1 epochs done")
+        assert status_of(verdict(state, start=1.0)) == status
+
+
 @pytest.mark.parametrize(
     ("finished", "start", "last", "best", "status"),
     [
