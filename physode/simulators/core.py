@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 
 from physode.datasets import Trajectories
 from physode.errors import SolveError
+from physode.reach import check_reach
 from physode.rhs import SYSTEMS, System, build
 from physode.simulators.arguments import Floats, checked_noise, checked_states
 from physode.simulators.observing import observe
-from physode.simulators.reach import check_reach
 from physode.solution import Solution
 from physode.solve import solve
 from physode.status import Status
@@ -106,7 +106,8 @@ def simulate(
     clock = _clock(times, start, n)
     options = {"method": method, "rtol": rtol, "atol": atol, "max_steps": max_steps}
     few = slice(0, min(chunk_size, n))
-    check_reach(system.rows(few), states[few], clock if clock.ndim == 1 else clock[few], options=options)
+    ahead = torch.from_numpy(clock if clock.ndim == 1 else np.ascontiguousarray(clock[few].T))
+    check_reach(system.rows(few), torch.from_numpy(states[few]), ahead, **options)
     chunks = []
     for first in range(0, n, chunk_size):
         rows = slice(first, min(first + chunk_size, n))

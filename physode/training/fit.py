@@ -15,10 +15,12 @@ import numpy as np
 import torch
 
 from physode.datasets import Trajectories
-from physode.errors import ConfigError
+from physode.errors import ConfigError, SolveError
 from physode.models import TrajectoryLSTM
+from physode.reach import check_reach
 from physode.rhs import System
 from physode.solution import Solution
+from physode.solvers.methods import METHODS
 from physode.solvers.watch import checked_seconds
 from physode.training.build import build_rhs
 from physode.training.config import FitConfig
@@ -27,7 +29,7 @@ from physode.training.data import choose, digest, has_bodies, prepare, start_is_
 from physode.training.ending import OUT_OF_TIME, verdict
 from physode.training.objective import Objective
 from physode.training.optimisers import optimise
-from physode.training.problem import pose_fit
+from physode.training.problem import FitProblem, pose_fit
 from physode.training.recurrent import build_recurrent, fit_recurrent, forecast_all, recurrent_report
 from physode.training.report import Report, make_report
 from physode.training.run import Run
@@ -191,6 +193,8 @@ def _fit(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: 
 def _dynamic(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: bool) -> Fit:
     """Fit a right-hand side."""
     problem = pose_fit(chosen, config)
+    if not resume:
+        _check_guess(problem)
     with journal.of(config, resume=resume):
         objective, state = optimise(problem, state=journal.state, on_epoch=journal)
     solution = objective.predict()
@@ -201,6 +205,20 @@ def _dynamic(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resu
     journal.end(state, predictions, report)
     initial_states = objective.unknowns.states.detach().cpu().double().numpy()
     return Fit(config, objective.rhs, initial_states, report, tuple(journal.history), predictions)
+
+
+def _check_guess(problem: FitProblem) -> None:
+    """Refuse a guess from which not even the first stage can be solved, before all its steps are taken."""
+    config, data = problem.config, problem.data
+    assert config.method is not None
+    if not METHODS[config.method].adaptive:
+        return
+    y0 = torch.nan_to_num(data.y0 if data.batched else data.y0.unsqueeze(0))
+    options = {name: getattr(config, name) for name in ("method", "rtol", "atol", "max_steps")}
+    try:
+        check_reach(problem.rhs, y0, data.t[: problem.stages[0].times], **options)
+    except SolveError as error:
+        raise SolveError(f"cannot begin at the initial guess: {error}; give another, with `init`") from error
 
 
 def _recurrent(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: bool) -> Fit:

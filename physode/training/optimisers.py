@@ -50,7 +50,9 @@ def optimise(problem: FitProblem, *, state: TrainingState | None, on_epoch: OnEp
     run = _least_squares if problem.config.optimizer == "lm" else _minimise
     if state is None and problem.config.schedule == "matching":
         match_slopes(problem.rhs, problem.data, problem.config, free=problem.free)
-    known, objective = state, None
+    known = state
+    objective: Objective | None = None
+    before: Objective | None
     ahead = list(problem.stages)
     if state is not None:
         ahead = ahead[min(state.stage, len(ahead)) - 1 :]
