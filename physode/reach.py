@@ -63,4 +63,5 @@ def check_reach(f: Callable[..., Any], y0: Tensor, times: Tensor, *, max_steps: 
 
 
 def _size(y: Tensor) -> Tensor:
-    return y.norm(dim=-1, keepdim=True)
+    size: Tensor = y.norm(dim=-1, keepdim=True)
+    return size

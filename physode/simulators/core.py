@@ -104,7 +104,7 @@ def simulate(
     states = np.repeat(states, n, axis=0) if len(states) < n else states
     times = np.array(t, dtype=np.float64)
     clock = _clock(times, start, n)
-    options = {"method": method, "rtol": rtol, "atol": atol, "max_steps": max_steps}
+    options: dict[str, Any] = {"method": method, "rtol": rtol, "atol": atol, "max_steps": max_steps}
     few = slice(0, min(chunk_size, n))
     ahead = torch.from_numpy(clock if clock.ndim == 1 else np.ascontiguousarray(clock[few].T))
     check_reach(system.rows(few), torch.from_numpy(states[few]), ahead, **options)

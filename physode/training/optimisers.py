@@ -52,14 +52,14 @@ def optimise(problem: FitProblem, *, state: TrainingState | None, on_epoch: OnEp
         match_slopes(problem.rhs, problem.data, problem.config, free=problem.free)
     known = state
     objective: Objective | None = None
-    before: Objective | None
     ahead = list(problem.stages)
     if state is not None:
         ahead = ahead[min(state.stage, len(ahead)) - 1 :]
         if state.times < ahead[0].times:
             ahead.insert(0, replace(ahead[0], times=state.times, last=False, inserted=True))
     while ahead:
-        objective, before = problem.begin(ahead[0], objective), objective
+        before = objective
+        objective = problem.begin(ahead[0], before)
         # What is known of an earlier stage than this is where this one begins, not where it stands.
         here = known is not None and (known.stage, known.times) == (ahead[0].number, ahead[0].times)
         if ahead[0].last and not here and (before is not None or problem.config.schedule == "matching"):
