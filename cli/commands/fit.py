@@ -212,7 +212,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     """Fit a right-hand side to the trajectories in DATA, by default threebody.h5 in this folder.
 
     DATA is HDF5, CSV (time,body,x,y,z or a column a component), or JPL Horizons vector tables, one file a body.
-    Settings, history, checkpoints, predictions and the report go into the run's folder, runs/NAME.
+    Settings, history, checkpoints, predictions and the report go into the run's folder, runs/NAME. How the fit ended is
+    its status: converged, max epochs, out of time; or, with exit code 1, diverged or no progress: what is kept is then
+    the best that was seen, be it the initial guess.
 
     \b
     Examples:
@@ -225,6 +227,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode fit orbits.csv --fix masses[1]=1 --init masses[2]=0.001 --sigma 1e-6
       physode fit sun.txt jupiter.txt saturn.txt --fix masses[1]=1
       physode fit pelts.csv --system lotka_volterra --positive --schedule shooting --train-until 1920
+      physode fit --rhs neural --max-seconds 600
       physode fit --resume runs/threebody-physical --epochs 200
     """
     refuse_idle_tolerances(ctx)
