@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import click
@@ -31,7 +32,8 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _debug_first(args))
+        with reporting(debug=False):
+            return super().parse_args(ctx, _debug_first(args))
 
     def invoke(self, ctx: click.Context) -> Any:
         with reporting(debug=bool(ctx.params["debug"])):
@@ -55,7 +57,20 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """Run the command line; the entry point of the console script."""
+    _hold_standard_streams()
     cli(prog_name="physode")
+
+
+def _hold_standard_streams() -> None:
+    """Open what the caller has closed of stdin, stdout and stderr: else a data file would get its number.
+
+    What a library then prints would be written into the data.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
 
 
 def _debug_first(args: list[str]) -> list[str]:

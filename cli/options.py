@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from physode.cli.numbers import ATOL, RTOL, SEED
 
 __all__ = [
     "ADAPTIVE_METHODS",
@@ -15,7 +16,6 @@ __all__ = [
     "GRADIENTS",
     "METHODS",
     "PATH",
-    "POSITIVE",
     "device_option",
     "dtype_option",
     "folder_name",
@@ -24,6 +24,7 @@ __all__ = [
     "json_option",
     "method_option",
     "other_device_option",
+    "refuse_idle_tolerances",
     "seed_option",
     "tolerance_options",
 ]
@@ -56,26 +57,9 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Decorated], Decorated]
 
 
-class _Positive(click.FloatRange):
-    """A finite number above zero."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0.0, min_open=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
-
-
-POSITIVE = _Positive()
-
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 force_option = click.option("--force", is_flag=True, help="Replace what exists already.")
-seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of every random choice."
-)
+seed_option = click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of every random choice.")
 dtype_option = click.option(
     "--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True, help="Precision."
 )
@@ -95,10 +79,10 @@ def tolerance_options(*, rtol: float | None = None, atol: float | None = None) -
     """``--rtol`` and ``--atol``; None leaves the choice to the solver, which goes by the precision."""
 
     def decorate(command: Decorated) -> Decorated:
-        for name, default, what in (("--atol", atol, "Absolute"), ("--rtol", rtol, "Relative")):
+        for name, kind, default, what in (("--atol", ATOL, atol, "Absolute"), ("--rtol", RTOL, rtol, "Relative")):
             known = "by precision" if default is None else True
             command = click.option(
-                name, type=POSITIVE, default=default, show_default=known, help=f"{what} tolerance of a step."
+                name, type=kind, default=default, show_default=known, help=f"{what} tolerance of a step."
             )(command)
         return command
 
@@ -125,6 +109,18 @@ def folder_name(ctx: click.Context, param: click.Parameter, value: str | None) -
             f"{value!r} is not the name of a folder; --out says where it is.", ctx=ctx, param=param
         )
     return value
+
+
+def refuse_idle_tolerances(ctx: click.Context) -> None:
+    """Raise a usage error where ``--rtol`` or ``--atol`` were given beside fixed steps, which know nothing of them."""
+    commandline = click.core.ParameterSource.COMMANDLINE
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is commandline}
+    idle = [name for name in ("rtol", "atol") if name in given]
+    fixed = "--step" if "step" in given else f"--method {ctx.params['method']}"
+    if idle and ("step" in given or ctx.params["method"] in FIXED_METHODS):
+        raise click.UsageError(
+            f"--{idle[0]} has no part beside {fixed}, which takes fixed steps; give one of them", ctx
+        )
 
 
 def _check_device_if_any(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

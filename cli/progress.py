@@ -1,12 +1,20 @@
-"""Progress of long work, on stderr so that results can be piped."""
+"""Progress of long work, on stderr so that results can be piped: a bar on a terminal, now and then a line elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["progress_bar"]
+import click
+
+from physode.cli.words import is_terminal, visible
+
+__all__ = ["Words", "progress_bar", "showing_progress"]
+
+_FIRST, _LATER = 10.0, 3.0  # seconds until the first line, and the factor to the next
 
 
 @contextmanager
@@ -15,13 +23,80 @@ def progress_bar(description: str) -> Iterator[Callable[[float], None] | None]:
 
     Where stderr is no terminal nothing is shown, and None is given: nobody would see it.
     """
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(description, total=1.0)
+        task = progress.add_task(escape(visible(description)), total=1.0)
         yield lambda fraction: progress.update(task, completed=fraction)
+
+
+@contextmanager
+def showing_progress(description: str) -> Iterator[Callable[[float], None]]:
+    """Show a bar as :func:`progress_bar` does; where nobody would see it, say now and then how far long work is."""
+    with progress_bar(description) as bar:
+        if bar is not None:
+            yield bar
+            return
+        with Words(description) as words:
+            yield words.tell
+
+
+class Words:
+    """Says on stderr, while the block runs, what is done, how far it is and about how long it will take.
+
+    The first line comes after ten seconds, and each next after three times as long: short work says nothing, and the
+    log of long work stays short.
+
+    Parameters
+    ----------
+    description
+        What is done.
+    """
+
+    def __init__(self, description: str) -> None:
+        self._description = visible(description)
+        self._fraction, self._note = 0.0, ""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._speak, daemon=True)
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Words:
+        self._began = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def tell(self, fraction: float, note: str = "") -> None:
+        """Take note of the finished fraction, and of what else there is to say."""
+        self._fraction, self._note = fraction, note
+
+    def line(self, seconds: float) -> str:
+        """Return what there is to say after a time."""
+        note = f", {visible(self._note)}" if self._note else ""
+        if not 0 < self._fraction <= 1:
+            return f"{self._description}: under way for {_length(seconds)}{note}"
+        left = seconds / self._fraction - seconds
+        return f"{self._description}: {self._fraction:.2%} after {_length(seconds)}{note}, about {_length(left)} to go"
+
+    def _speak(self) -> None:
+        after = _FIRST
+        while not self._over.wait(max(0.0, self._began + after - time.monotonic())):
+            click.echo(self.line(after), err=True)
+            after *= _LATER
+
+
+def _length(seconds: float) -> str:
+    """Return a length of time in the unit that suits it."""
+    for unit, size in (("years", 365.25 * 86400.0), ("days", 86400.0), ("hours", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+
+from physode.cli.words import is_terminal, visible
+from physode.jsontext import dumps
 
 __all__ = ["cell", "precise", "shorten", "show_json", "show_pairs", "show_table"]
 
@@ -18,7 +19,7 @@ _WIDTH_OF_A_FILE = 400
 
 def show_json(value: Any) -> None:
     """Print JSON; what JSON cannot say as a number (NaN, infinities) becomes null, arrays become lists."""
-    click.echo(json.dumps(_jsonable(value), indent=2, allow_nan=False))
+    click.echo(dumps(value, indent=2))
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -27,10 +28,10 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     from rich.table import Table
 
     cells = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
+    table = Table(title=cell(title), title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
     for i, name in enumerate(columns):
         numbers = all(isinstance(row[i], int | float) or row[i] is None for row in cells)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(cell(name), justify="right" if numbers else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(cell, row))
     _print(table)
@@ -40,7 +41,9 @@ def show_pairs(title: str, pairs: Mapping[str, Any]) -> None:
     """Print names beside their values."""
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False)
+    table = Table(
+        title=cell(title), title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False
+    )
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs.items():
@@ -59,7 +62,7 @@ def cell(value: Any) -> str:
         case float():
             return f"{value:.6g}"
         case str():
-            return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in value)
+            return visible(value)
         case Mapping():
             return ", ".join(f"{cell(name)} {cell(item)}" for name, item in value.items())
         case list() | tuple():
@@ -81,22 +84,6 @@ def shorten(text: str, *, length: int = 300) -> str:
 def _print(table: Any) -> None:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
+    width = None if is_terminal(sys.stdout) else _WIDTH_OF_A_FILE
     console = Console(width=width, markup=False, highlight=False, emoji=False)
     console.print(table)
-
-
-def _jsonable(value: Any) -> Any:
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return value if math.isfinite(value) else None
-        case Mapping():
-            return {str(name): _jsonable(item) for name, item in value.items()}
-        case list() | tuple():
-            return [_jsonable(item) for item in value]
-        case _ if hasattr(value, "tolist"):  # NumPy's and torch's arrays and numbers
-            return _jsonable(value.tolist())
-        case _:
-            return str(value)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from physode.cli.options import PATH, POSITIVE, force_option, json_option
+from physode.cli.numbers import POSITIVE, SECONDS, Real, Whole
+from physode.cli.options import PATH, force_option, json_option
 from physode.cli.progress import progress_bar
-from physode.cli.show import show_json
+from physode.cli.show import cell, show_json
 
 __all__ = ["command"]
 
@@ -32,22 +33,26 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     help="MP4 needs ffmpeg.  [default: by the name of --out, else mp4 where ffmpeg is found]",
 )
 @click.option("--out", type=PATH, metavar="FILE", help="The file.  [default: RUN/figures/animation.FORMAT]")
-@click.option(
-    "--fps", type=click.IntRange(1, 60), default=20, show_default=True, help="Frames a second; a GIF's to 50."
-)
-@click.option("--seconds", type=POSITIVE, default=10.0, show_default=True, help="Length of the animation.")
+@click.option("--fps", type=Whole(1, 60), default=20, show_default=True, help="Frames a second; a GIF's to 50.")
+@click.option("--seconds", type=SECONDS, default=10.0, show_default=True, help="Length of the animation.")
 @click.option(
     "--tail", type=POSITIVE, metavar="TIME", help="Length of the trails.  [default: a sixth of the data's span]"
 )
 @click.option(
-    "--rotate", type=float, default=60.0, show_default=True, help="Degrees by which the camera goes round bodies."
+    "--rotate",
+    type=Real(largest=1e6, why="the camera would only whirl; give less", finite=False),
+    default=60.0,
+    show_default=True,
+    help="Degrees by which the camera goes round bodies.",
 )
 @click.option("--size", callback=_size, metavar="WIDTHxHEIGHT", help="Size in pixels.  [default: by system]")
-@click.option("--dpi", type=int, default=100, show_default=True, help="Pixels an inch: how large text and lines are.")
+@click.option(
+    "--dpi", type=Whole(1), default=100, show_default=True, help="Pixels an inch: how large text and lines are."
+)
 @click.option(
     "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
 )
-@click.option("--trajectory", type=click.IntRange(0), default=0, show_default=True, help="Which one to show.")
+@click.option("--trajectory", type=Whole(0), default=0, show_default=True, help="Which one to show.")
 @force_option
 @json_option
 def command(
@@ -99,4 +104,4 @@ def command(
     if as_json:
         show_json({"run": str(run), "animation": str(path)})
     else:
-        click.echo(path)
+        click.echo(cell(str(path)))

@@ -9,7 +9,8 @@ import click
 
 from physode.cli.commands.evaluate_series import evaluate_series
 from physode.cli.images import warn_of_skipped
-from physode.cli.options import METHODS, PATH, POSITIVE, force_option, json_option, other_device_option
+from physode.cli.numbers import ATOL, RTOL, STEP, Real, Whole
+from physode.cli.options import METHODS, PATH, force_option, json_option, other_device_option
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
 
@@ -28,9 +29,9 @@ _ONLY = {False: ("ratings", "out"), True: ("observed", "draws")}  # of classifie
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--method", type=click.Choice(METHODS), help="Another method than in training.")
-@click.option("--rtol", type=POSITIVE, help="By another relative tolerance.")
-@click.option("--atol", type=POSITIVE, help="By another absolute tolerance.")
-@click.option("--step", type=POSITIVE, help="By fixed steps of this size, at most 1.")
+@click.option("--rtol", type=RTOL, help="By another relative tolerance.")
+@click.option("--atol", type=ATOL, help="By another absolute tolerance.")
+@click.option("--step", type=STEP, help="By fixed steps of this size, at most 1.")
 @click.option(
     "--checkpoint",
     "which",
@@ -43,13 +44,17 @@ _ONLY = {False: ("ratings", "out"), True: ("observed", "draws")}  # of classifie
     "--data", type=PATH, help="Other images of the same classes, or series of the same channels.  [default: the run's]"
 )
 @click.option("--all", "everything", is_flag=True, help="Test on all of the data, not on the part for the test only.")
-@click.option("--batch", type=click.IntRange(1), help="Images or series at once.  [default: as in training]")
+@click.option("--batch", type=Whole(1), help="Images or series at once.  [default: as in training]")
 @click.option(
     "--observed",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Real(above=0, most=1),
     help="Share of a series' points that the model is told.  [default: as in training]",
 )
-@click.option("--draws", type=click.IntRange(1), help="Draws from the posterior, of series.  [default: 100]")
+@click.option(
+    "--draws",
+    type=Whole(1, largest=100_000, why="memory does not hold as many; give less"),
+    help="Draws from the posterior, of series.  [default: 100]",
+)
 @other_device_option
 @click.option(
     "--ratings",
@@ -207,8 +212,7 @@ def _together(
     found: list[Evaluation], ratings: str, *, folder: Path, figures: bool, force: bool, as_json: bool
 ) -> None:
     """Average the runs of each model, and compare them with one another."""
-    import json
-
+    from physode import jsontext
     from physode.classification.together import average_models, reliabilities
     from physode.datasets.atomic import replacing
     from physode.plotting.evaluation import draw_averaged
@@ -222,7 +226,7 @@ def _together(
         "reliability": {model: each.as_dict() for model, each in agreements.items()},
     }
     with replacing(folder / "evaluation.json", overwrite=force) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        part.write_text(jsontext.dumps(content, indent=1) + "\n", encoding="utf-8")
     drawn = draw_averaged(means, folder, overwrite=force) if figures else {}
     if as_json:
         show_json({**content, "figures": {name: str(path) for name, path in drawn.items()}})

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.commands.train_shared import numbers_between_commas
+from physode.cli.numbers import EPOCHS, POSITIVE, SECONDS, THREADS, Real, Whole, finite_numbers
 from physode.cli.options import (
     GRADIENTS,
     METHODS,
     PATH,
-    POSITIVE,
     device_option,
     dtype_option,
     folder_name,
     force_option,
     json_option,
+    refuse_idle_tolerances,
     seed_option,
     tolerance_options,
 )
+from physode.cli.progress import Words
 from physode.cli.show import precise, show_json, show_pairs, show_table
+from physode.cli.words import is_terminal
 
 if TYPE_CHECKING:
     from physode.training import ConstantFit, Epoch, Report, Run
@@ -38,35 +42,24 @@ _SETTINGS = (
     *("compile", "train_until", "loss", "system", "free", "positive", "hidden"),
     *("sigma", "robust", "robust_scale", "initial_state", "schedule", "stages"),
 )
-_WITH_RESUME = {"resume", "epochs", "as_json", "checkpoint_seconds", "threads"}
+_WITH_RESUME = {"resume", "epochs", "as_json", "checkpoint_seconds", "max_seconds", "threads"}
 # Numbers in all states of a time below which threads cost more than they bring, above all where cores are shared.
 _SMALL = 4096
 _MOST_ROWS = 24  # of fitted numbers shown
 
-
-def _numbers(text: str, kind: type[int] | type[float] = float) -> tuple[float, ...]:
-    """Numbers with commas between them."""
-    try:
-        return tuple(kind(part) for part in text.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not numbers with commas between them.") from error
+_some_widths = numbers_between_commas(int, "64,64")
 
 
 def _reals(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
-    return None if value is None else _numbers(value)
+    return None if value is None else finite_numbers(value)
 
 
-def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
-    if value is None or value == "none":
-        return None if value is None else ()
-    widths = _numbers(value, int)
-    if min(widths) < 1:
-        raise click.BadParameter(f"{value!r} has a width below 1.")
-    return widths
+def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    return () if value == "none" else _some_widths(ctx, param, value)
 
 
-def _named(form: str, *, needs_value: bool = True) -> Any:
-    """A callback for options ``NAME=A,B,...`` that may be repeated."""
+def _named(form: str, *, needs_value: bool = True, infinite: bool = False) -> Any:
+    """A callback for options ``NAME=A,B,...`` that may be repeated; infinities may stand for no bound."""
 
     def read(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, tuple[float, ...]]:
         found = {}
@@ -74,7 +67,7 @@ def _named(form: str, *, needs_value: bool = True) -> Any:
             name, equals, numbers = text.partition("=")
             if not name or (needs_value and not equals) or (equals and not numbers):
                 raise click.BadParameter(f"{text!r} is not of the form {form}")
-            found[name] = _numbers(numbers) if equals else ()
+            found[name] = finite_numbers(numbers, infinite=infinite) if equals else ()
         return found
 
     return read
@@ -109,10 +102,15 @@ def _named(form: str, *, needs_value: bool = True) -> Any:
     "--method", type=click.Choice(METHODS), help="Integration method.  [default: dopri8 for physical, else dopri5]"
 )
 @tolerance_options()
-@click.option("--epochs", type=click.IntRange(1), help="Steps; evaluations of lm.  [default: by optimizer]")
+@click.option("--epochs", type=EPOCHS, help="Steps; evaluations of lm.  [default: by optimizer]")
 @click.option("--lr", type=POSITIVE, help="Learning rate.  [default: by optimizer]")
-@click.option("--lr-decay", type=POSITIVE, help="Its factor from epoch to epoch.  [default: by optimizer]")
-@click.option("--train-until", type=float, metavar="TIME", help="Use data up to this time.  [default: half their span]")
+@click.option("--lr-decay", type=Real(above=0, most=1), help="Its factor from epoch to epoch.  [default: by optimizer]")
+@click.option(
+    "--train-until",
+    type=Real(finite=False),
+    metavar="TIME",
+    help="Use data up to this time.  [default: half their span]",
+)
 @click.option(
     "--loss",
     type=click.Choice(["positions", "state"]),
@@ -141,7 +139,7 @@ def _named(form: str, *, needs_value: bool = True) -> Any:
     "--bound",
     "bounds",
     multiple=True,
-    callback=_named("NAME=LOW,HIGH"),
+    callback=_named("NAME=LOW,HIGH", infinite=True),
     metavar="NAME=LOW,HIGH",
     help="Keep a constant between these; repeat it.",
 )
@@ -172,14 +170,18 @@ def _named(form: str, *, needs_value: bool = True) -> Any:
     help="All of the span at once; a short span first, doubled stage by stage; segments, merged stage by stage; or the "
     "data's slopes, then growing spans.  [default: growing for lm on physics, matching for lm on networks, else full]",
 )
-@click.option("--stages", type=click.IntRange(1), help="How many stages.  [default: 5]")
+@click.option(
+    "--stages",
+    type=Whole(1, largest=64, why="spans double from stage to stage; give less"),
+    help="How many stages.  [default: 5]",
+)
 @click.option(
     "--hidden",
     callback=_widths,
     metavar="A,B,...",
     help="Widths of hidden layers, or none.  [default: 64,64; augmented none]",
 )
-@click.option("--trajectory", type=click.IntRange(0), multiple=True, help="Fit this one; repeat it.  [default: all]")
+@click.option("--trajectory", type=Whole(0), multiple=True, help="Fit this one; repeat it.  [default: all]")
 @seed_option
 @device_option
 @dtype_option
@@ -188,14 +190,19 @@ def _named(form: str, *, needs_value: bool = True) -> Any:
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with this run from its last checkpoint.")
 @click.option(
     "--checkpoint-seconds",
-    type=click.FloatRange(0),
+    type=Real(0, largest=1e9, why="no checkpoint would be kept; give less"),
     default=5.0,
     show_default=True,
     help="Shortest time between checkpoints.",
 )
 @click.option(
+    "--max-seconds",
+    type=SECONDS,
+    help="End after this time with the best found so far; go on with --resume.  [default: no limit]",
+)
+@click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=THREADS,
     help="Threads to compute with on CPU.  [default: 1 for small states, else torch's]",
 )
 @force_option
@@ -205,7 +212,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     """Fit a right-hand side to the trajectories in DATA, by default threebody.h5 in this folder.
 
     DATA is HDF5, CSV (time,body,x,y,z or a column a component), or JPL Horizons vector tables, one file a body.
-    Settings, history, checkpoints, predictions and the report go into the run's folder, runs/NAME.
+    Settings, history, checkpoints, predictions and the report go into the run's folder, runs/NAME. How the fit ended is
+    its status: converged, max epochs, out of time; or, with exit code 1, diverged or no progress: what is kept is then
+    the best that was seen, be it the initial guess.
 
     \b
     Examples:
@@ -218,13 +227,16 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode fit orbits.csv --fix masses[1]=1 --init masses[2]=0.001 --sigma 1e-6
       physode fit sun.txt jupiter.txt saturn.txt --fix masses[1]=1
       physode fit pelts.csv --system lotka_volterra --positive --schedule shooting --train-until 1920
+      physode fit --rhs neural --max-seconds 600
       physode fit --resume runs/threebody-physical --epochs 200
     """
+    refuse_idle_tolerances(ctx)
     run, resume = _resumed(ctx, options), options["resume"] is not None
     if run is None:
         run = _new_run(options)
     from physode.datasets import read_data
     from physode.training import fit
+    from physode.training.ending import FAILED
 
     trajectories = read_data(run.data)
     _choose_threads(options["threads"], trajectories.y[:, 0].size)
@@ -235,12 +247,15 @@ def command(ctx: click.Context, /, **options: Any) -> None:
             run=run,
             resume=resume,
             checkpoint_seconds=options["checkpoint_seconds"],
+            max_seconds=options["max_seconds"],
             on_epoch=on_epoch,
         )
     if options["as_json"]:
         show_json({"run": str(run.path), **found.report.as_dict()})
     else:
         _show(found.report, run)
+    if found.report.status in FAILED:
+        raise click.ClickException(f"no fit, {found.report.ended} ({run.path})")
 
 
 def _new_run(options: dict[str, Any]) -> Run:
@@ -312,7 +327,11 @@ def _progress(run: Run) -> Iterator[Any]:
         TextColumn("{task.fields[steps]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+    hidden = not is_terminal(sys.stderr)
+    with (
+        Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar,
+        Words(f"fitting {run.path.name}") if hidden else nullcontext() as words,
+    ):
         task = bar.add_task("fitting", total=run.config.epochs, loss="-", steps="")
 
         def on_epoch(epoch: Epoch) -> None:
@@ -320,6 +339,8 @@ def _progress(run: Run) -> Iterator[Any]:
             rejected = "" if epoch.rejected is None else f", {epoch.rejected} rejected"
             steps = "" if epoch.accepted is None else f"{epoch.accepted} steps{rejected}"
             bar.update(task, completed=epoch.epoch, loss=loss, steps=steps)
+            if words is not None:
+                words.tell(epoch.epoch / (run.config.epochs or 1), f"epoch {epoch.epoch}, loss {loss}")
 
         yield on_epoch
 
@@ -336,7 +357,13 @@ def _show(report: Report, run: Run) -> None:
         for each in report.errors
     ]
     show_table(f"mean squared error of the {columns}", heads, errors)
-    pairs = {"ended": report.ended, "epochs": report.epochs, "parameters": report.parameters, "run": str(run.path)}
+    pairs = {
+        "status": report.status,
+        "ended": report.ended,
+        "epochs": report.epochs,
+        "parameters": report.parameters,
+        "run": str(run.path),
+    }
     if report.chi_square is not None:
         pairs["chi-square a degree of freedom"] = report.chi_square
     if len(report.initial_states) > _MOST_ROWS:

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.numbers import POSITIVE, SECONDS, STEP, Whole, finite_numbers
 from physode.cli.options import (
     METHODS,
-    POSITIVE,
     device_option,
     dtype_option,
     json_option,
     method_option,
+    refuse_idle_tolerances,
     seed_option,
     tolerance_options,
 )
-from physode.cli.progress import progress_bar
+from physode.cli.progress import showing_progress
 from physode.cli.show import show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ class _Numbers(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         try:
-            return tuple(map(float, value.split(",")))
+            tuple(map(float, value.split(",")))
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers such as 1,0.5,-2.", param, ctx)
+        return finite_numbers(value)
 
 
 @click.command()
@@ -43,18 +45,26 @@ class _Numbers(click.ParamType[Any]):
 @click.option(
     "--y0", type=_Numbers(), help="Initial state, such as 1,0.5.  [default: drawn by --seed, of --dim numbers]"
 )
-@click.option("--dim", type=click.IntRange(1), help="Components of an initial state that is drawn.")
+@click.option(
+    "--dim",
+    type=Whole(1, largest=1_000_000, why="the checks of so many would take for ever; give less"),
+    help="Components of an initial state that is drawn.",
+)
 @click.option("--t-end", type=POSITIVE, help="End of the span, which begins at 0.  [default: 1, or a system's own]")
 @click.option(
-    "--points", type=click.IntRange(2), default=11, show_default=True, help="Output times, both ends included."
+    "--points",
+    type=Whole(2, largest=1_000_000, why="memory does not hold as many states; give less"),
+    default=11,
+    show_default=True,
+    help="Output times, both ends included.",
 )
 @method_option(methods=METHODS)
 @tolerance_options()
-@click.option("--step", type=POSITIVE, help="Fixed steps of this size.")
-@click.option("--directions", type=click.IntRange(1), default=8, show_default=True, help="Of differences, at most.")
+@click.option("--step", type=STEP, help="Fixed steps of this size.")
+@click.option("--directions", type=Whole(1), default=8, show_default=True, help="Of differences, at most.")
 @click.option(
     "--max-seconds",
-    type=POSITIVE,
+    type=SECONDS,
     default=60.0,
     show_default=True,
     help="Limit of each forward solve.",
@@ -63,7 +73,10 @@ class _Numbers(click.ParamType[Any]):
 @dtype_option
 @device_option
 @json_option
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     rhs: str,
     y0: tuple[float, ...] | None,
     dim: int | None,
@@ -96,6 +109,7 @@ def command(
       physode gradcheck mypackage.models:make --dim 8 --rtol 1e-8 --atol 1e-10
       physode gradcheck model.py:Swing --y0 0.5,0 --json
     """
+    refuse_idle_tolerances(ctx)
     import torch
 
     from physode.gradcheck import check_gradients
@@ -105,7 +119,8 @@ def command(
     precision = getattr(torch, dtype)
     start = _start(y0, dim, target.y0, seed).to(device=device, dtype=precision)
     f = target.f.to(device=device, dtype=precision) if isinstance(target.f, torch.nn.Module) else target.f
-    with progress_bar("checking gradients") as progress:
+    _try(f, start, rhs)
+    with showing_progress("checking gradients") as progress:
         found = check_gradients(
             f,
             start,
@@ -137,6 +152,24 @@ def _start(y0: tuple[float, ...] | None, dim: int | None, own: tuple[float, ...]
     if own is not None:
         return torch.tensor(own, dtype=torch.float64)
     raise click.UsageError("Give an initial state, --y0 1,0.5, or how many components one drawn is to have, --dim 2.")
+
+
+def _try(f: Any, start: Any, name: str) -> None:
+    """Evaluate the right-hand side once, so that what it cannot take is not taken for a fault of physode."""
+    import torch
+
+    columns = getattr(f, "columns", None)
+    if columns is not None and len(columns) != len(start):
+        own = ", ".join(columns)
+        raise click.UsageError(f"the initial state (--y0) has {len(start)} numbers, {name} has {len(columns)}: {own}.")
+    try:
+        with torch.no_grad():
+            f(torch.zeros((), dtype=torch.float64, device=start.device), start.clone())
+    except Exception as error:
+        raise click.ClickException(
+            f"{name} fails on an initial state of {len(start)} numbers ({type(error).__name__}: {error}); give as many "
+            "as it takes (--y0, --dim)"
+        ) from error
 
 
 def _show(found: GradientCheck) -> None:

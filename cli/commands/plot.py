@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from physode.cli.numbers import Whole
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.series import read_shown
-from physode.cli.show import show_json
+from physode.cli.show import cell, show_json
 from physode.plotting.names import FIGURES, SERIES_FIGURES
 
 __all__ = ["command"]
@@ -20,7 +21,7 @@ __all__ = ["command"]
 @click.option(
     "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
 )
-@click.option("--trajectory", type=click.IntRange(0), default=0, show_default=True, help="Which one to draw.")
+@click.option("--trajectory", type=Whole(0), default=0, show_default=True, help="Which one to draw.")
 @force_option
 @json_option
 @click.pass_context
@@ -65,7 +66,7 @@ def command(
         show_json({"run": str(run), "figures": [str(path) for path in paths]})
     else:
         for path in paths:
-            click.echo(path)
+            click.echo(cell(str(path)))
 
 
 def _draw_series(path: Path, *, only: tuple[str, ...], data: Path | None, force: bool) -> list[Path]:

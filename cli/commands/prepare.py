@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from physode.cli.images import show_classes, show_skipped
+from physode.cli.numbers import Whole
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs
@@ -24,7 +25,7 @@ KINDS = ("cifar10", "cifar100", "folder", "galaxy-zoo", "hdf5", "npz")
 @click.command()
 @click.argument("source", type=PATH)
 @click.option("-o", "--out", type=PATH, default="images.h5", show_default=True, help="The file to write.")
-@click.option("--size", type=click.IntRange(1, 2048), default=32, show_default=True, help="Pixels along a side.")
+@click.option("--size", type=Whole(1, 2048), default=32, show_default=True, help="Pixels along a side.")
 @click.option("--kind", type=click.Choice(KINDS), help="What SOURCE is, if it is not to be found out.")
 @click.option("--cache/--no-cache", default=True, help="Keep decoded images in the user's cache folder.")
 @click.option("--figure", type=PATH, help="Write a sheet of images of each class, too (PNG, PDF, ...).")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from physode.cli.options import PATH, POSITIVE, force_option, json_option
-from physode.cli.progress import progress_bar
+from physode.cli.numbers import Real, Whole
+from physode.cli.options import PATH, force_option, json_option
+from physode.cli.progress import showing_progress
 from physode.cli.show import precise, show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
@@ -24,12 +25,22 @@ __all__ = ["command"]
 @click.argument("run", type=PATH)
 @click.argument("name")
 @click.option(
-    "--points", type=click.IntRange(5), default=21, show_default=True, help="At how many values to hold the constant."
+    "--points",
+    type=Whole(5, largest=10_001, why="each is a fit; give less"),
+    default=21,
+    show_default=True,
+    help="At how many values to hold the constant.",
 )
 @click.option(
     "--range",
     "width",
-    type=POSITIVE,
+    type=Real(
+        above=0,
+        largest=1e4,
+        why="standard errors say nothing of what is so far; give less",
+        smallest=1e-4,
+        why_small="losses there differ by rounding only; give more",
+    ),
     default=4.0,
     show_default=True,
     help="How far to go to either side at first, in standard errors.",
@@ -80,7 +91,7 @@ def _computed(run: Run, name: str, *, points: int, width: float, data: tuple[Pat
     observed = open_view(run, data=data).observed
     config = dataclasses.replace(run.config, trajectories=())  # those observed are chosen already
     best = read_checkpoint(run.path / "checkpoints" / "best.pt").best_model
-    with progress_bar(f"profiling {name}") as progress:
+    with showing_progress(f"profiling {name}") as progress:
         return profile(observed, config, name, points=points, width=width, best=best, progress=progress)
 
 

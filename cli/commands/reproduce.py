@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from physode.cli.images import usual_images
+from physode.cli.numbers import THREADS
 from physode.cli.options import PATH, device_option, force_option, json_option, seed_option
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
@@ -22,7 +23,7 @@ __all__ = ["command"]
 @click.command()
 @click.argument("names", nargs=-1, required=True, type=click.Choice([*EXPERIMENTS, "all"]), metavar="NAME...")
 @click.option("--quick", is_flag=True, help="Shorter versions of what takes long, named NAME-quick: minutes each.")
-@click.option("--jobs", type=click.IntRange(1), help="Cells of a study computed at a time.  [default: 1]")
+@click.option("--jobs", type=THREADS, help="Cells of a study computed at a time.  [default: 1]")
 @click.option("--scheduler", metavar="ADDRESS", help="Send a study's cells to this Dask scheduler instead.")
 @click.option("--data", type=PATH, help="Images for what is on images.  [default: see above]")
 @device_option

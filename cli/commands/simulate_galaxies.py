@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.numbers import Real, Whole
 from physode.cli.options import PATH, force_option, json_option, seed_option
-from physode.cli.progress import progress_bar
+from physode.cli.progress import showing_progress
 from physode.cli.show import show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.option("--count", type=click.IntRange(1), default=10_000, show_default=True, help="Number of galaxies.")
-@click.option("--size", type=click.IntRange(8, 256), default=32, show_default=True, help="Pixels along a side.")
+@click.option("--count", type=Whole(1), default=10_000, show_default=True, help="Number of galaxies.")
+@click.option("--size", type=Whole(8, 256), default=32, show_default=True, help="Pixels along a side.")
 @click.option(
     "--noise",
-    type=click.FloatRange(0.0, 1.0),
+    type=Real(0, 1, smallest=1e-6, why_small="of its kind nothing is left in 8 bits; give 0", finite=False),
     default=0.03,
     show_default=True,
     help="Standard deviation of an empty pixel, of full scale.",
@@ -30,7 +31,7 @@ __all__ = ["command"]
 @click.option("--balanced", is_flag=True, help="As many galaxies of each class, not the shares of Galaxy Zoo.")
 @click.option(
     "--test-fraction",
-    type=click.FloatRange(0.0, 1.0, max_open=True),
+    type=Real(0, below=1, finite=False),
     default=0.1,
     show_default=True,
     help="Share of each class that is for testing.",
@@ -59,7 +60,7 @@ def command(out: Path, figure: Path | None, force: bool, as_json: bool, **argume
 
     # The name is claimed before the work, so that a file in the way is found at once and not after it.
     with replacing(out, overwrite=force) as part:
-        with progress_bar("simulating") as progress:
+        with showing_progress("simulating") as progress:
             images, parameters = simulate_galaxies_with_parameters(**arguments, progress=progress)
         params = {
             name: (values, PARAMETERS[name]["unit"], PARAMETERS[name]["description"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from physode.cli.commands.simulate_shared import count_option, output_options, span_option, times_options, write
-from physode.cli.options import POSITIVE
+from physode.cli.numbers import POSITIVE, Whole
 
 if TYPE_CHECKING:
     from physode.datasets import Trajectories
@@ -62,7 +62,11 @@ def periodic(out: Path, force: bool, as_json: bool, **arguments: Any) -> None:
 
 @click.command()
 @click.option(
-    "--steps", type=click.IntRange(2), default=200, show_default=True, help="States of the run a sequence is cut from."
+    "--steps",
+    type=Whole(2, largest=1_000_000, why="the hopper has long come to rest; give less"),
+    default=200,
+    show_default=True,
+    help="States of the run a sequence is cut from.",
 )
 @count_option(10_000)
 @times_options(points=100)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.numbers import POSITIVE, Real, Whole
 from physode.cli.options import (
     ADAPTIVE_METHODS,
     PATH,
-    POSITIVE,
     force_option,
     json_option,
     method_option,
     seed_option,
     tolerance_options,
 )
-from physode.cli.progress import progress_bar
+from physode.cli.progress import showing_progress
 from physode.cli.show import show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def together(*decorators: Decorator) -> Decorator:
 
 def count_option(default: int = 1) -> Decorator:
     """``--n``."""
-    return click.option(
-        "--n", type=click.IntRange(1), default=default, show_default=True, help="Number of trajectories."
-    )
+    return click.option("--n", type=Whole(1), default=default, show_default=True, help="Number of trajectories.")
 
 
 span_option = click.option("--t-end", type=POSITIVE, help="End of the time span, which begins at 0.")
@@ -68,7 +66,7 @@ def times_options(*, points: int | None = None, times: str = "grid") -> Decorato
     return together(
         click.option(
             "--points",
-            type=click.IntRange(2),
+            type=Whole(2),
             default=points,
             show_default=points is not None,
             help="Number of output times of a trajectory.",
@@ -88,9 +86,7 @@ def solver_options() -> Decorator:
     return together(
         method_option("dopri8", methods=ADAPTIVE_METHODS),
         tolerance_options(rtol=1e-10, atol=1e-12),
-        click.option(
-            "--max-steps", type=click.IntRange(1), default=20_000, show_default=True, help="Most steps a trajectory."
-        ),
+        click.option("--max-steps", type=Whole(1), default=20_000, show_default=True, help="Most steps a trajectory."),
     )
 
 
@@ -99,7 +95,7 @@ def output_options(file: str, *, noise: float = 0.0) -> Decorator:
     return together(
         click.option(
             "--noise",
-            type=click.FloatRange(0.0),
+            type=Real(0, finite=False),
             default=noise,
             show_default=True,
             help="Standard deviation of the noise on every observed value.",
@@ -118,7 +114,7 @@ def write(simulate: Simulate, out: Path, *, force: bool, as_json: bool) -> None:
 
     # The name is claimed before the work, so that a file in the way is found at once and not after it.
     with replacing(out, overwrite=force) as part:
-        with progress_bar("simulating") as progress:
+        with showing_progress("simulating") as progress:
             trajectories = simulate(progress)
         write_trajectories(part, trajectories)
     summary = _summary(out, trajectories)

@@ -17,7 +17,7 @@ from physode.cli.commands.simulate_shared import (
     together,
     write,
 )
-from physode.cli.options import POSITIVE
+from physode.cli.numbers import POSITIVE, Real
 
 if TYPE_CHECKING:
     from physode.datasets import Trajectories
@@ -38,8 +38,14 @@ def _options(file: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option(
     "--preset", type=click.Choice(PRESETS["three_body"]), help="A known problem; other options replace its parts."
 )
-@click.option("--masses", type=float, nargs=3, metavar="M1 M2 M3", help="Masses; drawn between 0.5 and 1.5 by default.")
-@click.option("--softening", type=click.FloatRange(0.0), help="Length below which attraction is weakened.")
+@click.option(
+    "--masses",
+    type=Real(finite=False),
+    nargs=3,
+    metavar="M1 M2 M3",
+    help="Masses; drawn between 0.5 and 1.5 by default.",
+)
+@click.option("--softening", type=Real(0, finite=False), help="Length below which attraction is weakened.")
 @click.option(
     "--encounter-distance", type=POSITIVE, help="Report pairs nearer than this  [default: 0.1 of their first distance]"
 )
@@ -69,8 +75,10 @@ def threebody(out: Path, force: bool, as_json: bool, **arguments: Any) -> None:
 @click.option(
     "--preset", type=click.Choice(PRESETS["van_der_pol"]), help="A known problem; other options replace its parts."
 )
-@click.option("--mu", type=float, help="Strength of the damping  [default: 1]")
-@click.option("--threshold", type=float, help="Value of y1^2 at which the damping changes sign  [default: 1]")
+@click.option("--mu", type=Real(finite=False), help="Strength of the damping  [default: 1]")
+@click.option(
+    "--threshold", type=Real(finite=False), help="Value of y1^2 at which the damping changes sign  [default: 1]"
+)
 @_options("vanderpol.h5")
 def vanderpol(out: Path, force: bool, as_json: bool, **arguments: Any) -> None:
     """Van der Pol's oscillator, dy2/dt = mu (threshold - y1^2) y2 - y1.
@@ -99,7 +107,7 @@ def vanderpol(out: Path, force: bool, as_json: bool, **arguments: Any) -> None:
 @click.option("--gamma", type=POSITIVE, default=3.0, show_default=True, help="Death of the predators.")
 @click.option(
     "--vary",
-    type=click.FloatRange(0.0, 1.0, max_open=True),
+    type=Real(0, below=1, finite=False),
     default=0.0,
     show_default=True,
     help="Share by which the rates of a trajectory differ from these at most.",

@@ -19,15 +19,16 @@ from physode.cli.commands.train_shared import (
     with_tensorboard,
 )
 from physode.cli.images import USUAL_IMAGES, usual_images, warn_of_skipped
+from physode.cli.numbers import ATOL, EPOCHS, NETWORK, RTOL, SEED, SHARE, STEP, THREADS, Real, Whole
 from physode.cli.options import (
     GRADIENTS,
     METHODS,
     PATH,
-    POSITIVE,
     device_option,
     folder_name,
     force_option,
     json_option,
+    refuse_idle_tolerances,
 )
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs
@@ -60,21 +61,33 @@ Function = Callable[..., Any]
 
 _OPTIONS = (
     click.option("--model", type=click.Choice(MODELS), help="The network.  [default: galaxy-node or node18]"),
-    click.option("--width", type=click.IntRange(1), help="Its channels in the first stage.  [default: 64]"),
-    click.option("--augmented", type=click.IntRange(0), help="Channels that begin as 0, of galaxy-node."),
+    click.option(
+        "--width",
+        type=Whole(1, largest=4096, why="no memory holds so many weights; give less"),
+        help="Its channels in the first stage.  [default: 64]",
+    ),
+    click.option(
+        "--augmented",
+        type=Whole(0, largest=4096, why="no memory holds so many weights; give less"),
+        help="Channels that begin as 0, of galaxy-node.",
+    ),
     click.option("--norm", type=click.Choice(["batch", "group"]), help="Normalisation.  [default: batch]"),
-    click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Before the last layer, galaxy models."),
+    click.option("--dropout", type=Real(0, below=1), help="Before the last layer, galaxy models."),
     click.option("--method", type=click.Choice(METHODS), help="Of the ODE blocks.  [default: heun_euler]"),
-    click.option("--rtol", type=POSITIVE, help="Relative tolerance of the blocks.  [default: 0.01]"),
-    click.option("--atol", type=POSITIVE, help="Absolute tolerance of the blocks.  [default: 0.01]"),
-    click.option("--step", type=POSITIVE, help="Fixed steps of this size in place of tolerances, at most 1."),
+    click.option("--rtol", type=RTOL, help="Relative tolerance of the blocks.  [default: 0.01]"),
+    click.option("--atol", type=ATOL, help="Absolute tolerance of the blocks.  [default: 0.01]"),
+    click.option("--step", type=STEP, help="Fixed steps of this size in place of tolerances, at most 1."),
     click.option("--gradient", type=click.Choice(GRADIENTS), help="How gradients are computed.  [default: aca]"),
-    click.option("--epochs", type=click.IntRange(1), help="How often all images are seen.  [default: by data set]"),
-    click.option("--batch", type=click.IntRange(1), help="Images an update.  [default: 128]"),
-    click.option("--lr", type=POSITIVE, help="Largest learning rate of SGD.  [default: 0.1]"),
-    click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="Of SGD.  [default: 0.9]"),
+    click.option("--epochs", type=EPOCHS, help="How often all images are seen.  [default: by data set]"),
+    click.option("--batch", type=Whole(1), help="Images an update.  [default: 128]"),
+    click.option("--lr", type=NETWORK, help="Largest learning rate of SGD.  [default: 0.1]"),
+    click.option("--momentum", type=Real(0, below=1), help="Of SGD.  [default: 0.9]"),
     click.option("--nesterov/--no-nesterov", default=None, help="Nesterov's momentum.  [default: no]"),
-    click.option("--weight-decay", type=click.FloatRange(0), help="Of SGD.  [default: by data set]"),
+    click.option(
+        "--weight-decay",
+        type=Real(0, largest=1e18, why="no weight is left; give less"),
+        help="Of SGD.  [default: by data set]",
+    ),
     click.option(
         "--schedule", type=click.Choice(["step", "one-cycle"]), help="Of the learning rate.  [default: by data set]"
     ),
@@ -84,12 +97,16 @@ _OPTIONS = (
         metavar="A,B,...",
         help="Shares of the training after which the step schedule lowers the rate.  [default: 1/3 and 2/3]",
     ),
-    click.option("--decay", type=POSITIVE, help="Its factor there.  [default: 0.1]"),
+    click.option("--decay", type=NETWORK, help="Its factor there.  [default: 0.1]"),
     click.option("--flip/--no-flip", default=None, help="Flip training images at random.  [default: yes]"),
-    click.option("--crop", type=click.IntRange(0), help="Shift them by up to so many pixels.  [default: 4; galaxy 2]"),
+    click.option(
+        "--crop",
+        type=Whole(0, largest=1024, why="nothing of an image would be left; give less"),
+        help="Shift them by up to so many pixels.  [default: 4; galaxy 2]",
+    ),
     click.option("--rotate/--no-rotate", default=None, help="Turn them by any angle.  [default: galaxies only]"),
-    click.option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), help="Of labels.  [default: 0]"),
-    click.option("--clip", type=POSITIVE, help="Largest norm of a gradient."),
+    click.option("--label-smoothing", type=Real(0, below=1), help="Of labels.  [default: 0]"),
+    click.option("--clip", type=NETWORK, help="Largest norm of a gradient."),
     click.option(
         "--precision",
         type=click.Choice(["float32", "bfloat16", "float16"]),
@@ -101,15 +118,15 @@ _OPTIONS = (
     click.option("--compile", is_flag=True, default=None, help="Compile the blocks' right-hand sides."),
     click.option(
         "--test-fraction",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=SHARE,
         help="Share of all images for the test, drawn at random.  [default: the data's own, else 0.1]",
     ),
-    click.option("--split", type=click.IntRange(0), help="Seed of that draw.  [default: 0]"),
-    click.option("--limit", type=click.IntRange(2), help="Use this many training images only."),
-    click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of weights and batches.  [default: 0]"),
-    click.option("--size", type=click.IntRange(8, 1024), help="Pixels a side.  [default: as they are; image files 32]"),
+    click.option("--split", type=SEED, help="Seed of that draw.  [default: 0]"),
+    click.option("--limit", type=Whole(2), help="Use this many training images only."),
+    click.option("--seed", type=SEED, help="Seed of weights and batches.  [default: 0]"),
+    click.option("--size", type=Whole(8, 1024), help="Pixels a side.  [default: as they are; image files 32]"),
     device_option,
-    click.option("--threads", type=click.IntRange(1), help="Threads to compute with on CPU.  [default: torch's]"),
+    click.option("--threads", type=THREADS, help="Threads to compute with on CPU.  [default: torch's]"),
     click.option("--name", callback=folder_name, help="Name of the run.  [default: from the data and --model]"),
     click.option("--out", type=PATH, default="runs", show_default=True, help="Folder that the run goes into."),
     click.option("--resume", type=PATH, metavar="RUN", help="Go on with this run after its last whole epoch."),
@@ -161,6 +178,7 @@ def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
 
     if options["threads"] is not None:
         torch.set_num_threads(options["threads"])
+    refuse_idle_tolerances(ctx)
     first = int(os.environ.get("RANK", "0")) == 0
     resume = options["resume"] is not None
     images, run = _resumed(ctx, options) if resume else _begun(kind, options, create=first)

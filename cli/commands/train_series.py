@@ -15,15 +15,16 @@ from physode.cli.commands.train_shared import (
     showing_training,
     with_tensorboard,
 )
+from physode.cli.numbers import ATOL, EPOCHS, NETWORK, RTOL, SEED, SHARE, STEP, THREADS, WIDTH, Real, Whole
 from physode.cli.options import (
     GRADIENTS,
     METHODS,
     PATH,
-    POSITIVE,
     device_option,
     folder_name,
     force_option,
     json_option,
+    refuse_idle_tolerances,
 )
 from physode.cli.series import read_shown, say
 from physode.cli.show import show_json, show_pairs
@@ -50,55 +51,61 @@ _widths = numbers_between_commas(int, "100,100")
 @click.option("--model", type=click.Choice(MODELS), help="The model.  [default: latent-ode]")
 @click.option(
     "--observed",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Real(above=0, most=1),
     help="Share of the points that the model is told.  [default: 0.5]",
 )
 @click.option("--task", type=click.Choice(TASKS), help="What it is trained for.  [default: interpolation]")
 @click.option(
     "--until",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=SHARE,
     help="Where extrapolation begins, a share of each series' span.  [default: 0.5]",
 )
-@click.option("--latent", type=click.IntRange(1), help="Components of the latent state, latent-ode.  [default: 20]")
+@click.option("--latent", type=WIDTH, help="Components of the latent state, latent-ode.  [default: 20]")
 @click.option(
     "--units",
     callback=_widths,
     metavar="A,B,...",
     help="Widths of the layers of the right-hand side.  [default: 100,100; ode-rnn 100]",
 )
-@click.option("--hidden", type=click.IntRange(1), help="Components of the recurrent state.  [default: 100]")
+@click.option("--hidden", type=WIDTH, help="Components of the recurrent state.  [default: 100]")
 @click.option(
     "--encoder-units", callback=_widths, metavar="A,B,...", help="Widths in latent-ode's encoder.  [default: 100]"
 )
-@click.option("--sigma", type=POSITIVE, help="Observations' noise, standardised.  [default: learnt by channel]")
+@click.option("--sigma", type=NETWORK, help="Observations' noise, standardised.  [default: learnt by channel]")
 @click.option("--method", type=click.Choice(METHODS), help="Of the latent path.  [default: dopri5]")
-@click.option("--rtol", type=POSITIVE, help="Relative tolerance of the latent path.  [default: 0.001]")
-@click.option("--atol", type=POSITIVE, help="Absolute tolerance of the latent path.  [default: 0.0001]")
-@click.option("--step", type=POSITIVE, help="Fixed steps of the latent path, a share of the longest span, at most 1.")
+@click.option("--rtol", type=RTOL, help="Relative tolerance of the latent path.  [default: 0.001]")
+@click.option("--atol", type=ATOL, help="Absolute tolerance of the latent path.  [default: 0.0001]")
+@click.option("--step", type=STEP, help="Fixed steps of the latent path, a share of the longest span, at most 1.")
 @click.option("--gradient", type=click.Choice(GRADIENTS), help="How gradients are computed.  [default: aca]")
 @click.option(
-    "--encoder-steps", type=click.IntRange(1), help="Euler steps of the recurrent state in a gap.  [default: 1]"
+    "--encoder-steps", type=Whole(1, largest=10_000), help="Euler steps of the recurrent state in a gap.  [default: 1]"
 )
-@click.option("--epochs", type=click.IntRange(1), help="How often all series are seen.  [default: 100]")
-@click.option("--batch", type=click.IntRange(1), help="Series an update.  [default: 50]")
-@click.option("--lr", type=POSITIVE, help="Largest learning rate of Adam, in one cycle.  [default: 0.01]")
-@click.option("--weight-decay", type=click.FloatRange(0), help="Of the weights.  [default: 0]")
-@click.option("--clip", type=POSITIVE, help="Largest norm of a gradient.  [default: 10]")
-@click.option("--kl-weight", type=click.FloatRange(0), help="Of the divergence from the prior.  [default: 1]")
+@click.option("--epochs", type=EPOCHS, help="How often all series are seen.  [default: 100]")
+@click.option("--batch", type=Whole(1), help="Series an update.  [default: 50]")
+@click.option("--lr", type=NETWORK, help="Largest learning rate of Adam, in one cycle.  [default: 0.01]")
 @click.option(
-    "--kl-rise", type=click.FloatRange(0, 1), help="Share of the training in which it is reached.  [default: 0.5]"
+    "--weight-decay",
+    type=Real(0, largest=1e18, why="no weight is left; give less"),
+    help="Of the weights.  [default: 0]",
 )
-@click.option("--min-points", type=click.IntRange(2), help="Leave out series of fewer points.")
+@click.option("--clip", type=NETWORK, help="Largest norm of a gradient.  [default: 10]")
+@click.option(
+    "--kl-weight",
+    type=Real(0, largest=1e18, why="single precision cannot hold the loss; give less"),
+    help="Of the divergence from the prior.  [default: 1]",
+)
+@click.option("--kl-rise", type=Real(0, 1), help="Share of the training in which it is reached.  [default: 0.5]")
+@click.option("--min-points", type=Whole(2), help="Leave out series of fewer points.")
 @click.option(
     "--test-fraction",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=SHARE,
     help="Share of all series for the test, drawn at random.  [default: 0.2]",
 )
-@click.option("--split", type=click.IntRange(0), help="Seed of that draw.  [default: 0]")
-@click.option("--limit", type=click.IntRange(1), help="Use this many training series only.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of weights, batches and draws.  [default: 0]")
+@click.option("--split", type=SEED, help="Seed of that draw.  [default: 0]")
+@click.option("--limit", type=Whole(1), help="Use this many training series only.")
+@click.option("--seed", type=SEED, help="Seed of weights, batches and draws.  [default: 0]")
 @device_option
-@click.option("--threads", type=click.IntRange(1), help="Threads to compute with on CPU.  [default: torch's]")
+@click.option("--threads", type=THREADS, help="Threads to compute with on CPU.  [default: torch's]")
 @click.option("--name", callback=folder_name, help="Name of the run.  [default: from DATA and --model]")
 @click.option("--out", type=PATH, default="runs", show_default=True, help="Folder that the run goes into.")
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with this run after its last whole epoch.")
@@ -134,6 +141,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
     if options["threads"] is not None:
         torch.set_num_threads(options["threads"])
+    refuse_idle_tolerances(ctx)
     resume = options["resume"] is not None
     series, run = _resumed(ctx, options) if resume else _begun(options)
     with showing_training(run.path.name, epochs=run.config.epochs, told=_told) as (on_epoch, progress):

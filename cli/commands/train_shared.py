@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import click
+
+from physode.cli.numbers import WIDTH
+from physode.cli.progress import Words
+from physode.cli.words import is_terminal, visible
 
 __all__ = [
     "given_settings",
@@ -25,18 +30,29 @@ Number = TypeVar("Number", int, float)
 def numbers_between_commas(
     number: type[Number], example: str
 ) -> Callable[[click.Context, click.Parameter, str | None], tuple[Number, ...] | None]:
-    """Return a callback that reads numbers with commas between."""
+    """Return a callback that reads numbers with commas between: finite ones, or whole ones, which are widths."""
 
     def read(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Number, ...] | None:
         if value is None:
             return None
         try:
-            return tuple(number(part) for part in value.split(",") if part.strip())
+            found = tuple(number(part) for part in value.split(",") if part.strip())
         except ValueError as error:
             what = "whole numbers" if number is int else "numbers"
             raise click.BadParameter(f"{value!r} is not {what} with commas between, such as {example}.") from error
+        for each in found:
+            _check_number(each, value, width=number is int)
+        return found
 
     return read
+
+
+def _check_number(number: float, text: str, *, width: bool) -> None:
+    if width and not 1 <= number <= WIDTH.largest:
+        where = "below 1" if number < 1 else f"above {WIDTH.largest}: {WIDTH.why}"
+        raise click.BadParameter(f"{text!r} has a width {where}.")
+    if not math.isfinite(number):
+        raise click.BadParameter(f"{text!r} has a number that is not finite.")
 
 
 def given_settings(options: dict[str, Any], others: Collection[str]) -> dict[str, Any]:
@@ -91,6 +107,7 @@ def showing_training(
         What a training tells of its epochs, and of its updates.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         Progress,
@@ -108,11 +125,19 @@ def showing_training(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    hidden = not (shown and sys.stderr.isatty())
-    with Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar:
-        task = bar.add_task(f"training {name}", total=1.0, last="")
+    hidden = not (shown and is_terminal(sys.stderr))
+    with (
+        Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar,
+        Words(f"training {name}") if hidden and shown else nullcontext() as words,
+    ):
+        task = bar.add_task(f"training {escape(visible(name))}", total=1.0, last="")
 
         def on_epoch(epoch: Any, state: Any) -> None:
             bar.update(task, completed=epoch.epoch / epochs, last=told(epoch))
 
-        yield on_epoch, lambda share, where: bar.update(task, completed=share, description=where)
+        def progress(share: float, where: str) -> None:
+            bar.update(task, completed=share, description=where)
+            if words is not None:
+                words.tell(share, where)
+
+        yield on_epoch, progress

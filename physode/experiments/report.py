@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from physode.datasets.atomic import replacing
 from physode.datasets.provenance import provenance
 from physode.errors import DataError
+from physode.jsontext import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ def holds(name: str, folder: Path, config: Mapping[str, Any]) -> bool:
         if data.stat().st_size > _LARGEST:
             return False
         found = json.loads(data.read_text(encoding="utf-8"))
-        return bool(found["config"] == json.loads(json.dumps(_plain(config))))
+        return bool(found["config"] == json.loads(json.dumps(plain(config))))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
@@ -134,8 +134,8 @@ def as_dict(result: Result) -> dict[str, Any]:
     return {
         "name": result.name,
         "title": result.title,
-        "config": _plain(result.config),
-        "rows": [_plain(row) for row in result.rows],
+        "config": plain(result.config),
+        "rows": [plain(row) for row in result.rows],
         "findings": [vars(finding) for finding in result.findings],
     }
 
@@ -171,15 +171,3 @@ def _cell(value: Any) -> str:
             return ", ".join(map(_cell, value))
         case _:
             return str(value)
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case float():
-            return value if math.isfinite(value) else None
-        case Mapping():
-            return {name: _plain(item) for name, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case _:
-            return value

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from physode import jsontext
 from physode.datasets.atomic import replacing
 from physode.datasets.provenance import provenance
 from physode.runs.folder import RunFolder
@@ -73,6 +73,6 @@ def writing_evaluation(
         replacing(paths["json"], overwrite=overwrite) as text,
         replacing(paths["h5"], overwrite=overwrite) as data,
     ):
-        text.write_text(json.dumps({**content, "made": provenance()}, indent=1) + "\n", encoding="utf-8")
+        text.write_text(jsontext.dumps({**content, "made": provenance()}, indent=1) + "\n", encoding="utf-8")
         with h5py.File(data, "w") as file:
             yield file

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import physode
+from physode import jsontext
 from physode.datasets.atomic import replacing
 from physode.errors import ConfigError, DataError
 from physode.runs.toml import dumps
@@ -45,7 +46,7 @@ class RunFolder:
         """Add a line to the history: one write a line, so that a killed process leaves whole lines."""
         descriptor = os.open(self.path / _HISTORY, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            os.write(descriptor, (json.dumps(line) + "\n").encode())
+            os.write(descriptor, (jsontext.dumps(line) + "\n").encode())
         finally:
             os.close(descriptor)
 
@@ -62,7 +63,7 @@ class RunFolder:
 
     def forget_after(self, epoch: int) -> None:
         """Cut the history to the epochs that a checkpoint knows of."""
-        kept = [json.dumps(line) + "\n" for line in self.history() if line["epoch"] <= epoch]
+        kept = [jsontext.dumps(line) + "\n" for line in self.history() if line["epoch"] <= epoch]
         write_text(self.path / _HISTORY, "".join(kept))
 
     @contextmanager

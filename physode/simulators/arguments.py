@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
+from physode.gradients.budget import free_bytes
 from physode.rhs import System
 
 __all__ = [
@@ -20,11 +22,29 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+_LARGEST = 1e150
 
-def checked_count(n: int) -> int:
-    """Return the number of trajectories, or raise ``ValueError`` if it is below 1."""
+
+_COPIES = 4  # of the states that there are at a time: solved, joined, with noise, written
+_ROW = 2000  # bytes that a trajectory takes beside its states
+
+
+def checked_count(n: int, *, points: int = 1, columns: int = 1) -> int:
+    """Return the number of trajectories.
+
+    Raises
+    ------
+    ValueError
+        If it is below 1, or memory does not hold as many of so many points and columns.
+    """
     if n < 1:
         raise ValueError(f"`n` must be at least 1 trajectory, got {n}")
+    needed, free = n * (_ROW + 8 * _COPIES * points * columns), free_bytes(torch.device("cpu"))
+    if needed > free:
+        raise ValueError(
+            f"{n} trajectories (`n`) of {points} `points` and {columns} columns take {needed / 2**30:.3g} GiB, "
+            f"{free / 2**30:.3g} GiB are free; make fewer at a time"
+        )
     return n
 
 
@@ -39,6 +59,8 @@ def checked_noise(noise: float | Sequence[float], components: int) -> Floats:
     sigma = np.asarray(noise, dtype=np.float64)
     if not (np.isfinite(sigma).all() and (sigma >= 0).all()):
         raise ValueError(f"`noise` must be finite and not below 0, got {noise}")
+    if (sigma > _LARGEST).any():
+        raise ValueError(f"`noise` must not be above {_LARGEST:g}, the square root of the largest number, got {noise}")
     if sigma.shape not in {(), (components,)}:
         raise ValueError(f"`noise` must be one number, or one for each of {components} columns, got {sigma.size}")
     return np.broadcast_to(sigma, (components,))

@@ -13,7 +13,7 @@ from physode.rhs import System
 from physode.simulators.arguments import check_constants, checked_count, repeated
 from physode.simulators.core import simulate
 from physode.simulators.sampling import sample_box
-from physode.simulators.times import Times, observation_times
+from physode.simulators.times import Times, count_points, observation_times
 from physode.typing import Progress
 
 __all__ = ["BOXES", "Box", "simulate_in_box"]
@@ -83,11 +83,11 @@ def simulate_in_box(
     SolveError
         If not one trajectory reached the end.
     """
-    checked_count(n)
-    check_constants(system, n)
     if system.name not in BOXES:
         raise ValueError(f"`system` must be one of: {', '.join(BOXES)}; got {system.name}; use `simulate` with `y0`")
     box = BOXES[system.name]
+    checked_count(n, points=count_points(t, points, box.points), columns=len(system.columns))
+    check_constants(system, n)
     observed, start = observation_times(
         t, times=times, t_end=t_end, points=points, default=(box.t_end, box.points), n=n, seed=seed
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from physode.datasets import Trajectories
 from physode.errors import SolveError
+from physode.reach import check_reach
 from physode.rhs import SYSTEMS, System, build
 from physode.simulators.arguments import Floats, checked_noise, checked_states
 from physode.simulators.observing import observe
@@ -92,7 +94,7 @@ def simulate(
     ValueError
         If an argument is out of range, or `y0` and the constants disagree on the number of trajectories.
     SolveError
-        If not one trajectory reached the end.
+        If not one trajectory reached the end, or, as the first steps show, would.
     """
     states = checked_states(y0, len(system.columns))
     checked_noise(noise, len(system.columns))
@@ -102,11 +104,14 @@ def simulate(
     states = np.repeat(states, n, axis=0) if len(states) < n else states
     times = np.array(t, dtype=np.float64)
     clock = _clock(times, start, n)
-    options = {"method": method, "rtol": rtol, "atol": atol, "max_steps": max_steps}
+    options: dict[str, Any] = {"method": method, "rtol": rtol, "atol": atol, "max_steps": max_steps}
+    few = slice(0, min(chunk_size, n))
+    ahead = torch.from_numpy(clock if clock.ndim == 1 else np.ascontiguousarray(clock[few].T))
+    check_reach(system.rows(few), torch.from_numpy(states[few]), ahead, **options)
     chunks = []
     for first in range(0, n, chunk_size):
         rows = slice(first, min(first + chunk_size, n))
-        share = None if progress is None else _share(progress, rows, n)
+        share = None if progress is None else _share(progress, rows, n, max_steps)
         chunks.append(_solve_rows(system, states, clock, rows, options=options, measure=measure, progress=share))
     failures = [failure for chunk in chunks for failure in chunk.failures]
     if len(failures) == n:
@@ -224,6 +229,12 @@ def _shared_config(system: System, n: int) -> dict[str, Any]:
     return config
 
 
-def _share(progress: Progress, rows: slice, n: int) -> Progress:
-    """Return the progress of one chunk as a share of all."""
-    return lambda fraction: progress((rows.start + fraction * (rows.stop - rows.start)) / n)
+def _share(progress: Progress, rows: slice, n: int, max_steps: int) -> Progress:
+    """Return the progress of one chunk as a share of all; steps that are used up bring its end nearer, too."""
+    steps = itertools.count(1)
+
+    def tell(fraction: float) -> None:
+        done = max(fraction, min(next(steps) / max_steps, 1.0))
+        progress((rows.start + done * (rows.stop - rows.start)) / n)
+
+    return tell

@@ -26,6 +26,7 @@ JOINTS = ("rootx", "rootz", "rooty", "waist", "hip", "knee", "ankle")
 _COLUMNS = (*JOINTS, *(f"{joint}_velocity" for joint in JOINTS))
 _UNITS = ("m", "m", *("rad",) * 5, "m/s", "m/s", *("rad/s",) * 5)
 _SLIDES, _HINGES, _VELOCITIES = (0.0, 0.5), (-2.0, 2.0), (-5.0, 5.0)
+_MOST_STEPS = 1_000_000
 _REPORTS = 200  # calls of the progress
 
 
@@ -78,9 +79,11 @@ def simulate_hopper(
     SolveError
         If every run is unstable.
     """
-    checked_count(n)
+    checked_count(n, points=points, columns=len(_COLUMNS))
     check_kind(times)
     checked_noise(noise, len(_COLUMNS))
+    if steps > _MOST_STEPS:
+        raise ValueError(f"`steps` must be at most {_MOST_STEPS}, by when every hopper rests, got {steps}")
     if not 2 <= points <= steps:
         raise ValueError(f"`points` must be at least 2 and at most `steps` = {steps}, got {points}; raise `steps`")
     body = load_hopper()

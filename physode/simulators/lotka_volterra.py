@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from physode.datasets import Trajectories
 from physode.rhs import LotkaVolterra
 from physode.simulators.arguments import Floats, checked_count
-from physode.simulators.boxes import simulate_in_box
+from physode.simulators.boxes import BOXES, simulate_in_box
 from physode.simulators.sampling import generator
-from physode.simulators.times import Times
+from physode.simulators.times import Times, count_points
 from physode.typing import Progress
 
 __all__ = ["simulate_lotka_volterra"]
@@ -64,7 +64,7 @@ def simulate_lotka_volterra(
     SolveError
         If not one trajectory reached the end.
     """
-    checked_count(n)
+    checked_count(n, points=count_points(t, points, BOXES[LotkaVolterra.name].points), columns=2)
     if not 0.0 <= vary < 1.0:
         raise ValueError(f"`vary` must be at least 0 and below 1, got {vary}")
     rates = {"alpha": alpha, "beta": beta, "delta": delta, "gamma": gamma}

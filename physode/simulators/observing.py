@@ -43,9 +43,16 @@ def observe(
     Raises
     ------
     ValueError
-        If `noise` is out of range.
+        If `noise` is out of range, or values of a trajectory that has not failed are not finite.
     """
     sigma = checked_noise(noise, len(columns))
+    failed = [failure["trajectory"] for failure in attrs["failures"]]
+    lost = np.setdiff1d(np.flatnonzero(~np.isfinite(clean).all(axis=(1, 2))), failed)
+    if len(lost):
+        raise ValueError(
+            f"{len(lost)} trajectories have values that are not finite, the first is number {lost[0]}: constants, "
+            "initial states or times are too large for double precision; give smaller ones"
+        )
     noisy = bool(sigma.any())
     return Trajectories(
         t=t,

@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from physode.datasets import Trajectories
-from physode.simulators.arguments import Floats, checked_count
+from physode.simulators.arguments import Floats, checked_count, checked_noise
 from physode.simulators.observing import observe
 from physode.simulators.sampling import generator
-from physode.simulators.times import Times, observation_times
+from physode.simulators.times import Times, count_points, observation_times
 
 __all__ = ["simulate_periodic"]
+
+_END, _POINTS = 5.0, 100
+_MOST_TURNS = 1e12  # whose phases still have three digits
 
 
 def simulate_periodic(
@@ -61,9 +64,16 @@ def simulate_periodic(
     ValueError
         If an argument is out of range.
     """
-    checked_count(n)
+    checked_count(n, points=count_points(t, points, _POINTS))
+    checked_noise(noise, 1)
     bounds = (_bounds("amplitude", amplitude), _bounds("frequency", frequency), (0.0, 2.0 * math.pi))
-    observed, _ = observation_times(t, times=times, t_end=t_end, points=points, default=(5.0, 100), n=n, seed=seed)
+    observed, _ = observation_times(t, times=times, t_end=t_end, points=points, default=(_END, _POINTS), n=n, seed=seed)
+    turns = bounds[1][1] * float(np.abs(observed).max())
+    if not turns <= _MOST_TURNS:
+        raise ValueError(
+            f"`frequency` {bounds[1][1]:g} makes {turns:.3g} turns until the last time; beyond {_MOST_TURNS:g} "
+            "rounding decides the phase: lower it, or shorten the span (`t_end`)"
+        )
     low, high = np.array(bounds).T
     drawn = np.stack([generator(seed, "constants", index).uniform(low, high) for index in range(n)])
     rows = np.broadcast_to(observed, (n, observed.shape[-1]))

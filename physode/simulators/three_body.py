@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike
 
 from physode.datasets import Trajectories
 from physode.rhs import ThreeBody, pair_distances
-from physode.simulators.arguments import Floats, check_constants, checked_count, repeated
+from physode.simulators.arguments import Floats, check_constants, checked_count, checked_noise, repeated
 from physode.simulators.core import simulate
 from physode.simulators.encounters import close_encounters, measure_bodies
 from physode.simulators.sampling import generator, sample_bound_bodies, sample_masses
-from physode.simulators.times import Times, observation_times
+from physode.simulators.times import Times, count_points, observation_times
 from physode.typing import Progress
 
 __all__ = ["simulate_three_body"]
@@ -90,6 +90,7 @@ def simulate_three_body(
         If not one trajectory reached the end.
     """
     checked_count(n)
+    checked_noise(noise, 18)
     if encounter_distance is not None and not encounter_distance >= 0:
         raise ValueError(f"`encounter_distance` must not be below 0, got {encounter_distance}")
     given = {"masses": masses, "G": G, "velocity_scale": velocity_scale, "softening": softening}
@@ -99,6 +100,7 @@ def simulate_three_body(
         start = ThreeBody.find_preset(preset)
         settings, grid = {**start.config, **settings}, (start.t_end, start.points)
         y0 = start.y0 if y0 is None else y0
+    checked_count(n, points=count_points(t, points, grid[1]), columns=18)
     observed, begin = observation_times(t, times=times, t_end=t_end, points=points, default=grid, n=n, seed=seed)
     if "masses" not in settings:
         settings["masses"] = sample_masses(_MASSES, bodies=3, n=n, seed=seed)

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike
 from physode.simulators.arguments import Floats
 from physode.simulators.sampling import generator
 
-__all__ = ["Times", "check_kind", "observation_times", "random_times", "time_grid"]
+__all__ = ["Times", "check_kind", "count_points", "observation_times", "random_times", "time_grid"]
+
+_MAX_DRAWS = 1000
 
 Times = Literal["grid", "random"]
 """One grid for all trajectories, or random times of each trajectory's own."""
@@ -28,7 +30,10 @@ def time_grid(*, t_end: float, points: int) -> Floats:
     _check_span(t_end)
     if points < 2:
         raise ValueError(f"`points` must be at least 2, the start and the end, got {points}")
-    return np.linspace(0.0, t_end, points)
+    grid = np.linspace(0.0, t_end, points)
+    if not (np.diff(grid) > 0.0).all():
+        raise ValueError(f"`t_end` {t_end:g} has no room for {points} different times; raise it")
+    return grid
 
 
 def random_times(*, t_end: float, points: int, n: int, seed: int) -> Floats:
@@ -89,6 +94,13 @@ def observation_times(
     return given, None
 
 
+def count_points(t: ArrayLike | None, points: int | None, default: int) -> int:
+    """Return how many output times a trajectory will have: those given, `points`, or as many as by default."""
+    if t is not None:
+        return int(np.shape(t)[-1]) if np.ndim(t) else 1
+    return default if points is None else points
+
+
 def check_kind(times: str) -> None:
     """Raise ``ValueError`` unless `times` is a known kind."""
     if times not in get_args(Times):
@@ -101,7 +113,8 @@ def _check_span(t_end: float) -> None:
 
 
 def _draw(rng: np.random.Generator, t_end: float, points: int) -> Floats:
-    while True:
+    for _ in range(_MAX_DRAWS):
         drawn = np.sort(t_end * (1.0 - rng.random(points)))  # random() may be 0, the initial state's time, never 1
         if drawn[0] > 0.0 and (np.diff(drawn) > 0.0).all():
             return drawn
+    raise ValueError(f"`t_end` {t_end:g} has no room for {points} different times; raise it")

@@ -30,7 +30,8 @@ _EPOCHS = {"lm": 200, "adam": 100, "sgd": 100, "lbfgs": 30}
 _RATES = {"lm": (1.0, 1.0), "adam": (0.1, 0.99), "sgd": (0.01, 1.0), "lbfgs": (1.0, 1.0)}
 _NETWORK_RATE = (0.01, 0.999)
 _RECURRENT_EPOCHS = 5000
-_STAGES = 5
+_STAGES, _MOST_STAGES = 5, 64
+_LARGEST = 1e150  # whose square is a number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +159,16 @@ class FitConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"`{name}` must be at least {least}, got {value}")
+        if self.stages is not None and self.stages > _MOST_STAGES:
+            raise ConfigError(
+                f"`stages` must be at most {_MOST_STAGES}, each is twice the one before; got {self.stages}"
+            )
+        for name in ("sigma", "robust_scale"):
+            value = getattr(self, name)
+            if value is not None and not 1 / _LARGEST <= value <= _LARGEST:
+                raise ConfigError(
+                    f"`{name}` must be from {1 / _LARGEST:g} to {_LARGEST:g}, got {value}; change the units"
+                )
         if self.train_until is not None and not math.isfinite(self.train_until):
             raise ConfigError(f"`train_until` must be a finite time, got {self.train_until}")
         try:
@@ -173,6 +184,9 @@ class FitConfig:
         """Refuse what can be no name, bound or prior of a constant."""
         for name in (*self.init, *self.free, *self.fix, *self.bounds, *self.priors):
             parse_target(name)
+        for name, values in self.fix.items():
+            if not all(map(math.isfinite, values)):
+                raise ConfigError(f"`fix` of {name!r} must be finite, got {list(values)}")
         for name, pair in self.bounds.items():
             if len(pair) != 2 or not pair[0] < pair[1]:
                 raise ConfigError(f"`bounds` of {name!r} must be a lower and a larger upper number, got {list(pair)}")

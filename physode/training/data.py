@@ -108,8 +108,8 @@ def prepare(trajectories: Trajectories, config: FitConfig) -> FitData:
     Raises
     ------
     DataError
-        If an initial state that is to be known has missing values, nothing is left to train on, or standard deviations
-        are missing for values that count.
+        If an initial state that is to be known has missing values, values are infinite, nothing is left to train on, or
+        standard deviations are missing for values that count.
     """
     assert config.train_until is not None
     dtype, one = DTYPES[config.dtype], len(trajectories) == 1
@@ -123,6 +123,7 @@ def prepare(trajectories: Trajectories, config: FitConfig) -> FitData:
             "fit the initial state too (`initial_state` 'fit')"
         )
     y = trajectories.y.transpose(1, 0, 2)
+    _refuse_infinite(trajectories)
     present = np.isfinite(y)
     counted = present & counts
     t = trajectories.t if trajectories.t.ndim == 1 else trajectories.t.T
@@ -151,6 +152,17 @@ def prepare(trajectories: Trajectories, config: FitConfig) -> FitData:
         exact=start_is_known(trajectories) and trajectories.y_clean is None,
         weights=None if weights is None else tensor(weights, dtype),
     )
+
+
+def _refuse_infinite(trajectories: Trajectories) -> None:
+    """Refuse infinite values: NaN is what is missing, an infinity is damage, or a solution that has run away."""
+    places = np.argwhere(np.isinf(trajectories.y))
+    if len(places):
+        row, time, column = places[0]
+        raise DataError(
+            f"{len(places)} values are infinite, the first is {trajectories.columns[column]} at time {time} of "
+            f"trajectory {row}; correct them, or write NaN (in CSV nothing) where a value is missing"
+        )
 
 
 def start_is_known(trajectories: Trajectories) -> bool:

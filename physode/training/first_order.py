@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 _MAX_RETRIES = 10
 _CONVERGED = "converged: the parameters no longer move"
+_TOO_SLOW = "no progress: steps are below rounding at the learning rate"
+_SMALLEST_RATE = 2.0**-52  # below it parameters stand still whatever the gradient
 
 
 def minimise(
@@ -28,8 +30,8 @@ def minimise(
     r"""Take one step an epoch, at the rate :math:`\mathrm{lr} \cdot \mathrm{decay}^{\mathrm{epoch}}`.
 
     Stages have equal shares of the epochs. Where the solve fails after a step (masses that fell into each other, a
-    network that blew up), the step is taken back and tried again at half the rate, ten times; see
-    :func:`physode.training.optimisers.optimise`.
+    network that blew up), the step is taken back and tried again at half the rate, ten times; where all of these fail,
+    the stage ends, or, at the very first step, the error is raised. See :func:`physode.training.optimisers.optimise`.
 
     Parameters
     ----------
@@ -66,11 +68,20 @@ def minimise(
     for epoch in range(state.epoch + 1, last + 1):
         lr = _rate(config.lr, config.lr_decay, epoch)
         previous = state
-        retries, random, evaluation = _step(point, optimizer, lr)
+        try:
+            retries, random, evaluation = _step(point, optimizer, lr)
+        except SolveError as error:
+            if epoch == 1:  # there is nothing but the guess
+                raise
+            state.finished = (
+                f"diverged: {error}; the smallest loss, {state.best_loss:.3g}, is kept" if stage.last else ""
+            )
+            break
         state = _standing(objective, optimizer, epoch, evaluation, random, previous)
         stopped = all(torch.equal(value, previous.model[name]) for name, value in state.model.items())
         if stage.last and (stopped or epoch == last):
-            state.finished = _CONVERGED if stopped else f"all {epoch} epochs done"
+            at_rest = _CONVERGED if lr > _SMALLEST_RATE else f"{_TOO_SLOW} {lr:g}; raise `lr` or `lr_decay`"
+            state.finished = at_rest if stopped else f"all {epoch} epochs done"
         on_epoch(_epoch(objective, epoch, evaluation, lr=lr * 0.5**retries, retries=retries), state)
         if stopped:
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,21 +15,25 @@ import numpy as np
 import torch
 
 from physode.datasets import Trajectories
-from physode.errors import ConfigError
+from physode.errors import ConfigError, SolveError
 from physode.models import TrajectoryLSTM
+from physode.reach import check_reach
 from physode.rhs import System
 from physode.solution import Solution
+from physode.solvers.methods import METHODS
+from physode.solvers.watch import checked_seconds
 from physode.training.build import build_rhs
 from physode.training.config import FitConfig
 from physode.training.constants import constants_of
 from physode.training.data import choose, digest, has_bodies, prepare, start_is_known, train_end
+from physode.training.ending import OUT_OF_TIME, verdict
 from physode.training.objective import Objective
 from physode.training.optimisers import optimise
-from physode.training.problem import pose_fit
+from physode.training.problem import FitProblem, pose_fit
 from physode.training.recurrent import build_recurrent, fit_recurrent, forecast_all, recurrent_report
 from physode.training.report import Report, make_report
 from physode.training.run import Run
-from physode.training.state import Epoch, TrainingState
+from physode.training.state import Epoch, OutOfTimeError, TrainingState
 
 __all__ = ["Fit", "check_model", "effective_config", "fit"]
 
@@ -126,6 +131,7 @@ def fit(
     run: Run | None = None,
     resume: bool = False,
     checkpoint_seconds: float = 5.0,
+    max_seconds: float | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> Fit:
     """Fit a right-hand side to trajectories by least squares.
@@ -146,6 +152,9 @@ def fit(
         interrupted.
     checkpoint_seconds
         Shortest time between checkpoints; 0 for one every epoch.
+    max_seconds
+        Wall-clock time after which the fit ends, between two epochs, with the best found so far: its report says
+        ``"out of time"``. With a `run`, it can be gone on with.
     on_epoch
         Called after every epoch.
 
@@ -156,14 +165,19 @@ def fit(
     DataError
         If initial states are missing, or a checkpoint is damaged.
     SolveError
-        If the solve fails at the initial guess, or after every step however short.
+        If the solve fails at the initial guess, or after every first step from there however short.
+    ValueError
+        If `checkpoint_seconds` or `max_seconds` is no length of time.
     """
+    if not 0 <= checkpoint_seconds < math.inf:
+        raise ValueError(f"`checkpoint_seconds` must be at least 0 and finite, got {checkpoint_seconds}")
+    limit = checked_seconds(max_seconds)
     config = effective_config(config or FitConfig(), trajectories)
     if resume and run is None:
         raise ConfigError("`resume` needs a `run` to go on with")
     if run is not None and run.digest != digest(trajectories):
         raise ConfigError(f"the data are not those that {run.path} was made with; start another run")
-    journal = _Journal(run, checkpoint_seconds, on_epoch)
+    journal = _Journal(run, checkpoint_seconds, limit, on_epoch)
     with nullcontext() if run is None else run.logging():
         return _fit(choose(trajectories, config), config, journal, resume=resume)
 
@@ -179,14 +193,32 @@ def _fit(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: 
 def _dynamic(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: bool) -> Fit:
     """Fit a right-hand side."""
     problem = pose_fit(chosen, config)
+    if not resume:
+        _check_guess(problem)
     with journal.of(config, resume=resume):
         objective, state = optimise(problem, state=journal.state, on_epoch=journal)
     solution = objective.predict()
-    report = make_report(objective, chosen, solution, epochs=state.epoch, ended=state.finished)
+    # Least squares take no step upwards: only the others have to be held against the start.
+    ended = verdict(state, start=math.inf if config.optimizer == "lm" else problem.start[0])
+    report = make_report(objective, chosen, solution, epochs=state.epoch, ended=ended)
     predictions = _predictions(objective, chosen, solution)
     journal.end(state, predictions, report)
     initial_states = objective.unknowns.states.detach().cpu().double().numpy()
     return Fit(config, objective.rhs, initial_states, report, tuple(journal.history), predictions)
+
+
+def _check_guess(problem: FitProblem) -> None:
+    """Refuse a guess from which not even the first stage can be solved, before all its steps are taken."""
+    config, data = problem.config, problem.data
+    assert config.method is not None
+    if not METHODS[config.method].adaptive:
+        return
+    y0 = torch.nan_to_num(data.y0 if data.batched else data.y0.unsqueeze(0))
+    options = {name: getattr(config, name) for name in ("method", "rtol", "atol", "max_steps")}
+    try:
+        check_reach(problem.rhs, y0, data.t[: problem.stages[0].times], **options)
+    except SolveError as error:
+        raise SolveError(f"cannot begin at the initial guess: {error}; give another, with `init`") from error
 
 
 def _recurrent(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: bool) -> Fit:
@@ -195,7 +227,8 @@ def _recurrent(chosen: Trajectories, config: FitConfig, journal: _Journal, *, re
     with journal.of(config, resume=resume):
         data, state = fit_recurrent(model, chosen, config, state=journal.state, on_epoch=journal)
     predicted = forecast_all(model, chosen, config)
-    report = recurrent_report(model, data, chosen, predicted, state=state)
+    ended = verdict(state, start=journal.first_loss())
+    report = recurrent_report(model, data, chosen, predicted, epochs=state.epoch, ended=ended)
     attrs = {"system": config.rhs, "time_unit": chosen.attrs.get("time_unit", ""), "fit": config.as_dict()}
     predictions = Trajectories(t=chosen.t, y=predicted.numpy(), columns=chosen.columns, units=chosen.units, attrs=attrs)
     journal.end(state, predictions, report)
@@ -205,11 +238,13 @@ def _recurrent(chosen: Trajectories, config: FitConfig, journal: _Journal, *, re
 class _Journal:
     """Keeps the history, and a run's folder up to date, while an optimiser works."""
 
-    def __init__(self, run: Run | None, seconds: float, on_epoch: Callable[[Epoch], object] | None) -> None:
+    def __init__(
+        self, run: Run | None, seconds: float, limit: float, on_epoch: Callable[[Epoch], object] | None
+    ) -> None:
         self.history: list[Epoch] = []
         self.state: TrainingState | None = None
-        self._run, self._seconds, self._on_epoch = run, seconds, on_epoch
-        self._saved = time.monotonic()
+        self._run, self._seconds, self._limit, self._on_epoch = run, seconds, limit, on_epoch
+        self._began = self._saved = time.monotonic()
 
     @contextmanager
     def of(self, config: FitConfig, *, resume: bool) -> Iterator[None]:
@@ -234,6 +269,15 @@ class _Journal:
                 self.keep()
         if self._on_epoch is not None:
             self._on_epoch(epoch)
+        if not state.finished and time.monotonic() - self._began > self._limit:
+            raise OutOfTimeError(self._limit, state)
+
+    def first_loss(self) -> float:
+        """Return the loss of the initial guess; infinite where the history has lost it."""
+        lines = [epoch.loss for epoch in self.history if epoch.epoch == 0]
+        if self._run is not None and not lines:
+            lines = [line.get("loss") for line in self._run.history() if line.get("epoch") == 0]
+        return next((loss for loss in lines if loss is not None), math.inf)
 
     def keep(self) -> None:
         """Write a checkpoint of where the fit stands, if it has got anywhere."""
@@ -242,11 +286,12 @@ class _Journal:
             self._saved = time.monotonic()
 
     def end(self, state: TrainingState, predictions: Trajectories, report: Report) -> None:
-        self.state = state
+        if report.status != OUT_OF_TIME:  # which goes on from where it was stopped
+            self.state = state
         self.keep()
         if self._run is not None:
             self._run.write_results(predictions, report.as_dict())
-        _log.info("fit ended after epoch %d: %s; loss %.6g", state.epoch, state.finished, report.loss)
+        _log.info("fit ended after epoch %d: %s; loss %.6g", state.epoch, report.ended, report.loss)
 
 
 def _predictions(objective: Objective, chosen: Trajectories, solution: Solution) -> Trajectories:

@@ -86,10 +86,12 @@ def minimise(
         max_nfev=evaluations if last else min(evaluations, _FEW),
     )
     unknowns.move(trials.best)
-    return trials.finish(_REASONS[int(found.status)] if last else "")
+    reason = _NO_WAY if trials.failed and trials.at_start else _REASONS[int(found.status)]
+    return trials.finish(reason if last else "")
 
 
 _EXHAUSTED = "all evaluations used up before it converged; raise `epochs`"
+_NO_WAY = "no progress: the solve fails wherever the fit goes from its start, which is kept; start closer"
 _REASONS = {
     0: _EXHAUSTED,
     1: "converged: the gradient vanished",
@@ -122,6 +124,12 @@ class _Trials:
         self._last: tuple[Vector, Linearisation] | None = None
         self._first_model = objective.unknowns.snapshot()
         self.start = self.best = objective.unknowns.vector()
+        self.failed = 0
+
+    @property
+    def at_start(self) -> bool:
+        """Whether no trial was better than the first."""
+        return np.array_equal(self.best, self.start)
 
     def residuals(self, x: Vector) -> Vector:
         """Residuals at `x`; infinite where the solve fails."""
@@ -132,6 +140,7 @@ class _Trials:
             if self._last is None:
                 raise BeginError(f"cannot begin at the initial guess: {error}; give another, with `init`") from error
             _log.info("step taken back: %s", error)
+            self.failed += 1
             self._tell(None, None)
             return np.full(len(self._last[1].residuals), np.inf)
         if self._state is None or found.loss < self._state.best_loss:

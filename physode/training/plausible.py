@@ -11,7 +11,7 @@ from physode.datasets import Trajectories
 from physode.rhs import NBody
 from physode.training.objective import Objective
 
-__all__ = ["plausibility_notes"]
+__all__ = ["plausibility_notes", "training_variance"]
 
 Array = np.ndarray[Any, Any]
 
@@ -29,7 +29,7 @@ def plausibility_notes(objective: Objective, trajectories: Trajectories, mse: fl
     if objective.config.rhs == "physical" and set(own).isdisjoint(trajectories.columns):
         pairs = [f"{column} is taken as {name}" for column, name in zip(trajectories.columns, own, strict=True)]
         notes.append("by their order, " + ", ".join(pairs))
-    variance = _variance(objective)
+    variance = training_variance(objective)
     if mse is not None and variance > 0 and mse > _EXPLAINS_NOTHING * variance:
         notes.append(
             f"the fit leaves {mse / variance:.0%} of the training data's variance: is it the right system, are the "
@@ -48,7 +48,7 @@ def plausibility_notes(objective: Objective, trajectories: Trajectories, mse: fl
     return notes
 
 
-def _variance(objective: Objective) -> float:
+def training_variance(objective: Objective) -> float:
     """Return the mean square of the training values about their columns' means."""
     data = objective.data
     y, counted = data.y.flatten(0, -2).double(), data.training.flatten(0, -2)

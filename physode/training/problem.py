@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +46,8 @@ class FitProblem:
         Masks of the constants' free elements, by raw parameter.
     spread
         Of the states' components, (D,), in which gaps between segments are measured.
+    guess
+        The parameters' initial values, as ``state_dict()`` of the right-hand side has them.
     """
 
     rhs: System
@@ -51,6 +57,7 @@ class FitProblem:
     stages: tuple[Stage, ...]
     free: dict[str, Tensor]
     spread: Tensor | None = None
+    guess: Mapping[str, Tensor] = field(default_factory=dict)
 
     def begin(self, stage: Stage, before: Objective | None = None) -> Objective:
         """Return a stage's objective, at the constants as they are.
@@ -76,6 +83,19 @@ class FitProblem:
         return Objective(
             Unknowns(self.rhs, parameter, free, self.free, self.config), self.data, self.config, stage, self.spread
         )
+
+    @cached_property
+    def start(self) -> tuple[float, dict[str, Any]]:
+        """The initial guess over the last stage's data: its loss, infinite where that cannot be solved, and unknowns.
+
+        The parameters are left as they are.
+        """
+        own = copy.deepcopy(self.rhs.state_dict())
+        self.rhs.load_state_dict(self.guess)
+        objective = self.begin(self.stages[-1])
+        found = objective.loss(), objective.unknowns.snapshot()
+        self.rhs.load_state_dict(own)
+        return found
 
     def _spread(self) -> Tensor:
         """Return the standard deviation of each component over the beginnings of the first stage's segments."""
@@ -120,7 +140,8 @@ def pose_fit(trajectories: Trajectories, config: FitConfig) -> FitProblem:
                 f"{size / 2**30:.0f} GiB; fit fewer at a time (`trajectories`), or take their initial states as known "
                 "(`initial_state`)"
             )
-    problem = FitProblem(rhs, trajectories, data, config, stages(config, data, unknowns=count), free)
+    guess = copy.deepcopy(rhs.state_dict())
+    problem = FitProblem(rhs, trajectories, data, config, stages(config, data, unknowns=count), free, guess=guess)
     if problem.stages[0].segments == 1:
         return problem
     # Measured once, at the constants' guesses: a fit that is resumed then weighs gaps as before.

@@ -12,9 +12,10 @@ from physode.errors import ConfigError
 from physode.models import TrajectoryLSTM
 from physode.training.config import DTYPES, FitConfig
 from physode.training.data import FitData, has_bodies, prepare
+from physode.training.ending import status_of
 from physode.training.report import Report, span_errors
 from physode.training.sequences import cut, fit_sequences, time_step
-from physode.training.state import OnEpoch, TrainingState
+from physode.training.state import OnEpoch, OutOfTimeError, TrainingState
 
 __all__ = ["RECURRENT", "build_recurrent", "fit_recurrent", "forecast_all", "recurrent_report"]
 
@@ -70,16 +71,20 @@ def fit_recurrent(
     assert config.lr is not None
     assert config.lr_decay is not None
     sequences = torch.cat([cut(each, config.sequence) for each in positions])
-    ended = fit_sequences(
-        model,
-        sequences,
-        epochs=config.epochs,
-        lr=config.lr,
-        lr_decay=config.lr_decay,
-        seed=config.seed,
-        on_epoch=on_epoch,
-        state=state,
-    )
+    try:
+        ended = fit_sequences(
+            model,
+            sequences,
+            epochs=config.epochs,
+            lr=config.lr,
+            lr_decay=config.lr_decay,
+            seed=config.seed,
+            on_epoch=on_epoch,
+            state=state,
+        )
+    except OutOfTimeError as limit:
+        ended = limit.ended()
+        model.load_state_dict(ended.best_model)
     return data, ended
 
 
@@ -94,7 +99,7 @@ def forecast_all(model: TrajectoryLSTM, trajectories: Trajectories, config: FitC
 
 
 def recurrent_report(
-    model: TrajectoryLSTM, data: FitData, trajectories: Trajectories, predicted: Tensor, *, state: TrainingState
+    model: TrajectoryLSTM, data: FitData, trajectories: Trajectories, predicted: Tensor, *, epochs: int, ended: str
 ) -> Report:
     """Compare a forecast, (N, T, D), with the data."""
     y = predicted.transpose(0, 1)
@@ -104,9 +109,10 @@ def recurrent_report(
         initial_states=(),
         errors=errors,
         loss=math.nan if errors[0].mse is None else errors[0].mse,
-        epochs=state.epoch,
+        epochs=epochs,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        ended=state.finished,
+        ended=ended,
+        status=status_of(ended),
         notes=(),
     )
 

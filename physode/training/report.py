@@ -15,8 +15,9 @@ from physode.errors import SolveError
 from physode.solution import Solution
 from physode.training.constants import true_constants
 from physode.training.data import FitData
+from physode.training.ending import astray, status_of
 from physode.training.objective import Objective
-from physode.training.plausible import plausibility_notes
+from physode.training.plausible import plausibility_notes, training_variance
 from physode.training.targets import element
 from physode.training.uncertainty import Uncertainty, interval, uncertainty, value_label
 from physode.training.unknowns import raw_constants
@@ -103,6 +104,9 @@ class Report:
         That over the training span.
     epochs, parameters, ended
         Steps taken, free numbers, and why the fit ended.
+    status
+        How it ended by name: ``"converged"``, ``"max epochs"``, ``"out of time"``, ``"no progress"`` (nothing better
+        than the start was seen) or ``"diverged"`` (it ran away; what is kept is the best that was seen).
     chi_square
         Sum of squared residuals in standard deviations over degrees of freedom, where these deviations are known.
     correlations
@@ -118,6 +122,7 @@ class Report:
     epochs: int
     parameters: int
     ended: str
+    status: str
     chi_square: float | None = None
     correlations: Correlations | None = None
     notes: tuple[str, ...] = ()
@@ -136,6 +141,7 @@ def make_report(
     constants = _constants(objective, trajectories, found)
     notes += [note for note in trajectories.attrs.get("notes", []) if isinstance(note, str)]
     errors = span_errors(objective.data, trajectories, solution.y)
+    ended = astray(ended, errors[0].mse, training_variance(objective))
     return Report(
         constants=constants,
         initial_states=_initial_states(objective, trajectories, found),
@@ -144,6 +150,7 @@ def make_report(
         epochs=epochs,
         parameters=int(objective.unknowns.mask.sum()),
         ended=ended,
+        status=status_of(ended),
         chi_square=None if found is None else found.chi_square,
         correlations=None if found is None else Correlations(found.labels, _rows(found.correlations)),
         notes=(*notes, *more, *plausibility_notes(objective, trajectories, errors[0].mse)),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from physode import jsontext
 from physode.datasets import Trajectories, read_trajectories, write_trajectories
 from physode.errors import ConfigError, DataError
 from physode.runs import RunFolder, make_folder, read_settings, write_text
@@ -65,7 +66,7 @@ class Run(RunFolder):
     def write_results(self, predictions: Trajectories, report: Mapping[str, Any]) -> None:
         """Write the predictions and the report, replacing what is there."""
         write_trajectories(self.path / "predictions.h5", predictions, overwrite=True)
-        write_text(self.path / "report.json", json.dumps(report, indent=2) + "\n")
+        write_text(self.path / "report.json", jsontext.dumps(report, indent=2) + "\n")
 
     def predictions(self) -> Trajectories:
         """Read the predictions."""

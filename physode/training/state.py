@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from physode.errors import SolveError
 
-__all__ = ["BeginError", "Epoch", "OnEpoch", "TrainingState", "random_states", "restore_random_states"]
+__all__ = [
+    "BeginError", "Epoch", "OnEpoch", "OutOfTimeError", "TrainingState", "random_states", "restore_random_states",
+]  # fmt: skip
 
 
 class BeginError(SolveError):
@@ -88,6 +90,27 @@ class TrainingState:
 
 OnEpoch = Callable[[Epoch, TrainingState], None]
 """Told of every epoch, and where the optimisation stands after it."""
+
+
+class OutOfTimeError(Exception):
+    """Raised by who is told of an epoch to end the optimisation there.
+
+    Parameters
+    ----------
+    seconds
+        The limit.
+    state
+        Where the optimisation stands.
+    """
+
+    def __init__(self, seconds: float, state: TrainingState) -> None:
+        super().__init__(f"out of time after {seconds:g} s")
+        self.seconds, self.state = seconds, state
+
+    def ended(self) -> TrainingState:
+        """Return where the optimisation stands, with why it ended."""
+        why = f"out of time: the limit of {self.seconds:g} s was reached after epoch {self.state.epoch}; go on with it"
+        return replace(self.state, finished=why)
 
 
 def random_states(device: str) -> dict[str, Tensor]:

@@ -24,6 +24,9 @@ G_GAUSS = (0.01720209895 * 365.25) ** 2
 _IN_ORDER = 3  # terms
 
 
+_LARGEST = 1e150
+
+
 class NBody(System):
     r"""Newton's equations for `n` point masses (Eq. 32 of the ACA paper, with its units made explicit).
 
@@ -199,4 +202,6 @@ def _beside(y: Tensor, x: Tensor) -> Tensor:
 def _checked(name: str, value: float, *, zero: bool = False) -> float:
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         raise ValueError(f"`{name}` must be finite and {'not below' if zero else 'above'} 0, got {value!r}")
+    if value > _LARGEST:
+        raise ValueError(f"`{name}` must not be above {_LARGEST:g}, whose square is the largest number, got {value!r}")
     return float(value)

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from physode.datasets.images import Images
+from physode.gradients.budget import free_bytes
 from physode.simulators.galaxies.camera import SKY, convolve, moffat, pixels, record, signal_to_noise, stretch
 from physode.simulators.galaxies.drawing import draw_galaxy
 from physode.simulators.galaxies.galaxy import Galaxy, columns
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["photograph", "simulate_galaxies", "simulate_galaxies_with_parameters"]
 
 _SIZES = (8, 256)
+_LEAST_NOISE = 1e-6
+_GALAXY = 5000  # bytes that a galaxy takes beside its image
 _STEPS = 200  # calls of the progress
 
 
@@ -146,5 +150,13 @@ def _check(count: int, *, size: int, noise: float, test_fraction: float) -> None
         raise ValueError(f"`size` must be from {_SIZES[0]} to {_SIZES[1]} pixels, got {size}")
     if not 0 <= noise <= 1:
         raise ValueError(f"`noise` must be from 0 to 1, full scale, got {noise}")
+    if 0 < noise < _LEAST_NOISE:
+        raise ValueError(f"`noise` below {_LEAST_NOISE:g} leaves nothing in 8 bits, got {noise:g}; give 0 for none")
+    needed, free = count * (_GALAXY + 2 * 3 * size**2), free_bytes(torch.device("cpu"))
+    if needed > free:
+        raise ValueError(
+            f"{count} galaxies (`count`) of {size} pixels a side take {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB "
+            "are free; make fewer at a time"
+        )
     if not 0 <= test_fraction < 1:
         raise ValueError(f"`test_fraction` must be from 0 to below 1, got {test_fraction}")
