@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,12 @@ def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     if min(widths) < 1:
         raise click.BadParameter(f"{value!r} has a width below 1.")
     return widths
+
+
+def _finite(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
 
 
 def _named(form: str, *, needs_value: bool = True) -> Any:
@@ -189,6 +196,7 @@ def _named(form: str, *, needs_value: bool = True) -> Any:
 @click.option(
     "--checkpoint-seconds",
     type=click.FloatRange(0),
+    callback=_finite,
     default=5.0,
     show_default=True,
     help="Shortest time between checkpoints.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from physode.classification.config import TrainConfig
@@ -18,7 +18,7 @@ from physode.classification.state import (
     write_weights,
 )
 from physode.errors import ConfigError
-from physode.runs import RunFolder, make_folder, read_settings
+from physode.runs import RunFolder, making_folder, read_settings
 
 __all__ = ["TRAIN_VERSION", "TrainRun", "create_train_run", "open_train_run"]
 
@@ -107,9 +107,9 @@ def create_train_run(
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    make_folder(path, _CONTENT, overwrite=overwrite)
     run = TrainRun(path, config, dataset, size, data.resolve(), tuple(classes), digest)
-    run.write_config()
+    with making_folder(path, _CONTENT, overwrite=overwrite) as place:
+        replace(run, path=place).write_config()
     return run
 
 

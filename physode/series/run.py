@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from physode.errors import ConfigError
-from physode.runs import RunFolder, make_folder, read_settings
+from physode.runs import RunFolder, making_folder, read_settings
 from physode.series.config import SeriesConfig
 from physode.series.state import Epoch, SeriesState, read_state, write_state
 
@@ -90,9 +90,9 @@ def create_series_run(
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    make_folder(path, _CONTENT, overwrite=overwrite)
     run = SeriesRun(path, config, data.resolve(), tuple(channels), tuple(units), time_unit, digest)
-    run.write_config()
+    with making_folder(path, _CONTENT, overwrite=overwrite) as place:
+        replace(run, path=place).write_config()
     return run
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -142,8 +143,8 @@ def fit(
     run
         A folder to keep history, checkpoints, predictions and log in.
     resume
-        Whether to go on from the last checkpoint of `run`. The numbers are then those of a run that was never
-        interrupted.
+        Whether to go on from the last checkpoint of `run`, or, where it has none yet, to begin again with its settings.
+        The numbers are then those of a run that was never interrupted.
     checkpoint_seconds
         Shortest time between checkpoints; 0 for one every epoch.
     on_epoch
@@ -152,12 +153,15 @@ def fit(
     Raises
     ------
     ConfigError
-        If the settings do not fit the data, or a resumed run's data have changed.
+        If the settings do not fit the data, a resumed run's data have changed, or `checkpoint_seconds` is not finite or
+        below 0.
     DataError
-        If initial states are missing, or a checkpoint is damaged.
+        If initial states are missing, or a checkpoint or the history is damaged.
     SolveError
         If the solve fails at the initial guess, or after every step however short.
     """
+    if not 0 <= checkpoint_seconds < math.inf:
+        raise ConfigError(f"`checkpoint_seconds` must be at least 0 and finite, got {checkpoint_seconds}")
     config = effective_config(config or FitConfig(), trajectories)
     if resume and run is None:
         raise ConfigError("`resume` needs a `run` to go on with")
@@ -216,14 +220,20 @@ class _Journal:
         """Keep what the block tells; where it is interrupted, where it stands."""
         _log.info("fit %s: %s", "goes on" if resume else "begins", config.as_dict())
         if resume and self._run is not None:
-            self.state = self._run.last()
-            self._run.forget_after(self.state.epoch)
+            self._restore(self._run)
         try:
             yield
         except BaseException as error:
             _log.info("fit stopped: %s", error or type(error).__name__)
             self.keep()
             raise
+
+    def _restore(self, run: Run) -> None:
+        if not run.has_checkpoint:
+            run.begin_again()
+            return
+        self.state = run.last()
+        run.forget_after(self.state.epoch, first=0)
 
     def __call__(self, epoch: Epoch, state: TrainingState) -> None:
         self.history.append(epoch)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from physode.datasets import Trajectories, read_trajectories, write_trajectories
 from physode.errors import ConfigError, DataError
-from physode.runs import RunFolder, make_folder, read_settings, write_text
+from physode.runs import RunFolder, making_folder, read_settings, write_text
 from physode.training.checkpoint import read_checkpoint, write_checkpoint
 from physode.training.config import FitConfig
 from physode.training.state import TrainingState
@@ -94,9 +94,9 @@ def create_run(path: Path, config: FitConfig, *, data: Sequence[Path], digest: s
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    make_folder(path, _CONTENT, overwrite=overwrite)
     run = Run(path, config, tuple(each.resolve() for each in data), digest)
-    run.write_config()
+    with making_folder(path, _CONTENT, overwrite=overwrite) as place:
+        replace(run, path=place).write_config()
     return run
 
 

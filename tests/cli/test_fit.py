@@ -356,3 +356,12 @@ def test_a_run_of_another_version_is_one_line(oscillation, folder):
         result = CliRunner().invoke(cli, [*command, "runs/vdp-physical"])
         assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
         assert "is a run of version 1" in result.stderr
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])
+def test_seconds_between_checkpoints_are_a_finite_number_before_a_folder_is_made(seconds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["fit", "vdp.h5", "--checkpoint-seconds", seconds])
+    assert result.exit_code == 2
+    assert "--checkpoint-seconds" in result.stderr
+    assert not (tmp_path / "runs").exists()
