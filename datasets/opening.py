@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 
-from physode.datasets.files import check_file
+from physode.datasets.files import check_file, shown
 from physode.datasets.schema import plain
 from physode.errors import DataError
 
-__all__ = ["find_dataset", "holds", "layout_of", "open_hdf5"]
+__all__ = ["check_total", "find_dataset", "holds", "layout_of", "open_hdf5"]
 
 # Deflate, the strongest of HDF5's own filters, packs at most 1032 bytes into one.
 _MOST_COMPRESSED = 1032
@@ -38,7 +38,8 @@ def open_hdf5(path: str | os.PathLike[str], *, layout: str, version: int, holdin
     Raises
     ------
     DataError
-        If the file is missing, empty, damaged, no HDF5, or of another layout or version.
+        If the file is missing, empty, damaged, no HDF5, or of another layout or version; if it holds a link to another
+        file or to nothing, or one object under two names.
     """
     check_file(Path(path))
     if not h5py.is_hdf5(path):
@@ -46,6 +47,7 @@ def open_hdf5(path: str | os.PathLike[str], *, layout: str, version: int, holdin
     try:
         with h5py.File(path, "r") as file:
             _check_schema(file, layout=layout, version=version, holding=holding)
+            _check_links(file)
             yield file
     except DataError as error:
         raise DataError(f"{os.fspath(path)}: {error}") from error
@@ -76,9 +78,19 @@ def find_dataset(file: h5py.File, name: str, *, group: str | None = None) -> h5p
     return dataset
 
 
+def check_total(file: h5py.File, datasets: Iterable[h5py.Dataset]) -> None:
+    """Raise `DataError` unless a file is large enough for several of its datasets together.
+
+    Each has passed `find_dataset`. As no two share what is stored, together they hold at most 1032 times its bytes.
+    """
+    stored, size = sum(dataset.id.get_storage_size() for dataset in datasets), file.id.get_filesize()
+    if stored > size:
+        raise DataError(f"its datasets declare {stored} stored bytes, but it has {size}; it is damaged, make it again")
+
+
 def layout_of(path: str | os.PathLike[str]) -> str | None:
     """Return what a file says that its layout is, its attribute ``format``; None if it is no HDF5 or does not say."""
-    if not h5py.is_hdf5(path):
+    if not Path(path).is_file() or not h5py.is_hdf5(path):
         return None
     try:
         with h5py.File(path, "r") as file:
@@ -101,6 +113,38 @@ def _check_schema(file: h5py.File, *, layout: str, version: int, holding: str) -
         raise DataError(
             f"its schema_version is {found!r}, this physode reads {version}; make it again, or update physode"
         )
+
+
+def _check_links(file: h5py.File) -> None:
+    """Refuse links out of the file, links to nothing, and second names of one object.
+
+    A link out of the file would show another file's numbers as this one's, or wait for a pipe. By second names, a small
+    file could ask for any number of bytes, or a group hold itself.
+    """
+    links: list[tuple[str, int, int]] = []
+    file.id.links.visit(lambda name, about: links.append((plain(name), about.type, about.u)), info=True)
+    names = {h5py.h5o.get_info(file.id).addr: ""}
+    for name, kind, address in links:
+        if kind == h5py.h5l.TYPE_HARD:
+            if names.setdefault(address, name) != name:
+                raise DataError(
+                    f"/{shown(name)} is /{shown(names[address])} under another name; store it once for each name"
+                )
+        elif kind != h5py.h5l.TYPE_SOFT:
+            raise DataError(
+                f"/{shown(name)} is a link to another file, and not followed; copy what is there into this one"
+            )
+    for name, kind, _ in links:
+        if kind == h5py.h5l.TYPE_SOFT:
+            _check_soft_link(file, name)
+
+
+def _check_soft_link(file: h5py.File, name: str) -> None:
+    try:
+        file[name]
+    except (KeyError, RuntimeError):
+        target = shown(file.get(name, getlink=True).path)
+        raise DataError(f"/{shown(name)} is a link to {target}, which leads to nothing; remove it") from None
 
 
 def _check_size(file: h5py.File, dataset: h5py.Dataset, name: str) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 from physode.classification.config import TrainConfig
 from physode.classification.state import (
@@ -48,6 +49,8 @@ class TrainRun(RunFolder):
     digest
         Fingerprint of the images.
     """
+
+    epoch_kind: ClassVar[type[Any]] = Epoch
 
     path: Path
     config: TrainConfig

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from physode.datasets.atomic import replacing
+from physode.datasets.files import json_of
 from physode.datasets.provenance import provenance
 from physode.errors import ConfigError
 from physode.experiments.cell import Cell, Outcome
@@ -131,14 +132,12 @@ def _keep(path: Path, cell: Cell, outcome: Outcome) -> None:
 def _kept(path: Path, cell: Cell) -> Outcome | None:
     """Return what a cell's file holds, if it is whole, of this cell, and no failure."""
     try:
-        if path.stat().st_size > _LARGEST:
+        if not path.exists():
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json_of(path, largest=_LARGEST)
         if record["fingerprint"] != cell.fingerprint or record["failure"] is not None:
             return None
         return Outcome(result=record["result"], seconds=float(record["seconds"]))
-    except FileNotFoundError:
-        return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         _log.warning("%s is damaged (%r): the cell is computed again", path, error)
         return None

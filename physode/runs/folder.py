@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import glob
 import json
@@ -13,20 +14,22 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeGuard
 
 import physode
 from physode.datasets.atomic import replacing
+from physode.datasets.files import shown, text_of
 from physode.errors import ConfigError, DataError
 from physode.runs.toml import dumps
 
-__all__ = ["RunFolder", "discard", "kind_of_run", "making_folder", "read_settings", "write_text"]
+__all__ = ["RunFolder", "discard", "has_fields", "kind_of_run", "making_folder", "read_settings", "write_text"]
 
 KINDS = {"fit": "physode fit", "train": "physode train", "series": "physode train timeseries"}
 """What a run may be of, by the name of the table of its settings: the command that makes it."""
 
 _SETTINGS, _HISTORY = "config.toml", "metrics.jsonl"
 _CHECKPOINTS = "checkpoints"
+_LARGEST_SETTINGS = 64 * 2**20  # bytes
 
 
 class RunFolder:
@@ -36,9 +39,12 @@ class RunFolder:
     ----------
     path
         The folder.
+    epoch_kind
+        What a line of the history holds.
     """
 
     path: Path
+    epoch_kind: ClassVar[type[Any]]
 
     @property
     def figures(self) -> Path:
@@ -54,14 +60,20 @@ class RunFolder:
             os.close(descriptor)
 
     def history(self) -> list[dict[str, Any]]:
-        """Read the history; an unfinished last line is left out."""
+        """Read the history; an unfinished last line is left out.
+
+        Raises
+        ------
+        DataError
+            If another line is damaged.
+        """
         path = self.path / _HISTORY
-        if not path.exists():
+        if not os.path.lexists(path):
             return []
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        lines = text_of(path).split("\n")[:-1]
         try:
-            return [json.loads(line) for line in lines]
-        except json.JSONDecodeError as error:
+            return [_epoch_of(line, self.epoch_kind) for line in lines]
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is damaged: {error}") from error
 
     def forget_after(self, epoch: int, *, first: int) -> None:
@@ -172,8 +184,10 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
     if not settings.is_file():
         raise ConfigError(f"{folder} is not a run: it has no {_SETTINGS}")
     try:
-        content = tomllib.loads(settings.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(text_of(settings, largest=_LARGEST_SETTINGS))
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{settings} is damaged: {error}") from error
     other = next((name for name in KINDS if name in content and name != kind), None)
     if other is not None:
@@ -191,8 +205,8 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
 def kind_of_run(path: str | os.PathLike[str]) -> str | None:
     """Return what a run is of, a key of ``KINDS``; None where that cannot be read: its reader says why."""
     try:
-        content = tomllib.loads((Path(path) / _SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        content = tomllib.loads(text_of(Path(path) / _SETTINGS, largest=_LARGEST_SETTINGS))
+    except (OSError, ValueError, RecursionError):
         return None
     return next((name for name in KINDS if name in content), None)
 
@@ -201,6 +215,35 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all, replacing what is there."""
     with replacing(path, overwrite=True) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def has_fields(value: object, kind: type[Any]) -> TypeGuard[dict[str, Any]]:
+    """Whether a value that was read is a mapping with a dataclass's names; those with a default may be left out."""
+    fields = dataclasses.fields(kind)
+    needed = {each.name for each in fields if each.default is each.default_factory}
+    return isinstance(value, dict) and needed <= value.keys() <= {each.name for each in fields}
+
+
+def _epoch_of(line: str, kind: type[Any]) -> dict[str, Any]:
+    """Return a line of the history, found to hold what an epoch of its kind does."""
+    found = json.loads(line)
+    if not has_fields(found, kind) or type(found["epoch"]) is not int:
+        raise ValueError(f"{shown(line)} is no line of its history")
+    wrong = [name for name, value in found.items() if not (value is None or _is_number(value) or _are_numbers(value))]
+    if wrong:
+        raise ValueError(f"{shown(wrong[0])} is {shown(str(found[wrong[0]]))} in a line of its history")
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_numbers(value: object) -> bool:
+    """Whether a value is what constants are told as: lists of numbers by their names."""
+    return isinstance(value, dict) and all(
+        isinstance(each, list) and all(map(_is_number, each)) for each in value.values()
+    )
 
 
 def _hardly_begun(path: Path) -> bool:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 from physode.errors import ConfigError
 from physode.runs import RunFolder, making_folder, read_settings
@@ -38,6 +39,8 @@ class SeriesRun(RunFolder):
     digest
         Fingerprint of the series.
     """
+
+    epoch_kind: ClassVar[type[Any]] = Epoch
 
     path: Path
     config: SeriesConfig
