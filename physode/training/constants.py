@@ -57,24 +57,26 @@ def told_settings(trajectories: Trajectories) -> Mapping[str, Any]:
         If an argument that systems take as a number is none.
     """
     found: Mapping[str, Any] = trajectories.attrs.get("rhs", {})
-    for name in sorted(found.keys() & _numeric_arguments()):
-        if not _is_finite(found[name]):
-            raise DataError(f"its attribute `rhs` has {name} = {found[name]!r}, which is no number; correct it")
+    numeric = _numeric_arguments()
+    for name, value in found.items():
+        if name in numeric and not _is_finite(value, scalar=numeric[name]):
+            raise DataError(f"its attribute `rhs` has {name} = {value!r}, which is no number; correct it")
     return found
 
 
 @cache
-def _numeric_arguments() -> frozenset[str]:
-    """Return the names of arguments that are numbers, or constants, of any system."""
+def _numeric_arguments() -> Mapping[str, bool]:
+    """Return which arguments of systems are numbers or constants, and whether each is a single number."""
     arguments = [each for system in SYSTEMS.values() for each in inspect.signature(system).parameters.values()]
-    return frozenset(each.name for each in arguments if each.annotation in ("float", "ConstantLike"))
+    return {each.name: each.annotation == "float" for each in arguments if each.annotation in ("float", "ConstantLike")}
 
 
-def _is_finite(value: object) -> bool:
+def _is_finite(value: object, *, scalar: bool) -> bool:
     try:
-        return bool(np.isfinite(np.asarray(value, dtype=np.float64)).all())
+        numbers = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         return False
+    return bool(np.isfinite(numbers).all()) and (numbers.ndim == 0 or not scalar)
 
 
 @dataclass(frozen=True)

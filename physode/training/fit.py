@@ -21,7 +21,7 @@ from physode.rhs import System
 from physode.solution import Solution
 from physode.training.build import build_rhs
 from physode.training.config import FitConfig
-from physode.training.constants import constants_of
+from physode.training.constants import constants_of, told_settings
 from physode.training.data import choose, digest, has_bodies, prepare, start_is_known, train_end
 from physode.training.objective import Objective
 from physode.training.optimisers import optimise
@@ -84,8 +84,11 @@ def effective_config(config: FitConfig, trajectories: Trajectories) -> FitConfig
     ------
     ConfigError
         If the settings do not fit the data.
+    DataError
+        If what the data say of their right-hand side is damaged.
     """
     chosen = choose(trajectories, config)
+    told_settings(chosen)
     init: dict[str, tuple[float, ...]] = {}
     free: tuple[str, ...] = ()
     if config.rhs in ("physical", "hybrid"):
