@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import tarfile
 import zipfile
@@ -131,6 +132,22 @@ def test_links_out_of_a_folder_are_not_followed_and_links_inside_are(tmp_path):
         "cat/out.jpg": "a link that leads out of the folder",
         "cat/nowhere.jpg": "no regular file",
         "fox/": "a link to a folder",
+    }
+
+
+def test_a_link_that_leads_in_a_circle_is_skipped_and_the_other_files_are_read(tmp_path):
+    root = folder_of(tmp_path / "images")
+    (root / "cat" / "self.jpg").symlink_to(root / "cat" / "self.jpg")
+    (root / "cat" / "one.jpg").symlink_to("two.jpg")
+    (root / "cat" / "two.jpg").symlink_to("one.jpg")
+    (root / "around").symlink_to(root)
+    os.mkfifo(root / "cat" / "pipe.jpg")
+    listing = Folder(root).listing
+    assert [each.name for each in listing.entries] == sorted(FILES)
+    assert {each.path: each.reason for each in listing.skipped} == {
+        **{f"cat/{name}.jpg": "a link that leads round in a circle" for name in ("self", "one", "two")},
+        "cat/pipe.jpg": "no regular file",
+        "around/": "a link to a folder",
     }
 
 
