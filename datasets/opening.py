@@ -38,8 +38,8 @@ def open_hdf5(path: str | os.PathLike[str], *, layout: str, version: int, holdin
     Raises
     ------
     DataError
-        If the file is missing, empty, damaged, no HDF5, or of another layout or version; if it holds a link to another
-        file or to nothing, or one object under two names.
+        If the file is missing, empty, damaged, no HDF5, or of another layout or version, or holds a link to another
+        file or to nothing.
     """
     check_file(Path(path))
     if not h5py.is_hdf5(path):
@@ -79,13 +79,17 @@ def find_dataset(file: h5py.File, name: str, *, group: str | None = None) -> h5p
 
 
 def check_total(file: h5py.File, datasets: Iterable[h5py.Dataset]) -> None:
-    """Raise `DataError` unless a file is large enough for several of its datasets together.
+    """Raise `DataError` unless a file is large enough for all of these datasets, each of which `find_dataset` gave.
 
-    Each has passed `find_dataset`. As no two share what is stored, together they hold at most 1032 times its bytes.
+    What is stored counts as often as a name leads to it. So whatever links a file has, it can ask for no more than 1032
+    times its own bytes.
     """
     stored, size = sum(dataset.id.get_storage_size() for dataset in datasets), file.id.get_filesize()
     if stored > size:
-        raise DataError(f"its datasets declare {stored} stored bytes, but it has {size}; it is damaged, make it again")
+        raise DataError(
+            f"its datasets take {stored} bytes, but it has {size}; it is damaged, or several names lead to one "
+            "dataset: store each once"
+        )
 
 
 def layout_of(path: str | os.PathLike[str]) -> str | None:
@@ -116,27 +120,14 @@ def _check_schema(file: h5py.File, *, layout: str, version: int, holding: str) -
 
 
 def _check_links(file: h5py.File) -> None:
-    """Refuse links out of the file, links to nothing, and second names of one object.
-
-    A link out of the file would show another file's numbers as this one's, or wait for a pipe. By second names, a small
-    file could ask for any number of bytes, or a group hold itself.
-    """
-    links: list[tuple[str, int, int]] = []
-    file.id.links.visit(lambda name, about: links.append((plain(name), about.type, about.u)), info=True)
-    names = {h5py.h5o.get_info(file.id).addr: ""}
-    for name, kind, address in links:
-        if kind == h5py.h5l.TYPE_HARD:
-            if names.setdefault(address, name) != name:
-                raise DataError(
-                    f"/{shown(name)} is /{shown(names[address])} under another name; store it once for each name"
-                )
-        elif kind != h5py.h5l.TYPE_SOFT:
-            raise DataError(
-                f"/{shown(name)} is a link to another file, and not followed; copy what is there into this one"
-            )
-    for name, kind, _ in links:
-        if kind == h5py.h5l.TYPE_SOFT:
-            _check_soft_link(file, name)
+    """Refuse links out of the file, which would show another's numbers as its own or wait for a pipe, and dead ones."""
+    links: list[tuple[str, int]] = []
+    file.id.links.visit(lambda name, about: links.append((plain(name), about.type)), info=True)
+    known = (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT)
+    for name in (name for name, kind in links if kind not in known):
+        raise DataError(f"/{shown(name)} is a link to another file, and not followed; copy what is there into this one")
+    for name in (name for name, kind in links if kind == h5py.h5l.TYPE_SOFT):
+        _check_soft_link(file, name)
 
 
 def _check_soft_link(file: h5py.File, name: str) -> None:
