@@ -141,7 +141,3 @@ def test_after_a_hundred_kills_nothing_is_lost_and_every_run_can_go_on(kind, hom
     ways = kill_again_and_again(kind, home, 100)
     logging.getLogger(__name__).info("%s: %s", kind, ways)
     assert sum(ways.values()) == 100
-
-
-def test_after_a_few_kills_a_fit_goes_on_to_the_same_numbers(home):
-    assert sum(kill_again_and_again("fit", home, 4).values()) == 4
