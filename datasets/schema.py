@@ -60,7 +60,7 @@ _KINDS: Mapping[str, type] = {
     **dict.fromkeys(("notes", "bodies"), list),
     "time_unit": str,
 }
-_WORDS = {dict: "values by their names", list: "a list", str: "text"}
+_WORDS: Mapping[type, str] = {dict: "values by their names", list: "a list", str: "text"}
 
 _CHUNK_BYTES = 1 << 20
 

@@ -74,6 +74,7 @@ class TrainRun(RunFolder):
 
     def save(self, epoch: Epoch, state: TrainState) -> None:
         """Keep an epoch: the checkpoints first, so that the history never knows more than they do."""
+        self.sync_history()
         checkpoints = self.path / "checkpoints"
         if state.best_epoch == state.epoch:
             write_weights(checkpoints / "best.pt", Weights(state.epoch, state.model))

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, TypeGuard
 
@@ -92,6 +92,11 @@ class RunFolder:
                 "put the whole file back, or begin the run again (--force)"
             )
         write_text(self.path / _HISTORY, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def sync_history(self) -> None:
+        """Put the history on the disk: to be called before a checkpoint is, which must not know of more epochs."""
+        with suppress(FileNotFoundError), (self.path / _HISTORY).open("rb") as file:
+            os.fsync(file.fileno())
 
     def begin_again(self) -> None:
         """Forget the history of a run that has no checkpoint to go on from: it was killed before the first one."""
@@ -182,7 +187,8 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
         raise ConfigError(f"{folder} is not a folder; name the folder of a run, such as {example}")
     settings = folder / _SETTINGS
     if not settings.is_file():
-        raise ConfigError(f"{folder} is not a run: it has no {_SETTINGS}")
+        remedy = "; it was killed before it had one: begin it again" if _hardly_begun(folder) else ""
+        raise ConfigError(f"{folder} is not a run: it has no {_SETTINGS}{remedy}")
     try:
         content = tomllib.loads(text_of(settings, largest=_LARGEST_SETTINGS))
     except DataError as error:
@@ -252,7 +258,7 @@ def _hardly_begun(path: Path) -> bool:
         return False
     return all(
         (each.name == _CHECKPOINTS and each.is_dir() and not any(each.iterdir()))
-        or (each.name.startswith(f".{_SETTINGS}.") and each.name.endswith(".part") and each.is_file())
+        or (each.name.startswith(".") and each.name.endswith(".part") and each.is_file())
         for each in path.iterdir()
     )
 

@@ -64,6 +64,7 @@ class SeriesRun(RunFolder):
 
     def save(self, epoch: Epoch, state: SeriesState) -> None:
         """Keep an epoch: the checkpoints first, so that the history never knows more than they do."""
+        self.sync_history()
         checkpoints = self.path / "checkpoints"
         if state.best_epoch == state.epoch:
             write_state(checkpoints / "best.pt", state)

@@ -59,6 +59,7 @@ class Run(RunFolder):
 
     def save(self, state: TrainingState) -> None:
         """Write the last and the best checkpoint."""
+        self.sync_history()
         write_checkpoint(self.path / "checkpoints" / "last.pt", state)
         write_checkpoint(self.path / "checkpoints" / "best.pt", _at_best(state))
 
