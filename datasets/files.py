@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from physode.errors import DataError
 
-__all__ = ["check_file", "naming", "shown"]
+__all__ = ["check_file", "json_of", "naming", "shown", "text_of"]
 
 
 def check_file(path: Path, *, largest: int | None = None) -> None:
@@ -22,6 +24,39 @@ def check_file(path: Path, *, largest: int | None = None) -> None:
         raise DataError(f"{path} is empty; make it again")
     if largest is not None and size > largest:
         raise DataError(f"{path} has {size} bytes, more than {largest}; store its numbers as HDF5")
+
+
+def text_of(path: Path, *, largest: int = 1 << 30) -> str:
+    """Return the text of a small file of physode's own.
+
+    Raises
+    ------
+    DataError
+        If it is missing, no file, larger than `largest` bytes, or no text in UTF-8.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
+    if path.stat().st_size > largest:
+        raise DataError(f"{path} is damaged: it has {path.stat().st_size} bytes, more than {largest}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is damaged: it holds bytes that are no text") from None
+
+
+def json_of(path: Path, *, largest: int = 1 << 30) -> Any:
+    """Return what a file of JSON says.
+
+    Raises
+    ------
+    DataError
+        As `text_of`, and if it is no JSON.
+    """
+    text = text_of(path, largest=largest)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: {error}") from None
 
 
 @contextmanager

@@ -113,7 +113,7 @@ def _without_table(text: str) -> str:
 
 def _field(head: str, name: str, *, default: str | None = None) -> str:
     """A line ``name: value`` of the header, without a source in braces and with single blanks."""
-    found = re.search(rf"^\s*{name}\s*:(.*)$", head, re.MULTILINE)
+    found = re.search(rf"^[^\S\n]*{name}[^\S\n]*:(.*)$", head, re.MULTILINE)
     value = shown(" ".join(found[1].partition("{")[0].split()), longest=100) if found else default
     if value is None:
         raise DataError(f"its header has no line {name!r}; save it as Horizons writes it, header included")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 
-from physode.datasets.files import check_file
+from physode.datasets.files import check_file, shown
 from physode.datasets.schema import plain
 from physode.errors import DataError
 
-__all__ = ["find_dataset", "holds", "layout_of", "open_hdf5"]
+__all__ = ["check_total", "find_dataset", "holds", "layout_of", "open_hdf5"]
 
 # Deflate, the strongest of HDF5's own filters, packs at most 1032 bytes into one.
 _MOST_COMPRESSED = 1032
@@ -38,7 +38,8 @@ def open_hdf5(path: str | os.PathLike[str], *, layout: str, version: int, holdin
     Raises
     ------
     DataError
-        If the file is missing, empty, damaged, no HDF5, or of another layout or version.
+        If the file is missing, empty, damaged, no HDF5, or of another layout or version, or holds a link to another
+        file or to nothing.
     """
     check_file(Path(path))
     if not h5py.is_hdf5(path):
@@ -46,6 +47,7 @@ def open_hdf5(path: str | os.PathLike[str], *, layout: str, version: int, holdin
     try:
         with h5py.File(path, "r") as file:
             _check_schema(file, layout=layout, version=version, holding=holding)
+            _check_links(file)
             yield file
     except DataError as error:
         raise DataError(f"{os.fspath(path)}: {error}") from error
@@ -76,9 +78,23 @@ def find_dataset(file: h5py.File, name: str, *, group: str | None = None) -> h5p
     return dataset
 
 
+def check_total(file: h5py.File, datasets: Iterable[h5py.Dataset]) -> None:
+    """Raise `DataError` unless a file is large enough for all of these datasets, each of which `find_dataset` gave.
+
+    What is stored counts as often as a name leads to it. So whatever links a file has, it can ask for no more than 1032
+    times its own bytes.
+    """
+    stored, size = sum(dataset.id.get_storage_size() for dataset in datasets), file.id.get_filesize()
+    if stored > size:
+        raise DataError(
+            f"its datasets take {stored} bytes, but it has {size}; it is damaged, or several names lead to one "
+            "dataset: store each once"
+        )
+
+
 def layout_of(path: str | os.PathLike[str]) -> str | None:
     """Return what a file says that its layout is, its attribute ``format``; None if it is no HDF5 or does not say."""
-    if not h5py.is_hdf5(path):
+    if not Path(path).is_file() or not h5py.is_hdf5(path):
         return None
     try:
         with h5py.File(path, "r") as file:
@@ -101,6 +117,25 @@ def _check_schema(file: h5py.File, *, layout: str, version: int, holding: str) -
         raise DataError(
             f"its schema_version is {found!r}, this physode reads {version}; make it again, or update physode"
         )
+
+
+def _check_links(file: h5py.File) -> None:
+    """Refuse links out of the file, which would show another's numbers as its own or wait for a pipe, and dead ones."""
+    links: list[tuple[str, int]] = []
+    file.id.links.visit(lambda name, about: links.append((plain(name), about.type)), info=True)
+    known = (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT)
+    for name in (name for name, kind in links if kind not in known):
+        raise DataError(f"/{shown(name)} is a link to another file, and not followed; copy what is there into this one")
+    for name in (name for name, kind in links if kind == h5py.h5l.TYPE_SOFT):
+        _check_soft_link(file, name)
+
+
+def _check_soft_link(file: h5py.File, name: str) -> None:
+    try:
+        file[name]
+    except (KeyError, RuntimeError):
+        target = shown(file.get(name, getlink=True).path)
+        raise DataError(f"/{shown(name)} is a link to {target}, which leads to nothing; remove it") from None
 
 
 def _check_size(file: h5py.File, dataset: h5py.Dataset, name: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from physode.datasets.opening import find_dataset, holds, open_hdf5
+from physode.datasets.opening import check_total, find_dataset, holds, open_hdf5
 from physode.datasets.schema import DESCRIPTIONS, FORMAT, SCHEMA_VERSION, decode_attributes, plain
 from physode.datasets.trajectories import Array, Trajectories, check_shapes
 from physode.errors import DataError
@@ -90,6 +90,8 @@ def read_layout(file: h5py.File) -> Layout:
         columns=words_of(y.attrs.get("columns", [f"y{i}" for i in range(1, components + 1)])),
         units=words_of(y.attrs.get("units", [""] * components)),
     )
+    datasets = (layout.t, layout.y, layout.y_clean, layout.sigma, *layout.params.values())
+    check_total(file, [each for each in datasets if each is not None])
     check_shapes(
         t=layout.t.shape,
         y=y.shape,

@@ -15,7 +15,9 @@ __all__ = ["rows_of"]
 _LONGEST = 1_000_000  # characters of a line
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_ENCLOSED = re.compile(r'"[^"]*"|\[[^\]]*\]|\([^)]*\)')
+# Where white space divides columns, none may stand before a unit. It is looked at from its beginning only.
+_BEFORE_UNIT = re.compile(r"(?<!\s)\s+(?=[\[(])")
+_CLOSING = {'"': '"', "[": "]", "(": ")"}
 
 
 def rows_of(file: TextIO) -> Iterator[tuple[int, list[str]]]:
@@ -30,8 +32,7 @@ def rows_of(file: TextIO) -> Iterator[tuple[int, list[str]]]:
     for line, text in _lines(file):
         if split is None:
             divider = _divider(text)
-            # Where white space divides columns, none may stand before a unit.
-            text = text if divider else re.sub(r"\s+(?=[\[(])", "", text)
+            text = text if divider else _BEFORE_UNIT.sub("", text)
             split = _splitter(divider)
         yield line, split(text, line)
 
@@ -52,8 +53,22 @@ def _lines(file: TextIO) -> Iterator[tuple[int, str]]:
 
 def _divider(header: str) -> str | None:
     """Return the character that divides the columns, or None for white space."""
-    found = Counter(letter for letter in _ENCLOSED.sub("", header) if letter in ",;\t")
+    found = Counter(letter for letter in _outside(header) if letter in ",;\t")
     return found.most_common(1)[0][0] if found else None
+
+
+def _outside(header: str) -> Iterator[str]:
+    """Yield the letters that stand in no quotation marks or brackets; each letter is looked at once."""
+    last = {closing: header.rfind(closing) for closing in _CLOSING.values()}
+    place = 0
+    while place < len(header):
+        letter = header[place]
+        closing = _CLOSING.get(letter)
+        if closing is not None and last[closing] > place:
+            place = header.index(closing, place + 1)
+        else:
+            yield letter
+        place += 1
 
 
 def _splitter(divider: str | None) -> Callable[[str, int], list[str]]:

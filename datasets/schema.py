@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from physode.datasets.files import shown
 from physode.errors import DataError
 
 __all__ = [
@@ -53,6 +54,13 @@ JSON_NAMES = "json_attributes"
 """The file attribute that lists which of the others are text in JSON."""
 
 RESERVED = frozenset({"format", "schema_version", JSON_NAMES})
+
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("rhs", "param_units", "param_descriptions", "statics"), dict),
+    **dict.fromkeys(("notes", "bodies"), list),
+    "time_unit": str,
+}
+_WORDS: Mapping[type, str] = {dict: "values by their names", list: "a list", str: "text"}
 
 _CHUNK_BYTES = 1 << 20
 
@@ -119,11 +127,23 @@ def encode_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decode_attributes(attrs: h5py.AttributeManager) -> dict[str, Any]:
-    """Undo `encode_attributes`; tuples come back as lists, NumPy scalars as Python's."""
+    """Undo `encode_attributes`; tuples come back as lists, NumPy scalars as Python's.
+
+    Raises
+    ------
+    DataError
+        If an attribute that has a meaning is not of its kind.
+    """
     as_json = json.loads(plain(attrs.get(JSON_NAMES, "[]")))
     decoded = {name: plain(value) for name, value in attrs.items() if name not in RESERVED}
     for name in as_json:
         decoded[name] = json.loads(decoded[name])
+    for name, kind in _KINDS.items():
+        if name in decoded and not isinstance(decoded[name], kind):
+            raise DataError(
+                f"its attribute `{name}` must be {_WORDS[kind]}, it is {shown(repr(decoded[name]))}; correct it, or "
+                "make the file again"
+            )
     return decoded
 
 

@@ -153,6 +153,7 @@ def _named(header: Sequence[str], words: frozenset[str]) -> dict[str, str]:
     if not header:
         raise DataError("it has no rows, only comments or blank lines")
     units: dict[str, str] = {}
+    known: set[str] = set()
     for i, cell in enumerate(header, 1):
         match = _NAME_AND_UNIT.fullmatch(cell)
         name, unit = (match["name"].strip(), match["unit"].strip()) if match else (cell.strip(), "")
@@ -160,8 +161,9 @@ def _named(header: Sequence[str], words: frozenset[str]) -> dict[str, str]:
             raise DataError(f"column {i} of the header has no name; name it, or remove the column")
         if len(cell) > LONGEST_LABEL:
             raise DataError(f"column {i} of the header has a name of {len(cell)} letters; shorten it")
-        name = name.casefold() if name.casefold() in words else name
-        if name.casefold() in {other.casefold() for other in units}:
+        folded = name.casefold()
+        if folded in known:
             raise DataError(f"the header names {shown(name)} twice; give each column a name of its own")
-        units[name] = unit
+        known.add(folded)
+        units[folded if folded in words else name] = unit
     return units

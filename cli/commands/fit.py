@@ -260,6 +260,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
 def _new_run(options: dict[str, Any]) -> Run:
     from physode.datasets import read_data
+    from physode.datasets.files import naming
     from physode.errors import DataError
     from physode.training import FitConfig, create_run, effective_config
     from physode.training.data import choose, digest
@@ -279,8 +280,9 @@ def _new_run(options: dict[str, Any]) -> Run:
     named = {name: options[name] for name in ("fix", "bounds", "priors")}
     config = FitConfig(**same, **named, init=init, trajectories=options["trajectory"])
     trajectories = read_data(data)
-    config = effective_config(config, trajectories)
-    check_model(config, choose(trajectories, config))  # what does not fit is said before a folder is made
+    with naming(Path(", ".join(map(str, data)))):
+        config = effective_config(config, trajectories)
+        check_model(config, choose(trajectories, config))  # what does not fit is said before a folder is made
     path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")
     return create_run(path, config, data=data, digest=digest(trajectories), overwrite=options["force"])
 

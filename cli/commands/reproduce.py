@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,11 @@ from physode.experiments import EXPERIMENTS, ON_IMAGES
 
 if TYPE_CHECKING:
     from physode.experiments.report import Result
+    from physode.experiments.study import Done
 
 __all__ = ["command"]
+
+_SOME_FAILED = 3  # the exit code
 
 
 @click.command()
@@ -69,6 +73,8 @@ def command(
     What is on images takes those of --data: whatever physode train takes. Without it, CIFAR's tables take CIFAR-10
     where its archive lies in the working folder, else, as a stand-in, simulated galaxies; galaxies are simulated.
 
+    The exit code is 1 where every cell of a study failed, 3 where some did: what is shown is then that of the others.
+
     \b
     Examples:
       physode reproduce fig6
@@ -99,12 +105,13 @@ def command(
             check(name, config, out)
     out.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"folder": out, "jobs": jobs or 1, "scheduler": scheduler, "device": device}
-    shown = [
-        _reproduce(name, config, as_json=as_json, images=sources[name], overwrite=force, **options)
+    done = {
+        name: _reproduce(name, config, as_json=as_json, images=sources[name], overwrite=force, **options)
         for name, config in configs.items()
-    ]
+    }
     if as_json:
-        show_json(shown)
+        show_json([_as_dict(each) for each in done.values()])
+    ctx.exit(_tell_failures(done))
 
 
 def _source(name: str, given: Path | None) -> Path | None:
@@ -123,12 +130,11 @@ def _describe(path: Path | None) -> dict[str, Any] | None:
         return describe(path, progress=progress)
 
 
-def _reproduce(name: str, config: Any, *, as_json: bool, **options: Any) -> dict[str, Any]:
-    """Run one experiment under a progress bar on stderr; show its result, or return it to be shown with the others."""
+def _reproduce(name: str, config: Any, *, as_json: bool, **options: Any) -> Done:
+    """Run one experiment under a progress bar on stderr; show its result, unless it is to be shown with the others."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from physode.experiments.report import as_dict
     from physode.experiments.study import carry_out
 
     console = Console(stderr=True)
@@ -138,11 +144,35 @@ def _reproduce(name: str, config: Any, *, as_json: bool, **options: Any) -> dict
         def progress(fraction: float, text: str) -> None:
             bar.update(task, completed=fraction, description=f"{name} {text}".rstrip())
 
-        result, files = carry_out(name, config, progress=progress, **options)
-    written = {kind: str(path) for kind, path in files.items()}
+        done = carry_out(name, config, progress=progress, **options)
     if not as_json:
-        _show(result, written)
-    return as_dict(result) | {"files": written}
+        _show(done.result, _written(done))
+    return done
+
+
+def _as_dict(done: Done) -> dict[str, Any]:
+    from physode.experiments.report import as_dict
+
+    return as_dict(done.result) | {"files": _written(done)}
+
+
+def _written(done: Done) -> dict[str, str]:
+    return {kind: str(path) for kind, path in done.files.items()}
+
+
+def _tell_failures(done: Mapping[str, Done]) -> int:
+    """Say on stderr which studies have cells that failed; return the exit code."""
+    failed = {name: each for name, each in done.items() if each.failures}
+    for name, each in failed.items():
+        cell, reason = next(iter(each.failures.items()))
+        click.echo(
+            f"Error: {len(each.failures)} of {each.cells} cells of {name} failed ({cell}: {reason}); "
+            "the same command tries them again",
+            err=True,
+        )
+    if any(len(each.failures) == each.cells for each in failed.values()):
+        return 1
+    return _SOME_FAILED if failed else 0
 
 
 def _show(result: Result, files: dict[str, str]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,13 +21,19 @@ from physode.datasets.images.containers import LARGEST_FILE, MOST_FILES, Entry, 
 from physode.datasets.images.images import Skipped
 from physode.errors import DataError
 
-__all__ = ["Tar", "Zip", "is_tar"]
+__all__ = ["Tar", "Zip", "is_tar", "is_zip", "open_zip"]
 
 _MOST_BYTES = 1 << 36  # of all that is unpacked while an archive is read once: 64 GiB
 _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_BLOCK = 1 << 20  # bytes that are read at once
+_ZIP_MAGIC = b"PK\3\4"
+_UTF8 = 0x800  # the flag of a zip archive's names in UTF-8
+_LOCAL = struct.Struct("<4s5H3I2H")  # the header before a file in a zip archive
+_END_RECORD = struct.Struct("<4s4H2IH")
+_END_RECORD_64 = struct.Struct("<4sQ2H2I4Q")
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error),
-    *(EOFError, OSError, ValueError, RuntimeError),
+    *(EOFError, OSError, ValueError, RuntimeError, LookupError, ArithmeticError, struct.error, AssertionError),
 )
 
 
@@ -35,6 +43,11 @@ def is_tar(path: Path) -> bool:
         head = file.read(512)
     packed = any(head.startswith(magic) for magic in _OPENERS)
     return head[257:262] == b"ustar" or (packed and ".t" in path.name.casefold())
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file's name or its bytes say that it is a zip archive."""
+    return path.suffix.casefold() == ".zip" or zipfile.is_zipfile(path)
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,7 @@ class Tar:
                     found[name] = Entry(name, member.size)
                 _check_count(len(found) + len(skipped))
                 _forget(archive)
+            _check_end(archive)
         return Listing(sorted(found.values(), key=lambda entry: entry.name), skipped)
 
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, bytes | Skipped]]:
@@ -101,7 +115,7 @@ class Zip:
         """Its files; of two with one name the last counts."""
         found: dict[str, Entry] = {}
         skipped = []
-        with _damage(self.path), zipfile.ZipFile(self.path) as archive:
+        with _damage(self.path), open_zip(self.path) as archive:
             _check_count(len(archive.infolist()))
             _check_bytes(sum(info.file_size for info in archive.infolist()))
             for info in archive.infolist():
@@ -114,13 +128,35 @@ class Zip:
 
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, bytes | Skipped]]:
         """Give the bytes of some of its files, in the order of their names; a damaged one is skipped."""
-        with _damage(self.path), zipfile.ZipFile(self.path) as archive:
+        with _damage(self.path), open_zip(self.path) as archive:
             for name in sorted(names):
                 try:
                     with archive.open(name) as file:
                         yield name, file.read(LARGEST_FILE)
-                except (*_DAMAGE, NotImplementedError) as error:
+                except _DAMAGE as error:
                     yield name, Skipped(name, f"cannot be unpacked: {error}")
+
+
+@contextmanager
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip archive whose directory names all its files as they are named where they lie.
+
+    A file's bytes have a checksum, the directory has none: without these checks a damaged name, or a damaged size of
+    the directory, would leave out files without a word.
+
+    Raises
+    ------
+    zipfile.BadZipFile
+        If it is damaged, or is none.
+    """
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        listed = archive.infolist()
+        if len(listed) != _declared_count(file):
+            raise zipfile.BadZipFile(f"its directory lists {len(listed)} files, but ends with another number of them")
+        for info in listed:
+            if _local_name(file, info.header_offset) != info.orig_filename:
+                raise zipfile.BadZipFile(f"its directory names {info.orig_filename!r}, and the file there otherwise")
+        yield archive
 
 
 class _Bounded:
@@ -128,14 +164,15 @@ class _Bounded:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self.latest = b""
 
     def read(self, count: int) -> bytes:
         """Read `count` bytes."""
         if count > LARGEST_FILE + (1 << 16):
             raise DataError(f"it asks for {count} bytes at once, more than {LARGEST_FILE}")
-        data = self._file.read(count)
+        self.latest = self._file.read(count)
         _check_bytes(self._file.tell())
-        return data
+        return self.latest
 
     def seek(self, place: int) -> int:
         """Go to a place, from the beginning."""
@@ -158,6 +195,43 @@ def _damage(path: Path) -> Iterator[None]:
         raise
     except _DAMAGE as error:
         raise DataError(f"{path} is damaged or incomplete, get it again: {error}") from error
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Raise unless what was taken for the archive's end is its end mark, with nothing but zeros behind.
+
+    tarfile takes whatever is no header for the end. What is packed is read to its own end, where its checksum stands.
+    """
+    file: Any = archive.fileobj
+    block = file.latest
+    if len(block) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it is cut off, it has no end mark")
+    while block:
+        if block.count(0) != len(block):
+            raise tarfile.ReadError(f"it has neither a file's header nor its end at byte {archive.offset}")
+        block = file.read(_BLOCK)
+
+
+def _declared_count(file: IO[bytes]) -> int:
+    """Return the number of files that a zip archive's end record says."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _END_RECORD.size - 0xFFFF))
+    tail = file.read()
+    end = _END_RECORD.unpack_from(tail, tail.rfind(b"PK\5\6"))
+    if end[4] != 0xFFFF:
+        return int(end[4])
+    wide = tail.rfind(b"PK\6\6")  # more files than 16 bits count
+    return int(_END_RECORD_64.unpack_from(tail, wide)[7]) if wide >= 0 else int(end[4])
+
+
+def _local_name(file: IO[bytes], offset: int) -> str:
+    """Return the name of a file in a zip archive as it stands before the file itself."""
+    file.seek(offset)
+    head = file.read(_LOCAL.size)
+    if len(head) < _LOCAL.size or not head.startswith(_ZIP_MAGIC):
+        raise zipfile.BadZipFile(f"there is no file at byte {offset}, where its directory has one")
+    _, _, flags, *_, length, _ = _LOCAL.unpack(head)
+    return file.read(length).decode("utf-8" if flags & _UTF8 else "cp437")
 
 
 def _clean(name: str) -> str:

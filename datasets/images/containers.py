@@ -98,7 +98,11 @@ def refusal(name: str, size: int) -> Skipped | None:
 
 
 def _entry(path: Path, name: str, root: Path) -> Entry | Skipped:
-    if path.is_symlink() and not path.resolve().is_relative_to(root):
+    try:
+        outside = path.is_symlink() and not path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # the latter before Python 3.13
+        return Skipped(name, "a link that leads round in a circle")
+    if outside:
         return Skipped(name, "a link that leads out of the folder")
     if not path.is_file():
         return Skipped(name, "no regular file")

@@ -11,7 +11,7 @@ import numpy as np
 
 from physode.datasets.images.hdf5 import IMAGE_SCHEMA_VERSION, open_images, read_open
 from physode.datasets.images.summary import summarise_images
-from physode.datasets.opening import find_dataset, holds
+from physode.datasets.opening import check_total, find_dataset, holds
 from physode.datasets.schema import plain
 from physode.errors import DataError
 
@@ -35,6 +35,7 @@ def summarise_image_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     with open_images(path) as file:
         images = read_open(file)
+        check_total(file, [find_dataset(file, name, group="params") for name in _names(file)])
         params = {name: _param(file, name, len(images)) for name in _names(file)}
     about = {"path": os.fspath(path), "bytes": Path(path).stat().st_size, "format": "HDF5"}
     return {**about, "schema_version": IMAGE_SCHEMA_VERSION, **summarise_images(images), "params": params}

@@ -13,7 +13,7 @@ import numpy as np
 
 from physode.datasets.atomic import replacing
 from physode.datasets.images.images import Images, Skipped
-from physode.datasets.opening import find_dataset, holds, layout_of, open_hdf5
+from physode.datasets.opening import check_total, find_dataset, holds, layout_of, open_hdf5
 from physode.datasets.provenance import provenance
 from physode.datasets.schema import chunk_shape, decode_attributes, encode_attributes, fixed_text, plain
 from physode.errors import DataError
@@ -126,6 +126,7 @@ def read_open(file: h5py.File) -> Images:
     """Read the images of an open file."""
     x, y = find_dataset(file, "x"), find_dataset(file, "y")
     test = find_dataset(file, "test") if holds(file, "test") else None
+    check_total(file, [x, y] if test is None else [x, y, test])
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape:
         raise DataError(f"/x must be bytes (N, 3, H, W), it is {x.dtype} {x.shape}; see docs/data.md")
     for name, dataset in (("y", y), ("test", test)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from physode.datasets.files import check_file
+from physode.datasets.images.archives import open_zip
 from physode.datasets.images.images import Images
 from physode.errors import DataError
 
@@ -18,7 +21,7 @@ __all__ = ["read_npz"]
 _MOST_BYTES = 1 << 36
 _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, TypeError, LookupError),
-    *(RuntimeError, NotImplementedError, MemoryError),
+    *(RuntimeError, MemoryError, SyntaxError, ArithmeticError, AssertionError, struct.error, tokenize.TokenError),
 )
 
 Array = np.ndarray[Any, Any]
@@ -72,7 +75,7 @@ def _arrays(path: Path) -> dict[str, Array]:
     """Read the arrays by name, each only if the file has the bytes that its shape needs."""
     known = ("x_train", "y_train", "x_test", "y_test", "label_names")
     found = {}
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path) as archive:
         for info in archive.infolist():
             name = info.filename.removesuffix(".npy")
             if name in known:

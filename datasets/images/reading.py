@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
@@ -11,7 +10,7 @@ from typing import Literal, get_args
 import h5py
 
 from physode.datasets.files import check_file, shown
-from physode.datasets.images.archives import Tar, Zip, is_tar
+from physode.datasets.images.archives import Tar, Zip, is_tar, is_zip
 from physode.datasets.images.caching import cached
 from physode.datasets.images.cifar import CIFAR, read_cifar
 from physode.datasets.images.containers import Container, Folder
@@ -138,7 +137,7 @@ def _container(path: Path) -> Container | None:
     check_file(path)
     if is_tar(path):
         return Tar(path)
-    return Zip(path) if zipfile.is_zipfile(path) else None
+    return Zip(path) if is_zip(path) else None
 
 
 def _kind_of(path: Path, container: Container | None) -> ImageKind:

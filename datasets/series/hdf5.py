@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from physode.datasets.atomic import replacing
-from physode.datasets.opening import find_dataset, open_hdf5
+from physode.datasets.opening import check_total, find_dataset, open_hdf5
 from physode.datasets.provenance import provenance
 from physode.datasets.reading import floating, read_trajectories, values_of, words_of
 from physode.datasets.schema import decode_attributes, encode_attributes, fixed_text, plain
@@ -92,6 +92,7 @@ def read_series_file(path: str | os.PathLike[str]) -> IrregularSeries:
     """
     with open_hdf5(path, layout=SERIES_FORMAT, version=SERIES_SCHEMA_VERSION, holding="series") as file:
         t, y = find_dataset(file, "t"), find_dataset(file, "y")
+        check_total(file, [t, y])
         if y.ndim != 3 or t.shape != y.shape[:2] or 0 in y.shape:
             raise DataError(f"/t and /y must be (N, K) and (N, K, C), they are {t.shape} and {y.shape}")
         count, _, channels = y.shape

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 from physode.classification.config import TrainConfig
 from physode.classification.state import (
@@ -18,7 +19,7 @@ from physode.classification.state import (
     write_weights,
 )
 from physode.errors import ConfigError
-from physode.runs import RunFolder, make_folder, read_settings
+from physode.runs import RunFolder, making_folder, read_settings
 
 __all__ = ["TRAIN_VERSION", "TrainRun", "create_train_run", "open_train_run"]
 
@@ -49,6 +50,8 @@ class TrainRun(RunFolder):
         Fingerprint of the images.
     """
 
+    epoch_kind: ClassVar[type[Any]] = Epoch
+
     path: Path
     config: TrainConfig
     dataset: str
@@ -71,6 +74,7 @@ class TrainRun(RunFolder):
 
     def save(self, epoch: Epoch, state: TrainState) -> None:
         """Keep an epoch: the checkpoints first, so that the history never knows more than they do."""
+        self.sync_history()
         checkpoints = self.path / "checkpoints"
         if state.best_epoch == state.epoch:
             write_weights(checkpoints / "best.pt", Weights(state.epoch, state.model))
@@ -107,9 +111,9 @@ def create_train_run(
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    make_folder(path, _CONTENT, overwrite=overwrite)
     run = TrainRun(path, config, dataset, size, data.resolve(), tuple(classes), digest)
-    run.write_config()
+    with making_folder(path, _CONTENT, overwrite=overwrite) as place:
+        replace(run, path=place).write_config()
     return run
 
 

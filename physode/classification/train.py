@@ -115,9 +115,10 @@ def _restore(trainer: Trainer, run: TrainRun | None, images: Images, config: Tra
         raise ConfigError("`resume` needs a `run` to go on with")
     if images.digest() != run.digest:
         raise DataError(f"{run.data} has changed since {run.path} was begun; its images are others")
-    if not (run.path / "checkpoints" / "last.pt").exists():
+    if not run.has_checkpoint:
         if trainer.place.writes:
             run.write_config()
+            run.begin_again()
         return  # killed before its first epoch was over
     state = run.last()
     if state.epoch > config.epochs:
@@ -125,6 +126,6 @@ def _restore(trainer: Trainer, run: TrainRun | None, images: Images, config: Tra
     trainer.restore(state, str(run.path / "checkpoints" / "last.pt"))
     if trainer.place.writes:
         run.write_config()  # more epochs, or another device
-        run.forget_after(state.epoch)
+        run.forget_after(state.epoch, first=1)
         if not any(line["epoch"] == state.epoch for line in run.history()):
             run.append(state.line)  # killed between the checkpoint and the line

@@ -38,7 +38,8 @@ class Cell:
     arguments
         What it is called with, by keyword: values that JSON can say. The function returns such values, too.
     also
-        Further arguments, such as where to compute, that do not decide the result: no part of the fingerprint.
+        Further arguments, such as where to compute, that do not decide the result: no part of the fingerprint. ``run``
+        is a folder that the function may keep its work in, to go on from; who keeps the result removes it.
 
     Raises
     ------

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from physode.datasets.atomic import replacing
+from physode.datasets.files import json_of
 from physode.datasets.provenance import provenance
 from physode.errors import ConfigError
 from physode.experiments.cell import Cell, Outcome
 from physode.experiments.schedulers import in_processes, in_turn, on_cluster
+from physode.runs import discard
 
 __all__ = ["Cell", "CellProgress", "Outcome", "forget_cells", "run_cells"]
 
@@ -36,7 +38,8 @@ def run_cells(
     """Compute the cells of a study that are not there yet, and return all outcomes by name, in the order of `cells`.
 
     Each outcome is written to ``folder/cells/NAME.json`` at once. A later call takes it from there if it was made by
-    the same function with the same arguments and version of physode; failed cells are tried again.
+    the same function with the same arguments and version of physode; failed cells are tried again. What a cell has kept
+    in a folder of its own to go on from, its argument ``run``, is removed when its result is kept, never before.
 
     Parameters
     ----------
@@ -67,11 +70,16 @@ def run_cells(
         forget_cells(cells, folder=folder)
     found = {cell.name: outcome for cell in cells if (outcome := _kept(home / cell.file, cell)) is not None}
     missing = [cell for cell in cells if cell.name not in found]
+    for cell in cells:
+        if cell.name in found:
+            _forget_run(cell)  # killed between the two
     if progress is not None:
         progress(len(found), len(cells), "")
     with closing(_outcomes(missing, jobs, scheduler)) as outcomes:
         for cell, outcome in outcomes:
             _keep(home / cell.file, cell, outcome)
+            if outcome.failure is None:
+                _forget_run(cell)
             _log.info("cell %s %s", cell.name, outcome.failure or "done")
             found[cell.name] = outcome
             if progress is not None:
@@ -80,9 +88,15 @@ def run_cells(
 
 
 def forget_cells(cells: Sequence[Cell], *, folder: Path) -> None:
-    """Remove the files of cells that were kept in a study's folder."""
+    """Remove the files of cells that were kept in a study's folder, and what they have kept to go on from."""
     for cell in cells:
         (folder / "cells" / cell.file).unlink(missing_ok=True)
+        _forget_run(cell)
+
+
+def _forget_run(cell: Cell) -> None:
+    if "run" in cell.also:
+        discard(Path(cell.also["run"]))
 
 
 def _check(cells: Sequence[Cell], jobs: int, scheduler: str | None) -> None:
@@ -118,14 +132,12 @@ def _keep(path: Path, cell: Cell, outcome: Outcome) -> None:
 def _kept(path: Path, cell: Cell) -> Outcome | None:
     """Return what a cell's file holds, if it is whole, of this cell, and no failure."""
     try:
-        if path.stat().st_size > _LARGEST:
+        if not path.exists():
             return None
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json_of(path, largest=_LARGEST)
         if record["fingerprint"] != cell.fingerprint or record["failure"] is not None:
             return None
         return Outcome(result=record["result"], seconds=float(record["seconds"]))
-    except FileNotFoundError:
-        return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         _log.warning("%s is damaged (%r): the cell is computed again", path, error)
         return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physode.datasets.atomic import replacing
+from physode.datasets.files import json_of
 from physode.datasets.provenance import provenance
 from physode.errors import DataError
 from physode.jsontext import plain
@@ -83,10 +84,7 @@ def check_free(name: str, folder: Path) -> None:
 def holds(name: str, folder: Path, config: Mapping[str, Any]) -> bool:
     """Return whether the files in `folder` are those of the experiment with this very configuration."""
     try:
-        data = paths(name, folder)["data"]
-        if data.stat().st_size > _LARGEST:
-            return False
-        found = json.loads(data.read_text(encoding="utf-8"))
+        found = json_of(paths(name, folder)["data"], largest=_LARGEST)
         return bool(found["config"] == json.loads(json.dumps(plain(config))))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

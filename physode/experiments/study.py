@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,30 @@ from physode.experiments import ON_IMAGES, TRAININGS, find_experiment
 from physode.experiments.cells import Cell, forget_cells, run_cells
 from physode.experiments.report import Result, check_free, holds, write
 
-__all__ = ["StudyProgress", "carry_out", "check", "configuration", "forget", "has_cells"]
+__all__ = ["Done", "StudyProgress", "carry_out", "check", "configuration", "forget", "has_cells"]
 
 StudyProgress = Callable[[float, str], object]
 """Told the finished fraction, and what was finished."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of an experiment.
+
+    Attributes
+    ----------
+    result, files
+        What was found, and where it is written.
+    cells
+        Of how many cells it is; 0 where it has none.
+    failures
+        Why cells failed, by their names. The result is that of the others.
+    """
+
+    result: Result
+    files: dict[str, Path]
+    cells: int = 0
+    failures: Mapping[str, str] = field(default_factory=dict)
 
 
 def has_cells(name: str) -> bool:
@@ -55,11 +75,7 @@ def forget(name: str, config: Any, folder: Path) -> None:
     """Remove the cells of a study that were kept in `folder`, and trainings that were begun: it starts anew."""
     if has_cells(name):
         home = _home(config, folder)
-        cells = _cells(name, config, home)
-        forget_cells(cells, folder=home)
-        for cell in cells:
-            if "run" in cell.also:
-                shutil.rmtree(cell.also["run"], ignore_errors=True)
+        forget_cells(_cells(name, config, home), folder=home)
 
 
 def carry_out(
@@ -73,8 +89,8 @@ def carry_out(
     device: str = "cpu",
     overwrite: bool = False,
     progress: StudyProgress | None = None,
-) -> tuple[Result, dict[str, Path]]:
-    """Run an experiment and write its figures, table and data into `folder`; return the result and the files.
+) -> Done:
+    """Run an experiment and write its figures, table and data into `folder`.
 
     Parameters
     ----------
@@ -102,7 +118,7 @@ def carry_out(
     experiment = find_experiment(name)
     if not has_cells(name):
         result = experiment.run(config, progress=None if progress is None else lambda done: progress(done, ""))
-        return result, write(result, experiment.draw(result), folder, overwrite=overwrite)
+        return Done(result, write(result, experiment.draw(result), folder, overwrite=overwrite))
     home = _home(config, folder)
     outcomes = run_cells(
         _cells(name, config, home, images=images, device=device),
@@ -112,7 +128,8 @@ def carry_out(
         progress=None if progress is None else lambda done, of, cell: progress(done / of, f"{done}/{of} {cell}"),
     )
     result = experiment.gather(config, outcomes)
-    return result, write(result, experiment.draw(result), folder, overwrite=True)
+    failures = {cell: outcome.failure for cell, outcome in outcomes.items() if outcome.failure is not None}
+    return Done(result, write(result, experiment.draw(result), folder, overwrite=True), len(outcomes), failures)
 
 
 def _home(config: Any, folder: Path) -> Path:

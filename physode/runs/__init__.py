@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from physode.runs.checkpoints import load_weights, read_tensors, write_tensors
-from physode.runs.folder import RunFolder, kind_of_run, make_folder, read_settings, write_text
+from physode.runs.folder import RunFolder, discard, has_fields, kind_of_run, making_folder, read_settings, write_text
 
 __all__ = [
     "RunFolder",
+    "discard",
+    "has_fields",
     "kind_of_run",
     "load_weights",
-    "make_folder",
+    "making_folder",
     "read_settings",
     "read_tensors",
     "write_tensors",

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import glob
 import json
 import logging
 import os
+import secrets
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeGuard
 
 import physode
 from physode import jsontext
 from physode.datasets.atomic import replacing
+from physode.datasets.files import shown, text_of
 from physode.errors import ConfigError, DataError
 from physode.runs.toml import dumps
 
-__all__ = ["RunFolder", "kind_of_run", "make_folder", "read_settings", "write_text"]
+__all__ = ["RunFolder", "discard", "has_fields", "kind_of_run", "making_folder", "read_settings", "write_text"]
 
 KINDS = {"fit": "physode fit", "train": "physode train", "series": "physode train timeseries"}
 """What a run may be of, by the name of the table of its settings: the command that makes it."""
 
 _SETTINGS, _HISTORY = "config.toml", "metrics.jsonl"
+_CHECKPOINTS = "checkpoints"
+_LARGEST_SETTINGS = 64 * 2**20  # bytes
 
 
 class RunFolder:
@@ -33,9 +40,12 @@ class RunFolder:
     ----------
     path
         The folder.
+    epoch_kind
+        What a line of the history holds.
     """
 
     path: Path
+    epoch_kind: ClassVar[type[Any]]
 
     @property
     def figures(self) -> Path:
@@ -51,20 +61,53 @@ class RunFolder:
             os.close(descriptor)
 
     def history(self) -> list[dict[str, Any]]:
-        """Read the history; an unfinished last line is left out."""
+        """Read the history; an unfinished last line is left out.
+
+        Raises
+        ------
+        DataError
+            If another line is damaged.
+        """
         path = self.path / _HISTORY
-        if not path.exists():
+        if not os.path.lexists(path):
             return []
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        lines = text_of(path).split("\n")[:-1]
         try:
-            return [json.loads(line) for line in lines]
-        except json.JSONDecodeError as error:
+            return [_epoch_of(line, self.epoch_kind) for line in lines]
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path} is damaged: {error}") from error
 
-    def forget_after(self, epoch: int) -> None:
-        """Cut the history to the epochs that a checkpoint knows of."""
-        kept = [jsontext.dumps(line) + "\n" for line in self.history() if line["epoch"] <= epoch]
-        write_text(self.path / _HISTORY, "".join(kept))
+    def forget_after(self, epoch: int, *, first: int) -> None:
+        """Cut the history to the epochs that a checkpoint knows of; the last of them may not be there yet.
+
+        Raises
+        ------
+        DataError
+            If another one from `first` on is missing: part of the folder is lost.
+        """
+        kept = [line for line in self.history() if line["epoch"] <= epoch]
+        missing = sorted(set(range(first, epoch)) - {line["epoch"] for line in kept})
+        if missing:
+            raise DataError(
+                f"{self.path / _HISTORY} lacks epoch {missing[0]}, which the last checkpoint is behind; "
+                "put the whole file back, or begin the run again (--force)"
+            )
+        write_text(self.path / _HISTORY, "".join(jsontext.dumps(line) + "\n" for line in kept))
+
+    def sync_history(self) -> None:
+        """Put the history on the disk: to be called before a checkpoint is, which must not know of more epochs."""
+        with suppress(FileNotFoundError), (self.path / _HISTORY).open("rb") as file:
+            os.fsync(file.fileno())
+
+    def begin_again(self) -> None:
+        """Forget the history of a run that has no checkpoint to go on from: it was killed before the first one."""
+        (self.path / _HISTORY).unlink(missing_ok=True)
+        (self.path / _CHECKPOINTS).mkdir(exist_ok=True)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a last checkpoint to go on from."""
+        return (self.path / _CHECKPOINTS / "last.pt").exists()
 
     @contextmanager
     def logging(self) -> Iterator[None]:
@@ -87,21 +130,49 @@ class RunFolder:
         write_text(self.path / _SETTINGS, dumps({**made, **content}))
 
 
-def make_folder(path: Path, content: Sequence[str], *, overwrite: bool) -> None:
-    """Make a run's folder; of one that is there, remove what a run consists of, `content`, and nothing else.
+@contextmanager
+def making_folder(path: Path, content: Sequence[str], *, overwrite: bool) -> Iterator[Path]:
+    """Make a run's folder; of one that is there, replace what a run consists of, `content`, and nothing else.
+
+    The block writes the settings into the folder that it is given. A new one has another name until then, so that a
+    process that is killed leaves a whole run under `path`, or nothing; a run that is replaced has its old settings or
+    the new ones at every moment.
 
     Raises
     ------
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    if path.exists() and not _hardly_begun(path):
+    if os.path.lexists(path) and not _hardly_begun(path):
         if not overwrite:
-            raise ConfigError(
-                f"{path} exists already; choose another name, replace it (--force), or go on with it (--resume {path})"
-            )
+            raise _taken(path)
         _clear(path, content)
-    (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (path / _CHECKPOINTS).mkdir(exist_ok=True)
+        yield path
+        return
+    # Without the run's name, which may be as long as a name can be.
+    part = path.with_name(f".run.{secrets.token_hex(8)}.part")
+    (part / _CHECKPOINTS).mkdir(parents=True)
+    try:
+        yield part
+        if _hardly_begun(path):
+            for each in path.iterdir():
+                each.rmdir() if each.is_dir() else each.unlink()
+        _named(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def discard(path: Path) -> None:
+    """Remove a folder: a process that is killed leaves all of it under its name, or nothing."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.gone"):
+        _remove(left)
+    gone = path.with_name(f".{path.name}.{secrets.token_hex(4)}.gone")
+    try:
+        path.rename(gone)
+    except FileNotFoundError:
+        return
+    _remove(gone)
 
 
 def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, example: str) -> dict[str, Any]:
@@ -117,10 +188,13 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
         raise ConfigError(f"{folder} is not a folder; name the folder of a run, such as {example}")
     settings = folder / _SETTINGS
     if not settings.is_file():
-        raise ConfigError(f"{folder} is not a run: it has no {_SETTINGS}")
+        remedy = "; it was killed before it had one: begin it again" if _hardly_begun(folder) else ""
+        raise ConfigError(f"{folder} is not a run: it has no {_SETTINGS}{remedy}")
     try:
-        content = tomllib.loads(settings.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(text_of(settings, largest=_LARGEST_SETTINGS))
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{settings} is damaged: {error}") from error
     other = next((name for name in KINDS if name in content and name != kind), None)
     if other is not None:
@@ -138,8 +212,8 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
 def kind_of_run(path: str | os.PathLike[str]) -> str | None:
     """Return what a run is of, a key of ``KINDS``; None where that cannot be read: its reader says why."""
     try:
-        content = tomllib.loads((Path(path) / _SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        content = tomllib.loads(text_of(Path(path) / _SETTINGS, largest=_LARGEST_SETTINGS))
+    except (OSError, ValueError, RecursionError):
         return None
     return next((name for name in KINDS if name in content), None)
 
@@ -150,23 +224,74 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def has_fields(value: object, kind: type[Any]) -> TypeGuard[dict[str, Any]]:
+    """Whether a value that was read is a mapping with a dataclass's names; those with a default may be left out."""
+    fields = dataclasses.fields(kind)
+    needed = {each.name for each in fields if each.default is each.default_factory}
+    return isinstance(value, dict) and needed <= value.keys() <= {each.name for each in fields}
+
+
+def _epoch_of(line: str, kind: type[Any]) -> dict[str, Any]:
+    """Return a line of the history, found to hold what an epoch of its kind does."""
+    found = json.loads(line)
+    if not has_fields(found, kind) or type(found["epoch"]) is not int:
+        raise ValueError(f"{shown(line)} is no line of its history")
+    wrong = [name for name, value in found.items() if not (value is None or _is_number(value) or _are_numbers(value))]
+    if wrong:
+        raise ValueError(f"{shown(wrong[0])} is {shown(str(found[wrong[0]]))} in a line of its history")
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_numbers(value: object) -> bool:
+    """Whether a value is what constants are told as: lists of numbers by their names."""
+    return isinstance(value, dict) and all(
+        isinstance(each, list) and all(one is None or _is_number(one) for one in each) for each in value.values()
+    )
+
+
 def _hardly_begun(path: Path) -> bool:
-    """Return whether there is nothing but an empty folder of checkpoints: what a kill at the very start leaves."""
-    return (
-        path.is_dir()
-        and [each.name for each in path.iterdir()] == ["checkpoints"]
-        and not any((path / "checkpoints").iterdir())
+    """Return whether a folder holds no more than what a kill at the very start may leave: unfinished settings."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    return all(
+        (each.name == _CHECKPOINTS and each.is_dir() and not any(each.iterdir()))
+        or (each.name.startswith(".") and each.name.endswith(".part") and each.is_file())
+        for each in path.iterdir()
+    )
+
+
+def _named(part: Path, path: Path) -> None:
+    """Give a folder its name, which an empty folder may have, and nothing else."""
+    try:
+        part.rename(path)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise _taken(path) from error
+        raise
+
+
+def _taken(path: Path) -> ConfigError:
+    return ConfigError(
+        f"{path} exists already; choose another name, replace it (--force), or go on with it (--resume {path})"
     )
 
 
 def _clear(path: Path, content: Sequence[str]) -> None:
-    """Remove what a run consists of; refuse a folder that is none, and leave what else lies in it."""
+    """Remove what a run consists of, but for its settings; refuse a folder that is none, leave what else lies in it."""
     if not path.is_dir() or not (path / _SETTINGS).is_file():
         raise ConfigError(f"{path} exists and is not a run; it is not replaced, choose another name")
-    # The settings last: what is left of a folder when killed meanwhile is still a run.
-    for name in (_HISTORY, "checkpoints", "figures", "log.txt", *content, _SETTINGS):
-        part = path / name
-        if part.is_dir() and not part.is_symlink():
-            shutil.rmtree(part)
-        else:
-            part.unlink(missing_ok=True)
+    # The checkpoints first: without them, what is left when killed meanwhile is a run that begins again.
+    discard(path / _CHECKPOINTS)
+    for name in (_HISTORY, "figures", "log.txt", *content):
+        _remove(path / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 from physode.errors import ConfigError
-from physode.runs import RunFolder, make_folder, read_settings
+from physode.runs import RunFolder, making_folder, read_settings
 from physode.series.config import SeriesConfig
 from physode.series.state import Epoch, SeriesState, read_state, write_state
 
@@ -39,6 +40,8 @@ class SeriesRun(RunFolder):
         Fingerprint of the series.
     """
 
+    epoch_kind: ClassVar[type[Any]] = Epoch
+
     path: Path
     config: SeriesConfig
     data: Path
@@ -61,6 +64,7 @@ class SeriesRun(RunFolder):
 
     def save(self, epoch: Epoch, state: SeriesState) -> None:
         """Keep an epoch: the checkpoints first, so that the history never knows more than they do."""
+        self.sync_history()
         checkpoints = self.path / "checkpoints"
         if state.best_epoch == state.epoch:
             write_state(checkpoints / "best.pt", state)
@@ -90,9 +94,9 @@ def create_series_run(
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    make_folder(path, _CONTENT, overwrite=overwrite)
     run = SeriesRun(path, config, data.resolve(), tuple(channels), tuple(units), time_unit, digest)
-    run.write_config()
+    with making_folder(path, _CONTENT, overwrite=overwrite) as place:
+        replace(run, path=place).write_config()
     return run
 
 

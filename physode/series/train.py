@@ -121,14 +121,15 @@ def _restore(trainer: Trainer, run: SeriesRun | None, series: IrregularSeries, c
         raise DataError(
             f"these are not the series that {run.path} was begun with, {run.data} as it was then; begin a new run"
         )
-    if not (run.path / "checkpoints" / "last.pt").exists():
+    if not run.has_checkpoint:
         run.write_config()
+        run.begin_again()
         return  # killed before its first epoch was over
     state = run.state()
     if state.epoch > config.epochs:
         raise ConfigError(f"{run.path} has {state.epoch} epochs already, `epochs` is {config.epochs}")
     trainer.restore(state, str(run.path / "checkpoints" / "last.pt"))
     run.write_config()  # more epochs, or another device
-    run.forget_after(state.epoch)
+    run.forget_after(state.epoch, first=1)
     if not any(line["epoch"] == state.epoch for line in run.history()):
         run.append(state.line)  # killed between the checkpoint and the line

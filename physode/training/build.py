@@ -6,7 +6,7 @@ from physode.datasets import Trajectories
 from physode.errors import ConfigError
 from physode.rhs import MLP, SYSTEMS, AugmentedNBody, Hybrid, NBody, System, build
 from physode.training.config import DTYPES, FitConfig
-from physode.training.constants import constants_of, system_name
+from physode.training.constants import constants_of, system_name, told_settings
 from physode.training.data import has_bodies
 
 __all__ = ["build_rhs", "known_system"]
@@ -60,7 +60,7 @@ def _augmented(config: FitConfig, trajectories: Trajectories) -> System:
             "rhs='augmented' needs bodies' positions and velocities, columns r1_x, ..., vn_z; "
             f"the data have {', '.join(trajectories.columns)}; try rhs='neural'"
         )
-    scale = float(trajectories.attrs.get("rhs", {}).get("velocity_scale", 1.0))
+    scale = float(told_settings(trajectories).get("velocity_scale", 1.0))
     hidden = config.hidden or ()
     n = len(trajectories.columns) // 6
     return AugmentedNBody(n, hidden=hidden, activation=config.activation, velocity_scale=scale)
@@ -87,4 +87,4 @@ def known_system(trajectories: Trajectories, index: int) -> System | None:
     if name not in SYSTEMS or not SYSTEMS[str(name)].declared:
         return None
     own = {key: values[index] for key, values in trajectories.params.items() if key in SYSTEMS[str(name)].declared}
-    return build(str(name), {**trajectories.attrs.get("rhs", {}), **own})
+    return build(str(name), {**told_settings(trajectories), **own})

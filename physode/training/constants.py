@@ -5,18 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from physode.datasets import Trajectories
-from physode.errors import ConfigError
+from physode.errors import ConfigError, DataError
 from physode.rhs import SYSTEMS, NBody, System
 from physode.training.config import FitConfig
 from physode.training.data import has_bodies
 from physode.training.targets import element, parse_target
 
-__all__ = ["Constants", "constants_of", "system_name", "true_constants"]
+__all__ = ["Constants", "constants_of", "system_name", "told_settings", "true_constants"]
 
 Array = np.ndarray[Any, Any]
 
@@ -31,7 +32,7 @@ def true_constants(trajectories: Trajectories) -> dict[str, np.ndarray[Any, Any]
     """
     name = str(trajectories.attrs.get("system"))
     declared = SYSTEMS[name].declared if name in SYSTEMS else {}
-    config = trajectories.attrs.get("rhs", {})
+    config = told_settings(trajectories)
     found: dict[str, np.ndarray[Any, Any]] = {}
     for constant in declared:
         if constant in trajectories.params:
@@ -45,6 +46,37 @@ def true_constants(trajectories: Trajectories) -> dict[str, np.ndarray[Any, Any]
         elif constant in config:
             found[constant] = np.asarray(config[constant], dtype=np.float64)
     return found
+
+
+def told_settings(trajectories: Trajectories) -> Mapping[str, Any]:
+    """Return what the data say of their right-hand side, its arguments by name.
+
+    Raises
+    ------
+    DataError
+        If an argument that systems take as a number is none.
+    """
+    found: Mapping[str, Any] = trajectories.attrs.get("rhs", {})
+    numeric = _numeric_arguments()
+    for name, value in found.items():
+        if name in numeric and not _is_finite(value, scalar=numeric[name]):
+            raise DataError(f"its attribute `rhs` has {name} = {value!r}, which is no number; correct it")
+    return found
+
+
+@cache
+def _numeric_arguments() -> Mapping[str, bool]:
+    """Return which arguments of systems are numbers or constants, and whether each is a single number."""
+    arguments = [each for system in SYSTEMS.values() for each in inspect.signature(system).parameters.values()]
+    return {each.name: each.annotation == "float" for each in arguments if each.annotation in ("float", "ConstantLike")}
+
+
+def _is_finite(value: object, *, scalar: bool) -> bool:
+    try:
+        numbers = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    return bool(np.isfinite(numbers).all()) and (numbers.ndim == 0 or not scalar)
 
 
 @dataclass(frozen=True)
@@ -192,7 +224,7 @@ def _settings(config: FitConfig, trajectories: Trajectories) -> dict[str, Any]:
     """Return what the data say about their system beside its constants, as far as the fit's system knows of it."""
     system = SYSTEMS[system_name(config, trajectories)]
     known = set(inspect.signature(system).parameters) - {"learnable", "positive", *system.declared}
-    return {key: value for key, value in trajectories.attrs.get("rhs", {}).items() if key in known}
+    return {key: value for key, value in told_settings(trajectories).items() if key in known}
 
 
 def _fixed_settings(config: FitConfig, system: type[System]) -> dict[str, Any]:

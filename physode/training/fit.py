@@ -24,7 +24,7 @@ from physode.solvers.methods import METHODS
 from physode.solvers.watch import checked_seconds
 from physode.training.build import build_rhs
 from physode.training.config import FitConfig
-from physode.training.constants import constants_of
+from physode.training.constants import constants_of, told_settings
 from physode.training.data import choose, digest, has_bodies, prepare, start_is_known, train_end
 from physode.training.ending import OUT_OF_TIME, verdict
 from physode.training.objective import Objective
@@ -88,8 +88,11 @@ def effective_config(config: FitConfig, trajectories: Trajectories) -> FitConfig
     ------
     ConfigError
         If the settings do not fit the data.
+    DataError
+        If what the data say of their right-hand side is damaged.
     """
     chosen = choose(trajectories, config)
+    told_settings(chosen)
     init: dict[str, tuple[float, ...]] = {}
     free: tuple[str, ...] = ()
     if config.rhs in ("physical", "hybrid"):
@@ -148,8 +151,8 @@ def fit(
     run
         A folder to keep history, checkpoints, predictions and log in.
     resume
-        Whether to go on from the last checkpoint of `run`. The numbers are then those of a run that was never
-        interrupted.
+        Whether to go on from the last checkpoint of `run`, or, where it has none yet, to begin again with its settings.
+        The numbers are then those of a run that was never interrupted.
     checkpoint_seconds
         Shortest time between checkpoints; 0 for one every epoch.
     max_seconds
@@ -161,9 +164,10 @@ def fit(
     Raises
     ------
     ConfigError
-        If the settings do not fit the data, or a resumed run's data have changed.
+        If the settings do not fit the data, a resumed run's data have changed, or `checkpoint_seconds` is not finite or
+        below 0.
     DataError
-        If initial states are missing, or a checkpoint is damaged.
+        If initial states are missing, or a checkpoint or the history is damaged.
     SolveError
         If the solve fails at the initial guess, or after every first step from there however short.
     ValueError
@@ -251,14 +255,20 @@ class _Journal:
         """Keep what the block tells; where it is interrupted, where it stands."""
         _log.info("fit %s: %s", "goes on" if resume else "begins", config.as_dict())
         if resume and self._run is not None:
-            self.state = self._run.last()
-            self._run.forget_after(self.state.epoch)
+            self._restore(self._run)
         try:
             yield
         except BaseException as error:
             _log.info("fit stopped: %s", error or type(error).__name__)
             self.keep()
             raise
+
+    def _restore(self, run: Run) -> None:
+        if not run.has_checkpoint:
+            run.begin_again()
+            return
+        self.state = run.last()
+        run.forget_after(self.state.epoch, first=0)
 
     def __call__(self, epoch: Epoch, state: TrainingState) -> None:
         self.history.append(epoch)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeGuard
 
 from physode import jsontext
 from physode.datasets import Trajectories, read_trajectories, write_trajectories
+from physode.datasets.files import json_of
 from physode.errors import ConfigError, DataError
-from physode.runs import RunFolder, make_folder, read_settings, write_text
+from physode.runs import RunFolder, has_fields, making_folder, read_settings, write_text
 from physode.training.checkpoint import read_checkpoint, write_checkpoint
 from physode.training.config import FitConfig
-from physode.training.state import TrainingState
+from physode.training.report import ConstantFit, Report
+from physode.training.state import Epoch, TrainingState
 
 __all__ = ["RUN_VERSION", "Run", "create_run", "open_run"]
 
@@ -40,6 +41,8 @@ class Run(RunFolder):
         Fingerprint of its numbers.
     """
 
+    epoch_kind: ClassVar[type[Any]] = Epoch
+
     path: Path
     config: FitConfig
     data: tuple[Path, ...]
@@ -56,6 +59,7 @@ class Run(RunFolder):
 
     def save(self, state: TrainingState) -> None:
         """Write the last and the best checkpoint."""
+        self.sync_history()
         write_checkpoint(self.path / "checkpoints" / "last.pt", state)
         write_checkpoint(self.path / "checkpoints" / "best.pt", _at_best(state))
 
@@ -78,12 +82,14 @@ class Run(RunFolder):
         Raises
         ------
         DataError
-            If there is none: the fit has not come to its end.
+            If there is none, as the fit has not come to its end, or it is damaged.
         """
         path = self.path / "report.json"
         if not path.exists():
             raise DataError(f"{self.path} has no report.json: its fit has not ended; go on with --resume {self.path}")
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = json_of(path)
+        if not _is_report(found):
+            raise DataError(f"{path} is damaged: it does not hold what a report does")
         return found
 
 
@@ -95,9 +101,9 @@ def create_run(path: Path, config: FitConfig, *, data: Sequence[Path], digest: s
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    make_folder(path, _CONTENT, overwrite=overwrite)
     run = Run(path, config, tuple(each.resolve() for each in data), digest)
-    run.write_config()
+    with making_folder(path, _CONTENT, overwrite=overwrite) as place:
+        replace(run, path=place).write_config()
     return run
 
 
@@ -119,6 +125,20 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         raise ConfigError(f"{settings} is damaged: it has no {error}") from error
     except (ConfigError, TypeError, AttributeError) as error:
         raise ConfigError(f"{settings}: {error}") from error
+
+
+def _is_report(found: object) -> TypeGuard[dict[str, Any]]:
+    if not has_fields(found, Report):
+        return False
+    return isinstance(found["constants"], list) and all(map(_is_fitted, found["constants"]))
+
+
+def _is_fitted(row: object) -> bool:
+    return (
+        has_fields(row, ConstantFit)
+        and all(isinstance(row[name], str) for name in ("name", "unit"))
+        and (row["true"] is None or isinstance(row["true"], int | float))
+    )
 
 
 def _at_best(state: TrainingState) -> TrainingState:

@@ -292,12 +292,11 @@ def test_damaged_bytes_of_a_checkpoint_are_named(begin, bars, rng):
         for place in rng.integers(0, len(whole), 3):
             damaged[place] = rng.integers(256)
         last.write_bytes(bytes(damaged))
-        try:
-            run.last()  # where only numbers are damaged, they are read
-        except DataError as error:
-            assert "last.pt" in str(error)  # noqa: PT017 - not every damage can be seen
+        if damaged != whole:
+            with pytest.raises(DataError, match=r"last\.pt is (damaged|not a checkpoint)"):
+                run.last()
             refused += 1
-    assert refused > 0
+    assert refused > 50
 
 
 def test_a_folder_that_a_kill_left_hardly_begun_is_no_hindrance(tmp_path, begin):

@@ -6,6 +6,7 @@ import json
 import tomllib
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -356,3 +357,33 @@ def test_a_run_of_another_version_is_one_line(oscillation, folder):
         result = CliRunner().invoke(cli, [*command, "runs/vdp-physical"])
         assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
         assert "is a run of version 1" in result.stderr
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])
+def test_seconds_between_checkpoints_are_a_finite_number_before_a_folder_is_made(seconds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["fit", "vdp.h5", "--checkpoint-seconds", seconds])
+    assert result.exit_code == 2
+    assert "--checkpoint-seconds" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"G": "x"}, "its attribute `rhs` has G = 'x', which is no number; correct it"),
+        ({"G": None}, "its attribute `rhs` has G = None"),
+        ({"velocity_scale": [1]}, "its attribute `rhs` has velocity_scale = [1]"),
+        ({"softening": float("nan")}, "its attribute `rhs` has softening = nan"),
+        ([1, 2], "its attribute `rhs` must be values by their names, it is [1, 2]"),
+    ],
+)
+@pytest.mark.parametrize("rhs", ["physical", "augmented"])
+def test_what_a_file_says_of_its_equations_is_checked_before_a_folder_is_made(folder, bodies, value, message, rhs):
+    with h5py.File("threebody.h5", "r+") as file:
+        file.attrs["rhs"] = json.dumps(value)
+    result = run("threebody.h5", "--rhs", rhs)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: threebody.h5: {message}")
+    assert result.stderr.count("\n") == 1
+    assert not (folder / "runs").exists()

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from physode.cli.main import cli
 from physode.datasets.images import write_images
 from physode.experiments import EXPERIMENTS, ON_IMAGES, find_experiment, schedulers
+from physode.experiments.study import has_cells
 
 _IMAGES = {
     "cifar": {"images": 30, "width": 1, "batch": 27, "long_epochs": 1, "epochs": 1, "compared_epochs": 1}
@@ -143,11 +144,43 @@ def test_a_failed_cell_is_shown_and_tried_again(run, monkeypatch):
         failing = lambda *call: json.dumps({"failure": "SolveError: too stiff", "seconds": 0.0})  # noqa: E731
         patch.setattr(schedulers, "perform", failing)
         failed = run("table5")
-    assert failed.exit_code == 0, failed.output
+    assert failed.exit_code == 1, failed.output
     assert "seed 0: SolveError: too stiff" in failed.stdout
+    assert failed.stderr == (
+        "Error: 2 of 2 cells of table5 failed (ode-aca seed 0: SolveError: too stiff); the same command tries them "
+        "again\n"
+    )
     repaired = run("table5")
     assert repaired.exit_code == 0, repaired.output
     assert "too stiff" not in repaired.stdout
+
+
+def test_some_failed_cells_have_an_exit_code_of_their_own(run, monkeypatch):
+    whole = schedulers.perform
+
+    def failing(function, arguments, version):
+        if json.loads(arguments)["settings"]["seed"] == 1:
+            return json.dumps({"failure": "SolveError: too stiff", "seconds": 0.0})
+        return whole(function, arguments, version)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schedulers, "perform", failing)
+        failed = run("table5", "--json")
+    assert failed.exit_code == 3, failed.output
+    assert json.loads(failed.stdout)[0]["name"] == "table5"
+    assert failed.stderr.startswith("Error: 1 of 2 cells of table5 failed (ode-aca seed 1: SolveError: too stiff)")
+    assert run("table5").exit_code == 0
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if has_cells(name)])
+def test_a_study_whose_every_cell_failed_ends_with_1(run, monkeypatch, name):
+    failing = lambda *call: json.dumps({"failure": "OSError: no memory", "seconds": 0.0})  # noqa: E731
+    monkeypatch.setattr(schedulers, "perform", failing)
+    failed = run(name)
+    assert failed.exit_code == 1, failed.output
+    assert failed.stderr.startswith("Error: ")
+    assert f"cells of {name} failed" in failed.stderr
+    assert failed.stderr.count("\n") == 1
 
 
 def test_quick_versions_have_names_of_their_own(run, tmp_path, monkeypatch):

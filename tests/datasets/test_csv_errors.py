@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physode.datasets import grid, read_csv, table
+from physode.datasets.rows import _outside
 from physode.errors import DataError
 
 _BODIES = "time,body,x,y,z\n"
@@ -140,3 +142,70 @@ def test_damaged_tables_are_read_or_refused_never_more(spare, data):
     except DataError as error:
         message = str(error)
     assert "\n" not in message
+
+
+# Headers take time in proportion to their length.
+
+
+def calls_of(work):
+    """How many functions, Python's own included, are called."""
+    count = 0
+
+    def profile(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_twice_the_columns_take_twice_the_work(tmp_path):
+    def calls(columns):
+        path = tmp_path / f"{columns}.csv"
+        names = ["time", *(f"x{i} [m]" for i in range(columns))]
+        path.write_text(f"{','.join(names)}\n{','.join(['0'] * len(names))}\n{','.join(['1'] * len(names))}\n")
+        return calls_of(lambda: read_csv(path))
+
+    assert calls(4000) < 2.2 * calls(2000)
+
+
+class Counted(str):
+    """Text that counts the letters that are looked at, from `index` on."""
+
+    looked = 0
+
+    def __getitem__(self, place):
+        self.looked += 1
+        return super().__getitem__(place)
+
+    def index(self, letter, start):
+        found = super().index(letter, start)
+        self.looked += found - start
+        return found
+
+
+@pytest.mark.parametrize(
+    ("header", "outside"),
+    [
+        ("(" * 3000, "(" * 3000),
+        ("[" * 3000 + ")" * 3000, "[" * 3000 + ")" * 3000),
+        ('a,"b,c",(d;e),f;g [h,i', "a,,,f;g [h,i"),
+        ('"' * 3001, '"'),
+        ("()" * 3000, ""),
+    ],
+)
+def test_every_letter_of_a_header_is_looked_at_once(header, outside):
+    text = Counted(header)
+    assert "".join(_outside(text)) == outside
+    assert text.looked <= len(header)
+
+
+def test_white_space_as_long_as_a_line_may_be_divides_columns(tmp_path):
+    # Looked at from each of its letters, it would take half a million million looks.
+    path = tmp_path / "wide.txt"
+    path.write_text(f"time{' ' * 900_000}x   [m]\n0 1\n1 2\n")
+    assert read_csv(path).units == ("m",)

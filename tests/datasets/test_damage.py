@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -187,3 +188,24 @@ def test_integers_and_foreign_byte_order_are_read_as_floats(tmp_path):
     read = read_trajectories(path)
     assert read.y.dtype == read.t.dtype == np.dtype("=f8")
     assert (read.y == 1).all()
+
+
+@pytest.mark.parametrize("value", ["null", "3", "true", '"words"', "[1, 2]", "{"])
+@pytest.mark.parametrize("name", ["rhs", "notes", "param_units", "time_unit", "bodies"])
+def test_attributes_of_a_kind_that_they_cannot_be_are_named(tmp_path, name, value):
+    path = tmp_path / "data.h5"
+    write_trajectories(path, TRAJECTORIES)
+    with h5py.File(path, "r+") as file:
+        file.attrs[name] = value
+        names = sorted({"versions", "rhs", name})
+        file.attrs["json_attributes"] = json.dumps(names)
+    right = {"notes": "[1, 2]", "bodies": "[1, 2]", "time_unit": '"words"'}
+    if right.get(name) == value:
+        assert read_trajectories(path).attrs[name] in ([1, 2], "words")
+        return
+    for look in (read_trajectories, summarise):
+        with pytest.raises(DataError) as caught:
+            look(path)
+        assert str(path) in str(caught.value)
+        assert f"its attribute `{name}` must be" in str(caught.value) or "damaged" in str(caught.value)
+        assert "\n" not in str(caught.value)

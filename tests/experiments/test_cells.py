@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -21,6 +22,7 @@ from physode.errors import ConfigError
 from physode.experiments import cells as cells_module
 from physode.experiments import schedulers
 from physode.experiments.cells import Cell, Outcome, run_cells
+from tests.runs.killing import killed_at
 
 FUNCTIONS = """
 import math, os, pathlib, time
@@ -45,6 +47,16 @@ def threads():
 
 def die():
     os._exit(3)
+
+def train(calls, run):
+    folder = pathlib.Path(run)
+    if not (folder / "done").exists():
+        with pathlib.Path(calls, "calls").open("a") as file:
+            file.write("trained\\n")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "history").write_text("1 2 3")
+        (folder / "done").touch()
+    return (folder / "history").read_text()
 
 def begin(path):
     pathlib.Path(path).touch()
@@ -100,6 +112,31 @@ def test_an_interrupted_study_goes_on_with_what_is_missing(cell, calls, tmp_path
     assert calls() == ["0", "1", "2"]
     assert [each.result for each in found.values()] == [0, 1, 2]
     assert told == [(2, 3, ""), (3, 3, "cell 2")]
+
+
+def test_a_kill_at_any_moment_loses_no_training_that_has_ended(cell, calls, tmp_path):
+    study_folder = tmp_path / "study"
+    run = study_folder / "runs" / "one"
+    study = [dataclasses.replace(cell("one", "train", calls=str(tmp_path)), also={"run": str(run)})]
+    kills = 0
+    while killed_at(kills, study_folder, lambda: run_cells(study, folder=study_folder)):
+        kills += 1
+        ended = (run / "done").exists() or (study_folder / "cells" / "one.json").exists()
+        before = len(calls())
+        assert run_cells(study, folder=study_folder)["one"].result == "1 2 3"
+        assert len(calls()) == before + (0 if ended else 1)
+        assert not any((study_folder / "runs").iterdir())
+        shutil.rmtree(study_folder)
+        assert kills < 60
+    assert kills >= 10
+    assert not run.exists()
+
+
+def test_what_a_failed_cell_has_kept_stays(cell, tmp_path):
+    (tmp_path / "run").mkdir()
+    bad = dataclasses.replace(cell("bad", "fail", text="no"), also={"run": str(tmp_path / "run")})
+    run_cells([bad], folder=tmp_path)
+    assert (tmp_path / "run").exists()
 
 
 def test_other_arguments_another_version_and_force_compute_a_cell_again(cell, calls, tmp_path, monkeypatch):

@@ -134,7 +134,31 @@ def test_a_killed_training_goes_on_after_its_last_epoch_to_the_same_numbers(stor
     assert kept == [2]
     assert found["right"] == whole["right"]
     assert [line["loss"] for line in found["history"]] == [line["loss"] for line in whole["history"]]
-    assert not folder.exists()
+
+
+def test_a_training_that_has_ended_stays_until_its_result_is_kept_and_is_only_tested_again(
+    stored, tmp_path, monkeypatch
+):
+    path, source = stored
+    arguments = {"data": source, "settings": SETTINGS, "path": str(path), "run": str(tmp_path / "runs" / "one")}
+    whole = train_and_test(**arguments)
+    assert [line["epoch"] for line in open_train_run(arguments["run"]).history()] == [1, 2]
+    monkeypatch.setattr(TrainRun, "save", lambda *_: pytest.fail("an epoch was trained again"))
+    again = train_and_test(**arguments)
+    assert (again["history"], again["right"]) == (whole["history"], whole["right"])
+
+
+@pytest.mark.parametrize("damaged", ["metrics.jsonl", "checkpoints/last.pt", "config.toml"])
+def test_a_training_whose_folder_is_damaged_begins_again(stored, tmp_path, damaged):
+    path, source = stored
+    folder = tmp_path / "runs" / "one"
+    arguments = {"data": source, "settings": SETTINGS, "path": str(path), "run": str(folder)}
+    whole = train_and_test(**arguments)
+    content = (folder / damaged).read_bytes()
+    (folder / damaged).write_bytes(content[len(content) // 2 :])
+    again = train_and_test(**arguments)
+    assert [line["epoch"] for line in again["history"]] == [1, 2]
+    assert again["right"] == whole["right"]
 
 
 def test_another_training_s_beginning_is_not_gone_on_with(stored, tmp_path, monkeypatch):

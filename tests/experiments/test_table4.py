@@ -129,7 +129,9 @@ def test_a_cell_that_was_killed_goes_on_to_the_same_numbers(tmp_path, monkeypatc
     found = train_and_test(**arguments, run=str(tmp_path / "run"))
     assert found["mse_by_range"] == whole["mse_by_range"]
     assert [line["loss"] for line in found["history"]] == [line["loss"] for line in whole["history"]]
-    assert not (tmp_path / "run").exists()
+    assert [line["epoch"] for line in open_series_run(tmp_path / "run").history()] == [1, 2]
+    monkeypatch.setattr(SeriesRun, "save", lambda *_: pytest.fail("an epoch was trained again"))
+    assert train_and_test(**arguments, run=str(tmp_path / "run"))["history"] == found["history"]
 
 
 def test_another_training_in_the_folder_is_no_beginning_of_this_one(tmp_path):

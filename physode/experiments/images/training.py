@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +24,7 @@ from physode.classification import (
 )
 from physode.classification.data import DeviceImages, on_device, split
 from physode.classification.evaluation import changed_solver
-from physode.errors import ConfigError, SolveError
+from physode.errors import ConfigError, DataError, SolveError
 from physode.experiments.images.source import load
 from physode.models import count_parameters, set_solver
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from physode.datasets.images import Images
 
 __all__ = ["probabilities_of", "train_and_test"]
+
+_log = logging.getLogger(__name__)
 
 Array = np.ndarray[Any, Any]
 
@@ -63,7 +65,8 @@ def train_and_test(
     path, device
         Where the images are, and where to compute.
     run
-        Folder that keeps every epoch until the end: a training that was killed goes on there.
+        Folder that keeps every epoch: a training that was killed goes on there, and one that has ended is only tested.
+        It stays until who calls has kept the result.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def train_and_test(
     trainer, history = _trained(images, config, run)
     testing = on_device(split(images, config)[1], trainer.place.device)
     own = predict(trainer.model, testing, config)
-    found = {
+    return {
         "history": history,
         "parameters": count_parameters(trainer.model),
         "error": _percent(own),
@@ -86,9 +89,6 @@ def train_and_test(
         "predicted": own.probabilities.argmax(1).tolist(),
         **_probabilities(own, all_classes=all_classes),
     }
-    if run is not None:
-        shutil.rmtree(run)
-    return found
 
 
 def probabilities_of(result: Mapping[str, Any]) -> Array:
@@ -103,7 +103,10 @@ def _trained(images: Images, config: TrainConfig, folder: str | None) -> tuple[T
         return train(images, config, on_epoch=lambda epoch, _: history.append(asdict(epoch))), history
     run = _begun(Path(folder), images, config)
     if run is not None:
-        return train(images, config, run=run, resume=True), run.history()
+        try:
+            return train(images, config, run=run, resume=True), run.history()
+        except DataError as error:
+            _log.warning("%s: the training begins again", error)
     run = create_train_run(
         Path(folder),
         config,

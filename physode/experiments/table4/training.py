@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from physode.datasets.series import IrregularSeries
-from physode.errors import ConfigError
+from physode.errors import ConfigError, DataError
 from physode.models import count_parameters
 from physode.runs.randomness import own_randomness
 from physode.series import SeriesConfig, SeriesRun, Trainer, create_series_run, open_series_run, score, train
 from physode.simulators import simulate_hopper
 
 __all__ = ["train_and_test"]
+
+_log = logging.getLogger(__name__)
 
 
 def train_and_test(
@@ -33,7 +35,8 @@ def train_and_test(
     device
         Where to compute.
     run
-        Folder that keeps every epoch until the end: a training that was killed goes on there.
+        Folder that keeps every epoch: a training that was killed goes on there, and one that has ended is only tested.
+        It stays until who calls has kept the result.
 
     Returns
     -------
@@ -45,10 +48,7 @@ def train_and_test(
     trainer, history = _trained(series, config, run)
     with own_randomness(0, trainer.model.scale.device):  # of the draws for the log-likelihood
         scores = score(trainer.model.eval(), *trainer.test, batch=config.batch)
-    found = {"history": history, "parameters": count_parameters(trainer.model), **scores.as_dict()}
-    if run is not None:
-        shutil.rmtree(run)
-    return found
+    return {"history": history, "parameters": count_parameters(trainer.model), **scores.as_dict()}
 
 
 def _trained(series: IrregularSeries, config: SeriesConfig, folder: str | None) -> tuple[Trainer, list[dict[str, Any]]]:
@@ -57,7 +57,10 @@ def _trained(series: IrregularSeries, config: SeriesConfig, folder: str | None) 
         return train(series, config, on_epoch=lambda epoch, _: history.append(asdict(epoch))), history
     run = _begun(Path(folder), series, config)
     if run is not None:
-        return train(series, config, run=run, resume=True), run.history()
+        try:
+            return train(series, config, run=run, resume=True), run.history()
+        except DataError as error:
+            _log.warning("%s: the training begins again", error)
     run = create_series_run(
         Path(folder),
         config,

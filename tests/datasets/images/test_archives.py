@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import os
+import struct
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 
 from physode.datasets.images import archives, containers
 from physode.datasets.images.archives import Tar, Zip, is_tar
 from physode.datasets.images.containers import Folder
+from physode.datasets.images.images import Skipped
 from physode.errors import DataError
 
 FILES = {"cat/2.jpg": b"two", "cat/10.jpg": b"ten", "dog/1.jpg": b"one", "README": b"words"}
@@ -130,6 +135,22 @@ def test_links_out_of_a_folder_are_not_followed_and_links_inside_are(tmp_path):
     }
 
 
+def test_a_link_that_leads_in_a_circle_is_skipped_and_the_other_files_are_read(tmp_path):
+    root = folder_of(tmp_path / "images")
+    (root / "cat" / "self.jpg").symlink_to(root / "cat" / "self.jpg")
+    (root / "cat" / "one.jpg").symlink_to("two.jpg")
+    (root / "cat" / "two.jpg").symlink_to("one.jpg")
+    (root / "around").symlink_to(root)
+    os.mkfifo(root / "cat" / "pipe.jpg")
+    listing = Folder(root).listing
+    assert [each.name for each in listing.entries] == sorted(FILES)
+    assert {each.path: each.reason for each in listing.skipped} == {
+        **{f"cat/{name}.jpg": "a link that leads round in a circle" for name in ("self", "one", "two")},
+        "cat/pipe.jpg": "no regular file",
+        "around/": "a link to a folder",
+    }
+
+
 @pytest.mark.parametrize("kind", [Folder, Tar, Zip])
 def test_files_above_the_bound_are_not_read(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(containers, "LARGEST_FILE", 4)
@@ -179,6 +200,94 @@ def test_a_truncated_archive_is_one_error(tmp_path, kind, share, rng):
     container = Zip(path) if kind == "zip" else Tar(path)
     with pytest.raises(DataError, match="damaged or incomplete, get it again"):
         dict(container.contents({entry.name for entry in container.listing.entries}))
+
+
+PACKINGS = ["tar", "tar.gz", "tar.bz2", "tar.xz", "zip"]
+
+
+def packed_as(kind, path):
+    """An archive of files that no packing makes much shorter."""
+    rng = np.random.default_rng(0)
+    # A name beyond ASCII stands in a part of a tar that has no checksum of its own.
+    dog = "dog" if kind == "tar" else "dög"
+    files = {f"{'cat' if i % 2 else dog}/{i}.jpg": rng.bytes(300 + i) for i in range(6)}
+    if kind == "zip":
+        return files, Zip(zip_of(path, files))
+    return files, Tar(tar_of(path, files, mode=f"w:{kind.removeprefix('tar').removeprefix('.')}"))
+
+
+def told(container):
+    """What an archive gives of its files, and which it says that it leaves out; None where it is refused by name."""
+    try:
+        listing = container.listing
+        contents = dict(container.contents({entry.name for entry in listing.entries}))
+    except DataError as error:
+        assert str(error).startswith(str(container.path))  # noqa: PT017 - refused, or read: both are right
+        return None
+    skipped = {each.path for each in listing.skipped} | {n for n, data in contents.items() if isinstance(data, Skipped)}
+    return {name: data for name, data in contents.items() if name not in skipped}, skipped
+
+
+@pytest.mark.parametrize("kind", PACKINGS)
+def test_no_flipped_bit_of_an_archive_leaves_out_a_file_without_a_word(tmp_path, kind):
+    files, container = packed_as(kind, tmp_path / f"images.{kind}")
+    whole = container.path.read_bytes()
+    refused, draws = 0, np.random.default_rng(1).choice(8 * len(whole), 400, replace=False)
+    for bit in map(int, draws):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        container.path.write_bytes(damaged)
+        found = told(type(container)(container.path))
+        refused += found is None
+        if found is not None:
+            kept, skipped = found
+            assert kept.keys() | skipped == files.keys()
+            # The bytes of a file in a bare tar have no checksum.
+            assert kind == "tar" or all(kept[name] == files[name] for name in kept)
+    assert refused > {"tar": 20, "zip": 5}.get(kind, 300)
+
+
+@pytest.mark.parametrize("kind", PACKINGS)
+def test_no_archive_that_is_cut_leaves_out_a_file_without_a_word(tmp_path, kind):
+    files, container = packed_as(kind, tmp_path / f"images.{kind}")
+    whole = container.path.read_bytes()
+    for size in (*range(0, len(whole), 64), *range(len(whole) - 64, len(whole))):
+        container.path.write_bytes(whole[:size])
+        found = told(type(container)(container.path))
+        assert found is None or found == (files, set())  # what is cut off is then padding
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_a_hole_in_a_tar_is_no_end(tmp_path, kind):
+    _, container = packed_as("tar", tmp_path / "images.tar")
+    whole = bytearray(container.path.read_bytes())
+    whole[1024:1536] = bytes(512)  # the second file's header
+    path = tmp_path / f"holed.{kind}"
+    path.write_bytes(gzip.compress(whole) if kind == "tar.gz" else whole)
+    with pytest.raises(DataError, match="neither a file's header nor its end at byte 1024"):
+        _ = Tar(path).listing
+
+
+def test_a_gzip_whose_checksum_is_wrong_is_refused(tmp_path):
+    _, container = packed_as("tar.gz", tmp_path / "images.tar.gz")
+    whole = bytearray(container.path.read_bytes())
+    whole[-8] ^= 1
+    container.path.write_bytes(whole)
+    with pytest.raises(DataError, match=r"images.tar.gz is damaged or incomplete, get it again: CRC check failed"):
+        _ = container.listing
+
+
+def test_the_directory_of_a_zip_that_lacks_a_file_is_refused(tmp_path):
+    files = {f"cat/{i}.jpg": b"data" for i in range(6)}
+    path = zip_of(tmp_path / "images.zip", files)
+    whole = bytearray(path.read_bytes())
+    entry = 46 + len("cat/0.jpg")
+    start = len(whole) - 22 - 6 * entry
+    shorter = whole[:start] + whole[start + entry :]  # the first entry, and the size that says so
+    struct.pack_into("<I", shorter, len(shorter) - 10, 5 * entry)
+    path.write_bytes(shorter)
+    with pytest.raises(DataError, match="its directory lists 5 files, but ends with another number of them"):
+        _ = Zip(path).listing
 
 
 def test_a_damaged_file_of_a_zip_is_skipped_and_the_others_are_read(tmp_path):

@@ -138,3 +138,64 @@ def test_damage_is_found_or_harmless(tmp_path_factory, data):
     except DataError:
         return
     np.testing.assert_array_equal(images.x[:5], TRAIN.transpose(0, 3, 1, 2))
+
+
+HEADER = b"{'descr': '|u1', 'fortran_order': False, 'shape': (5, 4, 6, 3), }"
+
+
+def with_header(path, header, version=b"\x01\x00"):
+    """Images whose array has a header of any bytes, with checksums that are right."""
+    saved(path)
+    size = len(header).to_bytes(2 if version == b"\x01\x00" else 4, "little")
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    members["x_train.npy"] = b"\x93NUMPY" + version + size + header + TRAIN.tobytes()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize("version", [b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x00\x00"])
+def test_a_header_with_flipped_bits_is_one_error_or_read(tmp_path, version):
+    path = tmp_path / "a.npz"
+    refused = 0
+    for bit in map(int, np.random.default_rng(0).integers(8 * len(HEADER), size=100)):
+        header = bytearray(HEADER)
+        header[bit // 8] ^= 1 << bit % 8
+        with_header(path, bytes(header), version)
+        try:
+            read_npz(path)
+        except DataError as error:
+            assert str(error).startswith(f"{path}")  # noqa: PT017 - refused, or read: both are right
+            assert "\n" not in str(error)  # noqa: PT017
+            refused += 1
+    assert refused > 60
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"(" * 5000,
+        b"{" * 300 + b"}" * 300,
+        b"-" * 9000 + b"1",
+        b"\x00" * 50,
+        b"\xff" * 50,
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (5, -4, 6, 3), }",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (10**30,), }",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (1" + b"0" * 60 + b",), }",
+        b"{'descr': '|u1', 'fortran_order': 3, 'shape': (5, 4, 6, 3), }",
+        b"{'descr': ['x'], 'fortran_order': False, 'shape': (5, 4, 6, 3), }",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (5,), }",
+        b"'" * 3,
+        b"{'a':\n 1}",
+    ],
+    ids=lambda header: str(header[:30]),
+)
+def test_any_header_is_one_error(tmp_path, header):
+    path = tmp_path / "a.npz"
+    with_header(path, header)
+    with pytest.raises(DataError) as caught:
+        read_npz(path)
+    assert str(caught.value).startswith(f"{path}")
+    assert "\n" not in str(caught.value)
