@@ -89,7 +89,8 @@ def _check(blocks: Blocks, structure: Structure) -> None:
         raise ValueError(
             f"the Jacobian of {blocks.number} block(s) of {blocks.dimension} components is too large; use "
             "step_control='per-sample' or jac_structure='samples' for batches of small states, 'diagonal' or "
-            "('banded', lower, upper) where components act on their neighbours only, or an explicit method"
+            "('banded', lower, upper) where components act on their neighbours only, or an explicit method; "
+            "gradient='aca' in place of 'adjoint', which solves for more than the state backwards"
         )
 
 

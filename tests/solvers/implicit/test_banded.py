@@ -263,3 +263,20 @@ def test_only_bands_that_are_narrow_beside_the_matrix_are_kept_as_such():
     assert structure.is_kept_as_band(64)
     assert not structure_of(("banded", 30, 30)).is_kept_as_band(64)
     assert isinstance(factor(Band.within(torch.eye(64)[None], 1, 1)), BandFactors)
+
+
+def test_gradients_of_many_thousand_components_are_found_in_memory_of_their_size():
+    size = 20_000
+    y0 = torch.sin(math.pi * torch.arange(1, size + 1) / (size + 1))
+    for gradient in ("aca", "naive"):
+        rate = torch.tensor(1.0, requires_grad=True)
+        sol = po.solve(
+            heat, y0, [0.0, 0.1], args=(rate,), method="kencarp5", jac_structure=("banded", 1, 1), gradient=gradient,
+        )  # fmt: skip
+        (slope,) = torch.autograd.grad(sol.y[-1, size // 2], rate)
+        assert float(slope) == pytest.approx(-0.1 * math.pi**2 * math.exp(-0.1 * math.pi**2), rel=1e-5)
+    sol = po.solve(
+        heat, y0, [0.0, 0.1], args=(rate,), method="kencarp5", jac_structure=("banded", 1, 1), gradient="adjoint",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"40001 .* is too large.*gradient='aca' in place of 'adjoint'"):
+        sol.y[-1, size // 2].backward()
