@@ -19,6 +19,9 @@ from physode.solvers.stepper import Rhs, Step, interpolant
 
 __all__ = ["Search"]
 
+_EARLY = (2.0**-10, 2.0**-6)
+"""Places in a step where a condition that starts at zero without a slope shows which sign it takes."""
+
 
 class Search:
     """Looks into each accepted attempt of a solve for events, and stops groups where these say so.
@@ -45,6 +48,7 @@ class Search:
         self._tied = torch.zeros_like(self.stopping)
         self._at_stop = torch.full_like(counts, math.nan, dtype=torch.float64)
         self._signs = self._values = torch.zeros_like(counts, dtype=torch.float64)
+        self._noise = torch.zeros_like(self._values)
 
     @property
     def last(self) -> Tensor:
@@ -55,12 +59,12 @@ class Search:
                 found |= self.stopping[index] & (self.counts[index] >= event.limit)
         return found
 
-    def begin(self, t: Tensor, y: Tensor, f: Tensor, carried: Carried) -> None:
+    def begin(self, t: Tensor, y: Tensor, f: Tensor, carried: Carried, direction: Tensor) -> None:
         r"""Find the signs that the solve starts with.
 
         Where a jump has left a condition as near zero as the error of the state there (within twice its residual), the
         sign is the one carried. Where it was crossing zero, or is zero, the sign is that which :math:`\dot g` is about
-        to give it.
+        to give it, in the ``direction`` of each group's time; where that is zero too, the first step will tell.
         """
         if not len(self.counts):
             return
@@ -72,10 +76,12 @@ class Search:
             near = self._values.abs() <= 2 * carried.residual
             known = near & ~torch.isnan(carried.signs)
             self._signs = torch.where(known, carried.signs, self._signs)
-            near = ((self._values == 0) | near) & ~known
-            for index in (near & self._going).any(1).nonzero().flatten().tolist():
-                rate = self.conditions.rates(index, t, y, f).reshape(-1)
-                self._signs[index] = torch.where(near[index], torch.sign(rate), self._signs[index])
+            near = ((self._values == 0) | near) & ~known & self._going
+            for index in near.any(1).nonzero().flatten().tolist():
+                ahead = (direction * self.conditions.tendency(index, t, y, f)).reshape(-1)
+                self._signs[index] = torch.where(near[index], ahead, self._signs[index])
+                noise = self.conditions.noise(index, t, y).reshape(-1)
+                self._noise[index] = torch.where(near[index], torch.maximum(noise, 2 * carried.residual[index]), 0.0)
 
     def look(
         self,
@@ -115,16 +121,30 @@ class Search:
 
     def _looked(self, step: Inside, watched: Tensor) -> Looks:
         """Look at some points of a step, and note the values and signs at its end."""
-        values, signs = [self._values], [self._signs]
+        values, signs = [self._values], [self._undecided(step)]
         for point in POINTS:
             time, state = step.at(torch.full_like(step.t, point))
             found = self.conditions.values(time, state)
             self._check(found, time.reshape(-1), watched)
             values.append(found)
-            signs.append(torch.sign(found))
+            signs.append(self._sign(found, signs[-1]))
         self._values = torch.where(watched, values[-1], self._values)
         self._signs = torch.where(watched, signs[-1], self._signs)
+        self._noise = torch.where(watched & (values[-1].abs() > self._noise), 0.0, self._noise)
         return Looks(values, signs)
+
+    def _undecided(self, step: Inside) -> Tensor:
+        """Return the signs at a step's start; where they are not known yet, those which they take next."""
+        signs = self._signs
+        if bool((signs == 0).any()):
+            for point in _EARLY:
+                found = self.conditions.values(*step.at(torch.full_like(step.t, point)))
+                signs = torch.where(signs == 0, self._sign(found, signs), signs)
+        return signs
+
+    def _sign(self, values: Tensor, before: Tensor) -> Tensor:
+        """Return the signs of values; of those that started at zero, once they have left what is rounding there."""
+        return torch.where(values.abs() < self._noise, before, torch.sign(values))
 
     def _fire(self, step: Inside, crossings: list[Crossing]) -> Tensor:
         """Let events fire; return which groups are stopped inside the step."""

@@ -85,7 +85,8 @@ class Segment(Problem):
         """Run the forward loop and set the times that are read."""
         assert self.k0 is not None
         base = self.search.counts
-        self.search.begin(self.t[0], self.y0, self.k0, self.carried)
+        direction = torch.sign(self.t[-1] - self.t[0]).detach()
+        self.search.begin(self.t[0], self.y0, self.k0, self.carried, direction)
         self.lookout = self.search
         if self.grid is None:
             record = super().integrate(dynamics, taker, keep)
