@@ -13,8 +13,11 @@ from torch import Tensor
 from physode.dynamics import Dynamics
 from physode.events.event import Event
 from physode.solvers.groups import expand
+from physode.transforms import under_func
 
 __all__ = ["Conditions", "summed"]
+
+_SMALLEST = 1e-6  # of the largest component, and of the span: what is nearer to zero rounds like that
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,17 @@ class Conditions:
 
     def slopes(self, index: int, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         r"""Return :math:`\partial_t g`, one value a group, and :math:`\partial_y g`, like ``y``, without a graph."""
-        with torch.enable_grad():
+        if under_func():
+            by_t, by_y = torch.func.grad(lambda t, y: self.value(index, t, y).sum(), (0, 1))(t, y)
+            return by_t, by_y
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a condition that is a plain number: it has no slope
             time, state = t.detach().requires_grad_(), y.detach().requires_grad_()
             value = self.value(index, time, state)
             found: Sequence[Tensor | None] = (None, None)
             if value.requires_grad:
                 found = torch.autograd.grad(value.sum(), [time, state], allow_unused=True)
-        by_t, by_y = found
-        return torch.zeros_like(t) if by_t is None else by_t, torch.zeros_like(y) if by_y is None else by_y
+        return tuple(torch.zeros_like(x) if d is None else d for d, x in zip(found, (t, y), strict=True))
 
     def rates(self, index: int, t: Tensor, y: Tensor, f: Tensor) -> Tensor:
         r"""Return :math:`\dot g = \partial_t g + \partial_y g \cdot f`, one value a group, without a graph."""
@@ -73,7 +79,10 @@ class Conditions:
     def noise(self, index: int, t: Tensor, y: Tensor) -> Tensor:
         """Return how large a condition may be by the rounding of what it is made of alone, one value a group."""
         by_t, by_y = self.slopes(index, t, y)
-        return self.rounding * ((by_t * t.detach()).abs() + summed(by_y.abs() * y.detach().abs(), t))
+        largest = (y.abs().reshape(len(y), -1).amax(1) if t.ndim else y.abs().amax()).double()
+        time = torch.maximum(t.detach().abs(), _SMALLEST * (self.dynamics.high - self.dynamics.low))
+        state = torch.maximum(y.detach().abs(), expand((_SMALLEST * largest).to(y.abs().dtype), y.ndim))
+        return self.rounding * (by_t.abs() * time + summed(by_y.abs() * state, t))
 
     @property
     def rounding(self) -> float:

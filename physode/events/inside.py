@@ -14,12 +14,17 @@ class Inside:
     """A step's interpolant at one place a group."""
 
     def __init__(self, t: Tensor, h: Tensor, t_next: Tensor, y: Tensor, dense: Tensor, end: Tensor) -> None:
-        self.t, self.h, self._t_next = t, h, t_next
-        self._y, self._dense, self._end = y, dense.unbind(0), end
+        self.t, self.h, self.t_next = t, h, t_next
+        self._y, self._dense, self.end = y, dense.unbind(0), end
+
+    def place(self, t: Tensor) -> Tensor:
+        """Return where in the step times lie, 0 for groups that stand still or whose time lies outside."""
+        theta = (t - self.t) / torch.where(self.h == 0, 1.0, self.h)
+        return torch.where((theta >= 0.0) & (theta <= 1.0), theta, 0.0)
 
     def time(self, theta: Tensor) -> Tensor:
         """Return the time at ``theta``."""
-        return torch.where(theta == 1.0, self._t_next, self.t + theta * self.h)
+        return torch.where(theta == 1.0, self.t_next, self.t + theta * self.h)
 
     def at(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return the time and the state at ``theta``; see :mod:`physode.solvers.interpolation`."""
@@ -28,4 +33,4 @@ class Inside:
         for p, coefficient in enumerate(self._dense):
             state = torch.addcmul(state, basis.to(state.dtype), coefficient)
             basis = basis * ((1.0 - left) if p % 2 == 0 else left)
-        return self.time(theta), torch.where(left == 1.0, self._end, state)
+        return self.time(theta), torch.where(left == 1.0, self.end, state)

@@ -10,11 +10,13 @@ from torch import Tensor
 from physode.errors import SolveError
 from physode.events.carried import Carried
 from physode.events.conditions import Conditions
-from physode.events.crossings import POINTS, Looks, crossings_of
+from physode.events.crossings import POINTS, Looks, chord_crossing, crossings_of
 from physode.events.firings import Crossing, Firing, choose, tie_of
 from physode.events.inside import Inside
+from physode.events.landing import Landing
+from physode.events.sides import discontinuous
 from physode.solvers.method import Method
-from physode.solvers.numbers import Number, anywhere, logical_not
+from physode.solvers.numbers import Number, logical_not
 from physode.solvers.stepper import Rhs, Step, interpolant
 
 __all__ = ["Search"]
@@ -24,7 +26,7 @@ _EARLY = (2.0**-10, 2.0**-6)
 
 
 class Search:
-    """Looks into each accepted attempt of a solve for events, and stops groups where these say so.
+    """Looks into each attempt of a solve for events, and stops groups where these say so.
 
     All is without a graph, with groups as one axis: a shared clock's only group, or the samples.
 
@@ -35,20 +37,33 @@ class Search:
     firings
         Those that stopped nothing.
     stop
-        When each group is stopped, NaN where not; ``stopping`` by which events, ``first`` by which first (-1: none).
+        When each group is stopped, NaN where not; ``stopping`` by which events, ``silent`` by which in a direction that
+        does not count, ``first`` by which of all these first (-1: none).
+    sides
+        On which sides of events' surfaces the right-hand side is held, 0 where it is not, ``(events, groups)``.
+    discovered
+        At which events the right-hand side has been found to be discontinuous without being held: such a group is
+        stopped, to be solved anew.
     """
 
-    def __init__(self, conditions: Conditions, counts: Tensor, going: Tensor) -> None:
+    def __init__(self, conditions: Conditions, counts: Tensor, going: Tensor, sides: Tensor) -> None:
         self.conditions, self._going = conditions, going.reshape(-1)
-        self.counts = counts
+        self.counts, self.sides = counts, sides
         self.firings: list[Firing] = []
         self.stop = torch.full(self._going.shape, torch.nan, dtype=torch.float64, device=going.device)
-        self.stopping = torch.zeros_like(counts, dtype=torch.bool)
+        self.stopping, self.silent, self.discovered, self._tied = (
+            torch.zeros_like(counts, dtype=torch.bool) for _ in range(4)
+        )
         self.first = torch.full_like(counts[0] if len(counts) else self._going.long(), -1)
-        self._tied = torch.zeros_like(self.stopping)
         self._at_stop = torch.full_like(counts, math.nan, dtype=torch.float64)
         self._signs = self._values = torch.zeros_like(counts, dtype=torch.float64)
         self._noise = torch.zeros_like(self._values)
+        self._landing = Landing.nowhere(self.stop)
+
+    @property
+    def target(self) -> Tensor:
+        """Where groups are to end earlier than they would, NaN where not: stopped, or on their way to a surface."""
+        return torch.where(torch.isnan(self.stop), self._landing.aim, self.stop)
 
     @property
     def last(self) -> Tensor:
@@ -82,6 +97,7 @@ class Search:
                 self._signs[index] = torch.where(near[index], ahead, self._signs[index])
                 noise = self.conditions.noise(index, t, y).reshape(-1)
                 self._noise[index] = torch.where(near[index], torch.maximum(noise, 2 * carried.residual[index]), 0.0)
+            self._signs = torch.where(self.sides == 0, self._signs, self.sides)
 
     def look(
         self,
@@ -97,30 +113,70 @@ class Search:
         t1: Number,
     ) -> tuple[Number, Number]:
         """Look into an attempt; see :class:`~physode.solvers.observer.Lookout`."""
-        if not len(self.counts) or not anywhere(accepted):
+        if not len(self.counts):
             return accepted, t1
         with torch.no_grad():
             clock = [torch.as_tensor(v, dtype=torch.float64, device=y.device).detach() for v in (t, h, t_next)]
             y, ends = y.detach(), step.y.detach()
-            slopes = Step(ends, tuple(k.detach() for k in step.ks))
-            k_end = rhs(t_next, ends) if k_end is None else k_end.detach()
-            dense = interpolant(rhs, tableau, _plain(t), y, _plain(h), slopes, k_end)
-            watched = torch.as_tensor(accepted, device=y.device).reshape(-1) & self._going & torch.isnan(self.stop)
-            watched &= _finite(ends, clock[0])
-            inside = Inside(clock[0], clock[1], clock[2], y, dense, ends)
-            crossings = crossings_of(self.conditions, inside, self._looked(inside, watched), watched)
-            if not crossings:
-                return accepted, t1
-            held = self._fire(inside, crossings)
-            if not bool(held.any()):
-                return accepted, t1
+            self._landing.until(t1, self.target)
+            open_ = self._going & torch.isnan(self.stop) & _finite(ends, clock[0])
+            taken = torch.as_tensor(accepted, device=y.device).reshape(-1)
+            held = torch.zeros_like(open_)
+            if not bool(taken.all()):
+                held = self._scouted(Inside(*clock, y, (ends - y)[None], ends), open_ & ~taken)
+            watched = open_ & taken
+            if bool(watched.any()):
+                slopes = Step(ends, tuple(k.detach() for k in step.ks))
+                k_end = rhs(t_next, ends) if k_end is None else k_end.detach()
+                dense = interpolant(rhs, tableau, _plain(t), y, _plain(h), slopes, k_end)
+                held = held | self._seen(Inside(*clock, y, dense, ends), watched, k_end)
+            ends_at = torch.where(torch.isnan(self.target), self._landing.end, self.target)
         if not isinstance(t1, Tensor):
-            return False, float(self.stop)
-        held = held.reshape(t1.shape)
-        return accepted & logical_not(held), torch.where(held, self.stop.reshape(t1.shape), t1)
+            return accepted and not bool(held), float(ends_at)
+        ends_at = ends_at.reshape(t1.shape)
+        return accepted & logical_not(held.reshape(t1.shape)), torch.where(t1.detach() == ends_at, t1, ends_at)
+
+    def _scouted(self, chord: Inside, groups: Tensor) -> Tensor:
+        """Look at the ends of rejected attempts; stop groups where these fail on a discontinuity not known yet."""
+        values = self.conditions.values(*chord.at(torch.ones_like(chord.t)))
+        looks = Looks([self._values, values], [self._signs, torch.sign(values)])
+        crosses = groups & (self.sides == 0) & (looks.signs[0] * looks.signs[1] < 0)
+        found = torch.zeros_like(groups)
+        for index in crosses.any(1).nonzero().flatten().tolist():
+            theta = chord_crossing(self.conditions, chord, index, looks, crosses[index])
+            found |= self._probed(chord, index, torch.where(crosses[index], theta, 0.0), crosses[index])
+        return found
+
+    def _probed(self, step: Inside, index: int, theta: Tensor, groups: Tensor) -> Tensor:
+        """Stop groups at the step's start where the right-hand side is discontinuous at an event; return which."""
+        places = step.at(theta.reshape(step.t.shape))
+        found = groups & discontinuous(self.conditions, index, *places, step.h)
+        self.discovered[index] |= found
+        self.stop = torch.where(found, step.t.reshape(-1), self.stop)
+        return found
+
+    def _seen(self, step: Inside, watched: Tensor, k_end: Tensor) -> Tensor:
+        """Look into accepted attempts; return which groups do not keep theirs."""
+        looks = self._looked(step, watched)
+        landed = self._landing.arrived(self.conditions, step, self.sides, k_end, watched)
+        crossings = crossings_of(self.conditions, step, looks, watched, landed)
+        held = torch.zeros_like(watched)
+        for crossing in crossings:
+            free = torch.isfinite(crossing.t) & (self.sides[crossing.event] == 0)
+            if bool(free.any()):
+                at = torch.where(free, crossing.t, step.t.reshape(-1)).reshape(step.t.shape)
+                held |= self._probed(step, crossing.event, step.place(at), free)
+        if crossings:
+            held |= self._fire(step, crossings, landed, ~held)
+        held |= self._landing.missed(watched & ~held & torch.isnan(self.stop))
+        keeps = watched & ~held
+        self._values = torch.where(keeps, looks.values[-1], self._values)
+        self._signs = torch.where(keeps, looks.signs[-1], self._signs)
+        self._noise = torch.where(keeps & (self._values.abs() > self._noise), 0.0, self._noise)
+        return held
 
     def _looked(self, step: Inside, watched: Tensor) -> Looks:
-        """Look at some points of a step, and note the values and signs at its end."""
+        """Look at some points of a step."""
         values, signs = [self._values], [self._undecided(step)]
         for point in POINTS:
             time, state = step.at(torch.full_like(step.t, point))
@@ -128,9 +184,6 @@ class Search:
             self._check(found, time.reshape(-1), watched)
             values.append(found)
             signs.append(self._sign(found, signs[-1]))
-        self._values = torch.where(watched, values[-1], self._values)
-        self._signs = torch.where(watched, signs[-1], self._signs)
-        self._noise = torch.where(watched & (values[-1].abs() > self._noise), 0.0, self._noise)
         return Looks(values, signs)
 
     def _undecided(self, step: Inside) -> Tensor:
@@ -146,20 +199,34 @@ class Search:
         """Return the signs of values; of those that started at zero, once they have left what is rounding there."""
         return torch.where(values.abs() < self._noise, before, torch.sign(values))
 
-    def _fire(self, step: Inside, crossings: list[Crossing]) -> Tensor:
-        """Let events fire; return which groups are stopped inside the step."""
-        direction = torch.sign(step.h).reshape(-1)
-        chosen = choose(self.conditions.events, crossings, self.counts, direction, tie_of(step.t, step.h).reshape(-1))
-        self.counts = chosen.counts
-        self.firings += chosen.firings
-        held = chosen.first >= 0
-        before, after = self._signs_around(step, chosen.stop, held)
-        self._tied = torch.where(held, (before != after) | chosen.stopping, self._tied)
-        self._at_stop = torch.where(held, after, self._at_stop)
-        self.stop = torch.where(held, chosen.stop, self.stop)
-        self.stopping |= chosen.stopping
-        self.first = torch.where(held, chosen.first, self.first)
-        return held
+    def _fire(self, step: Inside, crossings: list[Crossing], landed: Tensor, groups: Tensor) -> Tensor:
+        """Let events fire in some groups; return which do not keep their step.
+
+        Where the first that stops a group is one that the right-hand side switches at, the group is first made to land
+        there: the crossing was found with stages that had reached over the surface.
+        """
+        direction, switching = torch.sign(step.h).reshape(-1), self.sides != 0
+        tie = tie_of(step.t, step.h).reshape(-1)
+        crossings = [one._replace(t=torch.where(groups, one.t, torch.inf)) for one in crossings]
+        chosen = choose(self.conditions.events, crossings, self.counts, switching, direction, tie)
+        stops = chosen.first >= 0
+        first = chosen.first.clamp(min=0)[None]
+        aimed = stops & switching.gather(0, first)[0] & ~landed.gather(0, first)[0]
+        self._landing.aim_at(chosen.stop, aimed)
+        self.counts = torch.where(aimed, self.counts, chosen.counts)
+        for firing in chosen.firings:
+            kept = ~aimed[firing.groups]
+            if bool(kept.any()):
+                self.firings.append(Firing(firing.event, *(part[kept] for part in firing[1:])))
+        stops = stops & ~aimed
+        before, after = self._signs_around(step, chosen.stop, stops)
+        self._tied = torch.where(stops, (before != after) | chosen.stopping, self._tied)
+        self._at_stop = torch.where(stops, after, self._at_stop)
+        self.stop = torch.where(stops, chosen.stop, self.stop)
+        self.stopping |= chosen.stopping & ~chosen.silent & stops
+        self.silent |= chosen.silent & stops
+        self.first = torch.where(stops, chosen.first, self.first)
+        return aimed | (stops & (self.stop != step.t_next.reshape(-1)))
 
     def _signs_around(self, step: Inside, stop: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
         """Return the signs of the conditions just before and just behind the stops of groups, ``(events, groups)``."""

@@ -94,14 +94,22 @@ class _Run:
     def advance(self) -> None:
         """Solve one piece and deal with what stopped each group."""
         steps, state = self.problem.steps, self.state
+        self._pieces.settle(state)
+        if not bool(state.going.any()):
+            return
         left = 1 if steps is None else steps.max_steps - int(self.joined.attempts.max())
         if left < 1:
             self.state.end(state.going, Status.MAX_STEPS, state.t.detach())
             return
         segment, shown = self._pieces.next(state, self.joined, left, jumped=self._jumped)
+        failed, before = self.error, self.problem.statistics.snapshot()
         outcome = self._solved(segment)
         self.problem.dynamics.calls += segment.dynamics.calls
         record, under_way = outcome.record, state.going
+        if bool(segment.search.discovered.any()) and not (segment.watch is not None and segment.watch.reason):
+            self.error = failed
+            self._anew(segment, outcome, before)
+            return
         fails = under_way & (record.status != Status.SUCCESS)
         self.state.end(fails, record.status, record.ended)
         self.joined.add(outcome, under_way)
@@ -113,6 +121,15 @@ class _Run:
             self.firings[index].append(firings)
         if segment.watch is not None and segment.watch.reason:
             self.state.end(self.state.going, segment.watch.reason, self.state.t.detach())
+
+    def _anew(self, segment: Segment, outcome: Outcome, before: list[Tensor]) -> None:
+        """Have a piece solved anew: the right-hand side is discontinuous at events where it was not known to be."""
+        after = self.problem.statistics.snapshot()
+        if len(after) == len(before):  # else they do not change
+            self.problem.statistics.restore(before)
+        self._pieces.again()
+        self.joined.discard(outcome, self.state.going)
+        self.state.sides = torch.where(segment.search.discovered, torch.nan, self.state.sides)
 
     def _solved(self, segment: Segment) -> Outcome:
         """Solve a piece; where there can be no gradients because it ended early, keep the reason."""
