@@ -76,9 +76,9 @@ class Conditions:
         rounding = self.rounding * (by_t.abs() + summed(by_y.abs() * f.detach().abs(), t))
         return torch.where(rate.abs() > rounding, torch.sign(rate), 0.0)
 
-    def noise(self, index: int, t: Tensor, y: Tensor) -> Tensor:
+    def noise(self, index: int, t: Tensor, y: Tensor, slopes: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return how large a condition may be by the rounding of what it is made of alone, one value a group."""
-        by_t, by_y = self.slopes(index, t, y)
+        by_t, by_y = self.slopes(index, t, y) if slopes is None else slopes
         largest = (y.abs().reshape(len(y), -1).amax(1) if t.ndim else y.abs().amax()).double()
         time = torch.maximum(t.detach().abs(), _SMALLEST * (self.dynamics.high - self.dynamics.low))
         state = torch.maximum(y.detach().abs(), expand((_SMALLEST * largest).to(y.abs().dtype), y.ndim))

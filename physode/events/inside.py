@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
 from physode.solvers.groups import expand
+from physode.transforms import to_keep
 
 __all__ = ["Inside"]
+
+
+@lru_cache(maxsize=64)
+def _bases(thetas: tuple[float, ...], count: int, dtype: torch.dtype, device: torch.device) -> Sequence[Tensor]:
+    """Return the interpolant's basis functions at some places."""
+    with to_keep():
+        left = torch.tensor(thetas, dtype=dtype, device=device)
+        found = [left]
+        for p in range(count - 1):
+            found.append(found[-1] * ((1.0 - left) if p % 2 == 0 else left))
+        return found
 
 
 class Inside:
@@ -25,6 +40,16 @@ class Inside:
     def time(self, theta: Tensor) -> Tensor:
         """Return the time at ``theta``."""
         return torch.where(theta == 1.0, self.t_next, self.t + theta * self.h)
+
+    def points(self, thetas: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Return the times and the states at some places, the same in all groups: ``(places, ...)`` each."""
+        y, groups = self._y, self.t.ndim
+        real = y.real.dtype if y.is_complex() else y.dtype
+        left, *bases = _bases(tuple(thetas), len(self._dense), real, y.device)
+        state = y.expand(len(thetas), *y.shape)
+        for basis, coefficient in zip((left, *bases), self._dense, strict=True):
+            state = torch.addcmul(state, expand(basis, 1 + y.ndim).to(y.dtype), coefficient)
+        return self.t + expand(left.double(), 1 + groups) * self.h, state
 
     def at(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return the time and the state at ``theta``; see :mod:`physode.solvers.interpolation`."""

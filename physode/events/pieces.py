@@ -37,7 +37,7 @@ class Pieces:
 
     def __init__(self, problem: Problem, events: Sequence[Event], stops: Stops) -> None:
         self.problem, self.events, self.stops = problem, events, stops
-        self._told = 0.0
+        self._told, self._careful = 0.0, False
         self._began = time.monotonic()
         self._recorder = PieceRecorder(problem.observer) if isinstance(problem.observer, Recorder) else None
 
@@ -72,7 +72,7 @@ class Pieces:
             dynamics, problem.tableau, y, t, None if problem.steps is None else replace(problem.steps, max_steps=left),
             self._grid(start, end), problem.keep_dense, problem.statistics, step_size=problem.step_size,
             backward=problem.backward, search=search, carried=state.carried, observer=self._recorder,
-            watch=self._watch(state, joined, start, end, search),
+            watch=self._watch(state, joined, start, end, search), careful=self._careful,
         )  # fmt: skip
         return segment, shown
 
@@ -94,8 +94,12 @@ class Pieces:
         self.problem.dynamics.calls += dynamics.calls
         state.end(slides.reshape(state.going.shape), Status.SLIDING, state.t.detach())
 
-    def again(self) -> None:
-        """Let the recorder forget the piece made last, which is to be solved anew."""
+    def again(self, *, careful: bool) -> None:
+        """Make the next piece instead of the last one, which the recorder forgets.
+
+        ``careful``: whether steps must not wait to be looked into from now on.
+        """
+        self._careful |= careful
         if self._recorder is not None:
             self._recorder.rewind()
 

@@ -15,6 +15,7 @@ from physode.events.firings import Crossing, Firing, choose, tie_of
 from physode.events.inside import Inside
 from physode.events.landing import Landing
 from physode.events.sides import discontinuous
+from physode.events.waiting import LookedTooLateError, Taken, Waiting
 from physode.solvers.method import Method
 from physode.solvers.numbers import Number, logical_not
 from physode.solvers.stepper import Rhs, Step, interpolant
@@ -44,6 +45,10 @@ class Search:
     discovered
         At which events the right-hand side has been found to be discontinuous without being held: such a group is
         stopped, to be solved anew.
+    defers
+        Whether steps of a shared clock may wait to be looked into many at a time: where their states have no graph.
+    fired
+        Of such steps, by their start, the state there, the interpolant, and the state at the end, where an event fired.
     """
 
     def __init__(self, conditions: Conditions, counts: Tensor, going: Tensor, sides: Tensor) -> None:
@@ -59,6 +64,9 @@ class Search:
         self._signs = self._values = torch.zeros_like(counts, dtype=torch.float64)
         self._noise = torch.zeros_like(self._values)
         self._landing = Landing.nowhere(self.stop)
+        self.defers, self._calm, self._waiting = False, False, Waiting(conditions)
+        self.fired: dict[float, tuple[Tensor, Tensor, Tensor]] = {}
+        self._stops = any(event.jump is not None or event.limit is not None for event in conditions.events)
 
     @property
     def target(self) -> Tensor:
@@ -116,6 +124,12 @@ class Search:
         if not len(self.counts):
             return accepted, t1
         with torch.no_grad():
+            if (
+                self.defers
+                and not isinstance(t1, Tensor)
+                and self._waits(rhs, tableau, t, y, h, t_next, step, k_end, accepted)
+            ):
+                return accepted, t1
             clock = [torch.as_tensor(v, dtype=torch.float64, device=y.device).detach() for v in (t, h, t_next)]
             y, ends = y.detach(), step.y.detach()
             self._landing.until(t1, self.target)
@@ -135,6 +149,75 @@ class Search:
             return accepted and not bool(held), float(ends_at)
         ends_at = ends_at.reshape(t1.shape)
         return accepted & logical_not(held.reshape(t1.shape)), torch.where(t1.detach() == ends_at, t1, ends_at)
+
+    def _waits(
+        self,
+        rhs: Rhs,
+        tableau: Method,
+        t: float,
+        y: Tensor,
+        h: float,
+        t_next: float,
+        step: Step,
+        k_end: Tensor | None,
+        accepted: bool,
+    ) -> bool:
+        """Let a step of a shared clock wait to be looked into with others, where it does not stop at its end.
+
+        Raises
+        ------
+        LookedTooLateError
+            If one that waited should have stopped the solve.
+        """
+        if not (self._calm and self._waiting.takes(tableau, y)):
+            return False
+        if not accepted or self._stops:
+            values = self.conditions.values(torch.scalar_tensor(t_next, dtype=torch.float64, device=y.device), step.y)
+            if not accepted:
+                at_start = self.conditions.values(torch.scalar_tensor(t, dtype=torch.float64, device=y.device), y)
+                quiet = not bool((values * at_start < 0).any())
+            else:
+                quiet = bool((torch.sign(values) == self._signs).all())
+            if not quiet:
+                self.settle(rhs, tableau)
+                return False
+        if accepted and self._waiting.add(Taken(t, h, t_next, y, step, k_end)):
+            self.settle(rhs, tableau)
+        return True
+
+    def settle(self, rhs: Rhs, tableau: Method) -> None:
+        """Look into the steps that wait.
+
+        Raises
+        ------
+        LookedTooLateError
+            If one of them should have stopped the solve.
+        """
+        if not len(self._waiting):
+            return
+        with torch.no_grad():
+            steps, dense, values = self._waiting.looked(rhs, tableau)
+            signs = torch.sign(values)
+            row = 0
+            while row < len(steps):
+                same = (signs[row:] == self._signs[:, 0]).all(-1).all(-1)
+                quiet = len(steps) - row if bool(same.all()) else int(same.long().argmin())
+                row += quiet
+                if quiet:
+                    self._values = values[row - 1, -1][:, None]
+                if row < len(steps):
+                    self._looked_into(steps[row], dense[:, row])
+                    row += 1
+
+    def _looked_into(self, taken: Taken, dense: Tensor) -> None:
+        """Look into one of the steps that waited."""
+        clock = [torch.full((), value, dtype=torch.float64, device=dense.device) for value in taken[:3]]
+        fired = len(self.firings)
+        held = self._seen(Inside(*clock, taken.y, dense, taken.step.y), self._going, dense[0])
+        if bool(held.any()):
+            raise LookedTooLateError
+        if len(self.firings) > fired:
+            self.fired[taken.t] = (taken.y, dense, taken.step.y)
 
     def _scouted(self, chord: Inside, groups: Tensor) -> Tensor:
         """Look at the ends of rejected attempts; stop groups where these fail on a discontinuity not known yet."""
@@ -169,17 +252,19 @@ class Search:
         if crossings:
             held |= self._fire(step, crossings, landed, ~held)
         held |= self._landing.missed(watched & ~held & torch.isnan(self.stop))
+        self._calm = self.defers and not bool(((looks.signs[-1] == 0) | (self.sides != 0)).any())
         keeps = watched & ~held
         self._values = torch.where(keeps, looks.values[-1], self._values)
         self._signs = torch.where(keeps, looks.signs[-1], self._signs)
         self._noise = torch.where(keeps & (self._values.abs() > self._noise), 0.0, self._noise)
+        self._calm = self._calm and not bool((self._noise > 0).any())
         return held
 
     def _looked(self, step: Inside, watched: Tensor) -> Looks:
         """Look at some points of a step."""
         values, signs = [self._values], [self._undecided(step)]
-        for point in POINTS:
-            time, state = step.at(torch.full_like(step.t, point))
+        times, states = step.points(POINTS[:-1])
+        for time, state in [*zip(times, states, strict=True), (step.t_next, step.end)]:
             found = self.conditions.values(time, state)
             self._check(found, time.reshape(-1), watched)
             values.append(found)

@@ -64,6 +64,8 @@ class Segment(Problem):
         What is known of the conditions from before the jumps that the segment starts with.
     watch
         What the loop asks after each attempt.
+    careful
+        Whether every step is looked into before the next one is taken.
     rows
         ``(rows, *groups)``: of the start, the outputs, ``events``, and the end.
     events
@@ -73,6 +75,7 @@ class Segment(Problem):
     search: Search = field(kw_only=True)
     carried: Carried = field(kw_only=True)
     watch: PieceWatch | None = field(kw_only=True, default=None)
+    careful: bool = field(kw_only=True, default=False)
     rows: Tensor = field(init=False)
     events: list[tuple[int, Tensor]] = field(init=False, default_factory=list)
 
@@ -89,7 +92,10 @@ class Segment(Problem):
         self.search.begin(self.t[0], self.y0, self.k0, self.carried, direction)
         self.lookout = self.search
         if self.grid is None:
+            self.search.defers = not self.careful and taker is PLAIN and keep is Trajectory
             record = super().integrate(dynamics, taker, keep)
+            self.search.settle(self.dynamics if dynamics is None else dynamics, self.tableau)
+            self._restore(record)
         else:
             rhs = self.dynamics if dynamics is None else dynamics
             record, self.grid = march_watched(
@@ -99,6 +105,15 @@ class Segment(Problem):
         with torch.enable_grad():  # of the times, whoever asks
             self._order(base)
         return record
+
+    def _restore(self, record: Trajectory) -> None:
+        """Put what reading events needs into a record whose steps were looked into later."""
+        if not self.search.fired:
+            return
+        rows = {start: row for row, start in enumerate(record.starts)}
+        for start, (y, dense, y_end) in self.search.fired.items():
+            row = rows[start]
+            record.nodes[row], record.nodes[row + 1], record.dense[row] = y, y_end, dense
 
     def _watch(self) -> Watch | None:
         return self.watch

@@ -33,7 +33,7 @@ from physode.transforms import transformed
 
 __all__ = ["Sided", "beside", "discontinuous", "on_sides", "sides_from"]
 
-_ROUNDS = 3  # of Newton's method: stages that reach far over a curved surface are those of steps to be shortened
+_ROUNDS = 4  # of Newton's method: stages that reach far over a curved surface are those of steps to be shortened
 _SMALL = 1e-2  # of the root of the rounding error: relative differences from there on are discontinuities
 _FAR = 1e3  # roundings from the surface, nearer than which they are computed anew
 
@@ -90,7 +90,7 @@ class Sided(Dynamics):
 
 
 def beside(
-    conditions: Conditions, index: int, t: Tensor, y: Tensor, side: Tensor, distance: float = 1.0
+    conditions: Conditions, index: int, t: Tensor, y: Tensor, side: Tensor, distance: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the place nearest to ``(t, y)`` on one side of an event's surface; the same tensors where it is there.
 
@@ -99,18 +99,22 @@ def beside(
     side
         1 or -1, one a group; 0 for groups that may be anywhere.
     distance
-        How far from the surface it is to be at least, in the condition's rounding.
+        How far from the surface it is to be, in the condition's rounding; by default that far at least.
     """
-    for _ in range(_ROUNDS):
-        value, noise = conditions.value(index, t, y), distance * conditions.noise(index, t, y)
-        lacks = (side != 0) & ~(side * value >= noise)
-        if not transformed() and not bool(lacks.any()):
+    slopes = conditions.slopes(index, t, y)
+    noise = (distance or 1.0) * conditions.noise(index, t, y, slopes)
+    for left in reversed(range(_ROUNDS)):
+        value = side * conditions.value(index, t, y)
+        misses = (side != 0) & ~((value >= noise) & ((value <= 3 * noise) | (distance is None)))
+        if not transformed() and not bool(misses.any()):
             break
-        by_t, by_y = conditions.slopes(index, t, y)
+        by_t, by_y = slopes
         square = by_t.square() + summed((by_y.conj() * by_y).real if by_y.is_complex() else by_y.square(), t)
-        share = torch.where(lacks & (square > 0), (2 * side * noise - value) / square, 0.0)
+        share = torch.where(misses & (square > 0), side * (2 * noise - value) / square, 0.0)
         t = t + share * by_t
         y = y + expand(share.to(y.dtype), y.ndim) * by_y
+        if left == 1:
+            slopes = conditions.slopes(index, t, y)
     return t, y
 
 
