@@ -206,14 +206,14 @@ class Search:
                 if quiet:
                     self._values = values[row - 1, -1][:, None]
                 if row < len(steps):
-                    self._looked_into(steps[row], dense[:, row])
+                    self._looked_into(steps[row], dense[:, row], values[row, :, :, None])
                     row += 1
 
-    def _looked_into(self, taken: Taken, dense: Tensor) -> None:
+    def _looked_into(self, taken: Taken, dense: Tensor, values: Tensor) -> None:
         """Look into one of the steps that waited."""
         clock = [torch.full((), value, dtype=torch.float64, device=dense.device) for value in taken[:3]]
         fired = len(self.firings)
-        held = self._seen(Inside(*clock, taken.y, dense, taken.step.y), self._going, dense[0])
+        held = self._seen(Inside(*clock, taken.y, dense, taken.step.y), self._going, dense[0], values)
         if bool(held.any()):
             raise LookedTooLateError
         if len(self.firings) > fired:
@@ -238,9 +238,9 @@ class Search:
         self.stop = torch.where(found, step.t.reshape(-1), self.stop)
         return found
 
-    def _seen(self, step: Inside, watched: Tensor, k_end: Tensor) -> Tensor:
-        """Look into accepted attempts; return which groups do not keep theirs."""
-        looks = self._looked(step, watched)
+    def _seen(self, step: Inside, watched: Tensor, k_end: Tensor, values: Tensor | None = None) -> Tensor:
+        """Look into accepted attempts, or at the ``values`` seen there; return which groups do not keep theirs."""
+        looks = self._looked(step, watched, values)
         landed = self._landing.arrived(self.conditions, step, self.sides, k_end, watched)
         crossings = crossings_of(self.conditions, step, looks, watched, landed)
         held = torch.zeros_like(watched)
@@ -260,13 +260,19 @@ class Search:
         self._calm = self._calm and not bool((self._noise > 0).any())
         return held
 
-    def _looked(self, step: Inside, watched: Tensor) -> Looks:
+    def _looked(self, step: Inside, watched: Tensor, seen: Tensor | None = None) -> Looks:
         """Look at some points of a step."""
         values, signs = [self._values], [self._undecided(step)]
-        times, states = step.points(POINTS[:-1])
-        for time, state in [*zip(times, states, strict=True), (step.t_next, step.end)]:
-            found = self.conditions.values(time, state)
-            self._check(found, time.reshape(-1), watched)
+        if seen is None:
+            times, states = step.points(POINTS[:-1])
+            seen = torch.stack(
+                [
+                    self.conditions.values(*place)
+                    for place in [*zip(times, states, strict=True), (step.t_next, step.end)]
+                ]
+            )
+        for point, found in zip(POINTS, seen, strict=True):
+            self._check(found, (step.t + point * step.h).reshape(-1), watched)
             values.append(found)
             signs.append(self._sign(found, signs[-1]))
         return Looks(values, signs)

@@ -89,28 +89,38 @@ class Sided(Dynamics):
         return beside(conditions, index, t, y, side)
 
 
-def beside(
-    conditions: Conditions, index: int, t: Tensor, y: Tensor, side: Tensor, distance: float | None = None
-) -> tuple[Tensor, Tensor]:
+def beside(conditions: Conditions, index: int, t: Tensor, y: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
     """Return the place nearest to ``(t, y)`` on one side of an event's surface; the same tensors where it is there.
 
     Parameters
     ----------
     side
         1 or -1, one a group; 0 for groups that may be anywhere.
-    distance
-        How far from the surface it is to be, in the condition's rounding; by default that far at least.
     """
     slopes = conditions.slopes(index, t, y)
-    noise = (distance or 1.0) * conditions.noise(index, t, y, slopes)
+    noise = conditions.noise(index, t, y, slopes)
+    return _moved(conditions, index, (t, y), side, slopes, noise)
+
+
+def _moved(
+    conditions: Conditions,
+    index: int,
+    place: tuple[Tensor, Tensor],
+    side: Tensor,
+    slopes: tuple[Tensor, Tensor],
+    least: Tensor,
+    most: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return a place moved to where the condition is, on a side, between ``least`` and ``most`` from zero."""
+    t, y = place
     for left in reversed(range(_ROUNDS)):
         value = side * conditions.value(index, t, y)
-        misses = (side != 0) & ~((value >= noise) & ((value <= 3 * noise) | (distance is None)))
+        misses = (side != 0) & ~((value >= least) if most is None else ((value >= least) & (value <= most)))
         if not transformed() and not bool(misses.any()):
             break
         by_t, by_y = slopes
         square = by_t.square() + summed((by_y.conj() * by_y).real if by_y.is_complex() else by_y.square(), t)
-        share = torch.where(misses & (square > 0), side * (2 * noise - value) / square, 0.0)
+        share = torch.where(misses & (square > 0), side * (2 * least - value) / square, 0.0)
         t = t + share * by_t
         y = y + expand(share.to(y.dtype), y.ndim) * by_y
         if left == 1:
@@ -136,8 +146,13 @@ def discontinuous(conditions: Conditions, index: int, t: Tensor, y: Tensor, h: T
     one = torch.ones_like(t)
     eps = torch.finfo(conditions.dynamics.dtype).eps
 
+    slopes = conditions.slopes(index, t, y)
+    noise = conditions.noise(index, t, y, slopes)
+
     def difference(distance: float) -> tuple[Tensor, Tensor]:
-        below, above = (conditions.dynamics(*beside(conditions, index, t, y, side, distance)) for side in (-one, one))
+        far = distance * noise
+        places = (_moved(conditions, index, (t, y), side, slopes, far, 3 * far) for side in (-one, one))
+        below, above = (conditions.dynamics(*place) for place in places)
         return above - below, above.abs() + below.abs()
 
     near, size = difference(1.0)

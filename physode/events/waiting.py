@@ -41,17 +41,18 @@ class Waiting:
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
         self._steps: list[Taken] = []
-        self._most = 0
+        self._most: int | None = None
 
     def takes(self, tableau: Method, y: Tensor) -> bool:
         """Whether steps of a method can wait: not where interpolants need evaluations of their own."""
-        self._most = 0 if tableau.c_extra else min(_MOST, _ELEMENTS // max(1, y.numel() * (tableau.stages + 1)))
+        if self._most is None:
+            self._most = 0 if tableau.c_extra else min(_MOST, _ELEMENTS // max(1, y.numel() * (tableau.stages + 1)))
         return self._most > 1
 
     def add(self, taken: Taken) -> bool:
         """Let a step wait; return whether these are enough."""
         self._steps.append(taken)
-        return len(self._steps) >= self._most
+        return len(self._steps) >= (self._most or 0)
 
     def __len__(self) -> int:
         return len(self._steps)
