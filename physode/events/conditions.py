@@ -62,7 +62,8 @@ class Conditions:
             found: Sequence[Tensor | None] = (None, None)
             if value.requires_grad:
                 found = torch.autograd.grad(value.sum(), [time, state], allow_unused=True)
-        return tuple(torch.zeros_like(x) if d is None else d for d, x in zip(found, (t, y), strict=True))
+        by_t, by_y = (torch.zeros_like(x) if d is None else d for d, x in zip(found, (t, y), strict=True))
+        return by_t, by_y
 
     def rates(self, index: int, t: Tensor, y: Tensor, f: Tensor) -> Tensor:
         r"""Return :math:`\dot g = \partial_t g + \partial_y g \cdot f`, one value a group, without a graph."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from physode.solvers.groups import expand
+from physode.solvers.numbers import Number
 from physode.transforms import to_keep
 
 __all__ = ["Inside"]
@@ -27,6 +28,12 @@ def _bases(thetas: tuple[float, ...], count: int, dtype: torch.dtype, device: to
 
 class Inside:
     """A step's interpolant at one place a group."""
+
+    @classmethod
+    def on(cls, clock: Sequence[Number], y: Tensor, dense: Tensor, end: Tensor) -> Inside:
+        """Return that of a step whose start, size and end are numbers of any kind."""
+        t, h, t_next = (torch.as_tensor(v, dtype=torch.float64, device=y.device).detach() for v in clock)
+        return cls(t, h, t_next, y, dense, end)
 
     def __init__(self, t: Tensor, h: Tensor, t_next: Tensor, y: Tensor, dense: Tensor, end: Tensor) -> None:
         self.t, self.h, self.t_next = t, h, t_next

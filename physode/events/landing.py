@@ -46,6 +46,11 @@ class Landing:
         """Return that no group is to land; ``like`` is NaN in each."""
         return cls(like.clone(), like.clone(), torch.zeros_like(like))
 
+    @property
+    def idle(self) -> bool:
+        """Whether no group is to land."""
+        return bool(torch.isnan(self.aim).all())
+
     def until(self, t1: Number, target: Tensor) -> None:
         """Note where groups without a target end."""
         ends = torch.as_tensor(t1, dtype=torch.float64, device=target.device).detach().reshape(-1)

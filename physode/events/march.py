@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from physode.events.search import Search
 from physode.solvers.grid import Grid
 from physode.solvers.method import Method
+from physode.solvers.numbers import Number
 from physode.solvers.observer import Observer
 from physode.solvers.stepper import Rhs
 from physode.solvers.taker import Taker
@@ -51,8 +52,12 @@ def march_watched(
         while True:
             step, _ = taker.take(rhs, tableau, part.starts, y, part.sizes, k, with_end=False)
             goes, ends = moving & (part.sizes != 0), whole.ends.detach()
-            kept, _ = search.look(rhs, tableau, part.starts, y, part.sizes, part.ends, step, None, goes, ends)
-            held = goes & ~kept
+            clock: Sequence[Number] = (*part, goes, ends)
+            if search.defers:  # as numbers, so that steps can wait
+                clock = [value.item() for value in clock]
+            start, size, end, taken_too, last = clock
+            kept, _ = search.look(rhs, tableau, start, y, size, end, step, None, taken_too, last)
+            held = goes & ~torch.as_tensor(kept, device=goes.device)
             if not bool(held.any()):
                 break
             redone += held

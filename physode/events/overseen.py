@@ -78,7 +78,7 @@ class PieceRecorder:
         self._going = torch.tensor(True)
         self._starts = True
         self._last: tuple[Tensor, Tensor] | None = None
-        self._before = (0, self._last)
+        self._before: tuple[int, tuple[Tensor, Tensor] | None] = (0, None)
 
     def begin(self, going: Tensor, *, jumped: bool) -> None:
         """Begin a piece in which some groups are on their way; ``jumped``: whether any of them jumped before it."""

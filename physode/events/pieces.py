@@ -65,7 +65,7 @@ class Pieces:
             with problem.statistics.preserved():
                 y = restarted(dynamics, start, y)
         conditions = Conditions(self.events, dynamics)
-        search = Search(conditions, state.counts, state.going, state.sides)
+        search = Search(conditions, state.counts, state.going, state.sides, problem.statistics)
         if self._recorder is not None:
             self._recorder.begin(state.going, jumped=jumped)
         segment = Segment(

@@ -16,6 +16,7 @@ from physode.events.inside import Inside
 from physode.events.landing import Landing
 from physode.events.sides import discontinuous
 from physode.events.waiting import LookedTooLateError, Taken, Waiting
+from physode.modules import Statistics
 from physode.solvers.method import Method
 from physode.solvers.numbers import Number, logical_not
 from physode.solvers.stepper import Rhs, Step, interpolant
@@ -51,8 +52,10 @@ class Search:
         Of such steps, by their start, the state there, the interpolant, and the state at the end, where an event fired.
     """
 
-    def __init__(self, conditions: Conditions, counts: Tensor, going: Tensor, sides: Tensor) -> None:
-        self.conditions, self._going = conditions, going.reshape(-1)
+    def __init__(
+        self, conditions: Conditions, counts: Tensor, going: Tensor, sides: Tensor, statistics: Statistics
+    ) -> None:
+        self.conditions, self._going, self._statistics = conditions, going.reshape(-1), statistics
         self.counts, self.sides = counts, sides
         self.firings: list[Firing] = []
         self.stop = torch.full(self._going.shape, torch.nan, dtype=torch.float64, device=going.device)
@@ -64,7 +67,8 @@ class Search:
         self._signs = self._values = torch.zeros_like(counts, dtype=torch.float64)
         self._noise = torch.zeros_like(self._values)
         self._landing = Landing.nowhere(self.stop)
-        self.defers, self._calm, self._waiting = False, False, Waiting(conditions)
+        self.defers, self._waiting = False, Waiting(conditions)
+        self._steady = self._calm = False
         self.fired: dict[float, tuple[Tensor, Tensor, Tensor]] = {}
         self._stops = any(event.jump is not None or event.limit is not None for event in conditions.events)
 
@@ -124,44 +128,37 @@ class Search:
         if not len(self.counts):
             return accepted, t1
         with torch.no_grad():
-            if (
-                self.defers
-                and not isinstance(t1, Tensor)
-                and self._waits(rhs, tableau, t, y, h, t_next, step, k_end, accepted)
-            ):
+            taken = Taken(t, h, t_next, y.detach(), step, k_end)
+            if self.defers and not isinstance(t1, Tensor) and self._waits(rhs, tableau, taken, accepted):
                 return accepted, t1
-            clock = [torch.as_tensor(v, dtype=torch.float64, device=y.device).detach() for v in (t, h, t_next)]
             y, ends = y.detach(), step.y.detach()
-            self._landing.until(t1, self.target)
-            open_ = self._going & torch.isnan(self.stop) & _finite(ends, clock[0])
-            taken = torch.as_tensor(accepted, device=y.device).reshape(-1)
-            held = torch.zeros_like(open_)
-            if not bool(taken.all()):
-                held = self._scouted(Inside(*clock, y, (ends - y)[None], ends), open_ & ~taken)
-            watched = open_ & taken
+            chord = Inside.on(taken[:3], y, (ends - y)[None], ends)
+            open_ = self._going & torch.isnan(self.stop) & _finite(ends, chord.t)
+            kept = torch.as_tensor(accepted, device=y.device).reshape(-1)
+            held, watched = torch.zeros_like(open_), open_ & kept
+            if not bool(kept.all()):
+                held = self._scouted(chord, open_ & ~kept)
             if bool(watched.any()):
                 slopes = Step(ends, tuple(k.detach() for k in step.ks))
                 k_end = rhs(t_next, ends) if k_end is None else k_end.detach()
                 dense = interpolant(rhs, tableau, _plain(t), y, _plain(h), slopes, k_end)
-                held = held | self._seen(Inside(*clock, y, dense, ends), watched, k_end)
+                inside = Inside(chord.t, chord.h, chord.t_next, y, dense, ends)
+                seen = self._at_points(inside)
+                same = self._steady and bool(((torch.sign(seen) == self._signs) | ~watched).all())
+                if same and not bool(held.any()):
+                    self._values = torch.where(watched, seen[-1], self._values)
+                    return accepted, t1
+                self._landing.until(t1, self.target)
+                held = held | self._seen(inside, watched, k_end, seen)
+            else:
+                self._landing.until(t1, self.target)
             ends_at = torch.where(torch.isnan(self.target), self._landing.end, self.target)
         if not isinstance(t1, Tensor):
             return accepted and not bool(held), float(ends_at)
         ends_at = ends_at.reshape(t1.shape)
         return accepted & logical_not(held.reshape(t1.shape)), torch.where(t1.detach() == ends_at, t1, ends_at)
 
-    def _waits(
-        self,
-        rhs: Rhs,
-        tableau: Method,
-        t: float,
-        y: Tensor,
-        h: float,
-        t_next: float,
-        step: Step,
-        k_end: Tensor | None,
-        accepted: bool,
-    ) -> bool:
+    def _waits(self, rhs: Rhs, tableau: Method, taken: Taken, accepted: bool) -> bool:
         """Let a step of a shared clock wait to be looked into with others, where it does not stop at its end.
 
         Raises
@@ -169,19 +166,20 @@ class Search:
         LookedTooLateError
             If one that waited should have stopped the solve.
         """
+        y, y_end = taken.y, taken.step.y
         if not (self._calm and self._waiting.takes(tableau, y)):
             return False
         if not accepted or self._stops:
-            values = self.conditions.values(torch.scalar_tensor(t_next, dtype=torch.float64, device=y.device), step.y)
-            if not accepted:
-                at_start = self.conditions.values(torch.scalar_tensor(t, dtype=torch.float64, device=y.device), y)
-                quiet = not bool((values * at_start < 0).any())
-            else:
+            values = self.conditions.values(torch.full((), taken.t_next, dtype=torch.float64, device=y.device), y_end)
+            if accepted:
                 quiet = bool((torch.sign(values) == self._signs).all())
+            else:
+                start = torch.full((), taken.t, dtype=torch.float64, device=y.device)
+                quiet = not bool((values * self.conditions.values(start, y) < 0).any())
             if not quiet:
                 self.settle(rhs, tableau)
                 return False
-        if accepted and self._waiting.add(Taken(t, h, t_next, y, step, k_end)):
+        if accepted and self._waiting.add(taken):
             self.settle(rhs, tableau)
         return True
 
@@ -211,9 +209,8 @@ class Search:
 
     def _looked_into(self, taken: Taken, dense: Tensor, values: Tensor) -> None:
         """Look into one of the steps that waited."""
-        clock = [torch.full((), value, dtype=torch.float64, device=dense.device) for value in taken[:3]]
-        fired = len(self.firings)
-        held = self._seen(Inside(*clock, taken.y, dense, taken.step.y), self._going, dense[0], values)
+        fired, step = len(self.firings), Inside.on(taken[:3], taken.y, dense, taken.step.y)
+        held = self._seen(step, self._going, dense[0], values)
         if bool(held.any()):
             raise LookedTooLateError
         if len(self.firings) > fired:
@@ -233,14 +230,15 @@ class Search:
     def _probed(self, step: Inside, index: int, theta: Tensor, groups: Tensor) -> Tensor:
         """Stop groups at the step's start where the right-hand side is discontinuous at an event; return which."""
         places = step.at(theta.reshape(step.t.shape))
-        found = groups & discontinuous(self.conditions, index, *places, step.h)
+        with self._statistics.preserved():
+            found = groups & discontinuous(self.conditions, index, *places, step.h)
         self.discovered[index] |= found
         self.stop = torch.where(found, step.t.reshape(-1), self.stop)
         return found
 
-    def _seen(self, step: Inside, watched: Tensor, k_end: Tensor, values: Tensor | None = None) -> Tensor:
-        """Look into accepted attempts, or at the ``values`` seen there; return which groups do not keep theirs."""
-        looks = self._looked(step, watched, values)
+    def _seen(self, step: Inside, watched: Tensor, k_end: Tensor, seen: Tensor) -> Tensor:
+        """Go through the conditions' values ``seen`` in accepted attempts; return which groups do not keep theirs."""
+        looks = self._looked(step, watched, seen)
         landed = self._landing.arrived(self.conditions, step, self.sides, k_end, watched)
         crossings = crossings_of(self.conditions, step, looks, watched, landed)
         held = torch.zeros_like(watched)
@@ -252,25 +250,22 @@ class Search:
         if crossings:
             held |= self._fire(step, crossings, landed, ~held)
         held |= self._landing.missed(watched & ~held & torch.isnan(self.stop))
-        self._calm = self.defers and not bool(((looks.signs[-1] == 0) | (self.sides != 0)).any())
         keeps = watched & ~held
         self._values = torch.where(keeps, looks.values[-1], self._values)
         self._signs = torch.where(keeps, looks.signs[-1], self._signs)
         self._noise = torch.where(keeps & (self._values.abs() > self._noise), 0.0, self._noise)
-        self._calm = self._calm and not bool((self._noise > 0).any())
+        self._steady = self._landing.idle and not bool((self._noise > 0).any())
+        self._calm = self._steady and not bool(((self._signs == 0) | (self.sides != 0)).any())
         return held
 
-    def _looked(self, step: Inside, watched: Tensor, seen: Tensor | None = None) -> Looks:
-        """Look at some points of a step."""
+    def _at_points(self, step: Inside) -> Tensor:
+        """Return the conditions' values at some points of a step, ``(points, events, groups)``."""
+        places = [*zip(*step.points(POINTS[:-1]), strict=True), (step.t_next, step.end)]
+        return torch.stack([self.conditions.values(*place) for place in places])
+
+    def _looked(self, step: Inside, watched: Tensor, seen: Tensor) -> Looks:
+        """Return the values and signs of a step from its start on."""
         values, signs = [self._values], [self._undecided(step)]
-        if seen is None:
-            times, states = step.points(POINTS[:-1])
-            seen = torch.stack(
-                [
-                    self.conditions.values(*place)
-                    for place in [*zip(times, states, strict=True), (step.t_next, step.end)]
-                ]
-            )
         for point, found in zip(POINTS, seen, strict=True):
             self._check(found, (step.t + point * step.h).reshape(-1), watched)
             values.append(found)

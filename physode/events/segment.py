@@ -91,17 +91,18 @@ class Segment(Problem):
         direction = torch.sign(self.t[-1] - self.t[0]).detach()
         self.search.begin(self.t[0], self.y0, self.k0, self.carried, direction)
         self.lookout = self.search
+        rhs = self.dynamics if dynamics is None else dynamics
+        self.search.defers = not (self.careful or self.per_sample or torch.is_grad_enabled())
+        self.search.defers &= taker is PLAIN and keep is Trajectory
         if self.grid is None:
-            self.search.defers = not self.careful and taker is PLAIN and keep is Trajectory
             record = super().integrate(dynamics, taker, keep)
-            self.search.settle(self.dynamics if dynamics is None else dynamics, self.tableau)
-            self._restore(record)
         else:
-            rhs = self.dynamics if dynamics is None else dynamics
             record, self.grid = march_watched(
                 rhs, self.tableau, self.grid, self.y0, self.k0, self.search, wanted=self._wanted(), taker=taker,
                 observer=self.observer, watch=self.watch, keep=keep,
             )  # fmt: skip
+        self.search.settle(rhs, self.tableau)
+        self._restore(record)
         with torch.enable_grad():  # of the times, whoever asks
             self._order(base)
         return record
@@ -110,7 +111,7 @@ class Segment(Problem):
         """Put what reading events needs into a record whose steps were looked into later."""
         if not self.search.fired:
             return
-        rows = {start: row for row, start in enumerate(record.starts)}
+        rows = {float(start): row for row, start in enumerate(record.starts)}
         for start, (y, dense, y_end) in self.search.fired.items():
             row = rows[start]
             record.nodes[row], record.nodes[row + 1], record.dense[row] = y, y_end, dense

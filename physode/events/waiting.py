@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from physode.events.conditions import Conditions
 from physode.events.crossings import POINTS
 from physode.events.inside import Inside
-from physode.solvers.method import Method
+from physode.solvers.method import Method, StepMethod
 from physode.solvers.stepper import Rhs, Step, interpolant
 
 __all__ = ["LookedTooLateError", "Taken", "Waiting"]
@@ -68,14 +69,18 @@ class Waiting:
             If the conditions cannot be mapped over steps.
         """
         steps, self._steps = self._steps, []
-        ends = [one.step.end if one.k_end is None else one.k_end for one in steps]
-        slopes = [rhs(one.t_next, one.step.y) if k is None else k for one, k in zip(steps, ends, strict=True)]
         y, y_end = torch.stack([one.y for one in steps]), torch.stack([one.step.y for one in steps])
         ks = tuple(torch.stack(parts) for parts in zip(*(one.step.ks for one in steps), strict=True))
-        clock = torch.tensor([one[:3] for one in steps], dtype=torch.float64, device=y.device).unbind(1)
-        dense = interpolant(rhs, tableau, clock[0], y, clock[1], Step(y_end, ks), torch.stack(slopes))
-        times, states = Inside(*clock, y, dense, y_end).points(POINTS[:-1])
-        times = torch.cat([times, clock[2][None]]).movedim(0, 1)
+        clock = torch.tensor([one[:3] for one in steps], dtype=torch.float64, device=y.device)
+        t, h, t_next = clock.unbind(1)
+        step = Step(y_end, ks)
+        own = tableau.coefficients(y, step) if isinstance(tableau, StepMethod) else None
+        if own is None:
+            dense = interpolant(rhs, tableau, t, y, h, step, torch.stack(_slopes(rhs, tableau, steps)))
+        else:
+            dense = torch.stack(own)
+        times, states = Inside(t, h, t_next, y, dense, y_end).points(POINTS[:-1])
+        times = torch.cat([times, t_next[None]]).movedim(0, 1)
         states = torch.cat([states, y_end[None]]).movedim(0, 1)
         return (
             steps,
@@ -87,6 +92,17 @@ class Waiting:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of operations that are slow to map
-                return torch.func.vmap(self._conditions.values)(t, y)  # type: ignore[no-any-return]
+                return torch.func.vmap(self._conditions.values)(t, y)
         except Exception as error:  # whatever a condition raises that looks at values, or at what it is given
             raise LookedTooLateError from error
+
+
+def _slopes(rhs: Rhs, tableau: Method, steps: Sequence[Taken]) -> list[Tensor]:
+    """Return the derivatives at steps' ends, which the next step often starts with."""
+    found = []
+    for one, after in zip(steps, [*steps[1:], None], strict=True):
+        slope = one.step.end if one.k_end is None else one.k_end
+        if slope is None and after is not None and not isinstance(tableau, StepMethod) and after.t == one.t_next:
+            slope = after.step.ks[0]
+        found.append(rhs(one.t_next, one.step.y) if slope is None else slope)
+    return found
