@@ -14,8 +14,8 @@ from physode.events.crossings import POINTS, Looks, chord_crossing, crossings_of
 from physode.events.firings import Crossing, Firing, choose, tie_of
 from physode.events.inside import Inside
 from physode.events.landing import Landing
-from physode.events.sides import discontinuous
-from physode.events.waiting import LookedTooLateError, Taken, Waiting
+from physode.events.sides import discontinuous, sides_from
+from physode.events.waiting import AnewError, Taken, Waiting
 from physode.modules import Statistics
 from physode.solvers.method import Method
 from physode.solvers.numbers import Number, logical_not
@@ -86,12 +86,17 @@ class Search:
                 found |= self.stopping[index] & (self.counts[index] >= event.limit)
         return found
 
-    def begin(self, t: Tensor, y: Tensor, f: Tensor, carried: Carried, direction: Tensor) -> None:
+    def begin(self, t: Tensor, y: Tensor, f: Tensor, carried: Carried, span: Tensor) -> None:
         r"""Find the signs that the solve starts with.
 
         Where a jump has left a condition as near zero as the error of the state there (within twice its residual), the
         sign is the one carried. Where it was crossing zero, or is zero, the sign is that which :math:`\dot g` is about
-        to give it, in the ``direction`` of each group's time; where that is zero too, the first step will tell.
+        to give it, in the direction of each group's ``span``; where that is zero too, the first step will tell.
+
+        Raises
+        ------
+        AnewError
+            If the right-hand side is discontinuous there, so that it is to be held on the side that the solve goes to.
         """
         if not len(self.counts):
             return
@@ -105,11 +110,29 @@ class Search:
             self._signs = torch.where(known, carried.signs, self._signs)
             near = ((self._values == 0) | near) & ~known & self._going
             for index in near.any(1).nonzero().flatten().tolist():
-                ahead = (direction * self.conditions.tendency(index, t, y, f)).reshape(-1)
+                ahead = (torch.sign(span) * self.conditions.tendency(index, t, y, f)).reshape(-1)
                 self._signs[index] = torch.where(near[index], ahead, self._signs[index])
                 noise = self.conditions.noise(index, t, y).reshape(-1)
                 self._noise[index] = torch.where(near[index], torch.maximum(noise, 2 * carried.residual[index]), 0.0)
             self._signs = torch.where(self.sides == 0, self._signs, self.sides)
+            self._begun_on(near & (self.sides == 0), t, y, carried, span)
+
+    def _begun_on(self, surfaces: Tensor, t: Tensor, y: Tensor, carried: Carried, span: Tensor) -> None:
+        """Look for discontinuities at the surfaces that groups start on, ``(events, groups)``."""
+        conditions = self.conditions
+        for index in surfaces.any(1).nonzero().flatten().tolist():
+            with self._statistics.preserved():
+                found = surfaces[index] & discontinuous(conditions, index, t, y, span)
+                if not bool(found.any()):
+                    continue
+                sides = self.sides.clone()
+                sides[index] = torch.where(found, torch.nan, sides[index])
+                _, stuck = sides_from(
+                    conditions.dynamics, conditions.events, t, y, sides, carried.residual, torch.sign(span)
+                )
+            self.discovered[index] |= found & ~stuck  # a state at rest there stays
+        if bool(self.discovered.any()):
+            raise AnewError
 
     def look(
         self,
@@ -163,7 +186,7 @@ class Search:
 
         Raises
         ------
-        LookedTooLateError
+        AnewError
             If one that waited should have stopped the solve.
         """
         y, y_end = taken.y, taken.step.y
@@ -188,7 +211,7 @@ class Search:
 
         Raises
         ------
-        LookedTooLateError
+        AnewError
             If one of them should have stopped the solve.
         """
         if not len(self._waiting):
@@ -212,7 +235,7 @@ class Search:
         fired, step = len(self.firings), Inside.on(taken[:3], taken.y, dense, taken.step.y)
         held = self._seen(step, self._going, dense[0], values)
         if bool(held.any()):
-            raise LookedTooLateError
+            raise AnewError
         if len(self.firings) > fired:
             self.fired[taken.t] = (taken.y, dense, taken.step.y)
 

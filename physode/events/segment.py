@@ -88,8 +88,7 @@ class Segment(Problem):
         """Run the forward loop and set the times that are read."""
         assert self.k0 is not None
         base = self.search.counts
-        direction = torch.sign(self.t[-1] - self.t[0]).detach()
-        self.search.begin(self.t[0], self.y0, self.k0, self.carried, direction)
+        self.search.begin(self.t[0], self.y0, self.k0, self.carried, (self.t[-1] - self.t[0]).detach())
         self.lookout = self.search
         rhs = self.dynamics if dynamics is None else dynamics
         self.search.defers = not (self.careful or self.per_sample or torch.is_grad_enabled())

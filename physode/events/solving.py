@@ -22,7 +22,7 @@ from physode.events.pieces import Pieces
 from physode.events.segment import Segment
 from physode.events.state import State
 from physode.events.stops import Stops
-from physode.events.waiting import LookedTooLateError
+from physode.events.waiting import AnewError
 from physode.events.written import Written
 from physode.gradients import GradientMethod
 from physode.gradients.steps import Outcome
@@ -106,7 +106,7 @@ class _Run:
         failed, before = self.error, self.problem.statistics.snapshot()
         try:
             outcome = self._solved(segment)
-        except LookedTooLateError:
+        except AnewError:
             outcome = None
         self.problem.dynamics.calls += segment.dynamics.calls
         watched = segment.watch is not None and segment.watch.reason

@@ -15,14 +15,14 @@ from physode.events.inside import Inside
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.stepper import Rhs, Step, interpolant
 
-__all__ = ["LookedTooLateError", "Taken", "Waiting"]
+__all__ = ["AnewError", "Taken", "Waiting"]
 
 _ELEMENTS = 2**15  # of the stages of the steps that wait
 _MOST = 256
 
 
-class LookedTooLateError(Exception):
-    """Steps were taken behind a place where the solve should have stopped: the piece is to be solved anew."""
+class AnewError(Exception):
+    """The piece is to be solved anew: it went on where it should have stopped, or not on the sides that it lies on."""
 
 
 class Taken(NamedTuple):
@@ -65,7 +65,7 @@ class Waiting:
 
         Raises
         ------
-        LookedTooLateError
+        AnewError
             If the conditions cannot be mapped over steps.
         """
         steps, self._steps = self._steps, []
@@ -94,7 +94,7 @@ class Waiting:
                 warnings.simplefilter("ignore")  # of operations that are slow to map
                 return torch.func.vmap(self._conditions.values)(t, y)
         except Exception as error:  # whatever a condition raises that looks at values, or at what it is given
-            raise LookedTooLateError from error
+            raise AnewError from error
 
 
 def _slopes(rhs: Rhs, tableau: Method, steps: Sequence[Taken]) -> list[Tensor]:

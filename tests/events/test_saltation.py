@@ -168,6 +168,27 @@ def test_times_may_fall_through_a_discontinuity(control):
 
 
 @pytest.mark.parametrize("gradient", ["aca", "adjoint", "naive"])
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_start_on_a_surface_is_on_the_side_that_the_solve_goes_to(gradient, control):
+    """A spring that is let go at rest, with friction: x = mu + (4 - mu) cos(t) until it rests again, at pi."""
+    mu = torch.tensor(0.3, requires_grad=True)
+    y0 = torch.tensor([4.0, 0.0]) if control == "shared" else torch.tensor([[4.0, 0.0], [-4.0, 0.0]])
+    sol = po.solve(
+        dry_friction, y0, [0.0, 2.0], args=(mu, 4.0), gradient=gradient, step_control=control,
+        events=po.Event(lambda t, y, mu, start: y[..., 1]), **TIGHT,
+    )  # fmt: skip
+    position = sol.y[-1].reshape(-1)[0]
+    assert position.item() == pytest.approx(0.3 + 3.7 * math.cos(2.0), abs=1e-8)
+    assert torch.autograd.grad(position, mu)[0].item() == pytest.approx(1 - math.cos(2.0), abs=1e-8)
+
+
+def test_a_state_at_rest_on_a_surface_stays():
+    event = po.Event(lambda t, y: y[0])
+    sol = po.solve(lambda t, y: -torch.sign(y), torch.zeros(1), [0.0, 1.0], events=event)
+    assert sol.y.flatten().tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("gradient", ["aca", "adjoint", "naive"])
 def test_a_ball_never_sees_what_is_below_the_floor_that_it_bounces_off(gradient):
     """Below the floor f is something else altogether; flights are 2 v / g, the speed v shrinking by 0.8."""
     g = torch.tensor(9.81, requires_grad=True)
