@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from physode.dynamics import Dynamics
+from physode.errors import SolveError
 from physode.events.event import Event
 from physode.solvers.groups import expand
 from physode.transforms import under_func
@@ -49,6 +50,17 @@ class Conditions:
     def values(self, t: Tensor, y: Tensor) -> Tensor:
         """Return the conditions of all events, ``(events, groups)``, groups as one axis."""
         return torch.stack([self.value(index, t, y).reshape(-1) for index in range(len(self.events))])
+
+    def check(self, values: Tensor, t: Tensor, groups: Tensor) -> None:
+        """Raise where a condition is NaN."""
+        bad = torch.isnan(values) & groups
+        if bool(bad.any()):
+            index, group = bad.nonzero()[0].tolist()
+            where = f" for sample {group}" if len(groups) > 1 else ""
+            raise SolveError(
+                f"the condition of {self.label(index)} is NaN at t = {float(t[group]):.9g}{where}; "
+                "it must be a number at every state that the solve reaches"
+            )
 
     def slopes(self, index: int, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         r"""Return :math:`\partial_t g`, one value a group, and :math:`\partial_y g`, like ``y``, without a graph."""

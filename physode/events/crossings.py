@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from physode.events.conditions import Conditions
-from physode.events.firings import Crossing
+from physode.events.firings import Crossing, tie_of
 from physode.events.inside import Inside
 from physode.events.roots import refine
 
-__all__ = ["POINTS", "Looks", "chord_crossing", "crossings_of"]
+__all__ = ["POINTS", "Looks", "chord_crossing", "crossings_of", "signs_around"]
 
 POINTS = (0.25, 0.5, 0.75, 1.0)
 """Places in a step where conditions are looked at."""
@@ -65,6 +65,16 @@ def chord_crossing(conditions: Conditions, step: Inside, index: int, looks: Look
     """Return how far into a step, seen at its ends only, an event's conditions cross zero, one a group."""
     (at_low, at_high), before = (values[index] for values in looks.values), looks.signs[0][index]
     return _root(conditions, step, index, (0.0, 1.0), (at_low, at_high), before, wanted)
+
+
+def signs_around(conditions: Conditions, step: Inside, stop: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the signs of the conditions just before and just behind the stops of groups, ``(events, groups)``."""
+    size = torch.where(step.h == 0, 1.0, step.h)
+    tie = 2 * tie_of(step.t, step.h) / size.abs()
+    theta = torch.where(held.reshape(tie.shape), (stop.reshape(tie.shape) - step.t) / size, 0.0)
+    sides = [(theta - tie).clamp(min=0.0), (theta + tie).clamp(max=1.0)]
+    before, after = (torch.sign(conditions.values(*step.at(side))) for side in sides)
+    return before, after
 
 
 def _counts(wanted: Tensor, before: Tensor) -> Tensor:

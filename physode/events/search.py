@@ -7,10 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from physode.errors import SolveError
 from physode.events.carried import Carried
 from physode.events.conditions import Conditions
-from physode.events.crossings import POINTS, Looks, chord_crossing, crossings_of
+from physode.events.crossings import POINTS, Looks, chord_crossing, crossings_of, signs_around
 from physode.events.firings import Crossing, Firing, choose, tie_of
 from physode.events.inside import Inside
 from physode.events.landing import Landing
@@ -103,7 +102,7 @@ class Search:
         with torch.no_grad():
             t, y = t.detach(), y.detach()
             self._values = self.conditions.values(t, y)
-            self._check(self._values, t.reshape(-1), self._going & _finite(y, t))
+            self.conditions.check(self._values, t.reshape(-1), self._going & _finite(y, t))
             self._signs = torch.sign(self._values)
             near = self._values.abs() <= 2 * carried.residual
             known = near & ~torch.isnan(carried.signs)
@@ -290,7 +289,7 @@ class Search:
         """Return the values and signs of a step from its start on."""
         values, signs = [self._values], [self._undecided(step)]
         for point, found in zip(POINTS, seen, strict=True):
-            self._check(found, (step.t + point * step.h).reshape(-1), watched)
+            self.conditions.check(found, (step.t + point * step.h).reshape(-1), watched)
             values.append(found)
             signs.append(self._sign(found, signs[-1]))
         return Looks(values, signs)
@@ -328,25 +327,15 @@ class Search:
             if bool(kept.any()):
                 self.firings.append(Firing(firing.event, *(part[kept] for part in firing[1:])))
         stops = stops & ~aimed
-        before, after = self._signs_around(step, chosen.stop, stops)
-        self._tied = torch.where(stops, (before != after) | chosen.stopping, self._tied)
-        self._at_stop = torch.where(stops, after, self._at_stop)
+        if bool(stops.any()):
+            before, after = signs_around(self.conditions, step, chosen.stop, stops)
+            self._tied = torch.where(stops, (before != after) | chosen.stopping, self._tied)
+            self._at_stop = torch.where(stops, after, self._at_stop)
         self.stop = torch.where(stops, chosen.stop, self.stop)
         self.stopping |= chosen.stopping & ~chosen.silent & stops
         self.silent |= chosen.silent & stops
         self.first = torch.where(stops, chosen.first, self.first)
         return aimed | (stops & (self.stop != step.t_next.reshape(-1)))
-
-    def _signs_around(self, step: Inside, stop: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the signs of the conditions just before and just behind the stops of groups, ``(events, groups)``."""
-        if not bool(held.any()):
-            return self._at_stop, self._at_stop
-        size = torch.where(step.h == 0, 1.0, step.h)
-        tie = 2 * tie_of(step.t, step.h) / size.abs()
-        theta = torch.where(held.reshape(tie.shape), (stop.reshape(tie.shape) - step.t) / size, 0.0)
-        sides = [(theta - tie).clamp(min=0.0), (theta + tie).clamp(max=1.0)]
-        before, after = (torch.sign(self.conditions.values(*step.at(side))) for side in sides)
-        return before, after
 
     def carry(self, t: Tensor, y: Tensor) -> Carried:
         """Return what to know behind a jump at the stops, where the states are ``y``.
@@ -362,17 +351,6 @@ class Search:
             torch.where(doubtful, values.abs(), nothing.residual),
             torch.where(doubtful & ~self._tied, self._at_stop, nothing.signs),
         )
-
-    def _check(self, values: Tensor, t: Tensor, groups: Tensor) -> None:
-        """Raise where a condition is NaN."""
-        bad = torch.isnan(values) & groups
-        if bool(bad.any()):
-            index, group = bad.nonzero()[0].tolist()
-            where = f" for sample {group}" if len(groups) > 1 else ""
-            raise SolveError(
-                f"the condition of {self.conditions.label(index)} is NaN at t = {float(t[group]):.9g}{where}; "
-                "it must be a number at every state that the solve reaches"
-            )
 
 
 def _finite(y: Tensor, t: Tensor) -> Tensor:
