@@ -18,7 +18,7 @@ from physode.solvers.stepper import Rhs, Step, interpolant
 __all__ = ["AnewError", "Taken", "Waiting"]
 
 _ELEMENTS = 2**15  # of the stages of the steps that wait
-_MOST = 256
+_MOST = 128
 
 
 class AnewError(Exception):
