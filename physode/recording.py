@@ -77,6 +77,17 @@ class Recorder:
                     f"{len(self._times)}: name it in one function, and always"
                 )
 
+    @property
+    def noted(self) -> int:
+        """How many states have been noted."""
+        return len(self._times)
+
+    def forget(self, noted: int) -> None:
+        """Forget all but the first states noted."""
+        del self._times[noted:]
+        for values in self._values.values():
+            del values[noted:]
+
     def _add(self, name: str, part: str, value: Tensor) -> None:
         values = self._values.setdefault(part, [])
         if values and value.shape != values[0].shape:

@@ -148,8 +148,9 @@ def solve(
         per-sample steps or ``"samples"``.
     events
         An :class:`~physode.Event` or several, found while solving: recorded in ``sol.events``, or terminal, or with a
-        ``jump`` of the state behind which the solve starts anew. Their times and states have gradients. Not together
-        with ``skip_finished``, ``ACA(checkpoints=...)`` and ``torch.func``.
+        ``jump`` of the state behind which the solve starts anew. Their times and states have gradients. Where ``f`` is
+        discontinuous at an event, each side sees its own ``f``, and gradients pass it. Not together with
+        ``skip_finished``, ``ACA(checkpoints=...)`` and ``torch.func``.
     jump_t
         Times at which ``f`` is known to be discontinuous, ``(n,)``: steps end there, and ``f`` is evaluated on the
         side that a step lies on.

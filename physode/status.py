@@ -19,6 +19,7 @@ class Status(IntEnum):
     STOPPED = 9
     EVENT = 10
     ACCUMULATION = 11
+    SLIDING = 12
 
     @property
     def reason(self) -> str:
@@ -45,6 +46,11 @@ _REASONS = {
     Status.ACCUMULATION: (
         "events with a jump accumulate: the time between two of them fell below the clock's resolution; "
         "end them by `max_count`, or by a terminal event of the speed"
+    ),
+    Status.SLIDING: (
+        "the right-hand side is discontinuous at an event and leads back to it from both sides: the state would slide "
+        "or stick there; make the event terminal and solve the sliding motion by its own law, or make the "
+        "right-hand side steep instead (tanh for sign)"
     ),
 }
 

@@ -11,10 +11,14 @@ import torch
 from torch import Tensor
 
 from physode.dynamics import Dynamics
+from physode.errors import SolveError
 from physode.events.event import Event
 from physode.solvers.groups import expand
+from physode.transforms import under_func
 
-__all__ = ["Conditions"]
+__all__ = ["Conditions", "summed"]
+
+_SMALLEST = 1e-6  # of the largest component, and of the span: what is nearer to zero rounds like that
 
 
 @dataclass(frozen=True)
@@ -47,19 +51,56 @@ class Conditions:
         """Return the conditions of all events, ``(events, groups)``, groups as one axis."""
         return torch.stack([self.value(index, t, y).reshape(-1) for index in range(len(self.events))])
 
-    def rates(self, index: int, t: Tensor, y: Tensor, f: Tensor) -> Tensor:
-        r"""Return :math:`\dot g = \partial_t g + \partial_y g \cdot f`, one value a group, without a graph."""
-        with torch.enable_grad():
+    def check(self, values: Tensor, t: Tensor, groups: Tensor) -> None:
+        """Raise where a condition is NaN."""
+        bad = torch.isnan(values) & groups
+        if bool(bad.any()):
+            index, group = bad.nonzero()[0].tolist()
+            where = f" for sample {group}" if len(groups) > 1 else ""
+            raise SolveError(
+                f"the condition of {self.label(index)} is NaN at t = {float(t[group]):.9g}{where}; "
+                "it must be a number at every state that the solve reaches"
+            )
+
+    def slopes(self, index: int, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return :math:`\partial_t g`, one value a group, and :math:`\partial_y g`, like ``y``, without a graph."""
+        if under_func():
+            by_t, by_y = torch.func.grad(lambda t, y: self.value(index, t, y).sum(), (0, 1))(t, y)
+            return by_t, by_y
+        with torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a condition that is a plain number: it has no slope
             time, state = t.detach().requires_grad_(), y.detach().requires_grad_()
             value = self.value(index, time, state)
-            if not value.requires_grad:
-                return torch.zeros_like(time.detach())
-            by_t, by_y = torch.autograd.grad(value.sum(), [time, state], allow_unused=True)
-        rate = torch.zeros_like(time.detach()) if by_t is None else by_t
-        if by_y is None:
-            return rate  # type: ignore[unreachable]
-        product = (by_y.conj() * f.detach()).real if f.is_complex() else by_y * f.detach()
-        return rate + (product.reshape(len(product), -1).sum(1) if t.ndim else product.sum()).double()
+            found: Sequence[Tensor | None] = (None, None)
+            if value.requires_grad:
+                found = torch.autograd.grad(value.sum(), [time, state], allow_unused=True)
+        by_t, by_y = (torch.zeros_like(x) if d is None else d for d, x in zip(found, (t, y), strict=True))
+        return by_t, by_y
+
+    def rates(self, index: int, t: Tensor, y: Tensor, f: Tensor) -> Tensor:
+        r"""Return :math:`\dot g = \partial_t g + \partial_y g \cdot f`, one value a group, without a graph."""
+        by_t, by_y = self.slopes(index, t, y)
+        return by_t + summed(_product(by_y, f.detach()), t)
+
+    def tendency(self, index: int, t: Tensor, y: Tensor, f: Tensor) -> Tensor:
+        r"""Return the sign of :math:`\dot g`, 0 where it is no more than the rounding of what it is made of."""
+        by_t, by_y = self.slopes(index, t, y)
+        rate = by_t + summed(_product(by_y, f.detach()), t)
+        rounding = self.rounding * (by_t.abs() + summed(by_y.abs() * f.detach().abs(), t))
+        return torch.where(rate.abs() > rounding, torch.sign(rate), 0.0)
+
+    def noise(self, index: int, t: Tensor, y: Tensor, slopes: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return how large a condition may be by the rounding of what it is made of alone, one value a group."""
+        by_t, by_y = self.slopes(index, t, y) if slopes is None else slopes
+        largest = (y.abs().reshape(len(y), -1).amax(1) if t.ndim else y.abs().amax()).double()
+        time = torch.maximum(t.detach().abs(), _SMALLEST * (self.dynamics.high - self.dynamics.low))
+        state = torch.maximum(y.detach().abs(), expand((_SMALLEST * largest).to(y.abs().dtype), y.ndim))
+        return self.rounding * (by_t.abs() * time + summed(by_y.abs() * state, t))
+
+    @property
+    def rounding(self) -> float:
+        """A relative error that some operations on rounded numbers make."""
+        return 16 * torch.finfo(self.dynamics.dtype).eps
 
     def jumped(self, index: int, t: Tensor, y: Tensor) -> Tensor:
         """Return the states behind the jump of one event."""
@@ -96,3 +137,12 @@ class Conditions:
     def _inputs(self, t: Tensor, y: Tensor) -> tuple[Any, ...]:
         time = expand(t.to(self.dynamics.dtype), self.dynamics.time_ndim)
         return time, self.dynamics.packing.unpack(y), *self.dynamics.args
+
+
+def summed(values: Tensor, t: Tensor) -> Tensor:
+    """Return the sum of each group's values, float64; ``t`` has one value a group."""
+    return (values.reshape(len(values), -1).sum(1) if t.ndim else values.sum()).double()
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    return (a.conj() * b).real if b.is_complex() else a * b

@@ -20,6 +20,11 @@ class Event:
     points looked at: each step's end and three points inside it, on the method's interpolant. Crossings that come in
     pairs between two of these points are not seen; ``max_step`` brings the points closer together.
 
+    Where the right-hand side is discontinuous at :math:`g = 0`, in whichever direction it is crossed, steps end there,
+    and each piece of the solve sees the right-hand side of the side that it lies on: gradients pass the discontinuity
+    (saltation). :math:`g` must have a gradient in torch for that. Where the right-hand side leads back to the surface
+    from both sides, the solve ends with :attr:`physode.Status.SLIDING`.
+
     Attributes
     ----------
     condition

@@ -73,6 +73,11 @@ class Joined:
         self.rejected = self.rejected + record.rejected * going
         self._pieces.append((record.clock(), going, outcome.table))
 
+    def discard(self, outcome: Outcome, going: Tensor) -> None:
+        """Count the steps of a piece that is to be solved anew as rejected attempts."""
+        record = outcome.record
+        self.rejected = self.rejected + (record.accepted + record.rejected) * going
+
     def clock(self) -> Grid:
         """Return the steps of all pieces; groups that had arrived stand still."""
         return _joined([self._standing(grid, going) for grid, going, _ in self._pieces])

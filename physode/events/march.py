@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from physode.events.search import Search
 from physode.solvers.grid import Grid
 from physode.solvers.method import Method
+from physode.solvers.numbers import Number
 from physode.solvers.observer import Observer
 from physode.solvers.stepper import Rhs
 from physode.solvers.taker import Taker
@@ -43,17 +44,24 @@ def march_watched(
     taken: list[Grid] = []
     with torch.enable_grad():  # rows of the clock keep its graph, whoever records the steps
         planned = [Grid(*part) for part in zip(*grid, strict=True)]
-    for i, part in enumerate(planned):
-        part = _cut(part, moving, search, ended)
+    for i, whole in enumerate(planned):
+        part = _cut(whole, moving, search, ended)
         if observer is not None:
             observer.before(part.starts, y, part.sizes)
-        step, _ = taker.take(rhs, tableau, part.starts, y, part.sizes, k, with_end=False)
-        goes = moving & (part.sizes != 0)
-        kept, _ = search.look(rhs, tableau, part.starts, y, part.sizes, part.ends, step, None, goes, part.ends.detach())
-        held = goes & ~kept
-        if bool(held.any()):
-            part = _cut(part, moving, search, ended)
+        redone = torch.zeros_like(ended, dtype=torch.int64)
+        while True:
             step, _ = taker.take(rhs, tableau, part.starts, y, part.sizes, k, with_end=False)
+            goes, ends = moving & (part.sizes != 0), whole.ends.detach()
+            clock: Sequence[Number] = (*part, goes, ends)
+            if search.defers:  # as numbers, so that steps can wait
+                clock = [value.item() for value in clock]
+            start, size, end, taken_too, last = clock
+            kept, _ = search.look(rhs, tableau, start, y, size, end, step, None, taken_too, last)
+            held = goes & ~torch.as_tensor(kept, device=goes.device)
+            if not bool(held.any()):
+                break
+            redone += held
+            part = _cut(whole, moving, search, ended)
         dense = wanted.inside(part.starts, part.ends)
         more = tableau.fsal and i + 1 < len(grid.starts)
         y, k, coefficients = taker.finish(
@@ -61,9 +69,9 @@ def march_watched(
         )
         record.append(part.starts, part.sizes, part.ends, y, coefficients)
         record.thin(wanted)
-        record.count(goes.long(), held.long())
+        record.count(goes.long(), redone)
         taken.append(part)
-        moving = moving & ~held
+        moving = moving & torch.isnan(search.stop).reshape(ended.shape)
         if observer is not None and observer.after(record, True):
             record.end(moving, int(Status.SUCCESS), part.ends)
             break
@@ -78,8 +86,8 @@ def march_watched(
 
 
 def _cut(part: Grid, moving: Tensor, search: Search, ended: Tensor) -> Grid:
-    """End a step where its group is stopped; a group that stands still has steps of size 0."""
-    stop = search.stop.reshape(ended.shape)
+    """End a step where its group is to end; a group that stands still has steps of size 0."""
+    stop = search.target.reshape(ended.shape)
     stopped = ~torch.isnan(stop)
     if not bool(stopped.any()):
         return part

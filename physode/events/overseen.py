@@ -78,10 +78,17 @@ class PieceRecorder:
         self._going = torch.tensor(True)
         self._starts = True
         self._last: tuple[Tensor, Tensor] | None = None
+        self._before: tuple[int, tuple[Tensor, Tensor] | None] = (0, None)
 
     def begin(self, going: Tensor, *, jumped: bool) -> None:
         """Begin a piece in which some groups are on their way; ``jumped``: whether any of them jumped before it."""
         self._going, self._starts = going, jumped
+        self._before = (self._recorder.noted, self._last)
+
+    def rewind(self) -> None:
+        """Forget the piece begun last."""
+        noted, self._last = self._before
+        self._recorder.forget(noted)
 
     def before(self, t: Number, y: Tensor, h: Number) -> None:
         """Note the state at the start of the piece."""

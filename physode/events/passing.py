@@ -52,14 +52,21 @@ def passed(state: State, segment: Segment, y: Tensor, going: Tensor, last: Tenso
     for index, event in enumerate(conditions.events):
         if event.jump is not None:
             jumps |= stopped & ~ends & ~at_end & search.stopping[index].reshape(groups)
-    jumped = bool(jumps.any())
-    carried = search.carry(t_stop, y) if jumped else Carried.nothing(state.counts)
+    jumped, crossed = bool(jumps.any()), search.stopping | search.silent
+    switched = crossed & (search.sides != 0)
+    carried = Carried.nothing(state.counts)
+    if jumped or bool(switched.any()):
+        carried = search.carry(t_stop, y)
+    sides = torch.where(switched, -search.sides, search.sides)
+    sides = torch.where(jumps.reshape(-1) & (sides != 0), torch.nan, sides)
     for index, event in enumerate(conditions.events):
         fired = jumps & search.stopping[index].reshape(groups)
         if event.jump is not None and bool(fired.any()):
             y_next = _jumped(conditions, index, t_next, y_next, fired)
-    crowded = jumps & ((t_stop - state.t.detach()).abs() <= _RESOLUTION * t_stop.abs())
-    state = replace(state, t=t_next, y=y_next, counts=search.counts, carried=carried)
+    crowded = (jumps | (stopped & switched.any(0).reshape(groups))) & (
+        (t_stop - state.t.detach()).abs() <= _RESOLUTION * t_stop.abs()
+    )
+    state = replace(state, t=t_next, y=y_next, counts=search.counts, carried=carried, sides=sides)
     state.end(ends, Status.EVENT, t_stop)
     state.end(crowded, Status.ACCUMULATION, t_stop)
     state.end(at_end, Status.SUCCESS, t_stop)
@@ -70,13 +77,14 @@ def _fired(segment: Segment, y: Tensor, stopped: Tensor) -> tuple[Tensor, Tensor
     """Return times and states to go on from, with the gradients of the events that stopped groups, and the firings."""
     search, groups = segment.search, stopped.shape
     t_next, y_next, noted = segment.t[-1], y, Noted()
-    for index in search.stopping.any(1).nonzero().flatten().tolist():
-        fired = stopped & search.stopping[index].reshape(groups)
-        if not bool(fired.any()):
+    for index in (search.stopping | search.silent).any(1).nonzero().flatten().tolist():
+        fired, silent = (stopped & part[index].reshape(groups) for part in (search.stopping, search.silent))
+        if not bool((fired | silent).any()):
             continue
-        t_event, y_event = differentiable(search.conditions, index, segment.t[-1].detach(), y, fired)
-        noted.append((index, Firings.of(t_event, y_event, fired)))
-        first = fired & (search.first == index).reshape(groups)
+        t_event, y_event = differentiable(search.conditions, index, segment.t[-1].detach(), y, fired | silent)
+        if bool(fired.any()):
+            noted.append((index, Firings.of(t_event, y_event, fired)))
+        first = (fired | silent) & (search.first == index).reshape(groups)
         t_next = torch.where(first, t_event, t_next)
         y_next = torch.where(expand(first, y.ndim), y_event, y_next)
     return t_next, y_next, noted

@@ -9,12 +9,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from physode.dynamics import Dynamics
 from physode.events.conditions import Conditions
 from physode.events.event import Event
 from physode.events.joined import Joined
 from physode.events.overseen import PieceRecorder, PieceWatch
 from physode.events.search import Search
 from physode.events.segment import Segment
+from physode.events.sides import on_sides, sides_from
 from physode.events.state import State
 from physode.events.stops import Stops
 from physode.pairing import restarted
@@ -22,6 +24,7 @@ from physode.problem import Problem
 from physode.recording import Recorder
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.groups import expand
+from physode.status import Status
 from physode.typing import Progress
 
 __all__ = ["Pieces"]
@@ -34,7 +37,7 @@ class Pieces:
 
     def __init__(self, problem: Problem, events: Sequence[Event], stops: Stops) -> None:
         self.problem, self.events, self.stops = problem, events, stops
-        self._told = 0.0
+        self._told, self._careful = 0.0, False
         self._began = time.monotonic()
         self._recorder = PieceRecorder(problem.observer) if isinstance(problem.observer, Recorder) else None
 
@@ -57,22 +60,53 @@ class Pieces:
         outputs = problem.t[shown]
         inside = self.stops.inside(outputs, start, end) & state.going
         t = torch.cat([start[None], torch.where(inside, outputs, end.detach()), end[None]])
-        low, high = self.stops.bounds(start, end)
-        dynamics = replace(problem.dynamics, calls=0, low=low, high=high)
+        dynamics = on_sides(self._dynamics(start, end), self.events, state.sides)
         if len(joined):  # behind a jump, or a discontinuity
             with problem.statistics.preserved():
                 y = restarted(dynamics, start, y)
         conditions = Conditions(self.events, dynamics)
-        search = Search(conditions, state.counts, state.going)
+        search = Search(conditions, state.counts, state.going, state.sides, problem.statistics)
         if self._recorder is not None:
             self._recorder.begin(state.going, jumped=jumped)
         segment = Segment(
             dynamics, problem.tableau, y, t, None if problem.steps is None else replace(problem.steps, max_steps=left),
             self._grid(start, end), problem.keep_dense, problem.statistics, step_size=problem.step_size,
             backward=problem.backward, search=search, carried=state.carried, observer=self._recorder,
-            watch=self._watch(state, joined, start, end, search),
+            watch=self._watch(state, joined, start, end, search), careful=self._careful,
         )  # fmt: skip
         return segment, shown
+
+    def settle(self, state: State) -> None:
+        """Find the sides that groups go on from; those that are led back to a surface from both of them end there."""
+        if not bool((state.sides != 0).any()):
+            return
+        dynamics = self._dynamics(state.t, self.stops.after(state.t))
+        with torch.no_grad(), self.problem.statistics.preserved():
+            state.sides, slides = sides_from(
+                dynamics,
+                self.events,
+                state.t.detach(),
+                state.y.detach(),
+                torch.where(state.going.reshape(-1), state.sides, 0.0),
+                state.carried.residual,
+                self.stops.direction,
+            )
+        self.problem.dynamics.calls += dynamics.calls
+        state.end(slides.reshape(state.going.shape), Status.SLIDING, state.t.detach())
+
+    def again(self, *, careful: bool) -> None:
+        """Make the next piece instead of the last one, which the recorder forgets.
+
+        ``careful``: whether steps must not wait to be looked into from now on.
+        """
+        self._careful |= careful
+        if self._recorder is not None:
+            self._recorder.rewind()
+
+    def _dynamics(self, start: Tensor, end: Tensor) -> Dynamics:
+        """Return the right-hand side with the bounds of its times in a piece."""
+        low, high = self.stops.bounds(start, end)
+        return replace(self.problem.dynamics, calls=0, low=low, high=high)
 
     def _grid(self, start: Tensor, end: Tensor) -> Grid | None:
         """Return the part of the grid between the piece's ends."""

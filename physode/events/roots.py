@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from physode.solvers.numbers import (
+    Number,
+    anywhere,
+    clamp,
+    isfinite,
+    logical_not,
+    maximum,
+    minimum,
+    sign,
+    where,
+)  # fmt: skip
 
 __all__ = ["refine"]
 
@@ -14,15 +27,15 @@ _EPS = torch.finfo(torch.float64).eps
 
 
 def refine(
-    value: Callable[[Tensor], Tensor],
-    low: Tensor,
-    high: Tensor,
-    at_low: Tensor,
-    at_high: Tensor,
-    before: Tensor,
-    wanted: Tensor,
-    width: Tensor,
-) -> Tensor:
+    value: Callable[[Number], Number],
+    low: Number,
+    high: Number,
+    at_low: Number,
+    at_high: Number,
+    before: Number,
+    wanted: Number,
+    width: Number,
+) -> Number:
     """Return where each function first leaves the sign it has at ``low``, by Chandrupatla's method.
 
     Inverse quadratic interpolation where the last three points are as on a monotonic curve, bisection elsewhere
@@ -31,7 +44,7 @@ def refine(
     Parameters
     ----------
     value
-        The functions, ``(n,)`` arguments to ``(n,)`` values.
+        The functions, ``(n,)`` arguments to ``(n,)`` values; or one function of a float, all else being floats, too.
     low, high
         The brackets, ``low < high``.
     at_low, at_high
@@ -45,38 +58,41 @@ def refine(
 
     Returns
     -------
-    Tensor
+    Number
         The upper end of the last brackets: there, the sign has changed.
     """
     a, b, c = high, low, high  # the newest point, the other end of the bracket, the point before
-    at_a, at_b, at_c = at_high, before * at_low.abs(), at_high
-    early = torch.zeros_like(wanted)  # whether the newest point has the sign at the lower end
-    share = torch.full_like(a, 0.5)
+    at_a, at_b, at_c = at_high, before * abs(at_low), at_high
+    early = wanted & False  # whether the newest point has the sign at the lower end
+    share: Number = 0.5
     for _ in range(_MOST):
-        least = torch.maximum(width, 2 * _EPS * torch.maximum(a.abs(), b.abs()))
-        going = wanted & ((b - a).abs() > least)
-        if not bool(going.any()):
+        least = maximum(width, 2 * _EPS * maximum(abs(a), abs(b)))
+        going = wanted & (abs(b - a) > least)
+        if not anywhere(going):
             break
-        tried = torch.where(going, a + share * (b - a), a)
+        tried = where(going, a + share * (b - a), a)
         found = value(tried)
-        sign = torch.sign(found) == before
-        same = sign == early
-        c, at_c = (
-            torch.where(going, torch.where(same, *pair), old) for pair, old in (((a, b), c), ((at_a, at_b), at_c))
-        )
-        b, at_b = (torch.where(going & ~same, new, old) for new, old in ((a, b), (at_a, at_b)))
-        a, at_a, early = (torch.where(going, new, old) for new, old in ((tried, a), (found, at_a), (sign, early)))
+        now = sign(found) == before
+        same = now == early
+        c, at_c = (where(going, where(same, *pair), old) for pair, old in (((a, b), c), ((at_a, at_b), at_c)))
+        b, at_b = (where(going & logical_not(same), new, old) for new, old in ((a, b), (at_a, at_b)))
+        a, at_a, early = (where(going, new, old) for new, old in ((tried, a), (found, at_a), (now, early)))
         share = _share((a, b, c), (at_a, at_b, at_c), least)
-    return torch.where(early, b, a)
+    return where(early, b, a)
 
 
-def _share(points: tuple[Tensor, Tensor, Tensor], values: tuple[Tensor, Tensor, Tensor], least: Tensor) -> Tensor:
+def _share(points: tuple[Number, ...], values: tuple[Number, ...], least: Number) -> Number:
     """Return how far from the newest point to the other end of the bracket to go."""
     (a, b, c), (at_a, at_b, at_c) = points, values
-    place, level = (a - b) / (c - b), (at_a - at_b) / (at_c - at_b)
-    monotonic = (level.square() < place) & ((1 - level).square() < 1 - place)
-    share = at_a / (at_b - at_a) * at_c / (at_b - at_c)
-    share = share + (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)
-    share = torch.where(monotonic & torch.isfinite(share), share, 0.5)
-    margin = (0.5 * least / (b - a).abs()).clamp(max=0.5)
-    return torch.minimum(torch.maximum(share, margin), 1 - margin)
+    place, level = _over(a - b, c - b), _over(at_a - at_b, at_c - at_b)
+    monotonic = (level * level < place) & ((1 - level) * (1 - level) < 1 - place)
+    share = _over(at_a, at_b - at_a) * _over(at_c, at_b - at_c)
+    share = share + _over(c - a, b - a) * _over(at_a, at_c - at_a) * _over(at_b, at_c - at_b)
+    share = where(monotonic & isfinite(share), share, 0.5)
+    margin = clamp(_over(0.5 * least, abs(b - a)), high=0.5)
+    return minimum(maximum(share, margin), 1 - margin)
+
+
+def _over(a: Number, b: Number) -> Number:
+    """Return a quotient, NaN or infinite where the divisor is zero."""
+    return a / b if isinstance(b, Tensor) or b != 0.0 else math.nan

@@ -64,6 +64,8 @@ class Segment(Problem):
         What is known of the conditions from before the jumps that the segment starts with.
     watch
         What the loop asks after each attempt.
+    careful
+        Whether every step is looked into before the next one is taken.
     rows
         ``(rows, *groups)``: of the start, the outputs, ``events``, and the end.
     events
@@ -73,6 +75,7 @@ class Segment(Problem):
     search: Search = field(kw_only=True)
     carried: Carried = field(kw_only=True)
     watch: PieceWatch | None = field(kw_only=True, default=None)
+    careful: bool = field(kw_only=True, default=False)
     rows: Tensor = field(init=False)
     events: list[tuple[int, Tensor]] = field(init=False, default_factory=list)
 
@@ -85,19 +88,32 @@ class Segment(Problem):
         """Run the forward loop and set the times that are read."""
         assert self.k0 is not None
         base = self.search.counts
-        self.search.begin(self.t[0], self.y0, self.k0, self.carried)
+        self.search.begin(self.t[0], self.y0, self.k0, self.carried, (self.t[-1] - self.t[0]).detach())
         self.lookout = self.search
+        rhs = self.dynamics if dynamics is None else dynamics
+        self.search.defers = not (self.careful or self.per_sample or torch.is_grad_enabled())
+        self.search.defers &= taker is PLAIN and keep is Trajectory
         if self.grid is None:
             record = super().integrate(dynamics, taker, keep)
         else:
-            rhs = self.dynamics if dynamics is None else dynamics
             record, self.grid = march_watched(
                 rhs, self.tableau, self.grid, self.y0, self.k0, self.search, wanted=self._wanted(), taker=taker,
                 observer=self.observer, watch=self.watch, keep=keep,
             )  # fmt: skip
+        self.search.settle(rhs, self.tableau)
+        self._restore(record)
         with torch.enable_grad():  # of the times, whoever asks
             self._order(base)
         return record
+
+    def _restore(self, record: Trajectory) -> None:
+        """Put what reading events needs into a record whose steps were looked into later."""
+        if not self.search.fired:
+            return
+        rows = {float(start): row for row, start in enumerate(record.starts)}
+        for start, (y, dense, y_end) in self.search.fired.items():
+            row = rows[start]
+            record.nodes[row], record.nodes[row + 1], record.dense[row] = y, y_end, dense
 
     def _watch(self) -> Watch | None:
         return self.watch

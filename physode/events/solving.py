@@ -22,6 +22,7 @@ from physode.events.pieces import Pieces
 from physode.events.segment import Segment
 from physode.events.state import State
 from physode.events.stops import Stops
+from physode.events.waiting import AnewError
 from physode.events.written import Written
 from physode.gradients import GradientMethod
 from physode.gradients.steps import Outcome
@@ -94,13 +95,25 @@ class _Run:
     def advance(self) -> None:
         """Solve one piece and deal with what stopped each group."""
         steps, state = self.problem.steps, self.state
+        self._pieces.settle(state)
+        if not bool(state.going.any()):
+            return
         left = 1 if steps is None else steps.max_steps - int(self.joined.attempts.max())
         if left < 1:
             self.state.end(state.going, Status.MAX_STEPS, state.t.detach())
             return
         segment, shown = self._pieces.next(state, self.joined, left, jumped=self._jumped)
-        outcome = self._solved(segment)
+        failed, before = self.error, self.problem.statistics.snapshot()
+        try:
+            outcome = self._solved(segment)
+        except AnewError:
+            outcome = None
         self.problem.dynamics.calls += segment.dynamics.calls
+        watched = segment.watch is not None and segment.watch.reason
+        if outcome is None or (bool(segment.search.discovered.any()) and not watched):
+            self.error = failed
+            self._anew(segment, outcome, before)
+            return
         record, under_way = outcome.record, state.going
         fails = under_way & (record.status != Status.SUCCESS)
         self.state.end(fails, record.status, record.ended)
@@ -113,6 +126,20 @@ class _Run:
             self.firings[index].append(firings)
         if segment.watch is not None and segment.watch.reason:
             self.state.end(self.state.going, segment.watch.reason, self.state.t.detach())
+
+    def _anew(self, segment: Segment, outcome: Outcome | None, before: list[Tensor]) -> None:
+        """Have a piece solved anew.
+
+        The right-hand side is discontinuous at events where it was not known to be; or a step that was looked into too
+        late should have stopped the solve.
+        """
+        after, discovered = self.problem.statistics.snapshot(), segment.search.discovered
+        if len(after) == len(before):  # else they do not change
+            self.problem.statistics.restore(before)
+        self._pieces.again(careful=not bool(discovered.any()))
+        if outcome is not None:
+            self.joined.discard(outcome, self.state.going)
+        self.state.sides = torch.where(discovered, torch.nan, self.state.sides)
 
     def _solved(self, segment: Segment) -> Outcome:
         """Solve a piece; where there can be no gradients because it ended early, keep the reason."""

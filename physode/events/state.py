@@ -18,7 +18,8 @@ __all__ = ["State"]
 class State:
     """Times, states and ends of groups, ``(*groups)``; ``counts`` has events and groups as axes.
 
-    ``finite``: the groups that started with a state that is finite.
+    ``finite``: the groups that started with a state that is finite. ``sides``: on which side of each event's surface a
+    group is, 1 or -1, where the right-hand side is discontinuous there, NaN where that is not known yet; else 0.
     """
 
     t: Tensor
@@ -29,6 +30,7 @@ class State:
     counts: Tensor
     carried: Carried
     finite: Tensor
+    sides: Tensor
 
     @classmethod
     def at_start(cls, problem: Problem, events: int) -> State:
@@ -40,6 +42,7 @@ class State:
         return cls(
             t, problem.y0, torch.ones_like(t, dtype=torch.bool), torch.zeros_like(t, dtype=torch.int8),
             problem.t[-1].detach().clone(), counts, Carried.nothing(counts), finite,
+            torch.zeros_like(counts, dtype=torch.float64),
         )  # fmt: skip
 
     @property
