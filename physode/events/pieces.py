@@ -70,7 +70,8 @@ class Pieces:
             self._recorder.begin(state.going, jumped=jumped)
         segment = Segment(
             dynamics, problem.tableau, y, t, None if problem.steps is None else replace(problem.steps, max_steps=left),
-            self._grid(start, end), problem.keep_dense, problem.statistics, step_size=problem.step_size,
+            self._grid(start, end), problem.keep_dense, problem.statistics, problem.referred,
+            step_size=problem.step_size,
             backward=problem.backward, search=search, carried=state.carried, observer=self._recorder,
             watch=self._watch(state, joined, start, end, search), careful=self._careful,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from physode.events.inside import Inside
 from physode.events.landing import Landing
 from physode.events.sides import discontinuous, sides_from
 from physode.events.waiting import AnewError, Taken, Waiting
-from physode.modules import Statistics
+from physode.rhs_state import Statistics
 from physode.solvers.method import Method
 from physode.solvers.numbers import Number, logical_not
 from physode.solvers.stepper import Rhs, Step, interpolant
