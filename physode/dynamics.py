@@ -75,22 +75,23 @@ class Dynamics:
 
     def __call__(self, t: Number, y: Tensor) -> Tensor:
         """Return dy/dt, packed; ``t`` is a float, or float64, one value a group."""
-        time = self._time(t)
         if self.moving is None:
-            return self._derivative(time, y)
-        rows = self.moving
-        return torch.zeros_like(y).index_copy(0, rows, self._derivative(time[rows], y[rows]))
+            before = _version(y)
+            return self._checked(self.evaluate(t, y), y, before)
+        rows, time = self.moving, self._time(t)
+        some = y[rows]
+        before = _version(some)
+        value = self._checked(self._call(time[rows], self.packing.unpack(some)), some, before)
+        return torch.zeros_like(y).index_copy(0, rows, value)
 
-    def _derivative(self, time: Tensor, y: Tensor) -> Tensor:
-        """Return dy/dt, packed, after a look at what every evaluation must keep to.
+    def _checked(self, found: Any, y: Tensor, before: int) -> Tensor:
+        """Return what ``f`` returned, packed, after a look at what every evaluation must keep to.
 
         Raises
         ------
         TypeError, ValueError
             As :meth:`first`.
         """
-        before = _version(y)
-        found = self._call(time, self.packing.unpack(y))
         value: Tensor = self.packing.pack(found) if self.packing.keys is None else self._packed(found, y)
         if not isinstance(value, Tensor) or value.shape != y.shape or value.dtype != y.dtype:
             self._check(found, y)
@@ -135,6 +136,10 @@ class Dynamics:
         return self._apply(self.f, time, state)
 
     def _apply(self, f: Callable[..., Any], time: Tensor, state: Any) -> Any:
+        if self.conduct.probe is not None:
+            self.conduct.probe.time = time
+            with self.conduct.probe:
+                return f(time, state, *self.args)
         if not self.conduct.draws.any:
             return f(time, state, *self.args)
         with self.conduct.draws.frozen():
@@ -190,15 +195,13 @@ class Dynamics:
             state in place.
         """
         before = _version(y)
-        if probe is None:
+        self.conduct.probe = probe
+        try:
             value = self.evaluate(t, y)
-        else:
-            time = self._time(t)
-            with probe:
-                self.calls += 1
-                value = self.f(time, self.packing.unpack(y), *self.args)
-            if probe.has_read(time):
-                self._warn_of_coarse_times()
+        finally:
+            self.conduct.probe = None
+        if probe is not None and probe.has_read_time:
+            self._warn_of_coarse_times()
         if _version(y) != before:
             raise ValueError(CHANGED)
         self._check(value, y)

@@ -128,6 +128,8 @@ class Conduct:
         Whether they return memory that they may write into again: it is copied.
     settled
         Whether a first evaluation has shown these.
+    probe
+        What watches the evaluation that is being made.
     began
         The time, state and derivative of the first evaluation, where a pass back has nothing else to be held against.
     """
@@ -135,6 +137,7 @@ class Conduct:
     draws: Draws = field(default_factory=Draws)
     lends: bool = False
     settled: bool = False
+    probe: Probe | None = None
     began: tuple[Tensor, Tensor, Tensor] | None = None
 
 
@@ -157,6 +160,7 @@ class Probe(FrozenDraws):  # type: ignore[no-untyped-call]
 
     def __init__(self, draws: Draws) -> None:
         super().__init__(draws)
+        self.time: Tensor | None = None
         self._reads: dict[int, _Read] = {}
         self._made: weakref.WeakValueDictionary[int, torch.UntypedStorage] = weakref.WeakValueDictionary()
 
@@ -186,9 +190,10 @@ class Probe(FrozenDraws):  # type: ignore[no-untyped-call]
         """Return the tensors from outside that carry a graph: where the evaluation's own begins."""
         return [read.tensor for read in self._reads.values() if read.tensor.grad_fn is not None]
 
-    def has_read(self, x: Tensor) -> bool:
-        """Whether the evaluation made any use of a tensor."""
-        storage = _storage(x)
+    @property
+    def has_read_time(self) -> bool:
+        """Whether the evaluation made any use of the time that it was given."""
+        storage = None if self.time is None else _storage(self.time)
         return storage is not None and storage._cdata in self._reads
 
     def is_lent(self, value: Tensor) -> bool:
