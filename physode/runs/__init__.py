@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from physode.runs.checkpoints import load_weights, read_tensors, write_tensors
-from physode.runs.folder import RunFolder, kind_of_run, make_folder, read_settings, write_text
+from physode.runs.folder import (
+    RunFolder,
+    check_new_folder,
+    claimed_run,
+    kind_of_run,
+    make_folder,
+    read_settings,
+)
 
 __all__ = [
     "RunFolder",
+    "check_new_folder",
+    "claimed_run",
     "kind_of_run",
     "load_weights",
     "make_folder",
     "read_settings",
     "read_tensors",
     "write_tensors",
-    "write_text",
 ]

@@ -8,16 +8,18 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import physode
-from physode.datasets.atomic import replacing
+from physode.datasets.atomic import append_line, write_text
+from physode.datasets.claims import claimed_folder
+from physode.datasets.outputs import check_folder
 from physode.errors import ConfigError, DataError
 from physode.runs.toml import dumps
 
-__all__ = ["RunFolder", "kind_of_run", "make_folder", "read_settings", "write_text"]
+__all__ = ["RunFolder", "check_new_folder", "claimed_run", "kind_of_run", "make_folder", "read_settings"]
 
 KINDS = {"fit": "physode fit", "train": "physode train", "series": "physode train timeseries"}
 """What a run may be of, by the name of the table of its settings: the command that makes it."""
@@ -42,12 +44,8 @@ class RunFolder:
         return self.path / "figures"
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Add a line to the history: one write a line, so that a killed process leaves whole lines."""
-        descriptor = os.open(self.path / _HISTORY, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(descriptor, (json.dumps(line) + "\n").encode())
-        finally:
-            os.close(descriptor)
+        """Add a line to the history, whole or not at all; what a killed process has left of a line makes way for it."""
+        append_line(self.path / _HISTORY, json.dumps(line))
 
     def history(self) -> list[dict[str, Any]]:
         """Read the history; an unfinished last line is left out."""
@@ -63,12 +61,23 @@ class RunFolder:
     def forget_after(self, epoch: int) -> None:
         """Cut the history to the epochs that a checkpoint knows of."""
         kept = [json.dumps(line) + "\n" for line in self.history() if line["epoch"] <= epoch]
-        write_text(self.path / _HISTORY, "".join(kept))
+        write_text(self.path / _HISTORY, "".join(kept), overwrite=True)
 
     @contextmanager
-    def logging(self) -> Iterator[None]:
-        """Write what physode logs meanwhile to the run's log."""
-        logger, handler = logging.getLogger("physode"), logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+    def working(self) -> Iterator[None]:
+        """Be the only one at work in the run's folder, and write what physode logs meanwhile to its log.
+
+        Raises
+        ------
+        DataError
+            If another process is at work in it.
+        """
+        with claimed_folder(self.path), self._logging():
+            yield
+
+    @contextmanager
+    def _logging(self) -> Iterator[None]:
+        logger, handler = logging.getLogger("physode"), _Log(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         level = logger.level
         logger.addHandler(handler)
@@ -83,7 +92,53 @@ class RunFolder:
     def write_settings(self, content: Mapping[str, Any], *, version: int) -> None:
         """Write the settings, replacing what is there."""
         made = {"run_version": version, "physode_version": physode.__version__}
-        write_text(self.path / _SETTINGS, dumps({**made, **content}))
+        write_text(self.path / _SETTINGS, dumps({**made, **content}), overwrite=True)
+
+
+class _Log(logging.FileHandler):
+    """A log that may fall silent: a full disk is told of by what matters more."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        """Leave the record out."""
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):
+            super().close()
+
+
+def check_new_folder(path: Path, *, overwrite: bool) -> None:
+    """Raise what :func:`make_folder` would raise, and touch nothing: to be called before the work.
+
+    Raises
+    ------
+    ConfigError
+        If something stands at `path`, unless it is a run and `overwrite` is set.
+    DataError
+        If the folder cannot be made.
+    """
+    if os.path.lexists(path) and not _hardly_begun(path):
+        if not overwrite:
+            raise ConfigError(
+                f"{path} exists already; choose another name, replace it (--force), or go on with it (--resume {path})"
+            )
+        _check_is_run(path)
+    check_folder(path)
+
+
+@contextmanager
+def claimed_run(path: Path) -> Iterator[None]:
+    """Be the only one at work in a run's folder, which may not be there yet.
+
+    Raises
+    ------
+    DataError
+        If another process is at work in it, or it cannot be made.
+    """
+    check_folder(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with claimed_folder(path):
+        yield
 
 
 def make_folder(path: Path, content: Sequence[str], *, overwrite: bool) -> None:
@@ -93,14 +148,15 @@ def make_folder(path: Path, content: Sequence[str], *, overwrite: bool) -> None:
     ------
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
+    DataError
+        If another process is at work in it, or it cannot be made.
     """
-    if path.exists() and not _hardly_begun(path):
-        if not overwrite:
-            raise ConfigError(
-                f"{path} exists already; choose another name, replace it (--force), or go on with it (--resume {path})"
-            )
-        _clear(path, content)
-    (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    check_new_folder(path, overwrite=overwrite)
+    with claimed_run(path):
+        check_new_folder(path, overwrite=overwrite)  # again: another may have made it meanwhile
+        if path.exists() and not _hardly_begun(path):
+            _clear(path, content)
+        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
 
 
 def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, example: str) -> dict[str, Any]:
@@ -143,12 +199,6 @@ def kind_of_run(path: str | os.PathLike[str]) -> str | None:
     return next((name for name in KINDS if name in content), None)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all, replacing what is there."""
-    with replacing(path, overwrite=True) as part:
-        part.write_text(text, encoding="utf-8")
-
-
 def _hardly_begun(path: Path) -> bool:
     """Return whether there is nothing but an empty folder of checkpoints: what a kill at the very start leaves."""
     return (
@@ -158,10 +208,14 @@ def _hardly_begun(path: Path) -> bool:
     )
 
 
-def _clear(path: Path, content: Sequence[str]) -> None:
-    """Remove what a run consists of; refuse a folder that is none, and leave what else lies in it."""
+def _check_is_run(path: Path) -> None:
     if not path.is_dir() or not (path / _SETTINGS).is_file():
         raise ConfigError(f"{path} exists and is not a run; it is not replaced, choose another name")
+
+
+def _clear(path: Path, content: Sequence[str]) -> None:
+    """Remove what a run consists of; refuse a folder that is none, and leave what else lies in it."""
+    _check_is_run(path)
     # The settings last: what is left of a folder when killed meanwhile is still a run.
     for name in (_HISTORY, "checkpoints", "figures", "log.txt", *content, _SETTINGS):
         part = path / name

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from physode.datasets import Trajectories, read_trajectories, write_trajectories
+from physode.datasets.atomic import write_text
 from physode.errors import ConfigError, DataError
-from physode.runs import RunFolder, make_folder, read_settings, write_text
+from physode.runs import RunFolder, make_folder, read_settings
 from physode.training.checkpoint import read_checkpoint, write_checkpoint
 from physode.training.config import FitConfig
 from physode.training.state import TrainingState
@@ -65,7 +66,7 @@ class Run(RunFolder):
     def write_results(self, predictions: Trajectories, report: Mapping[str, Any]) -> None:
         """Write the predictions and the report, replacing what is there."""
         write_trajectories(self.path / "predictions.h5", predictions, overwrite=True)
-        write_text(self.path / "report.json", json.dumps(report, indent=2) + "\n")
+        write_text(self.path / "report.json", json.dumps(report, indent=2) + "\n", overwrite=True)
 
     def predictions(self) -> Trajectories:
         """Read the predictions."""
