@@ -48,7 +48,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))  # after every colour was used once, and twice
 
-FIGURE_FORMATS = ("png", "pdf", "svg", "svgz", "eps", "ps", "jpg", "jpeg", "tif", "tiff", "webp")
+FIGURE_FORMATS = ("png", "pdf", "svg", "svgz", "eps", "ps", "jpg", "jpeg", "tif", "tiff", "webp", "gif")
 """What a figure's name may end with."""
 
 INK, MUTED, SPAN = "#222222", "#8A8A8A", "#F1EEE6"
