@@ -21,11 +21,15 @@ from pathlib import Path
 from physode.datasets.outputs import PART_LETTERS, longest_name
 from physode.errors import DataError
 
-__all__ = ["claimed_folder", "claimed_part", "lent", "new_part", "remains"]
+__all__ = ["InUseError", "claimed_folder", "claimed_part", "lent", "new_part", "remains"]
 
 _TRIES, _PAUSE = 5, 0.1  # seconds at most
 _descriptors: dict[Path, int] = {}  # of the parts of this process
 _mine: ContextVar[frozenset[Path]] = ContextVar("folders that this thread has claimed", default=frozenset())
+
+
+class InUseError(DataError):
+    """Another process is at work on a file or in a folder."""
 
 
 @contextmanager
@@ -37,7 +41,7 @@ def claimed_part(final: Path) -> Iterator[Path]:
 
     Raises
     ------
-    DataError
+    InUseError
         If another writer of `final` is at work.
     """
     other: Path | None = None
@@ -57,7 +61,7 @@ def claimed_part(final: Path) -> Iterator[Path]:
             del _descriptors[part]
             os.close(descriptor)
         time.sleep(random.uniform(0.0, _PAUSE))  # so that the two do not meet again
-    raise DataError(f"{final} is being written by another process, as {other}; wait for it, or choose another name")
+    raise InUseError(f"{final} is being written by another process, as {other}; wait for it, or choose another name")
 
 
 @contextmanager
@@ -89,7 +93,7 @@ def claimed_folder(folder: str | os.PathLike[str]) -> Iterator[None]:
 
     Raises
     ------
-    DataError
+    InUseError
         If another is at work there: its process and machine are named.
     """
     place = Path(folder).resolve()
@@ -120,7 +124,7 @@ def _taken(lock: Path, folder: Path) -> int:
             time.sleep(_PAUSE)  # enough for the other to write its name
             holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
             os.close(descriptor)
-            raise DataError(f"{folder} is in use by {holder}; wait for it, end it, or choose another folder")
+            raise InUseError(f"{folder} is in use by {holder}; wait for it, end it, or choose another folder")
         if _is(descriptor, lock):  # not removed by the one that had it before
             break
         os.close(descriptor)
@@ -141,8 +145,11 @@ def _stem(final: Path) -> str:
 
 def _parts(final: Path) -> list[Path]:
     form = re.compile(rf"\.{re.escape(_stem(final))}\.[0-9a-f]{{8}}\.part")
-    with os.scandir(final.parent) as entries:
-        return [final.with_name(entry.name) for entry in entries if form.fullmatch(entry.name)]
+    try:
+        with os.scandir(final.parent) as entries:
+            return [final.with_name(entry.name) for entry in entries if form.fullmatch(entry.name)]
+    except PermissionError:  # a folder that one may write into, and not list
+        return []
 
 
 def _alive(part: Path) -> bool | None:

@@ -15,6 +15,7 @@ import numpy as np
 from physode.datasets.atomic import replacing
 from physode.datasets.claims import lent, new_part
 from physode.datasets.hdf5 import LIBVER
+from physode.datasets.outputs import check_output
 from physode.datasets.provenance import provenance
 from physode.datasets.room import Room
 from physode.datasets.schema import (
@@ -53,8 +54,8 @@ class TrajectoryStream:
         How many times are best written at once: those of a chunk.
     attrs
         Attributes of the file that are known when all is written only.
-    begun
-        Whether any states were written.
+    begun, whole
+        Whether any states were written, and whether all that the file is to hold was.
     failure
         Why no more could be written; None as long as all is well.
     """
@@ -70,7 +71,7 @@ class TrajectoryStream:
         self._index_bytes = _INDEX_BYTES * math.prod(counts)  # HDF5 lays out its index with the first chunk
         self._end = self._file.id.get_filesize()
         self.attrs: dict[str, Any] = {}
-        self.begun = False
+        self.begun = self.whole = False
         self.failure: OSError | None = None
         self._take_ahead()
 
@@ -200,10 +201,17 @@ def streaming(
                 stream.take(_bytes_of(encode_attributes(stream.attrs)))
             with lent(part):
                 _add(part, stream.attrs)
+            stream.whole = True
+            check_output(path, overwrite=overwrite)
         except BaseException as error:
-            if stream is None or stream.failure is None or not stream.begun:
+            if stream is None or not stream.begun:
                 raise
-            raise _kept(part, Path(path), stream.failure) from error
+            if stream.failure is not None:
+                reason = f"{os.strerror(stream.failure.errno or 0)}; {_kept(part, Path(path))}"
+                raise OSError(stream.failure.errno, reason, str(path)) from error
+            if stream.whole and isinstance(error, DataError):  # a file was made here meanwhile
+                raise DataError(f"{error}; {_kept(part, Path(path))}") from error
+            raise
 
 
 @contextmanager
@@ -221,11 +229,9 @@ def _created(part: Path, path: str | os.PathLike[str], room: Room, size: int) ->
         stack.pop_all()
 
 
-def _kept(part: Path, final: Path, failure: OSError) -> OSError:
+def _kept(part: Path, final: Path) -> str:
     """Leave what was reached where nothing removes it before a whole file takes its place, and say where."""
-    kept = part.rename(new_part(final))
-    reason = f"{os.strerror(failure.errno or 0)}; what was reached is kept as {kept}, see docs/data.md"
-    return OSError(failure.errno, reason, str(final))
+    return f"what was reached is kept as {part.rename(new_part(final))}, see docs/data.md"
 
 
 def _most_bytes(size: int) -> int:

@@ -184,6 +184,19 @@ def test_a_second_interruption_does_not_undo_what_the_first_has_left(tmp_path, m
     assert 40 <= (~np.isnan(found.y[0, :, 0])).sum() <= 51
 
 
+def test_a_file_made_while_a_sink_is_written_is_kept_and_so_is_the_sink(tmp_path):
+    def f(t, y):
+        if t > 0.5:
+            (tmp_path / "out.h5").write_text("theirs")
+        return -y
+
+    with pytest.raises(DataError, match=r"out.h5 exists already.*; what was reached is kept as .*\.part"):
+        po.solve(f, torch.ones(2), torch.linspace(0, 1, 11), method="rk4", sink=tmp_path / "out.h5")
+    assert (tmp_path / "out.h5").read_text() == "theirs"
+    (part,) = tmp_path.glob(".out.h5.*.part")
+    assert np.isfinite(read_trajectories(part).y).all()
+
+
 def test_an_interruption_after_the_last_step_leaves_the_whole_file_and_is_heard(tmp_path, monkeypatch):
     from physode.datasets.streaming import TrajectoryStream
 
