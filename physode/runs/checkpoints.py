@@ -14,8 +14,9 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-from physode.datasets.atomic import replacing
+from physode.datasets.atomic import filling, replacing
 from physode.errors import DataError
+from physode.interrupts import interrupts_held
 
 __all__ = ["load_weights", "read_tensors", "write_tensors"]
 
@@ -33,8 +34,9 @@ def write_tensors(path: str | os.PathLike[str], content: Mapping[str, Any], *, v
     OSError
         If the disk is full or the folder cannot be written to.
     """
-    with replacing(path, overwrite=True) as part:
-        torch.save({"version": version, **content}, part)
+    with replacing(path, overwrite=True) as part, interrupts_held():
+        with filling(part) as file:
+            torch.save({"version": version, **content}, file)
         _seal(part)
 
 

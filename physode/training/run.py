@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeGuard
 
 from physode.datasets import Trajectories, read_trajectories, write_trajectories
+from physode.datasets.atomic import write_text
 from physode.datasets.files import json_of
 from physode.errors import ConfigError, DataError
-from physode.runs import RunFolder, has_fields, making_folder, read_settings, write_text
+from physode.runs import RunFolder, has_fields, making_folder, read_settings
 from physode.training.checkpoint import read_checkpoint, write_checkpoint
 from physode.training.config import FitConfig
 from physode.training.report import ConstantFit, Report
@@ -70,7 +71,7 @@ class Run(RunFolder):
     def write_results(self, predictions: Trajectories, report: Mapping[str, Any]) -> None:
         """Write the predictions and the report, replacing what is there."""
         write_trajectories(self.path / "predictions.h5", predictions, overwrite=True)
-        write_text(self.path / "report.json", json.dumps(report, indent=2) + "\n")
+        write_text(self.path / "report.json", json.dumps(report, indent=2) + "\n", overwrite=True)
 
     def predictions(self) -> Trajectories:
         """Read the predictions."""
