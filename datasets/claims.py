@@ -100,11 +100,12 @@ def claimed_folder(folder: str | os.PathLike[str]) -> Iterator[None]:
     if place in _mine.get():
         yield
         return
+    within = place / ".lock.part"
+    lock = place.with_name(f".{_stem(place)}.lock") if place.name else within
     try:
-        lock = place.with_name(f".{_stem(place)}.lock")
         descriptor = _taken(lock, Path(folder))
     except PermissionError:
-        lock = place / ".lock.part"
+        lock = within
         descriptor = _taken(lock, Path(folder))
     token = _mine.set(_mine.get() | {place})
     try:

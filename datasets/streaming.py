@@ -67,6 +67,7 @@ class TrajectoryStream:
         counts = [-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)]
         self._touched = np.zeros(counts[:2], dtype=bool)
         self._waiting = np.zeros_like(self._touched)  # chunks that HDF5 may hold back until it is told to flush
+        self._held_back = 0  # how many they are
         self._chunk_bytes = counts[2] * _most_bytes(math.prod(dataset.chunks) * dataset.dtype.itemsize)
         self._index_bytes = _INDEX_BYTES * math.prod(counts)  # HDF5 lays out its index with the first chunk
         self._end = self._file.id.get_filesize()
@@ -87,8 +88,10 @@ class TrajectoryStream:
             slice(part.start // size, -(-part.stop // size))
             for part, size in ((samples, self._samples), (times, self.slab))
         )
-        self._waiting[rows, columns] = True
-        self.take(self._chunk_bytes * int(self._waiting.sum()) + self._index_bytes)
+        waiting = self._waiting[rows, columns]
+        self._held_back += waiting.size - int(waiting.sum())
+        waiting[...] = True
+        self.take(self._chunk_bytes * self._held_back + self._index_bytes)
         self._touched[rows, columns] = True  # before it is: what is interrupted in between is written again
         self._y[samples, times] = values
         self.begun = True
@@ -99,7 +102,7 @@ class TrajectoryStream:
     def flush(self) -> None:
         """Let those see what was written who read along, or come after a killed process."""
         self._y.flush()
-        self._unseen = self._index_bytes = 0
+        self._unseen = self._index_bytes = self._held_back = 0
         self._waiting[:] = False
         self._end = self._file.id.get_filesize()
         self._take_ahead()

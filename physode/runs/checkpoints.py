@@ -34,10 +34,18 @@ def write_tensors(path: str | os.PathLike[str], content: Mapping[str, Any], *, v
     OSError
         If the disk is full or the folder cannot be written to.
     """
-    with replacing(path, overwrite=True) as part, interrupts_held():
-        with filling(part) as file:
-            torch.save({"version": version, **content}, file)
+    with replacing(path, overwrite=True) as part:
+        _save({"version": version, **content}, part)
         _seal(part)
+
+
+def _save(content: Mapping[str, Any], part: Path) -> None:
+    """Save to a file; where the disk is full, the error says so."""
+    try:
+        torch.save(content, part)
+    except RuntimeError:  # torch does not say why a write has failed; a file of ours does
+        with interrupts_held(), filling(part) as file:
+            torch.save(content, file)
 
 
 def read_tensors(path: str | os.PathLike[str], *, version: int, names: set[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from physode.datasets.atomic import append_line, replacing, write_all, write_tex
 from physode.datasets.images import read_images, write_images
 from physode.datasets.series import IrregularSeries, read_series, write_series
 from physode.plotting.style import new_figure, save
-from physode.runs import read_tensors, write_tensors
+from physode.runs import write_tensors
 from tests.conftest import make_images
 from tests.disks import room_for, small_disk
 
@@ -71,7 +71,8 @@ def test_what_does_not_fit_leaves_the_old_file_and_no_other(tmp_path, kind):
     path = tmp_path / "out.png"
     WRITERS[kind](path)
     size, before = path.stat().st_size, path.read_bytes()
-    for share in (0.0, 0.01, 0.3, 0.6, 0.9, 0.999):
+    nearly = 0.98 if kind == "checkpoint" else 0.999  # torch's archive is shorter when its name is
+    for share in (0.0, 0.01, 0.3, 0.6, 0.9, nearly):
         with room_for(int(share * size)), pytest.raises(OSError, match=r"out\.png") as failed:
             WRITERS[kind](path)
         assert failed.value.errno in FULL
@@ -207,8 +208,3 @@ def test_writes_that_the_system_takes_in_parts_are_gone_on_with():
     file = Sluggish()
     write_all(file, b"all of it")
     assert file.taken == b"all of it"
-
-
-def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
-    write_tensors(tmp_path / "w.pt", {"w": torch.arange(5.0)}, version=1)
-    assert torch.equal(read_tensors(tmp_path / "w.pt", version=1, names={"w"})["w"], torch.arange(5.0))

@@ -278,7 +278,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
     write_checkpoint(path, state)
 
     def full(content, file):
-        file.write(b"half")
+        Path(file).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
