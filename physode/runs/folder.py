@@ -307,9 +307,10 @@ def _is_number(value: object) -> bool:
 
 
 def _are_numbers(value: object) -> bool:
-    """Whether a value is what constants are told as: lists of numbers by their names."""
+    """Whether a value is what constants are told as: lists of numbers by their names, null for what is not finite."""
     return isinstance(value, dict) and all(
-        isinstance(each, list) and all(map(_is_number, each)) for each in value.values()
+        isinstance(each, list) and all(number is None or _is_number(number) for number in each)
+        for each in value.values()
     )
 
 
