@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +13,9 @@ from physode.cli.show import cell, shorten, show_pairs, show_table
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
+    from physode.datasets.images.hdf5 import Parameter
 
-__all__ = ["USUAL_IMAGES", "show_classes", "show_skipped", "usual_images", "warn_of_skipped"]
+__all__ = ["USUAL_IMAGES", "show_classes", "show_skipped", "usual_images", "warn_of_skipped", "writing_images"]
 
 USUAL_IMAGES = {
     "cifar10": ("cifar10.h5", "cifar-10-binary.tar.gz", "cifar-10-batches-bin"),
@@ -28,6 +31,34 @@ _SKIPPED, _NAMED = 10, 3  # that are named
 def usual_images(kind: str) -> Path | None:
     """Find images of a kind in the working folder by their usual names."""
     return next((Path(name) for name in USUAL_IMAGES[kind] if Path(name).exists()), None)
+
+
+@contextmanager
+def writing_images(out: Path, figure: Path | None, *, force: bool) -> Iterator[Callable[..., None]]:
+    """Claim a file of images, and a sheet of them, before the work: what is in the way is found at once.
+
+    Yields what takes the images, and what they were made from, when they are there. The sheet is drawn when the images
+    are written.
+    """
+    from physode.datasets.atomic import replacing
+    from physode.datasets.images.hdf5 import fill_images
+    from physode.datasets.outputs import check_different
+    from physode.plotting import plot_sheet
+    from physode.plotting.style import claiming_figure
+
+    check_different(out=out, figure=figure)
+    written: list[Images] = []
+
+    with nullcontext() if figure is None else claiming_figure(figure, overwrite=force) as draw:
+        with replacing(out, overwrite=force) as part:
+
+            def write(images: Images, params: Mapping[str, Parameter] | None = None) -> None:
+                fill_images(part, images, params=params)
+                written.append(images)
+
+            yield write
+        if draw is not None:
+            draw(plot_sheet(written[0]))
 
 
 def show_classes(summary: dict[str, Any]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Literal
 
 import h5py
 
 from physode.datasets.atomic import replacing
+from physode.datasets.hdf5 import filling_hdf5
 from physode.datasets.provenance import provenance
 from physode.datasets.schema import (
     AXES,
@@ -20,11 +22,7 @@ from physode.datasets.schema import (
 )
 from physode.datasets.trajectories import Array, Trajectories
 
-__all__ = ["LIBVER", "put_dataset", "write_trajectories"]
-
-LIBVER = ("v110", "v110")
-"""HDF5 1.10's structures carry checksums, so that damage is found where it would otherwise be followed, and they lift
-the limit of 64 KiB on an attribute. Every HDF5 since 2016 reads them."""
+__all__ = ["fill_trajectories", "put_dataset", "write_trajectories"]
 
 
 def write_trajectories(
@@ -57,6 +55,12 @@ def write_trajectories(
     OSError
         If the disk is full or the folder cannot be written to.
     """
+    with replacing(path, overwrite=overwrite) as part:
+        fill_trajectories(part, trajectories, compression=compression)
+
+
+def fill_trajectories(part: Path, trajectories: Trajectories, *, compression: Literal["gzip"] | None = None) -> None:
+    """Write trajectories into a part that was claimed before (:func:`physode.datasets.atomic.replacing`)."""
     if compression not in (None, "gzip"):
         raise ValueError(f"`compression` must be None or 'gzip', got {compression!r}")
     attrs = dict(trajectories.attrs)
@@ -68,7 +72,7 @@ def write_trajectories(
     def put(name: str, values: Array, **about: str | tuple[str, ...]) -> None:
         put_dataset(file, name, values, compression=compression, **about)
 
-    with replacing(path, overwrite=overwrite) as part, h5py.File(part, "x", libver=LIBVER) as file:
+    with filling_hdf5(part) as file:
         file.attrs.update({"format": fixed_text(FORMAT), "schema_version": SCHEMA_VERSION, **encoded})
         axes = AXES["t"][-trajectories.t.ndim :]
         put("t", trajectories.t, units=time_unit, description=DESCRIPTIONS["t"], axes=axes)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from physode.gradients.steps import Outcome, Recorded
+from physode.interrupts import interrupts_held
 from physode.packing import Packing
 from physode.pairing import Paired
 from physode.problem import Problem
@@ -101,6 +102,8 @@ def solve_into(
         If anything asks for gradients or compiled programs, interpolants are to be kept, or the state is complex.
     DataError
         If the file cannot be made.
+    OSError
+        If the disk is full; what was reached is kept, and the message says where.
     """
     from physode.datasets.streaming import streaming  # h5py takes a while to import
 
@@ -121,6 +124,7 @@ def solve_into(
     interruption: KeyboardInterrupt | None = None
     with (
         torch.no_grad(),
+        interrupts_held() as interrupts,  # a second Ctrl-C does not undo what the first one has left
         streaming(
             sink.path,
             (times[:, 0] if shared_times else times.T if ragged else times).contiguous().numpy(),
@@ -137,7 +141,8 @@ def solve_into(
         buffer = Buffer(stream, shape, dtype)
         receiver: Receiver = _StateOnly(buffer) if isinstance(packing, Paired) else buffer
         try:
-            record = solve(problem, receiver)
+            with interrupts.let_through():
+                record = solve(problem, receiver)
         except KeyboardInterrupt as error:
             interruption = error
             stream.attrs["interrupted"] = True

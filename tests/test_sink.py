@@ -154,6 +154,61 @@ def test_an_interruption_leaves_what_was_reached(tmp_path):
     np.testing.assert_allclose(found.y[0, reached, 0], np.exp(-found.t[reached]), rtol=1e-8)
 
 
+@pytest.mark.parametrize("where", ["fill", "flush", "put", "_add"])
+def test_a_second_interruption_does_not_undo_what_the_first_has_left(tmp_path, monkeypatch, where):
+    from physode.datasets import streaming
+
+    home = streaming if where == "_add" else streaming.TrajectoryStream
+    work, interrupted = getattr(home, where), []
+
+    def impatient(*arguments):
+        if interrupted:
+            signal.raise_signal(signal.SIGINT)
+            interrupted.append("again")
+        return work(*arguments)
+
+    def f(t, y):
+        if t > 0.5:
+            interrupted.append("once")
+            signal.raise_signal(signal.SIGINT)
+        return -y
+
+    monkeypatch.setattr(home, where, impatient)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        po.solve(f, torch.ones(2), torch.linspace(0, 1, 101), method="rk4", sink=tmp_path / "out.h5")
+    assert interrupted[:2] == ["once", "again"]
+    assert signal.getsignal(signal.SIGINT) is handler
+    found = read_trajectories(tmp_path / "out.h5")
+    assert found.attrs["interrupted"]
+    assert 40 <= (~np.isnan(found.y[0, :, 0])).sum() <= 51
+
+
+def test_a_file_made_while_a_sink_is_written_is_kept_and_so_is_the_sink(tmp_path):
+    def f(t, y):
+        if t > 0.5:
+            (tmp_path / "out.h5").write_text("theirs")
+        return -y
+
+    with pytest.raises(DataError, match=r"out.h5 exists already.*; what was reached is kept as .*\.part"):
+        po.solve(f, torch.ones(2), torch.linspace(0, 1, 11), method="rk4", sink=tmp_path / "out.h5")
+    assert (tmp_path / "out.h5").read_text() == "theirs"
+    (part,) = tmp_path.glob(".out.h5.*.part")
+    assert np.isfinite(read_trajectories(part).y).all()
+
+
+def test_an_interruption_after_the_last_step_leaves_the_whole_file_and_is_heard(tmp_path, monkeypatch):
+    from physode.datasets.streaming import TrajectoryStream
+
+    fill = TrajectoryStream.fill
+    monkeypatch.setattr(TrajectoryStream, "fill", lambda self: (signal.raise_signal(signal.SIGINT), fill(self)))
+    with pytest.raises(KeyboardInterrupt):
+        po.solve(spiral(), torch.ones(2), torch.linspace(0, 1, 11), sink=tmp_path / "out.h5")
+    found = read_trajectories(tmp_path / "out.h5")
+    assert "interrupted" not in found.attrs
+    assert np.isfinite(found.y).all()
+
+
 def test_a_killed_process_leaves_a_part_that_can_be_read(tmp_path):
     script = """
 import os, sys, torch, physode as po, physode.sink as sink

@@ -106,10 +106,8 @@ def command(
     if _of_series(ctx, runs):
         evaluate_series(runs, as_json=as_json, observed=observed, draws=draws or 100, all_series=everything, **shared)
         return
-    if len(runs) > 1 and not force:
-        from physode.datasets.atomic import check_free
-
-        check_free([out / "evaluation.json"])
+    if len(runs) > 1:
+        _check_shared(runs, out, figures=figures, force=force)
     found = [_evaluate(run, all_images=everything, **shared) for run in runs]
     if as_json and len(found) == 1:
         show_json(found[0].as_dict())
@@ -118,6 +116,17 @@ def command(
             _show(each)
     if len(found) > 1:
         _together(found, ratings, folder=out, figures=figures, force=force, as_json=as_json)
+
+
+def _check_shared(runs: tuple[Path, ...], out: Path, *, figures: bool, force: bool) -> None:
+    """Ask whether what several runs share can be written, before the work."""
+    from physode.classification import open_train_run
+    from physode.datasets.outputs import check_outputs
+    from physode.plotting.evaluation import averaged_figures
+
+    models = dict.fromkeys(open_train_run(run).config.model for run in runs)
+    drawn = averaged_figures(models) if figures else []
+    check_outputs([out / "evaluation.json", *(out / f"{name}.png" for name in drawn)], overwrite=force)
 
 
 def _of_series(ctx: click.Context, runs: tuple[Path, ...]) -> bool:
@@ -142,15 +151,15 @@ def _evaluate(
     """Evaluate one run, and keep what is found in its folder."""
     from physode.classification import evaluate, open_train_run
     from physode.classification.keeping import keep_evaluation
-    from physode.datasets.atomic import check_free
     from physode.datasets.images import read_images
-    from physode.plotting.evaluation import draw_evaluation
+    from physode.datasets.outputs import check_outputs
+    from physode.plotting.evaluation import EVALUATION_FIGURES, draw_evaluation
     from physode.runs.evaluations import evaluation_name, evaluation_paths
 
     run = open_train_run(path)
     name = evaluation_name(which=which, solver=solver, data=data, everything=options["all_images"])
-    if not force:
-        check_free(evaluation_paths(run, name).values())
+    drawn = [run.figures / name / f"{each}.png" for each in EVALUATION_FIGURES] if figures else []
+    check_outputs([*evaluation_paths(run, name).values(), *drawn], overwrite=force)
     source = data or run.data
     with progress_bar(f"reading {source.name}") as progress:
         images = read_images(source, size=run.size, progress=progress)
@@ -214,7 +223,7 @@ def _together(
     """Average the runs of each model, and compare them with one another."""
     from physode import jsontext
     from physode.classification.together import average_models, reliabilities
-    from physode.datasets.atomic import replacing
+    from physode.datasets.atomic import write_text
     from physode.plotting.evaluation import draw_averaged
 
     means = average_models(found)
@@ -225,8 +234,7 @@ def _together(
         "models": {model: mean.as_dict() for model, (mean, _) in means.items()},
         "reliability": {model: each.as_dict() for model, each in agreements.items()},
     }
-    with replacing(folder / "evaluation.json", overwrite=force) as part:
-        part.write_text(jsontext.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(folder / "evaluation.json", jsontext.dumps(content, indent=1) + "\n", overwrite=force)
     drawn = draw_averaged(means, folder, overwrite=force) if figures else {}
     if as_json:
         show_json({**content, "figures": {name: str(path) for name, path in drawn.items()}})

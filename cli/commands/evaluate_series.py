@@ -43,7 +43,8 @@ def _evaluate(
     path: Path, *, data: Path | None, figures: bool, force: bool, solver: dict[str, Any], which: str, **options: Any
 ) -> SeriesEvaluation:
     """Evaluate one run, and keep what is found in its folder."""
-    from physode.datasets.atomic import check_free
+    from physode.datasets.outputs import check_outputs
+    from physode.plotting.names import SERIES_FIGURES
     from physode.plotting.series_run import draw_series_run
     from physode.runs.evaluations import evaluation_name, evaluation_paths
     from physode.series import evaluate, open_series_run
@@ -52,8 +53,8 @@ def _evaluate(
     run = open_series_run(path)
     changes = {} if options["observed"] is None else {"observed": options["observed"]}
     name = evaluation_name(which=which, solver=solver, data=data, everything=options["all_series"], changes=changes)
-    if not force:
-        check_free(evaluation_paths(run, name).values())
+    drawn = [run.figures / name / f"{each}.png" for each in SERIES_FIGURES] if figures else []
+    check_outputs([*evaluation_paths(run, name).values(), *drawn], overwrite=force)
     series = read_shown(data or run.data)
     if data is not None:
         for note in series.attrs.get("notes", ()):

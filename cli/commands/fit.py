@@ -233,7 +233,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     refuse_idle_tolerances(ctx)
     run, resume = _resumed(ctx, options), options["resume"] is not None
     if run is None:
-        run = _new_run(options)
+        run = _new_run(ctx, options)
     from physode.datasets import read_data
     from physode.training import fit
     from physode.training.ending import FAILED
@@ -258,10 +258,11 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         raise click.ClickException(f"no fit, {found.report.ended} ({run.path})")
 
 
-def _new_run(options: dict[str, Any]) -> Run:
+def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
     from physode.datasets import read_data
     from physode.datasets.files import naming
     from physode.errors import DataError
+    from physode.runs import check_new_folder, claimed_run
     from physode.training import FitConfig, create_run, effective_config
     from physode.training.data import choose, digest
     from physode.training.fit import check_model
@@ -279,11 +280,13 @@ def _new_run(options: dict[str, Any]) -> Run:
     same = {name: options[name] for name in _SETTINGS}
     named = {name: options[name] for name in ("fix", "bounds", "priors")}
     config = FitConfig(**same, **named, init=init, trajectories=options["trajectory"])
+    path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")
+    check_new_folder(path, overwrite=options["force"])
     trajectories = read_data(data)
     with naming(Path(", ".join(map(str, data)))):
         config = effective_config(config, trajectories)
         check_model(config, choose(trajectories, config))  # what does not fit is said before a folder is made
-    path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")
+    ctx.with_resource(claimed_run(path))
     return create_run(path, config, data=data, digest=digest(trajectories), overwrite=options["force"])
 
 
@@ -299,9 +302,11 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> Run | None:
         )
     import dataclasses
 
+    from physode.runs import claimed_run
     from physode.training import open_run
 
     run = open_run(options["resume"])
+    ctx.with_resource(claimed_run(run.path))
     if options["epochs"] is not None:
         run = dataclasses.replace(run, config=dataclasses.replace(run.config, epochs=options["epochs"]))
         run.write_config()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.images import show_classes, show_skipped
+from physode.cli.images import show_classes, show_skipped, writing_images
 from physode.cli.numbers import Whole
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.progress import progress_bar
@@ -44,17 +44,11 @@ def command(out: Path, figure: Path | None, force: bool, as_json: bool, **argume
       physode prepare cifar-10-binary.tar.gz --out cifar10.h5
       physode prepare galaxy-zoo/ --size 64 --out galaxies.h5 --figure sheet.png
     """
-    from physode.datasets.atomic import replacing
-    from physode.datasets.images import summarise_images, write_images
+    from physode.datasets.images import summarise_images
 
-    # The name is claimed before the work, so that a file in the way is found at once and not after it.
-    with replacing(out, overwrite=force) as part:
+    with writing_images(out, figure, force=force) as write:
         images = _read(**arguments)
-        write_images(part, images)
-    if figure is not None:
-        from physode.plotting import plot_sheet
-
-        plot_sheet(images, path=figure)
+        write(images)
     summary = {"path": str(out), **summarise_images(images)}
     if as_json:
         show_json(summary)

@@ -66,17 +66,17 @@ def command(
       physode profile runs/vanderpol-physical mu --points 41 --range 6
       physode profile runs/threebody-physical masses[1] --json --force
     """
-    from physode.errors import DataError
+    from physode.datasets.outputs import check_output
     from physode.plotting import plot_profile
+    from physode.plotting.style import save
     from physode.training import open_run
 
     opened = open_run(run)
     figure = opened.figures / f"profile_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')}.png"
-    if figure.exists() and not force:
-        raise DataError(f"{figure} exists already; overwrite it (--force)")
+    check_output(figure, overwrite=force, make=True)
     found = _computed(opened, name, points=points, width=width, data=data)
     figure.parent.mkdir(exist_ok=True)
-    plot_profile(found, path=figure)
+    save(plot_profile(found), figure, overwrite=force)
     if as_json:
         show_json({"run": str(run), "figure": str(figure), **found.as_dict()})
     else:

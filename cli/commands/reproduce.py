@@ -87,6 +87,8 @@ def command(
     """
     if jobs is not None and scheduler is not None:
         raise click.UsageError("--jobs and --scheduler do not go together: a cluster has its own workers", ctx)
+    from physode.datasets.claims import claimed_folder
+    from physode.datasets.outputs import check_folder
     from physode.experiments.study import check, configuration, forget, has_cells
 
     chosen = list(EXPERIMENTS) if "all" in names else list(dict.fromkeys(names))
@@ -99,11 +101,14 @@ def command(
     known = {path: _describe(path) for path in dict.fromkeys(sources.values())}
     configs = {name: configuration(name, seed=seed, quick=quick, images=known[path]) for name, path in sources.items()}
     for name, config in configs.items():
+        check(name, config, out, overwrite=force)
+    check_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    ctx.with_resource(claimed_folder(out))
+    for name, config in configs.items():
+        check(name, config, out, overwrite=force)  # again: another may have been at work meanwhile
         if force:
             forget(name, config, out)
-        else:
-            check(name, config, out)
-    out.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"folder": out, "jobs": jobs or 1, "scheduler": scheduler, "device": device}
     done = {
         name: _reproduce(name, config, as_json=as_json, images=sources[name], overwrite=force, **options)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.images import writing_images
 from physode.cli.numbers import Real, Whole
 from physode.cli.options import PATH, force_option, json_option, seed_option
 from physode.cli.progress import showing_progress
@@ -54,23 +55,16 @@ def command(out: Path, figure: Path | None, force: bool, as_json: bool, **argume
       physode simulate galaxies --count 28790 --out all.h5
       physode simulate galaxies --count 500 --balanced --noise 0.06 --figure sheet.png
     """
-    from physode.datasets.atomic import replacing
-    from physode.datasets.images import write_images
     from physode.simulators.galaxies import PARAMETERS, simulate_galaxies_with_parameters
 
-    # The name is claimed before the work, so that a file in the way is found at once and not after it.
-    with replacing(out, overwrite=force) as part:
+    with writing_images(out, figure, force=force) as write:
         with showing_progress("simulating") as progress:
             images, parameters = simulate_galaxies_with_parameters(**arguments, progress=progress)
         params = {
             name: (values, PARAMETERS[name]["unit"], PARAMETERS[name]["description"])
             for name, values in parameters.items()
         }
-        write_images(part, images, params=params)
-    if figure is not None:
-        from physode.plotting import plot_sheet
-
-        plot_sheet(images, path=figure)
+        write(images, params)
     summary = _summary(out, images)
     if as_json:
         show_json(summary)

@@ -172,6 +172,9 @@ def make(kind: str, about: str) -> click.Command:
 
 
 def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
+    from physode.orphans import end_with_torchrun
+
+    end_with_torchrun()  # before the long imports, within which torchrun may end
     import torch
 
     from physode.classification import train
@@ -181,7 +184,7 @@ def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
     refuse_idle_tolerances(ctx)
     first = int(os.environ.get("RANK", "0")) == 0
     resume = options["resume"] is not None
-    images, run = _resumed(ctx, options) if resume else _begun(kind, options, create=first)
+    images, run = _resumed(ctx, options, write=first) if resume else _begun(ctx, kind, options, create=first)
     epochs = run.config.epochs
     with showing_training(run.path.name, epochs=epochs, told=_told, shown=first) as (on_epoch, progress):
         trainer = train(
@@ -197,16 +200,22 @@ def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
         _show(run, trainer.model, as_json=options["as_json"])
 
 
-def _begun(kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images, TrainRun]:
+def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images, TrainRun]:
     """Read the images, and make the run's folder where this process is the one that writes."""
     from physode.classification import RECIPES, TrainConfig, create_train_run
     from physode.classification.data import split
     from physode.classification.model import check_model
     from physode.classification.run import TrainRun
     from physode.errors import ConfigError
+    from physode.runs import check_new_folder, claimed_run
 
     source = _source(kind, options["source"])
     config = TrainConfig(**{**RECIPES[kind], **given_settings(options, _NOT_SETTINGS)})
+    label = source.name.partition(".")[0] if kind == "images" else kind
+    usual = config.model if config.model.startswith(label) else f"{label}-{config.model}"
+    path = options["out"] / (options["name"] or usual)
+    if create:
+        check_new_folder(path, overwrite=options["force"])
     images = _read(source, options["size"])
     split(images, config)  # what does not fit is said before a folder is made
     if len(images.classes) != _CLASSES.get(kind, len(images.classes)):
@@ -215,9 +224,6 @@ def _begun(kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images,
             f"physode train {source}"
         )
     check_model(config, images)
-    label = source.name.partition(".")[0] if kind == "images" else kind
-    usual = config.model if config.model.startswith(label) else f"{label}-{config.model}"
-    path = options["out"] / (options["name"] or usual)
     about = {
         "dataset": kind,
         "size": options["size"],
@@ -226,16 +232,20 @@ def _begun(kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images,
         "digest": images.digest(),
     }
     if create:
+        ctx.with_resource(claimed_run(path))
         return images, create_train_run(path, config, **about, overwrite=options["force"])
     return images, TrainRun(path, config, **about)
 
 
-def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[Images, TrainRun]:
+def _resumed(ctx: click.Context, options: dict[str, Any], *, write: bool) -> tuple[Images, TrainRun]:
     """Return the run to go on with, with as many epochs as asked for, and its images."""
     refuse_beside_resume(ctx, options, allowed=_WITH_RESUME)
     from physode.classification import open_train_run
+    from physode.runs import claimed_run
 
     run = open_train_run(options["resume"])
+    if write:
+        ctx.with_resource(claimed_run(run.path))
     changes = resumed_changes(ctx, options)
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, **changes))
     source = options["source"] or run.data

@@ -143,7 +143,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         torch.set_num_threads(options["threads"])
     refuse_idle_tolerances(ctx)
     resume = options["resume"] is not None
-    series, run = _resumed(ctx, options) if resume else _begun(options)
+    series, run = _resumed(ctx, options) if resume else _begun(ctx, options)
     with showing_training(run.path.name, epochs=run.config.epochs, told=_told) as (on_epoch, progress):
         train(
             series,
@@ -158,8 +158,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     _show(run, series, as_json=options["as_json"])
 
 
-def _begun(options: dict[str, Any]) -> tuple[IrregularSeries, SeriesRun]:
+def _begun(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries, SeriesRun]:
     """Read the series, and make the run's folder."""
+    from physode.runs import check_new_folder, claimed_run
     from physode.series import SeriesConfig, create_series_run
     from physode.series.data import split
 
@@ -167,11 +168,14 @@ def _begun(options: dict[str, Any]) -> tuple[IrregularSeries, SeriesRun]:
     if source is None:
         raise click.UsageError("name the series: physode train timeseries DATA, a table, HDF5 or folder of them.")
     config = SeriesConfig(**given_settings(options, _NOT_SETTINGS))
+    usual = f"{source.resolve().name.partition('.')[0]}-{config.model}"
+    path = options["out"] / (options["name"] or usual)
+    check_new_folder(path, overwrite=options["force"])
     series = read_shown(source)
     split(series, config)  # what does not fit is said before a folder is made
-    usual = f"{source.resolve().name.partition('.')[0]}-{config.model}"
+    ctx.with_resource(claimed_run(path))
     run = create_series_run(
-        options["out"] / (options["name"] or usual),
+        path,
         config,
         data=source,
         channels=series.channels,
@@ -186,9 +190,11 @@ def _begun(options: dict[str, Any]) -> tuple[IrregularSeries, SeriesRun]:
 def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries, SeriesRun]:
     """Return the run to go on with, with as many epochs as asked for, and its series."""
     refuse_beside_resume(ctx, options, allowed=_WITH_RESUME)
+    from physode.runs import claimed_run
     from physode.series import open_series_run
 
     run = open_series_run(options["resume"])
+    ctx.with_resource(claimed_run(run.path))
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, **resumed_changes(ctx, options)))
     return read_shown(options["source"] or run.data), run
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from physode.datasets.claims import InUseError
 from physode.datasets.images.containers import Container, Folder
 from physode.datasets.images.hdf5 import read_hdf5, write_images
 from physode.datasets.images.images import Images
@@ -54,6 +55,8 @@ def cached(container: Container, *, kind: str, size: int, read: Callable[[], Ima
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         attrs = {**images.attrs, _KEY: key, _NAMES: list(images.attrs)}
         write_images(path, dataclasses.replace(images, attrs=attrs), overwrite=True)
+    except InUseError as error:  # it is being kept, by another process that reads the same
+        _log.debug("%s", error)
     except (DataError, OSError) as error:
         _log.warning("decoded images cannot be kept for the next time: %s", error)
     return images

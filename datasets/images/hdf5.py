@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from physode.datasets.atomic import replacing
+from physode.datasets.hdf5 import filling_hdf5
 from physode.datasets.images.images import Images, Skipped
 from physode.datasets.opening import check_total, find_dataset, holds, layout_of, open_hdf5
 from physode.datasets.provenance import provenance
@@ -22,6 +23,7 @@ __all__ = [
     "IMAGE_FORMAT",
     "IMAGE_SCHEMA_VERSION",
     "Parameter",
+    "fill_images",
     "holds_images",
     "open_images",
     "read_hdf5",
@@ -36,7 +38,6 @@ Parameter = tuple[Array, str, str]
 IMAGE_FORMAT = "physode-images"
 IMAGE_SCHEMA_VERSION = 1
 
-_LIBVER = ("v110", "v110")  # structures with checksums, as for trajectories
 _DESCRIPTIONS = {
     "x": "images, bytes of red, green and blue",
     "y": "numbers of their classes",
@@ -77,10 +78,16 @@ def write_images(
     OSError
         If the disk is full or the folder cannot be written to.
     """
+    with replacing(path, overwrite=overwrite) as part:
+        fill_images(part, images, params=params)
+
+
+def fill_images(part: Path, images: Images, *, params: Mapping[str, Parameter] | None = None) -> None:
+    """Write images into a part that was claimed before (:func:`physode.datasets.atomic.replacing`)."""
     params = {} if params is None else params
     _check(images, params)
     encoded = encode_attributes({**provenance(), **images.attrs, "skipped": _told(images.skipped)})
-    with replacing(path, overwrite=overwrite) as part, h5py.File(part, "x", libver=_LIBVER) as file:
+    with filling_hdf5(part) as file:
         file.attrs.update({"format": fixed_text(IMAGE_FORMAT), "schema_version": IMAGE_SCHEMA_VERSION, **encoded})
         for name, values in (("x", images.x), ("y", images.y), ("test", images.test.astype(np.uint8))):
             _put(file, name, values, unit="", description=_DESCRIPTIONS[name], axes=_AXES[name])

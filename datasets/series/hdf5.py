@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from physode.datasets.atomic import replacing
+from physode.datasets.hdf5 import filling_hdf5
 from physode.datasets.opening import check_total, find_dataset, open_hdf5
 from physode.datasets.provenance import provenance
 from physode.datasets.reading import floating, read_trajectories, values_of, words_of
@@ -16,7 +16,7 @@ from physode.datasets.schema import decode_attributes, encode_attributes, fixed_
 from physode.datasets.series.checks import check_series
 from physode.datasets.series.notes import add_notes
 from physode.datasets.series.series import IrregularSeries
-from physode.datasets.writing import LIBVER, put_dataset
+from physode.datasets.writing import put_dataset
 from physode.errors import DataError
 
 __all__ = ["SERIES_FORMAT", "SERIES_SCHEMA_VERSION", "read_series_file", "read_trajectory_file", "write_series"]
@@ -57,7 +57,7 @@ def write_series(path: str | os.PathLike[str], series: IrregularSeries, *, overw
     attrs = dict(series.attrs)
     time_unit = str(attrs.pop("time_unit", ""))
     encoded = encode_attributes({**provenance(), **attrs})
-    with replacing(path, overwrite=overwrite) as part, h5py.File(part, "x", libver=LIBVER) as file:
+    with replacing(path, overwrite=overwrite) as part, filling_hdf5(part) as file:
         file.attrs.update({"format": fixed_text(SERIES_FORMAT), "schema_version": SERIES_SCHEMA_VERSION, **encoded})
         put_dataset(
             file,

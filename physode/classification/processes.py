@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, distributed
 
 from physode.errors import ConfigError
+from physode.orphans import end_with_torchrun
 from physode.runs.devices import usable
 
 __all__ = ["Place", "joined"]
@@ -69,11 +70,14 @@ class Place:
 def joined(device: str) -> Iterator[Place]:
     """Join the processes that torchrun started, by NCCL on GPUs and gloo elsewhere; leave them at the end.
 
+    They end with torchrun, whatever ends it.
+
     Raises
     ------
     ConfigError
         If the environment that torchrun sets is incomplete.
     """
+    end_with_torchrun()
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Place(0, 1, usable(device))

@@ -89,24 +89,27 @@ def train(
         on_device(testing, place.device),
         place=place,
     )
-    if resume:
-        _restore(trainer, run, images, config)
     journal = run if place.writes else None
-    board = Board(journal.path if journal is not None and tensorboard else None, _CURVES, after=trainer.epoch)
-    with closing(board), nullcontext() if journal is None else journal.logging():
-        _log.info("%d images to train on, %d to test on; after epoch %d", len(training), len(testing), trainer.epoch)
-        for each in images.skipped:
-            _log.warning("left out %s: %s", each.path, each.reason)
+    with nullcontext() if journal is None else journal.working():
+        if resume:
+            _restore(trainer, run, images, config)
+        board = Board(journal.path if journal is not None and tensorboard else None, _CURVES, after=trainer.epoch)
+        with closing(board):
+            _log.info(
+                "%d images to train on, %d to test on; after epoch %d", len(training), len(testing), trainer.epoch
+            )
+            for each in images.skipped:
+                _log.warning("left out %s: %s", each.path, each.reason)
 
-        def keep(epoch: Epoch, state: TrainState) -> None:
-            if journal is not None:
-                journal.save(epoch, state)
-            board.add(asdict(epoch))
-            _log.info("epoch %d: loss %.4g, test accuracy %.4f", epoch.epoch, epoch.loss, epoch.test_accuracy)
-            if on_epoch is not None:
-                on_epoch(epoch, state)
+            def keep(epoch: Epoch, state: TrainState) -> None:
+                if journal is not None:
+                    journal.save(epoch, state)
+                board.add(asdict(epoch))
+                _log.info("epoch %d: loss %.4g, test accuracy %.4f", epoch.epoch, epoch.loss, epoch.test_accuracy)
+                if on_epoch is not None:
+                    on_epoch(epoch, state)
 
-        trainer.run(keep, progress=progress if place.writes else None)
+            trainer.run(keep, progress=progress if place.writes else None)
     return trainer
 
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from physode.datasets.atomic import replacing
+from physode.datasets.atomic import write_text
 from physode.datasets.files import json_of
 from physode.datasets.provenance import provenance
 from physode.errors import ConfigError
@@ -125,8 +125,7 @@ def _keep(path: Path, cell: Cell, outcome: Outcome) -> None:
         **vars(outcome),
         "made": provenance(),
     }
-    with replacing(path, overwrite=True) as part:
-        part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(record, indent=1) + "\n", overwrite=True)
 
 
 def _kept(path: Path, cell: Cell) -> Outcome | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.datasets.atomic import replacing
+from physode.datasets.atomic import fill_bytes, replacing, write_text
 from physode.datasets.files import json_of
+from physode.datasets.outputs import check_outputs
 from physode.datasets.provenance import provenance
 from physode.errors import DataError
 from physode.jsontext import plain
@@ -19,7 +21,19 @@ from physode.jsontext import plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Finding", "Result", "Row", "Series", "as_dict", "check_free", "holds", "markdown", "paths", "write"]
+__all__ = [
+    "Finding",
+    "Result",
+    "Row",
+    "Series",
+    "as_dict",
+    "check_free",
+    "check_writable",
+    "holds",
+    "markdown",
+    "paths",
+    "write",
+]
 
 _LARGEST = 64 * 2**20  # bytes of a data file
 
@@ -73,12 +87,18 @@ def paths(name: str, folder: Path, figures: Iterable[str] = ()) -> dict[str, Pat
 
 
 def check_free(name: str, folder: Path) -> None:
-    """Raise ``DataError`` if a file of the experiment exists already: to be called before the work."""
+    """Raise ``DataError`` if a file of the experiment exists or cannot be written: to be called before the work."""
+    check_writable(name, folder)
     taken = [str(path) for path in paths(name, folder).values() if path.exists()]
     if taken:
         raise DataError(
             f"{', '.join(taken)} exist already; choose another folder, or overwrite (--force on the command line)"
         )
+
+
+def check_writable(name: str, folder: Path) -> None:
+    """Raise ``DataError`` if a file of the experiment cannot be written, whether it exists or not."""
+    check_outputs(paths(name, folder).values(), overwrite=True)
 
 
 def holds(name: str, folder: Path, config: Mapping[str, Any]) -> bool:
@@ -115,16 +135,17 @@ def write(
     for name, each in several.items():
         _save(each, files[name], overwrite=True)
     pictures = {name: path.relative_to(folder).as_posix() for name, path in files.items() if path.suffix == ".png"}
-    with replacing(files["table"], overwrite=overwrite) as part:
-        part.write_text(markdown(result, figures=pictures), encoding="utf-8")
-    with replacing(files["data"], overwrite=overwrite) as part:
-        part.write_text(json.dumps(as_dict(result) | {"made": provenance()}, indent=2) + "\n", encoding="utf-8")
+    write_text(files["table"], markdown(result, figures=pictures), overwrite=overwrite)
+    content = json.dumps(as_dict(result) | {"made": provenance()}, indent=2) + "\n"
+    write_text(files["data"], content, overwrite=overwrite)
     return files
 
 
 def _save(figure: Figure, path: Path, *, overwrite: bool) -> None:
     with replacing(path, overwrite=overwrite) as part:
-        figure.savefig(part, format="png", dpi=150)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=150)
+        fill_bytes(part, drawn.getbuffer())
 
 
 def as_dict(result: Result) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from physode.datasets.claims import claimed_folder
 from physode.experiments import ON_IMAGES, TRAININGS, find_experiment
 from physode.experiments.cells import Cell, forget_cells, run_cells
-from physode.experiments.report import Result, check_free, holds, write
+from physode.experiments.report import Result, check_free, check_writable, holds, write
 
 __all__ = ["Done", "StudyProgress", "carry_out", "check", "configuration", "forget", "has_cells"]
 
@@ -61,13 +62,15 @@ def configuration(name: str, *, seed: int = 0, quick: bool = False, images: Mapp
     return kind.quick(seed=seed, **chosen) if quick and hasattr(kind, "quick") else kind(seed=seed, **chosen)
 
 
-def check(name: str, config: Any, folder: Path) -> None:
-    """Raise ``DataError`` if the experiment's files exist already: to be called before the work.
+def check(name: str, config: Any, folder: Path, *, overwrite: bool = False) -> None:
+    """Raise ``DataError`` if the experiment's files exist already, or cannot be written: to be called before the work.
 
     Those of a study with the same configuration are its own earlier ones, and are no hindrance.
     """
     own = getattr(config, "name", name)
-    if not (has_cells(name) and holds(own, folder, vars(config))):
+    if overwrite or (has_cells(name) and holds(own, folder, vars(config))):
+        check_writable(own, folder)
+    else:
         check_free(own, folder)
 
 
@@ -111,25 +114,26 @@ def carry_out(
     Raises
     ------
     DataError
-        As :func:`check`, unless `overwrite` is set.
+        As :func:`check`, or if another process is at work on the study in `folder`.
     """
-    if not overwrite:
-        check(name, config, folder)
+    check(name, config, folder, overwrite=overwrite)
     experiment = find_experiment(name)
     if not has_cells(name):
         result = experiment.run(config, progress=None if progress is None else lambda done: progress(done, ""))
         return Done(result, write(result, experiment.draw(result), folder, overwrite=overwrite))
     home = _home(config, folder)
-    outcomes = run_cells(
-        _cells(name, config, home, images=images, device=device),
-        folder=home,
-        jobs=jobs,
-        scheduler=scheduler,
-        progress=None if progress is None else lambda done, of, cell: progress(done / of, f"{done}/{of} {cell}"),
-    )
-    result = experiment.gather(config, outcomes)
-    failures = {cell: outcome.failure for cell, outcome in outcomes.items() if outcome.failure is not None}
-    return Done(result, write(result, experiment.draw(result), folder, overwrite=True), len(outcomes), failures)
+    home.mkdir(parents=True, exist_ok=True)
+    with claimed_folder(home):
+        outcomes = run_cells(
+            _cells(name, config, home, images=images, device=device),
+            folder=home,
+            jobs=jobs,
+            scheduler=scheduler,
+            progress=None if progress is None else lambda done, of, cell: progress(done / of, f"{done}/{of} {cell}"),
+        )
+        result = experiment.gather(config, outcomes)
+        failures = {cell: outcome.failure for cell, outcome in outcomes.items() if outcome.failure is not None}
+        return Done(result, write(result, experiment.draw(result), folder, overwrite=True), len(outcomes), failures)
 
 
 def _home(config: Any, folder: Path) -> Path:

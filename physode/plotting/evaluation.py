@@ -3,53 +3,58 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physode.datasets.atomic import check_free
 from physode.plotting.accuracies import plot_accuracies
 from physode.plotting.calibration import plot_calibration
 from physode.plotting.confusion import plot_confusion
 from physode.plotting.learning import plot_learning
 from physode.plotting.mistakes import plot_mistakes
 from physode.plotting.receiver import compare_curves, plot_precision_recall, plot_roc
+from physode.plotting.style import save_all
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from physode.classification.evaluation import Evaluation
     from physode.metrics import Averaged
 
-__all__ = ["EVALUATION_FIGURES", "draw_averaged", "draw_evaluation"]
+__all__ = ["EVALUATION_FIGURES", "averaged_figures", "draw_averaged", "draw_evaluation"]
 
-_Draw = Callable[["Evaluation", Path], object]
+_Draw = Callable[["Evaluation"], "Figure"]
 
 
-def _confusion(found: Evaluation, path: Path) -> object:
+def _confusion(found: Evaluation) -> Figure:
     told = found.classification
-    return plot_confusion(told.confusion, classes=told.classes, title=_title(found), path=path)
+    return plot_confusion(told.confusion, classes=told.classes, title=_title(found))
 
 
-def _mistakes(found: Evaluation, path: Path) -> object:
+def _mistakes(found: Evaluation) -> Figure:
     told, by = found.classification, found.predicted
-    return plot_mistakes(found.images.x, by.probabilities, by.labels, classes=told.classes, path=path)
+    return plot_mistakes(found.images.x, by.probabilities, by.labels, classes=told.classes)
 
 
-def _learning(found: Evaluation, path: Path) -> object:
+def _learning(found: Evaluation) -> Figure:
     history = {found.run.config.model: [found.run.history()]}
-    return plot_learning(history, quantities=("test_accuracy", "loss", "test_loss"), path=path)
+    return plot_learning(history, quantities=("test_accuracy", "loss", "test_loss"))
 
 
 EVALUATION_FIGURES: Mapping[str, _Draw] = {
     "confusion": _confusion,
-    "roc": lambda found, path: plot_roc(found.classification.roc, classes=found.classification.classes, path=path),
-    "precision_recall": lambda found, path: plot_precision_recall(
-        found.classification.precision_recall, classes=found.classification.classes, path=path
+    "roc": lambda found: plot_roc(found.classification.roc, classes=found.classification.classes),
+    "precision_recall": lambda found: plot_precision_recall(
+        found.classification.precision_recall, classes=found.classification.classes
     ),
-    "calibration": lambda found, path: plot_calibration(found.classification.calibration, path=path),
+    "calibration": lambda found: plot_calibration(found.classification.calibration),
     "mistakes": _mistakes,
     "learning": _learning,
 }
 """What is drawn of one run, by name."""
+
+
+_OF_A_MODEL = ("confusion", "roc")
 
 
 def draw_evaluation(found: Evaluation, folder: Path, *, overwrite: bool = False) -> dict[str, Path]:
@@ -61,13 +66,7 @@ def draw_evaluation(found: Evaluation, folder: Path, *, overwrite: bool = False)
         If one exists, unless `overwrite` is set.
     """
     drawn = [name for name in EVALUATION_FIGURES if name != "learning" or found.run.history()]
-    paths = {name: folder / f"{name}.png" for name in drawn}
-    if not overwrite:
-        check_free(paths.values())
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, path in paths.items():
-        EVALUATION_FIGURES[name](found, path)
-    return paths
+    return save_all({name: functools.partial(EVALUATION_FIGURES[name], found) for name in drawn}, folder, overwrite)
 
 
 def draw_averaged(
@@ -80,34 +79,30 @@ def draw_averaged(
     DataError
         If one exists, unless `overwrite` is set.
     """
-    draw: dict[str, Callable[[Path], object]] = {
-        "accuracies": lambda path: plot_accuracies(
-            {model: [each.predicted.accuracy for each in runs] for model, (_, runs) in found.items()}, path=path
+    draw: dict[str, Callable[[], Figure]] = {
+        "accuracies": lambda: plot_accuracies(
+            {model: [each.predicted.accuracy for each in runs] for model, (_, runs) in found.items()}
         ),
-        "learning": lambda path: plot_learning(
+        "learning": lambda: plot_learning(
             {model: [each.run.history() for each in runs] for model, (_, runs) in found.items()},
             against=("epoch", "time"),
-            path=path,
         ),
-        "precision_recall": lambda path: compare_curves(
-            "precision-recall", {model: mean.precision_recall.micro for model, (mean, _) in found.items()}, path=path
+        "precision_recall": lambda: compare_curves(
+            "precision-recall", {model: mean.precision_recall.micro for model, (mean, _) in found.items()}
         ),
     }
     for model, (mean, _) in found.items():
-        told = {"classes": mean.classes, "title": f"{model}, mean of {mean.runs} runs"}
-        draw[f"confusion_{model}"] = functools.partial(_plot, plot_confusion, mean.confusion.mean, told)
-        draw[f"roc_{model}"] = functools.partial(_plot, plot_roc, mean.roc, told)
-    paths = {name: folder / f"{name}.png" for name in draw}
-    if not overwrite:
-        check_free(paths.values())
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, path in paths.items():
-        draw[name](path)
-    return paths
+        title = f"{model}, mean of {mean.runs} runs"
+        draw[f"confusion_{model}"] = functools.partial(
+            plot_confusion, mean.confusion.mean, classes=mean.classes, title=title
+        )
+        draw[f"roc_{model}"] = functools.partial(plot_roc, mean.roc, classes=mean.classes, title=title)
+    return save_all(draw, folder, overwrite)
 
 
-def _plot(plot: Callable[..., object], what: object, told: Mapping[str, object], path: Path) -> object:
-    return plot(what, **told, path=path)
+def averaged_figures(models: Iterable[str]) -> list[str]:
+    """Return the names of what :func:`draw_averaged` draws of some models."""
+    return ["accuracies", "learning", "precision_recall", *(f"{of}_{each}" for each in models for of in _OF_A_MODEL)]
 
 
 def _title(found: Evaluation) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,10 +27,13 @@ from physode.training.data import observed_columns
 from physode.training.fitted import fitted_rhs, residual_parts
 from physode.training.targets import parse_target
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["Drawing", "drawings"]
 
-Drawing = Callable[..., object]
-"""Takes ``path=`` and writes the figure there."""
+Drawing = Callable[..., "Figure"]
+"""Returns the figure; takes ``path=``, too, and writes it there."""
 
 
 def drawings(view: RunView) -> dict[str, Drawing]:

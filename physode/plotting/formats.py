@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from physode.datasets.atomic import filling
 from physode.errors import ConfigError, DataError
 
 __all__ = ["FORMATS", "Draw", "choose_format", "write_frames"]
@@ -114,7 +115,7 @@ def _write_gif(
     images = (image(pixels).quantize(palette=palette, dither=Image.Dither.NONE) for pixels in frames)
     # Whole hundredths of a second, and right in sum.
     durations = np.diff(np.round(np.arange(count + 1) * (100 / fps))).astype(int) * 10
-    with path.open("wb") as file:  # Pillow leaves its own open when it is interrupted
+    with filling(path) as file:  # Pillow leaves its own open when it is interrupted
         next(images).save(file, "GIF", save_all=True, append_images=images, duration=durations.tolist(), loop=0)
 
 

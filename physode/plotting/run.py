@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from physode.datasets.atomic import check_free
 from physode.errors import ConfigError
 from physode.plotting.figures import drawings
+from physode.plotting.style import save_all
 from physode.plotting.view import compare, open_view
 from physode.training.run import Run
 
@@ -48,10 +48,5 @@ def draw_run(
     for name in only:
         if name not in found:
             raise ConfigError(f"`only` names {name!r}, which {run.path} does not have; it has {', '.join(found)}")
-    paths = {name: run.figures / f"{name}.png" for name in found if not only or name in only}
-    if not overwrite:
-        check_free(paths.values())
-    run.figures.mkdir(exist_ok=True)
-    for name, path in paths.items():
-        found[name](path=path)
-    return list(paths.values())
+    names = [name for name in found if not only or name in only]
+    return list(save_all(found, run.figures, overwrite, names).values())

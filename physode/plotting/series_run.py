@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physode.datasets.atomic import check_free
 from physode.errors import ConfigError
 from physode.models import LatentODE
 from physode.plotting.latent import plot_latent
 from physode.plotting.learning import plot_learning
 from physode.plotting.names import SERIES_FIGURES
 from physode.plotting.series import plot_reconstructions, plot_samples
+from physode.plotting.style import save_all
 from physode.series.reconstruction import Reconstruction, reconstruct
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from physode.datasets.series import IrregularSeries
     from physode.series.forecaster import Forecaster
     from physode.series.run import SeriesRun
@@ -27,7 +30,7 @@ __all__ = ["draw_series_run"]
 
 _FEW, _ONE_CHANNEL, _PATHS, _SAMPLES, _POINTS = 3, 6, 6, 7, 200
 
-_Draw = Callable[[Path], object]
+_Draw = Callable[[], "Figure"]
 
 
 def draw_series_run(
@@ -67,27 +70,20 @@ def draw_series_run(
     for name in only:
         if name not in found:
             raise ConfigError(f"`only` names {name!r}, which {run.path} does not have; it has {', '.join(found)}")
-    paths = {name: folder / f"{name}.png" for name in found if not only or name in only}
-    if not overwrite:
-        check_free(paths.values())
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, path in paths.items():
-        found[name](path)
-    return paths
+    return save_all(found, folder, overwrite, [name for name in found if not only or name in only])
 
 
 def _drawings(run: SeriesRun, forecaster: Forecaster, series: IrregularSeries) -> Mapping[str, _Draw]:
     """Return the figures that suit a run, in the order of ``SERIES_FIGURES``."""
     made: dict[str, _Draw] = {
-        task: lambda path, task=task: _draw_task(run, forecaster, series, task, path)  # type: ignore[misc]
-        for task in ("interpolation", "extrapolation")
+        task: partial(_draw_task, run, forecaster, series, task) for task in ("interpolation", "extrapolation")
     }
-    made["latent"] = lambda path: _draw_latent(run, forecaster, series, path)
+    made["latent"] = partial(_draw_latent, run, forecaster, series)
     if isinstance(forecaster.model.network, LatentODE):
-        made["samples"] = lambda path: _draw_samples(run, forecaster, path)
+        made["samples"] = partial(_draw_samples, run, forecaster)
     if history := run.history():
-        made["learning"] = lambda path: plot_learning(
-            {run.config.model: [history]}, quantities=("loss", "test_mse"), title=run.path.name, path=path
+        made["learning"] = lambda: plot_learning(
+            {run.config.model: [history]}, quantities=("loss", "test_mse"), title=run.path.name
         )
     return {name: made[name] for name in SERIES_FIGURES if name in made}
 
@@ -100,7 +96,7 @@ def _asked(
     return reconstruct(forecaster, series, config, rows=rows.tolist(), points=_POINTS, draws=draws)
 
 
-def _draw_task(run: SeriesRun, forecaster: Forecaster, series: IrregularSeries, task: str, path: Path) -> object:
+def _draw_task(run: SeriesRun, forecaster: Forecaster, series: IrregularSeries, task: str) -> Figure:
     count = _ONE_CHANNEL if len(forecaster.channels) == 1 else _FEW
     config = forecaster.config
     before = " before" if task == "extrapolation" else ""
@@ -110,11 +106,10 @@ def _draw_task(run: SeriesRun, forecaster: Forecaster, series: IrregularSeries, 
         units=forecaster.units,
         time_unit=run.time_unit,
         title=f"{config.model}, {task} from {100 * config.observed:g} % of the points{before}",
-        path=path,
     )
 
 
-def _draw_latent(run: SeriesRun, forecaster: Forecaster, series: IrregularSeries, path: Path) -> object:
+def _draw_latent(run: SeriesRun, forecaster: Forecaster, series: IrregularSeries) -> Figure:
     found = _asked(forecaster, series, "interpolation", count=_PATHS, draws=1)
     what = "latent paths" if isinstance(forecaster.model.network, LatentODE) else "hidden states"
     return plot_latent(
@@ -122,11 +117,10 @@ def _draw_latent(run: SeriesRun, forecaster: Forecaster, series: IrregularSeries
         [each.path.latent[0] for each in found],
         time_unit=run.time_unit,
         title=f"{forecaster.config.model}, {what} of {len(found)} test series",
-        path=path,
     )
 
 
-def _draw_samples(run: SeriesRun, forecaster: Forecaster, path: Path) -> object:
+def _draw_samples(run: SeriesRun, forecaster: Forecaster) -> Figure:
     t = np.linspace(0.0, float(forecaster.model.time_scale), _POINTS)
     return plot_samples(
         t,
@@ -135,5 +129,4 @@ def _draw_samples(run: SeriesRun, forecaster: Forecaster, path: Path) -> object:
         units=forecaster.units,
         time_unit=run.time_unit,
         title=f"{forecaster.config.model}, {_SAMPLES} series drawn from the prior",
-        path=path,
     )

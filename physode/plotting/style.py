@@ -5,15 +5,18 @@ Figures are made without ``pyplot``: nothing opens a window, needs a display, or
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.datasets.atomic import replacing
+from physode.datasets.atomic import fill_bytes, replacing
+from physode.datasets.outputs import check_outputs
+from physode.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,15 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS",
+    "FIGURE_FORMATS",
     "INK",
     "MUTED",
     "SPAN",
+    "claiming_figure",
     "finish",
     "label",
     "mark_stages",
     "mark_training",
     "new_figure",
     "plain",
+    "save",
+    "save_all",
     "scale_by_spread",
     "short",
     "stroke",
@@ -40,6 +47,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 """For things side by side, after Okabe and Ito's palette for every kind of colour vision."""
 
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))  # after every colour was used once, and twice
+
+FIGURE_FORMATS = ("png", "pdf", "svg", "svgz", "eps", "ps", "jpg", "jpeg", "tif", "tiff", "webp", "gif")
+"""What a figure's name may end with."""
 
 INK, MUTED, SPAN = "#222222", "#8A8A8A", "#F1EEE6"
 """Text and lines that matter, those that do not, and the shade of the training span."""
@@ -95,10 +105,68 @@ def new_figure(width: float, height: float) -> Figure:
 def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     """Write the figure if a path is given, whole or not at all; its suffix names the format."""
     if path is not None:
-        target = Path(path)
-        with replacing(target, overwrite=True) as part:
-            figure.savefig(part, format=target.suffix[1:] or "png")
+        save(figure, path, overwrite=True)
     return figure
+
+
+def save(figure: Figure, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a figure, whole or not at all; its suffix names the format.
+
+    Raises
+    ------
+    DataError
+        If the file exists and `overwrite` is False, or it cannot be written.
+    OSError
+        If the disk is full.
+    """
+    with replacing(path, overwrite=overwrite) as part:
+        _fill(figure, part, _format(Path(path)))
+
+
+def save_all(
+    drawings: Mapping[str, Callable[[], Figure]], folder: Path, overwrite: bool, names: Iterable[str] = ()
+) -> dict[str, Path]:
+    """Draw figures into a folder, which is made, as PNG; return their files by name.
+
+    Raises
+    ------
+    DataError
+        If one exists, unless `overwrite` is set, or cannot be written; before any is drawn.
+    """
+    paths = {name: folder / f"{name}.png" for name in names or drawings}
+    check_outputs(paths.values(), overwrite=overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in paths.items():
+        save(drawings[name](), path, overwrite=overwrite)
+    return paths
+
+
+@contextmanager
+def claiming_figure(path: Path, *, overwrite: bool = False) -> Iterator[Callable[[Figure], None]]:
+    """Claim the file of a figure before the work; yields what writes the figure when it is there.
+
+    Raises
+    ------
+    ConfigError
+        If the suffix is not one of `FIGURE_FORMATS`.
+    DataError, OSError
+        As :func:`save`.
+    """
+    if _format(path) not in FIGURE_FORMATS:
+        raise ConfigError(f"the figure {path} must end with {', '.join(f'.{name}' for name in FIGURE_FORMATS)}")
+    with replacing(path, overwrite=overwrite) as part:
+        yield lambda figure: _fill(figure, part, _format(path))
+
+
+def _fill(figure: Figure, part: Path, kind: str) -> None:
+    drawn = io.BytesIO()  # its writers do not all say why they fail
+    with styled():
+        figure.savefig(drawn, format=kind)
+    fill_bytes(part, drawn.getbuffer())
+
+
+def _format(path: Path) -> str:
+    return path.suffix[1:].lower() or "png"
 
 
 def label(name: str, unit: str = "") -> str:

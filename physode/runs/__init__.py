@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from physode.runs.checkpoints import load_weights, read_tensors, write_tensors
-from physode.runs.folder import RunFolder, discard, has_fields, kind_of_run, making_folder, read_settings, write_text
+from physode.runs.folder import (
+    RunFolder,
+    check_new_folder,
+    claimed_run,
+    discard,
+    has_fields,
+    kind_of_run,
+    making_folder,
+    read_settings,
+)
 
 __all__ = [
     "RunFolder",
+    "check_new_folder",
+    "claimed_run",
     "discard",
     "has_fields",
     "kind_of_run",
@@ -15,5 +26,4 @@ __all__ = [
     "read_settings",
     "read_tensors",
     "write_tensors",
-    "write_text",
 ]

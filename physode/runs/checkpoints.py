@@ -14,8 +14,9 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-from physode.datasets.atomic import replacing
+from physode.datasets.atomic import filling, replacing
 from physode.errors import DataError
+from physode.interrupts import interrupts_held
 
 __all__ = ["load_weights", "read_tensors", "write_tensors"]
 
@@ -34,8 +35,17 @@ def write_tensors(path: str | os.PathLike[str], content: Mapping[str, Any], *, v
         If the disk is full or the folder cannot be written to.
     """
     with replacing(path, overwrite=True) as part:
-        torch.save({"version": version, **content}, part)
+        _save({"version": version, **content}, part)
         _seal(part)
+
+
+def _save(content: Mapping[str, Any], part: Path) -> None:
+    """Save to a file; where the disk is full, the error says so."""
+    try:
+        torch.save(content, part)
+    except RuntimeError:  # torch does not say why a write has failed; a file of ours does
+        with interrupts_held(), filling(part) as file:
+            torch.save(content, file)
 
 
 def read_tensors(path: str | os.PathLike[str], *, version: int, names: set[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physode import jsontext
-from physode.datasets.atomic import replacing
+from physode.datasets.atomic import fill_text, replacing
 from physode.datasets.provenance import provenance
 from physode.runs.folder import RunFolder
 
@@ -66,13 +66,13 @@ def writing_evaluation(
     DataError
         If one exists, unless `overwrite` is set.
     """
-    import h5py
+    from physode.datasets.hdf5 import filling_hdf5
 
     paths["json"].parent.mkdir(exist_ok=True)
     with (
         replacing(paths["json"], overwrite=overwrite) as text,
         replacing(paths["h5"], overwrite=overwrite) as data,
     ):
-        text.write_text(jsontext.dumps({**content, "made": provenance()}, indent=1) + "\n", encoding="utf-8")
-        with h5py.File(data, "w") as file:
+        with filling_hdf5(data) as file:
             yield file
+        fill_text(text, jsontext.dumps({**content, "made": provenance()}, indent=1) + "\n")

@@ -18,12 +18,23 @@ from typing import Any, ClassVar, TypeGuard
 
 import physode
 from physode import jsontext
-from physode.datasets.atomic import replacing
+from physode.datasets.atomic import append_line, write_text
+from physode.datasets.claims import claimed_folder, new_part
 from physode.datasets.files import shown, text_of
+from physode.datasets.outputs import check_folder
 from physode.errors import ConfigError, DataError
 from physode.runs.toml import dumps
 
-__all__ = ["RunFolder", "discard", "has_fields", "kind_of_run", "making_folder", "read_settings", "write_text"]
+__all__ = [
+    "RunFolder",
+    "check_new_folder",
+    "claimed_run",
+    "discard",
+    "has_fields",
+    "kind_of_run",
+    "making_folder",
+    "read_settings",
+]
 
 KINDS = {"fit": "physode fit", "train": "physode train", "series": "physode train timeseries"}
 """What a run may be of, by the name of the table of its settings: the command that makes it."""
@@ -53,12 +64,8 @@ class RunFolder:
         return self.path / "figures"
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Add a line to the history: one write a line, so that a killed process leaves whole lines."""
-        descriptor = os.open(self.path / _HISTORY, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(descriptor, (jsontext.dumps(line) + "\n").encode())
-        finally:
-            os.close(descriptor)
+        """Add a line to the history, whole or not at all; what a killed process has left of a line makes way for it."""
+        append_line(self.path / _HISTORY, jsontext.dumps(line))
 
     def history(self) -> list[dict[str, Any]]:
         """Read the history; an unfinished last line is left out.
@@ -92,7 +99,7 @@ class RunFolder:
                 f"{self.path / _HISTORY} lacks epoch {missing[0]}, which the last checkpoint is behind; "
                 "put the whole file back, or begin the run again (--force)"
             )
-        write_text(self.path / _HISTORY, "".join(jsontext.dumps(line) + "\n" for line in kept))
+        write_text(self.path / _HISTORY, "".join(jsontext.dumps(line) + "\n" for line in kept), overwrite=True)
 
     def sync_history(self) -> None:
         """Put the history on the disk: to be called before a checkpoint is, which must not know of more epochs."""
@@ -110,9 +117,20 @@ class RunFolder:
         return (self.path / _CHECKPOINTS / "last.pt").exists()
 
     @contextmanager
-    def logging(self) -> Iterator[None]:
-        """Write what physode logs meanwhile to the run's log."""
-        logger, handler = logging.getLogger("physode"), logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+    def working(self) -> Iterator[None]:
+        """Be the only one at work in the run's folder, and write what physode logs meanwhile to its log.
+
+        Raises
+        ------
+        DataError
+            If another process is at work in it.
+        """
+        with claimed_folder(self.path), self._logging():
+            yield
+
+    @contextmanager
+    def _logging(self) -> Iterator[None]:
+        logger, handler = logging.getLogger("physode"), _Log(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         level = logger.level
         logger.addHandler(handler)
@@ -127,7 +145,51 @@ class RunFolder:
     def write_settings(self, content: Mapping[str, Any], *, version: int) -> None:
         """Write the settings, replacing what is there."""
         made = {"run_version": version, "physode_version": physode.__version__}
-        write_text(self.path / _SETTINGS, dumps({**made, **content}))
+        write_text(self.path / _SETTINGS, dumps({**made, **content}), overwrite=True)
+
+
+class _Log(logging.FileHandler):
+    """A log that may fall silent: a full disk is told of by what matters more."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        """Leave the record out."""
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):
+            super().close()
+
+
+def check_new_folder(path: Path, *, overwrite: bool) -> None:
+    """Raise what :func:`making_folder` would raise, and touch nothing: to be called before the work.
+
+    Raises
+    ------
+    ConfigError
+        If something stands at `path`, unless it is a run and `overwrite` is set.
+    DataError
+        If the folder cannot be made.
+    """
+    if os.path.lexists(path) and not _hardly_begun(path):
+        if not overwrite:
+            raise _taken(path)
+        _check_is_run(path)
+    check_folder(path)
+
+
+@contextmanager
+def claimed_run(path: Path) -> Iterator[None]:
+    """Be the only one at work in a run's folder, which may not be there yet.
+
+    Raises
+    ------
+    DataError
+        If another process is at work in it, or it cannot be made.
+    """
+    check_folder(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with claimed_folder(path):
+        yield
 
 
 @contextmanager
@@ -142,25 +204,30 @@ def making_folder(path: Path, content: Sequence[str], *, overwrite: bool) -> Ite
     ------
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
+    DataError
+        If another process is at work in it, or it cannot be made.
     """
-    if os.path.lexists(path) and not _hardly_begun(path):
-        if not overwrite:
-            raise _taken(path)
-        _clear(path, content)
-        (path / _CHECKPOINTS).mkdir(exist_ok=True)
-        yield path
-        return
-    # Without the run's name, which may be as long as a name can be.
-    part = path.with_name(f".run.{secrets.token_hex(8)}.part")
-    (part / _CHECKPOINTS).mkdir(parents=True)
-    try:
-        yield part
-        if _hardly_begun(path):
-            for each in path.iterdir():
-                each.rmdir() if each.is_dir() else each.unlink()
-        _named(part, path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    check_new_folder(path, overwrite=overwrite)
+    with claimed_run(path):
+        check_new_folder(path, overwrite=overwrite)  # again: another may have made it meanwhile
+        if os.path.lexists(path) and not _hardly_begun(path):
+            _clear(path, content)
+            (path / _CHECKPOINTS).mkdir(exist_ok=True)
+            yield path
+            return
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            if left.is_dir():
+                shutil.rmtree(left)  # of a process that was killed
+        part = new_part(path)
+        (part / _CHECKPOINTS).mkdir(parents=True)
+        try:
+            yield part
+            if _hardly_begun(path):
+                for each in path.iterdir():
+                    each.rmdir() if each.is_dir() else each.unlink()
+            _named(part, path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def discard(path: Path) -> None:
@@ -218,12 +285,6 @@ def kind_of_run(path: str | os.PathLike[str]) -> str | None:
     return next((name for name in KINDS if name in content), None)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all, replacing what is there."""
-    with replacing(path, overwrite=True) as part:
-        part.write_text(text, encoding="utf-8")
-
-
 def has_fields(value: object, kind: type[Any]) -> TypeGuard[dict[str, Any]]:
     """Whether a value that was read is a mapping with a dataclass's names; those with a default may be left out."""
     fields = dataclasses.fields(kind)
@@ -247,9 +308,10 @@ def _is_number(value: object) -> bool:
 
 
 def _are_numbers(value: object) -> bool:
-    """Whether a value is what constants are told as: lists of numbers by their names."""
+    """Whether a value is what constants are told as: lists of numbers by their names, null for what is not finite."""
     return isinstance(value, dict) and all(
-        isinstance(each, list) and all(one is None or _is_number(one) for one in each) for each in value.values()
+        isinstance(each, list) and all(number is None or _is_number(number) for number in each)
+        for each in value.values()
     )
 
 
@@ -280,10 +342,14 @@ def _taken(path: Path) -> ConfigError:
     )
 
 
-def _clear(path: Path, content: Sequence[str]) -> None:
-    """Remove what a run consists of, but for its settings; refuse a folder that is none, leave what else lies in it."""
+def _check_is_run(path: Path) -> None:
     if not path.is_dir() or not (path / _SETTINGS).is_file():
         raise ConfigError(f"{path} exists and is not a run; it is not replaced, choose another name")
+
+
+def _clear(path: Path, content: Sequence[str]) -> None:
+    """Remove what a run consists of, but for its settings; refuse a folder that is none, leave what else lies in it."""
+    _check_is_run(path)
     # The checkpoints first: without them, what is left when killed meanwhile is a run that begins again.
     discard(path / _CHECKPOINTS)
     for name in (_HISTORY, "figures", "log.txt", *content):

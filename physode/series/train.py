@@ -74,25 +74,28 @@ def train(
     training, testing = split(series, config)
     device = usable(config.device)
     trainer = Trainer(config, _on(points_of(training), device), _on(points_of(testing), device))
-    if resume:
-        _restore(trainer, run, series, config)
-    board = Board(run.path if run is not None and tensorboard else None, _CURVES, after=trainer.epoch)
-    with closing(board), nullcontext() if run is None else run.logging():
-        _log.info("%d series to train on, %d to test on; after epoch %d", len(training), len(testing), trainer.epoch)
-        for note in (*series.attrs.get("notes", ()), *said(series, config, trainer)):
-            _log.info("%s", note)
-            if on_note is not None:
-                on_note(note)
+    with nullcontext() if run is None else run.working():
+        if resume:
+            _restore(trainer, run, series, config)
+        board = Board(run.path if run is not None and tensorboard else None, _CURVES, after=trainer.epoch)
+        with closing(board):
+            _log.info(
+                "%d series to train on, %d to test on; after epoch %d", len(training), len(testing), trainer.epoch
+            )
+            for note in (*series.attrs.get("notes", ()), *said(series, config, trainer)):
+                _log.info("%s", note)
+                if on_note is not None:
+                    on_note(note)
 
-        def keep(epoch: Epoch, state: SeriesState) -> None:
-            if run is not None:
-                run.save(epoch, state)
-            board.add(asdict(epoch))
-            _log.info("epoch %d: loss %.4g, test MSE %.4g", epoch.epoch, epoch.loss, epoch.test_mse)
-            if on_epoch is not None:
-                on_epoch(epoch, state)
+            def keep(epoch: Epoch, state: SeriesState) -> None:
+                if run is not None:
+                    run.save(epoch, state)
+                board.add(asdict(epoch))
+                _log.info("epoch %d: loss %.4g, test MSE %.4g", epoch.epoch, epoch.loss, epoch.test_mse)
+                if on_epoch is not None:
+                    on_epoch(epoch, state)
 
-        trainer.run(keep, progress=progress)
+            trainer.run(keep, progress=progress)
     return trainer
 
 

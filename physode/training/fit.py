@@ -182,7 +182,7 @@ def fit(
     if run is not None and run.digest != digest(trajectories):
         raise ConfigError(f"the data are not those that {run.path} was made with; start another run")
     journal = _Journal(run, checkpoint_seconds, limit, on_epoch)
-    with nullcontext() if run is None else run.logging():
+    with nullcontext() if run is None else run.working():
         return _fit(choose(trajectories, config), config, journal, resume=resume)
 
 
@@ -271,12 +271,12 @@ class _Journal:
         run.forget_after(self.state.epoch, first=0)
 
     def __call__(self, epoch: Epoch, state: TrainingState) -> None:
+        if self._run is not None:
+            self._run.append(dataclasses.asdict(epoch))  # first: a checkpoint never knows more than the history
         self.history.append(epoch)
         self.state = state
-        if self._run is not None:
-            self._run.append(dataclasses.asdict(epoch))
-            if time.monotonic() - self._saved >= self._seconds:
-                self.keep()
+        if time.monotonic() - self._saved >= self._seconds:
+            self.keep()
         if self._on_epoch is not None:
             self._on_epoch(epoch)
         if not state.finished and time.monotonic() - self._began > self._limit:

@@ -10,12 +10,13 @@ from typing import Any, ClassVar, TypeGuard
 
 from physode import jsontext
 from physode.datasets import Trajectories, read_trajectories, write_trajectories
+from physode.datasets.atomic import write_text
 from physode.datasets.files import json_of
 from physode.errors import ConfigError, DataError
-from physode.runs import RunFolder, has_fields, making_folder, read_settings, write_text
+from physode.runs import RunFolder, has_fields, making_folder, read_settings
 from physode.training.checkpoint import read_checkpoint, write_checkpoint
 from physode.training.config import FitConfig
-from physode.training.report import ConstantFit, Report
+from physode.training.report import ConstantFit
 from physode.training.state import Epoch, TrainingState
 
 __all__ = ["RUN_VERSION", "Run", "create_run", "open_run"]
@@ -70,7 +71,7 @@ class Run(RunFolder):
     def write_results(self, predictions: Trajectories, report: Mapping[str, Any]) -> None:
         """Write the predictions and the report, replacing what is there."""
         write_trajectories(self.path / "predictions.h5", predictions, overwrite=True)
-        write_text(self.path / "report.json", jsontext.dumps(report, indent=2) + "\n")
+        write_text(self.path / "report.json", jsontext.dumps(report, indent=2) + "\n", overwrite=True)
 
     def predictions(self) -> Trajectories:
         """Read the predictions."""
@@ -128,9 +129,9 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 
 
 def _is_report(found: object) -> TypeGuard[dict[str, Any]]:
-    if not has_fields(found, Report):
-        return False
-    return isinstance(found["constants"], list) and all(map(_is_fitted, found["constants"]))
+    """Whether a report holds what figures take from it; what else stands there is for people."""
+    constants = found.get("constants") if isinstance(found, dict) else None
+    return isinstance(constants, list) and all(map(_is_fitted, constants))
 
 
 def _is_fitted(row: object) -> bool:

@@ -58,6 +58,12 @@ def train(calls, run):
         (folder / "done").touch()
     return (folder / "history").read_text()
 
+def train_slowly(calls, run):
+    pathlib.Path(calls, "begun").touch()
+    while not pathlib.Path(calls, "go").exists():
+        time.sleep(0.01)
+    return train(calls, run)
+
 def begin(path):
     pathlib.Path(path).touch()
     return "begun"
@@ -381,3 +387,37 @@ def test_a_cluster_that_stays_without_workers_fails_what_remains(cell, cluster, 
     monkeypatch.setattr(schedulers, "_LOOK", 0.1)
     found = run_cells([cell("one", "square", x=1)], folder=tmp_path, scheduler=cluster.scheduler_address)
     assert found == {"one": Outcome(failure=f"the cluster at {cluster.scheduler_address} has had no worker for 0.3 s")}
+
+
+@needs_dask
+@pytest.mark.slow
+def test_a_client_that_is_killed_loses_no_training(cell, calls, cluster, tmp_path):
+    cluster.scale(1)
+    run = tmp_path / "runs" / "one"
+    script = f"""
+from pathlib import Path
+from physode.experiments.cells import Cell, run_cells
+cell = Cell("one", "study_functions:train_slowly", {{"calls": {str(tmp_path)!r}}}, {{"run": {str(run)!r}}})
+run_cells([cell], folder=Path({str(tmp_path)!r}), scheduler={cluster.scheduler_address!r})
+"""
+    client = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        until((tmp_path / "begun").exists)
+    finally:
+        client.kill()
+        client.wait()
+    (tmp_path / "go").touch()
+    until((run / "done").exists)
+    again = dataclasses.replace(cell("one", "train_slowly", calls=str(tmp_path)), also={"run": str(run)})
+    found = run_cells([again], folder=tmp_path, scheduler=cluster.scheduler_address)
+    assert found["one"].result == "1 2 3"
+    assert calls() == ["trained"]
+    assert not run.exists()
+
+
+def until(there):
+    for _ in range(6000):
+        if there():
+            return
+        time.sleep(0.01)
+    pytest.fail("it did not come to this")

@@ -159,5 +159,5 @@ def test_a_history_that_lacks_epochs_is_named_and_not_gone_on_with(create, data)
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0])
 def test_checkpoints_come_after_a_time_that_is_a_number(data, seconds):
-    with pytest.raises(ConfigError, match="`checkpoint_seconds` must be at least 0 and finite, got"):
+    with pytest.raises(ValueError, match="`checkpoint_seconds` must be at least 0 and finite, got"):
         fit(data, SETTINGS, checkpoint_seconds=seconds)
