@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 # Set before torch and numpy load: the suite runs one process a core, and more threads only get in each other's way.
@@ -18,6 +19,8 @@ from hypothesis import settings
 from physode.datasets.images import Images
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: tests of Ctrl-C could not interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # No deadline: a busy machine is no failure. Derandomised: the same commit gives the same verdict.
 settings.register_profile("physode", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("physode")

@@ -191,7 +191,7 @@ def test_history_and_report_are_valid_json_and_old_ones_are_read(noisy, tmp_path
     assert json.loads(report, parse_constant=refuse) == {"loss": None, "errors": [{"mse": None}]}
     (run.path / "metrics.jsonl").write_text('{"epoch": 0, "loss": Infinity}\n{"epoch": 1, "loss": NaN}\n')
     assert [line["epoch"] for line in run.history()] == [0, 1]
-    run.forget_after(0)
+    run.forget_after(0, first=0)
     assert run.history() == [{"epoch": 0, "loss": None}]
 
 
