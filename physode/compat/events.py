@@ -12,7 +12,7 @@ from physode.compat.adaptive import integrate_adaptive
 from physode.compat.errors import InvalidArgument, SolveAssertionError
 from physode.compat.fixed import march_over, start_history
 from physode.compat.observers import EventWatch
-from physode.compat.setup import Setup
+from physode.compat.setup import Setup, just_behind
 from physode.compat.solving import interpolation
 from physode.events.roots import refine
 from physode.solvers.grid import grid_of_times
@@ -45,7 +45,8 @@ def solve_until_event(setup: Setup) -> tuple[Tensor, Tensor]:
     t0 = setup.t[0]
     if setup.method.kind == "scipy":
         raise InvalidArgument("method='scipy_solver' finds no events; use another method")
-    if not watch.value(t0, setup.y0) > 0.0:
+    value = watch.value(t0, setup.y0)
+    if value < 0.0 or (value == 0.0 and not watch.value(*just_behind(setup.flow, t0, setup.y0, setup.direction)) > 0.0):
         return t0.detach(), torch.stack([setup.y0, setup.y0])
     horizon = t0.detach() + setup.direction * _HORIZON
     ends = torch.stack([t0.detach(), horizon])

@@ -24,7 +24,9 @@ from physode.solvers.norms import root_mean_square
 from physode.transforms import transformed
 from physode.typing import Norm
 
-__all__ = ["Flow", "Setup", "mixed_norm", "read_arguments", "rms_norm"]
+_BEHIND = 1e-6  # of 1 and the time, behind the start: where an event that is zero there shows its sign
+
+__all__ = ["Flow", "Setup", "just_behind", "mixed_norm", "read_arguments", "rms_norm"]
 
 
 @dataclass
@@ -135,7 +137,7 @@ class Setup:
     @property
     def direction(self) -> float:
         """1 forward in time, -1 backward."""
-        return -1.0 if len(self.t) > 1 and bool(self.t[-1] < self.t[0]) else 1.0
+        return _direction(self.t)
 
     def unpack(self, outputs: Tensor) -> Any:
         """Return packed outputs in the structure of ``y0``."""
@@ -207,7 +209,7 @@ def read_arguments(
         method=chosen,
         options=chosen.known(given),
         callbacks=Callbacks.of(func, packing, chosen),
-        event=None if event_fn is None else combined_event(event_fn, packing, t[0], state),
+        event=None if event_fn is None else combined_event(event_fn, flow, t[0], state, _direction(t)),
         hooks=Hooks.of(referred.modules),
         surroundings=surroundings,
     )
@@ -227,9 +229,12 @@ def check_times(t: Any) -> None:
 
 
 def combined_event(
-    event_fn: Callable[..., Tensor], packing: Packing, t0: Tensor, y0: Tensor
+    event_fn: Callable[..., Tensor], flow: Flow, t0: Tensor, y0: Tensor, direction: float
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Return one event function of packed states: the smallest of several, each made positive at the start.
+
+    One that is zero there is made positive right behind the start, ``direction`` being 1 forward and -1 backward in
+    time: an event is what is met on the way.
 
     Raises
     ------
@@ -238,7 +243,7 @@ def combined_event(
     """
 
     def value(t: Tensor, y: Tensor) -> Tensor:
-        found = event_fn(t, packing.unpack(y))
+        found = event_fn(t, flow.packing.unpack(y))
         if not isinstance(found, Tensor) or not found.is_floating_point():
             kind = found.dtype if isinstance(found, Tensor) else type(found).__name__
             raise InvalidArgument(
@@ -249,7 +254,20 @@ def combined_event(
 
     with torch.no_grad():
         signs = torch.sign(value(t0, y0))
+        if bool((signs == 0).any()):
+            signs = torch.where(signs == 0, torch.sign(value(*just_behind(flow, t0, y0, direction))), signs)
     return lambda t, y: torch.min(value(t, y) * signs)
+
+
+def just_behind(flow: Flow, t0: Tensor, y0: Tensor, direction: float) -> tuple[Tensor, Tensor]:
+    """Return the time and state of a very short step from the start."""
+    with torch.no_grad():
+        size = direction * _BEHIND * (1.0 + float(t0.detach().abs()))
+        return t0 + size, y0 + size * flow(t0.double(), y0)
+
+
+def _direction(t: Tensor) -> float:
+    return -1.0 if len(t) > 1 and bool(t[-1] < t[0]) else 1.0
 
 
 def rms_norm(x: Tensor) -> Tensor:

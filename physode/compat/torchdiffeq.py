@@ -159,7 +159,7 @@ def odeint_event(
     real = state.real.dtype if state.is_complex() else state.dtype
     flow = Flow(func, (), packing, -edge, edge, real, state.device)
     event_time, state = implicit_event(
-        combined_event(event_fn, packing, t[0], packing.pack(y0)), flow, event_time, state
+        combined_event(event_fn, flow, t[0], packing.pack(y0), -1.0 if reverse_time else 1.0), flow, event_time, state
     )
     lasts = packing.components(state)
     ended = [torch.cat([part[:-1], last[None]]) for part, last in zip(_parts(solution), lasts, strict=True)]
