@@ -22,7 +22,8 @@ from physode.problem import (
     make_dynamics,
     user_norm,
 )
-from physode.rhs_state import Referred, Statistics
+from physode.references import Referred
+from physode.rhs_state import Statistics
 from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times

@@ -17,7 +17,8 @@ from physode.evaluation import Conduct, Draws, Probe
 from physode.hooks import Hooks
 from physode.leaves import NOTHING, Leaves, find_leaves, graph_clock
 from physode.packing import Packing
-from physode.rhs_state import Referred, Statistics, Surroundings
+from physode.references import Referred
+from physode.rhs_state import Statistics, Surroundings
 from physode.solvers.attempt import Adaptive
 from physode.solvers.grid import Grid
 from physode.solvers.loop import integrate, march

@@ -1,4 +1,4 @@
-"""What a right-hand side reads beside ``(t, y, *args)``: attributes, closures, buffers, and the modules among them.
+"""What a right-hand side is beside a function of ``(t, y, *args)``, in a solve and in its pass back.
 
 A right-hand side must be a function of ``(t, y)`` for a solve to make sense, and the same one in the pass back. So
 running statistics move only with evaluations of accepted steps, and what a user changes between a solve and its pass
@@ -7,229 +7,19 @@ back is set back while that lasts (:class:`Surroundings`).
 
 from __future__ import annotations
 
-import functools
-import sys
-import types
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Referred", "Statistics", "Surroundings", "changed_message"]
+from physode.references import Referred
 
-_MOST_PLACES = 2**14  # looked at, of whatever a right-hand side refers to
+__all__ = ["Statistics", "Surroundings", "changed_message"]
+
 _MOST_BYTES = 2**16  # of a tensor or array whose contents are kept
-_OWN_OF_MODULES = frozenset(vars(nn.Module())) - {"_parameters", "_buffers", "_modules", "training"}
-_LIBRARIES = (sys.stdlib_module_names - {"types"}) | {
-    "torch",
-    "numpy",
-    "scipy",
-    "physode",
-    "matplotlib",
-    "pandas",
-    "pytest",
-}
-_SCALARS = (bool, int, float, complex, str, bytes, type(None))
-
-
-class _Place(NamedTuple):
-    """Where something is kept: an entry of a dict or list, an attribute, or a closure's cell, with what stood there."""
-
-    holder: Any
-    key: Any
-    value: Any
-
-    def current(self) -> Any:
-        """Return what stands there now; :data:`_NOTHING` where nothing does."""
-        with suppress(LookupError, AttributeError, ValueError):
-            if isinstance(self.holder, types.CellType):
-                return self.holder.cell_contents
-            indexed = isinstance(self.holder, dict | list | deque)
-            return self.holder[self.key] if indexed else getattr(self.holder, self.key)
-        return _NOTHING
-
-    def put(self, value: Any) -> None:
-        """Set what stands there."""
-        if isinstance(self.holder, types.CellType):
-            self.holder.cell_contents = value
-        elif value is _NOTHING:
-            with suppress(LookupError, AttributeError):
-                if isinstance(self.holder, dict):
-                    del self.holder[self.key]
-                elif not isinstance(self.holder, list | deque):
-                    delattr(self.holder, self.key)
-        elif isinstance(self.holder, dict):
-            self.holder[self.key] = value
-        elif isinstance(self.holder, list | deque):
-            if self.key < len(self.holder):
-                self.holder[self.key] = value
-            else:
-                self.holder.append(value)
-        else:
-            setattr(self.holder, self.key, value)
-
-    @property
-    def differs(self) -> bool:
-        """Whether something else stands there now."""
-        now = self.current()
-        if now is self.value:
-            return False
-        return not (type(now) is type(self.value) and isinstance(now, _SCALARS) and now == self.value)
-
-
-_NOTHING = object()
-
-
-def _places(f: Any) -> Iterator[_Place]:
-    """Give every place that ``f`` refers to, directly or through what stands in another, as far as can be seen.
-
-    Attributes of objects, modules and their classes; elements of lists, tuples, dicts and sets; a function's closure,
-    defaults and the global names in its code, those of the functions that it calls included.
-    """
-    seen: set[int] = set()
-    stack: list[Any] = [f]
-    count = 0
-    while stack and count < _MOST_PLACES:
-        holder = stack.pop()
-        if id(holder) in seen or isinstance(holder, _SCALARS):
-            continue
-        seen.add(id(holder))
-        for place in _inside(holder):
-            count += 1
-            stack.append(place.value)
-            yield place
-
-
-def _inside(holder: Any) -> Iterator[_Place]:
-    if isinstance(holder, Tensor | np.ndarray | types.ModuleType | types.BuiltinFunctionType):
-        return
-    if isinstance(holder, dict):
-        yield from (_Place(holder, key, value) for key, value in list(holder.items()))
-    elif isinstance(holder, list | tuple | set | frozenset | deque):
-        yield from (_Place(holder, i, value) for i, value in enumerate(list(holder)))
-    elif isinstance(holder, functools.partial):
-        yield _Place(holder, "func", holder.func)
-        yield _Place(holder, "args", holder.args)
-        yield _Place(holder, "keywords", holder.keywords)
-    elif isinstance(holder, types.MethodType):
-        yield _Place(holder, "__func__", holder.__func__)
-        yield _Place(holder, "__self__", holder.__self__)
-    elif isinstance(holder, types.FunctionType):
-        yield from _of_function(holder)
-    elif isinstance(holder, staticmethod | classmethod):
-        yield _Place(holder, "__func__", holder.__func__)
-    elif isinstance(holder, type):
-        if not _is_of_library(holder):
-            for key, value in list(vars(holder).items()):
-                if not (key.startswith("__") and key != "__call__"):
-                    yield _Place(holder, key, getattr(value, "fget", value))
-    else:
-        yield from _of_object(holder)
-
-
-def _of_function(function: types.FunctionType) -> Iterator[_Place]:
-    for cell in function.__closure__ or ():
-        with suppress(ValueError):  # a cell that is still empty
-            yield _Place(cell, None, cell.cell_contents)
-    yield _Place(function, "__defaults__", function.__defaults__)
-    yield _Place(function, "__kwdefaults__", function.__kwdefaults__)
-    if _is_of_library(function):
-        return
-    names = _names(function.__code__)
-    for name in names:
-        if name not in function.__globals__:
-            continue
-        value = function.__globals__[name]
-        yield _Place(function.__globals__, name, value)
-        if isinstance(value, types.ModuleType) and not _is_of_library(value):
-            yield from (
-                _Place(value, inner, vars(value)[inner])
-                for inner in names
-                if inner in vars(value)
-                and isinstance(vars(value)[inner], (Tensor, np.ndarray, list, dict, nn.Module, *_SCALARS))
-            )
-
-
-@functools.lru_cache(maxsize=1024)
-def _names(code: types.CodeType) -> tuple[str, ...]:
-    """Return the global and attribute names in a function's code, and in that of functions defined in it."""
-    inner = (part for part in code.co_consts if isinstance(part, types.CodeType))
-    return (*code.co_names, *(name for part in inner for name in _names(part)))
-
-
-def _of_object(holder: Any) -> Iterator[_Place]:
-    kind = type(holder)
-    if isinstance(holder, nn.Module):
-        for key, value in list(vars(holder).items()):
-            if key not in _OWN_OF_MODULES:
-                yield _Place(vars(holder), key, value)
-    elif not _is_of_library(kind):
-        if isinstance(getattr(holder, "__dict__", None), dict):
-            yield from (_Place(vars(holder), key, value) for key, value in list(vars(holder).items()))
-        for name in _slots(kind):
-            with suppress(AttributeError):
-                yield _Place(holder, name, getattr(holder, name))
-    yield from (_Place(holder, "__class__", each) for each in kind.__mro__ if not _is_of_library(each))
-
-
-def _slots(kind: type) -> list[str]:
-    slots = (getattr(each, "__slots__", ()) for each in kind.__mro__)
-    return [name for each in slots for name in ([each] if isinstance(each, str) else each) if name != "__dict__"]
-
-
-def _is_of_library(part: Any) -> bool:
-    name = getattr(part, "__module__", None) or getattr(part, "__name__", "")
-    return str(name).split(".")[0] in _LIBRARIES
-
-
-@dataclass(frozen=True)
-class Referred:
-    """What a right-hand side refers to, looked up once a solve.
-
-    Attributes
-    ----------
-    modules
-        The modules that it is or calls upon: itself, or those behind a method, a partial application, a helper, an
-        attribute, list or dict of something that it refers to. ``lambda t, y: net(y)`` is as good as ``net``.
-    tensors
-        The leaves that require gradients, used or not.
-    is_compiled
-        Whether ``torch.compile`` has been at work: its programs must not be watched, which would end them for good.
-    """
-
-    places: tuple[_Place, ...] = ()
-    modules: tuple[nn.Module, ...] = ()
-    tensors: tuple[Tensor, ...] = ()
-    is_compiled: bool = False
-
-    @classmethod
-    def by(cls, f: Callable[..., Any]) -> Referred:
-        """Look up what ``f`` refers to, as far as can be seen without calling it."""
-        places = tuple(_places(f))
-        values = {id(value): value for value in (f, *(place.value for place in places))}.values()
-        modules = tuple(value for value in values if isinstance(value, nn.Module))
-        tensors = (value for value in values if isinstance(value, Tensor))
-        leaves = tuple(x for x in tensors if x.requires_grad and x.is_leaf)
-        return cls(places, modules, leaves, any(map(_is_compiled, values)))
-
-    @property
-    def uses_dropout(self) -> bool:
-        """Whether a module with dropout is at work."""
-        return any(
-            isinstance(part, nn.modules.dropout._DropoutNd) and part.training and part.p > 0 for part in self.modules
-        )
-
-
-def _is_compiled(value: Any) -> bool:
-    names = getattr(value, "__dict__", None)
-    if not isinstance(names, dict):
-        return False
-    return "_torchdynamo_orig_callable" in names or names.get("_compiled_call_impl") is not None
 
 
 class Statistics:
@@ -291,7 +81,7 @@ class Surroundings:
 
     def settle(self) -> None:
         """Call after the first evaluation: what it changed is left alone from now on."""
-        self._places = [place for place in self._places if _can_be_put(place) and not place.differs]
+        self._places = [place for place in self._places if place.may_differ and not place.differs]
         self._contents = [content for content in self._contents if not content.differs]
 
     @contextmanager
@@ -369,13 +159,6 @@ def _has_contents(value: Any) -> bool:
     if not isinstance(value, Tensor) or value.requires_grad or value.is_meta:
         return False
     return value.layout == torch.strided
-
-
-def _can_be_put(place: _Place) -> bool:
-    """Whether another value may stand in a place; in a tuple, say, it cannot, and nobody puts a class elsewhere."""
-    if isinstance(place.holder, tuple | set | frozenset | functools.partial | types.MethodType):
-        return False
-    return place.key != "__class__" and not (isinstance(place.holder, type) and isinstance(place.value, Callable))  # type: ignore[arg-type]
 
 
 def _version(value: Any) -> int:

@@ -19,7 +19,8 @@ from physode.evaluation import Conduct, Draws, Probe
 from physode.gradients.replay import check_strayed, strayed
 from physode.hooks import Hooks
 from physode.packing import Packing
-from physode.rhs_state import Referred, Statistics, Surroundings
+from physode.references import Referred
+from physode.rhs_state import Statistics, Surroundings
 from physode.solvers.norms import root_mean_square
 from physode.transforms import transformed
 from physode.typing import Norm
