@@ -130,15 +130,16 @@ class Conduct:
         Whether a first evaluation has shown these.
     probe
         What watches the evaluation that is being made.
-    began
-        The time, state and derivative of the first evaluation, where a pass back has nothing else to be held against.
+    marks
+        Times, states and derivatives of the first and the last evaluation, where a pass back has nothing else to be
+        held against.
     """
 
     draws: Draws = field(default_factory=Draws)
     lends: bool = False
     settled: bool = False
     probe: Probe | None = None
-    began: tuple[Tensor, Tensor, Tensor] | None = None
+    marks: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
 
 class _Read(NamedTuple):

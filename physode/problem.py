@@ -75,6 +75,8 @@ class Problem:
         What the right-hand side refers to.
     surroundings
         How that was in the solve.
+    last
+        The end's time, state and derivative, where a pass back has nothing else to be held against.
     constant_sizes
         Whether step sizes are constants to the gradient, also where the loop runs with gradients.
     progress, monitor, max_seconds
@@ -102,6 +104,7 @@ class Problem:
     lookout: Lookout | None = None
     constant_sizes: bool = False
     surroundings: Surroundings | None = None
+    last: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
     def per_sample(self) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import sys
 import types
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 __all__ = ["Place", "Referred"]
 
+_DEPTH = 8  # of containers within containers
 _MOST_PLACES = 2**14  # looked at, of whatever a right-hand side refers to
 _OWN_OF_MODULES = frozenset(vars(nn.Module())) - {"_parameters", "_buffers", "_modules", "training"}
 _LIBRARIES = (sys.stdlib_module_names - {"types"}) | {
@@ -31,11 +34,15 @@ _SCALARS = (bool, int, float, complex, str, bytes, type(None))
 
 
 class Place(NamedTuple):
-    """Where something is kept: an entry of a dict or list, an attribute, or a closure's cell, with what stood there."""
+    """Where something is kept: an entry of a dict or list, an attribute, or a closure's cell, with what stood there.
+
+    ``owner``: whose place it is, where that is not the ``holder`` itself but an object with it for its attributes.
+    """
 
     holder: Any
     key: Any
     value: Any
+    owner: Any = None
 
     def current(self) -> Any:
         """Return what stands there now; :data:`_NOTHING` where nothing does."""
@@ -99,19 +106,19 @@ def _places(f: Any) -> Iterator[Place]:
         if id(holder) in seen or isinstance(holder, _SCALARS):
             continue
         seen.add(id(holder))
-        for place in _inside(holder):
+        for place in islice(_inside(holder), _MOST_PLACES - count):
             count += 1
             stack.append(place.value)
-            yield place
+            yield place._replace(owner=holder)
 
 
 def _inside(holder: Any) -> Iterator[Place]:
     if isinstance(holder, Tensor | np.ndarray | types.ModuleType | types.BuiltinFunctionType):
         return
     if isinstance(holder, dict):
-        yield from (Place(holder, key, value) for key, value in list(holder.items()))
+        yield from (Place(holder, key, value) for key, value in holder.items())
     elif isinstance(holder, list | tuple | set | frozenset | deque):
-        yield from (Place(holder, i, value) for i, value in enumerate(list(holder)))
+        yield from (Place(holder, i, value) for i, value in enumerate(holder))
     elif isinstance(holder, functools.partial):
         yield Place(holder, "func", holder.func)
         yield Place(holder, "args", holder.args)
@@ -138,6 +145,7 @@ def _of_function(function: types.FunctionType) -> Iterator[Place]:
             yield Place(cell, None, cell.cell_contents)
     yield Place(function, "__defaults__", function.__defaults__)
     yield Place(function, "__kwdefaults__", function.__kwdefaults__)
+    yield from (Place(vars(function), key, value) for key, value in vars(function).items())
     if _is_of_library(function):
         return
     names = _names(function.__code__)
@@ -187,12 +195,40 @@ def _is_of_library(part: Any) -> bool:
     return str(name).split(".")[0] in _LIBRARIES
 
 
+def _results_among(places: Sequence[Place]) -> set[int]:
+    """Return the identities of what carries a graph: tensors, solutions, and containers and objects with some inside.
+
+    A right-hand side that keeps its last solution refers to it. To hold these for the next one's sake would keep all.
+    """
+    found = {id(place.value) for place in places if _carries_graph(place.value)}
+    for _ in range(_DEPTH if found else 0):
+        inside = {id(place.owner) for place in places if id(place.value) in found and _is_container(place.owner)}
+        if inside <= found:
+            break
+        found |= inside
+    return found
+
+
+def _carries_graph(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.grad_fn is not None
+    return type(value).__module__.startswith("physode.") and not isinstance(value, nn.Module)
+
+
+def _is_container(value: Any) -> bool:
+    return not isinstance(value, nn.Module | type | types.CellType) and not callable(value)
+
+
 @dataclass(frozen=True)
 class Referred:
     """What a right-hand side refers to, looked up once a solve.
 
     Attributes
     ----------
+    places
+        Where something else may stand later, with what stands there; not what carries a graph.
+    graphs
+        Places of tensors that carry a graph, such as weights that a network makes, and weak references to these.
     modules
         The modules that it is or calls upon: itself, or those behind a method, a partial application, a helper, an
         attribute, list or dict of something that it refers to. ``lambda t, y: net(y)`` is as good as ``net``.
@@ -203,6 +239,7 @@ class Referred:
     """
 
     places: tuple[Place, ...] = ()
+    graphs: tuple[tuple[Place, weakref.ref[Tensor]], ...] = ()
     modules: tuple[nn.Module, ...] = ()
     tensors: tuple[Tensor, ...] = ()
     is_compiled: bool = False
@@ -215,7 +252,16 @@ class Referred:
         modules = tuple(value for value in values if isinstance(value, nn.Module))
         tensors = (value for value in values if isinstance(value, Tensor))
         leaves = tuple(x for x in tensors if x.requires_grad and x.is_leaf)
-        return cls(places, modules, leaves, any(map(_is_compiled, values)))
+        results = _results_among(places)
+        kept = [place._replace(owner=None) for place in places if place.may_differ and id(place.owner) not in results]
+        graphs = (place for place in kept if isinstance(place.value, Tensor) and id(place.value) in results)
+        return cls(
+            tuple(place for place in kept if id(place.value) not in results),
+            tuple((place._replace(value=None), weakref.ref(place.value)) for place in graphs),
+            modules,
+            leaves,
+            any(map(_is_compiled, values)),
+        )
 
     @property
     def uses_dropout(self) -> bool:

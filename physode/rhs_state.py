@@ -19,7 +19,8 @@ from physode.references import Referred
 
 __all__ = ["Statistics", "Surroundings", "changed_message"]
 
-_MOST_BYTES = 2**16  # of a tensor or array whose contents are kept
+_MOST_EACH = 2**16  # bytes of a tensor or array whose contents are kept
+_MOST_BYTES = 2**22  # of all of them
 
 
 class Statistics:
@@ -70,54 +71,51 @@ class Statistics:
 class Surroundings:
     """What a right-hand side refers to, as it is in a solve.
 
-    Kept are references, and the contents of tensors and arrays up to 64 KiB that no gradient reaches. What evaluations
-    change themselves, such as counters, is not among it.
+    Kept are references, and the contents of small tensors and arrays that no gradient reaches. What evaluations change
+    themselves, such as counters, is not among it; results of other solves, which carry a graph, are referred to weakly.
     """
 
     def __init__(self, referred: Referred) -> None:
-        self._places = list(referred.places)
-        values = {id(place.value): place.value for place in self._places}
-        self._contents = [_Content.of(value) for value in values.values() if _has_contents(value)]
+        self._places, self._graphs = list(referred.places), list(referred.graphs)
+        self._contents: list[_Content] = []
+        room = _MOST_BYTES
+        for value in {id(place.value): place.value for place in self._places}.values():
+            if _has_contents(value) and value.nbytes <= min(room, _MOST_EACH):
+                room -= value.nbytes
+                self._contents.append(_Content(value, _version(value), _copied(value)))
 
     def settle(self) -> None:
         """Call after the first evaluation: what it changed is left alone from now on."""
-        self._places = [place for place in self._places if place.may_differ and not place.differs]
+        self._places = [place for place in self._places if not place.differs]
+        self._graphs = [(place, tensor) for place, tensor in self._graphs if place.current() is tensor()]
         self._contents = [content for content in self._contents if not content.differs]
 
     @contextmanager
     def set_back(self) -> Iterator[None]:
-        """Set what a user has changed since back to what it was, as long as this lasts.
-
-        Raises
-        ------
-        RuntimeError
-            If something was changed in place whose contents are too large to be kept.
-        """
-        places = [(place, place.current()) for place in self._places if place.differs]
+        """Set what a user has changed since back to what it was, as long as this lasts."""
+        was = [(place, place.value) for place in self._places if place.differs]
+        graphs = ((place, tensor()) for place, tensor in self._graphs)
+        was += [(place, tensor) for place, tensor in graphs if tensor is not None and place.current() is not tensor]
+        now = [place.current() for place, _ in was]
         with ExitStack() as stack:
             for content in self._contents:
                 if content.differs:
                     stack.enter_context(content.set_back())
-            for place, _ in places:
-                place.put(place.value)
+            for place, value in was:
+                place.put(value)
             try:
                 yield
             finally:
-                for place, now in places:
-                    place.put(now)
+                for (place, _), value in zip(was, now, strict=True):
+                    place.put(value)
 
 
 class _Content(NamedTuple):
-    """The contents of a tensor or array: its count of changes in place, and a copy unless it is large."""
+    """The contents of a tensor or array: its count of changes in place, and a copy."""
 
     value: Tensor | np.ndarray[Any, Any]
     version: int
-    copy: Tensor | np.ndarray[Any, Any] | None
-
-    @classmethod
-    def of(cls, value: Tensor | np.ndarray[Any, Any]) -> _Content:
-        copy = None if value.nbytes > _MOST_BYTES else _copied(value)
-        return cls(value, _version(value), copy)
+    copy: Tensor | np.ndarray[Any, Any]
 
     @property
     def differs(self) -> bool:
@@ -127,15 +125,11 @@ class _Content(NamedTuple):
                 return True
             if self.value.untyped_storage().resizable():  # torch's own memory, of which it counts the changes
                 return False
-        return self.copy is not None and not bool(
-            np.array_equal(self.value, self.copy, equal_nan=_is_inexact(self.value))
-        )
+        return not bool(np.array_equal(self.value, self.copy, equal_nan=_is_inexact(self.value)))
 
     @contextmanager
     def set_back(self) -> Iterator[None]:
         """Set the contents back as long as this lasts."""
-        if self.copy is None:
-            raise RuntimeError(changed_message(f"a tensor of shape {tuple(self.value.shape)}"))
         now = _copied(self.value)
         _fill(self.value, self.copy)
         try:
@@ -144,10 +138,10 @@ class _Content(NamedTuple):
             _fill(self.value, now)
 
 
-def changed_message(what: str) -> str:
+def changed_message() -> str:
     """Return what to say where the right-hand side is no longer what it was in the solve."""
     return (
-        f"{what} that the right-hand side uses was changed between the solve and its pass back, so that gradients "
+        "something that the right-hand side uses was changed between the solve and its pass back, so that gradients "
         "would be wrong (or it draws numbers that are not torch's): pass what varies in `args`, or change it after "
         "backward()"
     )

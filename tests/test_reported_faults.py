@@ -20,6 +20,8 @@ from torch.nn import functional as F  # noqa: N812
 import physode as po
 from physode.compat.torchdiffeq import odeint, odeint_adjoint, odeint_event
 from physode.errors import SolveError
+from physode.references import Referred
+from physode.rhs_state import Surroundings
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -205,6 +207,29 @@ def test_a_change_that_cannot_be_undone_raises_and_names_the_remedy(way):
     hidden.u = torch.tensor(1.0)
     with pytest.raises(RuntimeError, match=r"changed between the solve and its pass back.* `args`"):
         y.backward()
+
+
+@pytest.mark.parametrize("way", ["aca checkpoints", "adjoint", "odeint_adjoint", "aca no room"])
+def test_a_hidden_change_that_acts_late_is_noticed(way):
+    hidden = Helper()
+    hidden.u = torch.tensor(1.0)
+    seen, w = weakref.ref(hidden), torch.tensor(1.0, requires_grad=True)
+    f = lambda t, y: w * (seen().u if float(t.detach()) > 0.9 else 1.0) * y  # noqa: E731
+    f.inputs = (w,)
+    y = end(f, torch.ones(1, 1), 1.0, way).sum()
+    hidden.u = torch.tensor(1.02)
+    with pytest.raises(RuntimeError, match="changed between the solve and its pass back"):
+        y.backward()
+
+
+def test_large_collections_among_what_is_referred_to_cost_little():
+    table = [float(i) for i in range(200_000)]
+    tensors = [torch.zeros(8000) for _ in range(300)]
+    f = lambda t, y: -y * table[1] + tensors[0][0]  # noqa: E731
+    referred = Referred.by(f)
+    assert len(referred.places) <= 2**14
+    state = Surroundings(referred)
+    assert sum(content.copy.nbytes for content in state._contents) <= 2**22
 
 
 def test_a_counter_of_evaluations_counts_on_through_the_pass_back():
@@ -652,6 +677,26 @@ def test_a_module_that_keeps_its_own_solution_is_freed(way, structure):
         del f, rhs
     gc.collect()
     assert [ref() for ref in seen] == [None, None]
+
+
+@pytest.mark.parametrize("keep", ["tensor", "list", "dict", "solution", "object"])
+@pytest.mark.parametrize("way", ["aca", "aca kept", "adjoint", "odeint_adjoint"])
+def test_a_module_that_keeps_its_last_solution_keeps_no_more_than_that(way, keep):
+    f, seen = Remembering(), []
+    for _ in range(4):
+        if way == "odeint_adjoint":
+            sol = odeint_adjoint(f, torch.ones(3, 1), torch.tensor([0.0, 1.0]))
+            y = sol
+        else:
+            sol = po.solve(f, torch.ones(3, 1), [0.0, 1.0], **WAYS[way])
+            y = sol.y
+        holder = Helper()
+        holder.y = y
+        f.kept = {"tensor": y, "list": [y], "dict": {"last": {"y": y}}, "solution": sol, "object": holder}[keep]
+        seen.append(weakref.ref(y))
+        del sol, y, holder
+    gc.collect()
+    assert [ref() is None for ref in seen] == [True, True, True, False]
 
 
 def test_a_solution_may_be_changed_in_place_and_outlive_its_right_hand_side():

@@ -110,9 +110,11 @@ class _Adjoint(torch.autograd.Function):
         ctx.plan, ctx.adjoint_options = plan, options
         if plan.setup.event is None:
             outputs, event_time = solve(plan.setup), None
+            _mark_end(plan.setup, t[-1], outputs[-1])
             ctx.save_for_backward(t, outputs, *params)
             return outputs
         event_time, outputs = solve_until_event(plan.setup)
+        _mark_end(plan.setup, event_time, outputs[-1])
         ctx.save_for_backward(torch.stack([t[0], event_time]), outputs, *params)
         return event_time, outputs
 
@@ -133,6 +135,13 @@ class _Adjoint(torch.autograd.Function):
             None,
             *first_order_only(gradients, sources, "derivatives of odeint_adjoint's gradients need odeint"),
         )
+
+
+def _mark_end(setup: Setup, t: Tensor, y: Tensor) -> None:
+    """Keep an evaluation at the end, for the pass back to be held against."""
+    if setup.flow.conduct.marks:
+        with setup.statistics.preserved():
+            setup.flow.mark(t, y, setup.flow(t, y))
 
 
 def _back_through_outputs(

@@ -63,9 +63,13 @@ class Flow(Dynamics):
         value = value.to(y.dtype)
         value = value if value.shape == y.shape else value.reshape(y.shape)
         value = value.clone() if self.conduct.lends else value
-        if self.settle is not None and self.conduct.began is None:
-            self.conduct.began = t.detach(), y.detach(), value.detach()
+        if self.settle is not None and not self.conduct.marks:
+            self.mark(t, y, value)
         return value
+
+    def mark(self, t: Tensor, y: Tensor, value: Tensor) -> None:
+        """Keep an evaluation, for a pass back to be held against."""
+        self.conduct.marks.append((t.detach(), y.detach(), value.detach()))
 
     def _evaluated(self, t: Tensor, y: Tensor) -> Any:
         if self.settle is None or self.conduct.settled or transformed():
@@ -124,8 +128,7 @@ class Setup:
             if self.surroundings is not None:
                 stack.enter_context(self.surroundings.set_back())
             stack.enter_context(self.hooks.held_back(tensors))
-            if self.flow.conduct.began is not None:
-                t, y, value = self.flow.conduct.began
+            for t, y, value in self.flow.conduct.marks:
                 check_strayed(strayed(self.flow(t, y)[None], value[None], torch.zeros_like(value)[None]))
             yield
         self.hooks.fire()

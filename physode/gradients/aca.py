@@ -128,7 +128,7 @@ class ACA:
             replay = Replay.of(problem)
             whole = not bool((record.status != Status.SUCCESS).any())
             nodes = safe_nodes(record.nodes, record.status, sizes, record.dense)
-            steps = Steps(nodes, starts, sizes, ends=nodes[1:] if whole else None)
+            steps = Steps(nodes, starts, sizes, ends=dict(enumerate(nodes[1:])) if whole else {})
             totals: list[Tensor | None] = [None] * len(replay.inputs)
             parallel = self.parallel if record.starts and _in_parallel(problem, self.parallel) else None
             try:

@@ -78,6 +78,9 @@ class Adjoint:
         if bool((record.status != Status.SUCCESS).any()):
             reason = Status(int(record.status.max())).reason
             raise SolveError(f"the adjoint method needs a solve that reached its end: {reason}", outcome)
+        with torch.no_grad(), problem.statistics.preserved():
+            end = problem.t[-1].detach(), outcome.outputs[-1]
+            problem.last = (*end, problem.dynamics(*end))
         inputs = (outcome.outputs, problem.y0, problem.t, *problem.inputs)
         outputs = Backsolve.apply(self, problem, *inputs)  # type: ignore[no-untyped-call]
         return outcome._replace(outputs=outputs)

@@ -43,9 +43,11 @@ def pull_at_once(
             replayed = torch.func.vmap(lambda t, y, h: replay.step(t, y, h, dense=with_dense))(t, y, h)  # noqa: B023
         if end == count:
             check_no_new_leaf(replayed, [y, t, h, *replay.inputs])
-        if ends is not None:
-            recorded = torch.stack([ends[i] for i in rows])
-            off = torch.maximum(off, strayed(replayed[0], recorded, y.detach()))
+        known = [i for i in rows if i in ends]
+        if known:
+            place = torch.tensor([i - rows.start for i in known], device=y.device)
+            recorded, begun = torch.stack([ends[i] for i in known]), y.detach().index_select(0, place)
+            off = torch.maximum(off, strayed(replayed[0].index_select(0, place), recorded, begun))
         jacobians = _jacobians(replayed[0], y, per_sample=starts.ndim == 2)
         arriving = _rows(given.nodes, rows, like=nodes[0])
         dense = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -14,13 +15,13 @@ __all__ = ["Cotangents", "Gradients", "Steps", "add", "pull"]
 class Steps(NamedTuple):
     """Successive accepted steps: the states between them, of which the last is not needed, starts and signed sizes.
 
-    ``ends``: where each step ended in the solve, to hold its replay against; None where that is not known.
+    ``ends``: where steps ended in the solve, to hold their replays against, as far as that is known.
     """
 
     nodes: Sequence[Tensor]
     starts: Tensor
     sizes: Tensor
-    ends: Sequence[Tensor] | None = None
+    ends: Mapping[int, Tensor] = MappingProxyType({})
 
 
 class Cotangents(NamedTuple):

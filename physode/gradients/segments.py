@@ -137,22 +137,31 @@ class _Sweep:
             for number in reversed(range(len(record.kept))):
                 begin = number * record.stride
                 if begin < end:
-                    self._segment(begin, end, record.kept[number])
+                    self._segment(begin, end, record.kept[number], self._known(end, number))
                     end = begin
         finally:
             self._plan.problem.backward.calls += self._replay.dynamics.calls
         state = torch.zeros_like(record.kept[0]) if self._state is None else self._state
         return [*(self._clock or (None, None, None)), state, *self._totals]
 
-    def _segment(self, begin: int, end: int, y: Tensor) -> None:
+    def _known(self, end: int, number: int) -> Tensor | None:
+        """Return the state in which a segment ended in the solve; None where that was not kept."""
+        record = self._record
+        if bool((record.status != Status.SUCCESS).any()):
+            return None
+        if end == len(record):
+            return record.nodes[-1]
+        return record.kept[number + 1] if end == (number + 1) * record.stride < len(record) else None
+
+    def _segment(self, begin: int, end: int, y: Tensor, known: Tensor | None) -> None:
         """Pull back through the steps from ``begin`` to ``end``, with checkpoints that come and go."""
         checkpoints = [(begin, y)]
         while checkpoints:
             begin, y = checkpoints[-1]
             free = self._room - len(checkpoints) + 1
             if end - begin <= free + 1:
-                self._pull_back(begin, end, y)
-                end = begin
+                self._pull_back(begin, end, y, known)
+                end, known = begin, None
                 checkpoints.pop()
             else:
                 middle = begin + split(end - begin, free)
@@ -177,7 +186,7 @@ class _Sweep:
         dynamics.moving = None
         return found
 
-    def _pull_back(self, begin: int, end: int, y: Tensor) -> None:
+    def _pull_back(self, begin: int, end: int, y: Tensor, known: Tensor | None) -> None:
         """Pull back through steps whose states all fit."""
         rows = slice(begin, end)
         nodes = self._walk(begin, end - 1, y, every=True)
@@ -185,7 +194,8 @@ class _Sweep:
             nodes += self._walk(end - 1, end, nodes[-1])
             nodes = safe_nodes(nodes, self._record.status, self._grid.sizes[rows])[: end - begin]
         given = Cotangents(Nodes(self._asked, begin, end, self._state), Dense(self._asked, begin, end))
-        steps = Steps(nodes, self._grid.starts[rows], self._grid.sizes[rows])
+        ends = {} if known is None else {end - begin - 1: known}
+        steps = Steps(nodes, self._grid.starts[rows], self._grid.sizes[rows], ends)
         found = self._plan.stretch(self._replay, steps, given, self._totals, clock_too=self._clock is not None)
         self._state, self._totals = found.state, found.inputs
         if self._clock is not None:

@@ -50,7 +50,7 @@ def pull_one_by_one(
             with torch.enable_grad():
                 replayed = replay.step(t, y, h, dense=dense is not None)
             check_no_new_leaf(replayed, [y, t, h, *replay.inputs])
-            if ends is not None and (count - 1 - i) % looked_at == 0:
+            if i in ends and (count - 1 - i) % looked_at == 0:
                 off = torch.maximum(off, strayed(replayed[0][None], ends[i][None], y.detach()[None]))
             ahead = torch.zeros_like(y) if state is None else state
             state, d_t, d_h, *inputs = pull(
