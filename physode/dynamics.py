@@ -140,7 +140,8 @@ class Dynamics:
             self.conduct.probe.time = time
             with self.conduct.probe:
                 return f(time, state, *self.args)
-        if not self.conduct.draws.any:
+        unwatched = not torch.compiler.is_compiling() and transformed()  # it may draw, and nobody knows
+        if not (self.conduct.draws.any or unwatched):
             return f(time, state, *self.args)
         with self.conduct.draws.frozen():
             return f(time, state, *self.args)

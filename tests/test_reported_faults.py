@@ -527,6 +527,14 @@ def test_random_numbers_are_the_same_in_every_evaluation_of_a_solve(how):
             assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
+def test_random_numbers_stand_still_in_a_solve_under_transforms_too():
+    layer = nn.Linear(3, 3)
+    f = lambda t, y: F.dropout(layer(y), 0.5)  # noqa: E731
+    solved = lambda y: po.solve(f, y, [0.0, 1.0], rtol=1e-8, atol=1e-10, max_steps=500).y[-1]  # noqa: E731
+    assert torch.func.vmap(solved, randomness="same")(torch.randn(4, 3)).shape == (4, 3)
+    assert torch.func.grad(lambda y: solved(y).sum())(torch.randn(3)).isfinite().all()
+
+
 def test_dropout_in_threads_leaves_every_thread_its_own_numbers():
     block = Drawing(nn.Dropout(0.5))
     y0 = torch.randn(4, 4)
