@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 # Set before torch and numpy load: the suite runs one process a core, and more threads only get in each other's way.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -72,3 +73,17 @@ def bars() -> Images:
 def images_of():
     """Make others like them."""
     return make_images
+
+
+def unread(path: Path) -> tuple[int, ...]:
+    """What the file system says of a path, but for when it was looked at last."""
+    found = path.lstat()
+    return (
+        found.st_mode,
+        found.st_ino,
+        found.st_nlink,
+        found.st_uid,
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+    )

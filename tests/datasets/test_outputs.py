@@ -14,6 +14,7 @@ import pytest
 from physode.datasets.atomic import replacing, write_text
 from physode.datasets.outputs import check_different, check_folder, check_output
 from physode.errors import DataError
+from tests.conftest import unread
 
 KINDS = {
     "pipe": (lambda path: os.mkfifo(path), "it is a pipe"),
@@ -42,12 +43,12 @@ def test_what_is_no_regular_file_is_refused_and_stays(tmp_path, kind, overwrite)
     make, reason = KINDS[kind]
     path = tmp_path / "out.h5"
     make(path)
-    before = path.lstat()
+    before = unread(path)
     with pytest.raises(DataError, match=f"cannot write .*out.h5: {reason}"):
         check_output(path, overwrite=overwrite)
     with pytest.raises(DataError, match=reason), replacing(path, overwrite=overwrite):
         pytest.fail("begun")
-    assert path.lstat() == before
+    assert unread(path) == before
     assert not (tmp_path / "nothing").exists()
 
 
