@@ -35,8 +35,8 @@ import torch
 
 import physode as po
 from physode.datasets import Trajectories, read_data
+from physode.fitting import FitConfig, fit
 from physode.simulators import simulate
-from physode.training import FitConfig, fit
 
 YEARS = 12.0  # that the fit sees
 SHOWN = 3  # bodies whose residuals are drawn

@@ -36,7 +36,7 @@ import torch
 
 import physode as po
 from physode.datasets import Trajectories, read_csv
-from physode.training import FitConfig, fit
+from physode.fitting import FitConfig, fit
 
 SHARE = 0.2  # of a number: its standard deviation, at first
 ROUNDS = 6

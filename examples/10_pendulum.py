@@ -36,7 +36,7 @@ import torch
 
 import physode as po
 from physode.datasets import Trajectories
-from physode.training import FitConfig, fit
+from physode.fitting import FitConfig, fit
 
 MEMBER = "real_pend_h_1.txt"
 LARGEST = 10_000_000  # bytes of a text that is read

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from physode import compat, datasets, errors, experiments, plotting, rhs, series, simulators, training
+    from physode import compat, datasets, errors, experiments, fitting, plotting, rhs, series, simulators, training
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
     from physode.events.event import Event
     from physode.gradients import ACA, MALI, Adjoint, Naive
@@ -42,6 +42,7 @@ __all__ = [
     "datasets",
     "errors",
     "experiments",
+    "fitting",
     "odeint",
     "odeint_adjoint",
     "odeint_dense",
@@ -57,7 +58,29 @@ __all__ = [
     "training",
 ]
 
-_MODULES = {"compat", "datasets", "errors", "experiments", "plotting", "rhs", "series", "simulators", "training"}
+_MODULES = {
+    "compat",
+    "datasets",
+    "errors",
+    "experiments",
+    "fitting",
+    "plotting",
+    "rhs",
+    "series",
+    "simulators",
+    "training",
+}
+    "compat",
+    "datasets",
+    "errors",
+    "experiments",
+    "fitting",
+    "plotting",
+    "rhs",
+    "series",
+    "simulators",
+    "training",
+}
 
 _HOMES = {
     "ACA": "physode.gradients",

@@ -82,8 +82,8 @@ def command(
       physode animate runs/threebody-physical --format gif --seconds 5 --rotate 0
       physode animate runs/vanderpol-physical --out oscillation.mp4 --size 1280x720 --fps 30
     """
+    from physode.fitting import open_run
     from physode.plotting import animate_run
-    from physode.training import open_run
 
     with progress_bar("animating") as progress:
         path = animate_run(

@@ -15,7 +15,7 @@ from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
-    from physode.classification.evaluation import Evaluation
+    from physode.images.evaluation import Evaluation
     from physode.metrics import Averaged, Reliability
 
 __all__ = ["command"]
@@ -120,8 +120,8 @@ def command(
 
 def _check_shared(runs: tuple[Path, ...], out: Path, *, figures: bool, force: bool) -> None:
     """Ask whether what several runs share can be written, before the work."""
-    from physode.classification import open_train_run
     from physode.datasets.outputs import check_outputs
+    from physode.images import open_train_run
     from physode.plotting.evaluation import averaged_figures
 
     models = dict.fromkeys(open_train_run(run).config.model for run in runs)
@@ -131,7 +131,7 @@ def _check_shared(runs: tuple[Path, ...], out: Path, *, figures: bool, force: bo
 
 def _of_series(ctx: click.Context, runs: tuple[Path, ...]) -> bool:
     """Whether the runs are of models of series; options that do not fit are refused."""
-    from physode.runs import kind_of_run
+    from physode.training import kind_of_run
 
     series = [kind_of_run(run) == "series" for run in runs]
     if any(series) and not all(series):
@@ -149,12 +149,12 @@ def _evaluate(
     path: Path, *, data: Path | None, figures: bool, force: bool, solver: dict[str, Any], which: str, **options: Any
 ) -> Evaluation:
     """Evaluate one run, and keep what is found in its folder."""
-    from physode.classification import evaluate, open_train_run
-    from physode.classification.keeping import keep_evaluation
     from physode.datasets.images import read_images
     from physode.datasets.outputs import check_outputs
+    from physode.images import evaluate, open_train_run
+    from physode.images.keeping import keep_evaluation
     from physode.plotting.evaluation import EVALUATION_FIGURES, draw_evaluation
-    from physode.runs.evaluations import evaluation_name, evaluation_paths
+    from physode.training.evaluations import evaluation_name, evaluation_paths
 
     run = open_train_run(path)
     name = evaluation_name(which=which, solver=solver, data=data, everything=options["all_images"])
@@ -211,7 +211,7 @@ def _show(found: Evaluation) -> None:
 
 
 def _solver(found: Evaluation) -> str:
-    from physode.runs.solvers import solver_label
+    from physode.training.solvers import solver_label
 
     assert found.solver is not None
     return solver_label(found.solver)
@@ -222,8 +222,8 @@ def _together(
 ) -> None:
     """Average the runs of each model, and compare them with one another."""
     from physode import jsontext
-    from physode.classification.together import average_models, reliabilities
     from physode.datasets.atomic import write_text
+    from physode.images.together import average_models, reliabilities
     from physode.plotting.evaluation import draw_averaged
 
     means = average_models(found)

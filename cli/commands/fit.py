@@ -30,7 +30,7 @@ from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.words import is_terminal
 
 if TYPE_CHECKING:
-    from physode.training import ConstantFit, Epoch, Report, Run
+    from physode.fitting import ConstantFit, Epoch, Report, Run
 
 __all__ = ["command"]
 
@@ -235,8 +235,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     if run is None:
         run = _new_run(ctx, options)
     from physode.datasets import read_data
-    from physode.training import fit
-    from physode.training.ending import FAILED
+    from physode.fitting import fit
+    from physode.fitting.ending import FAILED
 
     trajectories = read_data(run.data)
     _choose_threads(options["threads"], trajectories.y[:, 0].size)
@@ -262,10 +262,10 @@ def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
     from physode.datasets import read_data
     from physode.datasets.files import naming
     from physode.errors import DataError
-    from physode.runs import check_new_folder, claimed_run
-    from physode.training import FitConfig, create_run, effective_config
-    from physode.training.data import choose, digest
-    from physode.training.fit import check_model
+    from physode.fitting import FitConfig, create_run, effective_config
+    from physode.fitting.data import choose, digest
+    from physode.fitting.fit import check_model
+    from physode.training import check_new_folder, claimed_run
 
     name: str | None = options["name"]
     data: tuple[Path, ...] = options["data"] or (_DEFAULT_DATA,)
@@ -302,8 +302,8 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> Run | None:
         )
     import dataclasses
 
-    from physode.runs import claimed_run
-    from physode.training import open_run
+    from physode.fitting import open_run
+    from physode.training import claimed_run
 
     run = open_run(options["resume"])
     ctx.with_resource(claimed_run(run.path))

@@ -50,7 +50,7 @@ def command(
       physode plot runs/threebody-physical --only residuals --only constants --force
       physode plot runs/hopper-latent-ode --only interpolation
     """
-    from physode.runs import kind_of_run
+    from physode.training import kind_of_run
 
     if kind_of_run(run) == "series":
         if ctx.get_parameter_source("trajectory") is click.core.ParameterSource.COMMANDLINE or len(data) > 1:
@@ -58,8 +58,8 @@ def command(
             raise click.UsageError(f"{which} has no part in the figures of a model of series.")
         paths = _draw_series(run, only=only, data=data[0] if data else None, force=force)
     else:
+        from physode.fitting import open_run
         from physode.plotting import draw_run
-        from physode.training import open_run
 
         paths = draw_run(open_run(run), data=data, trajectory=trajectory, only=only, overwrite=force)
     if as_json:

@@ -15,8 +15,8 @@ from physode.cli.progress import showing_progress
 from physode.cli.show import precise, show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
-    from physode.training import Run
-    from physode.training.profile import Profile
+    from physode.fitting import Run
+    from physode.fitting.profile import Profile
 
 __all__ = ["command"]
 
@@ -67,9 +67,9 @@ def command(
       physode profile runs/threebody-physical masses[1] --json --force
     """
     from physode.datasets.outputs import check_output
+    from physode.fitting import open_run
     from physode.plotting import plot_profile
     from physode.plotting.style import save
-    from physode.training import open_run
 
     opened = open_run(run)
     figure = opened.figures / f"profile_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')}.png"
@@ -84,9 +84,9 @@ def command(
 
 
 def _computed(run: Run, name: str, *, points: int, width: float, data: tuple[Path, ...]) -> Profile:
+    from physode.fitting.checkpoint import read_checkpoint
+    from physode.fitting.profile import profile
     from physode.plotting.view import open_view
-    from physode.training.checkpoint import read_checkpoint
-    from physode.training.profile import profile
 
     observed = open_view(run, data=data).observed
     config = dataclasses.replace(run.config, trajectories=())  # those observed are chosen already

@@ -34,8 +34,8 @@ from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs
 
 if TYPE_CHECKING:
-    from physode.classification import Epoch, TrainRun
     from physode.datasets.images import Images
+    from physode.images import Epoch, TrainRun
 
 __all__ = ["KINDS", "MODELS", "make"]
 
@@ -177,7 +177,7 @@ def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
     end_with_torchrun()  # before the long imports, within which torchrun may end
     import torch
 
-    from physode.classification import train
+    from physode.images import train
 
     if options["threads"] is not None:
         torch.set_num_threads(options["threads"])
@@ -202,12 +202,12 @@ def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
 
 def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images, TrainRun]:
     """Read the images, and make the run's folder where this process is the one that writes."""
-    from physode.classification import RECIPES, TrainConfig, create_train_run
-    from physode.classification.data import split
-    from physode.classification.model import check_model
-    from physode.classification.run import TrainRun
     from physode.errors import ConfigError
-    from physode.runs import check_new_folder, claimed_run
+    from physode.images import RECIPES, TrainConfig, create_train_run
+    from physode.images.data import split
+    from physode.images.model import check_model
+    from physode.images.run import TrainRun
+    from physode.training import check_new_folder, claimed_run
 
     source = _source(kind, options["source"])
     config = TrainConfig(**{**RECIPES[kind], **given_settings(options, _NOT_SETTINGS)})
@@ -240,8 +240,8 @@ def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bo
 def _resumed(ctx: click.Context, options: dict[str, Any], *, write: bool) -> tuple[Images, TrainRun]:
     """Return the run to go on with, with as many epochs as asked for, and its images."""
     refuse_beside_resume(ctx, options, allowed=_WITH_RESUME)
-    from physode.classification import open_train_run
-    from physode.runs import claimed_run
+    from physode.images import open_train_run
+    from physode.training import claimed_run
 
     run = open_train_run(options["resume"])
     if write:

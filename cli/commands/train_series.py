@@ -160,9 +160,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
 def _begun(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries, SeriesRun]:
     """Read the series, and make the run's folder."""
-    from physode.runs import check_new_folder, claimed_run
     from physode.series import SeriesConfig, create_series_run
     from physode.series.data import split
+    from physode.training import check_new_folder, claimed_run
 
     source = options["source"]
     if source is None:
@@ -190,8 +190,8 @@ def _begun(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries
 def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries, SeriesRun]:
     """Return the run to go on with, with as many epochs as asked for, and its series."""
     refuse_beside_resume(ctx, options, allowed=_WITH_RESUME)
-    from physode.runs import claimed_run
     from physode.series import open_series_run
+    from physode.training import claimed_run
 
     run = open_series_run(options["resume"])
     ctx.with_resource(claimed_run(run.path))

@@ -10,12 +10,12 @@ import numpy as np
 
 from physode.datasets.atomic import replacing
 from physode.errors import ConfigError
+from physode.fitting.run import Run
 from physode.plotting.comparison import Comparison
 from physode.plotting.formats import FORMATS, Draw, choose_format, write_frames
 from physode.plotting.scenes import Scene, make_scene, natural_size
 from physode.plotting.style import styled
 from physode.plotting.view import open_view
-from physode.training.run import Run
 
 __all__ = ["MAX_FRAMES", "animate", "animate_run"]
 

@@ -18,7 +18,7 @@ from physode.plotting.style import save_all
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from physode.classification.evaluation import Evaluation
+    from physode.images.evaluation import Evaluation
     from physode.metrics import Averaged
 
 __all__ = ["EVALUATION_FIGURES", "averaged_figures", "draw_averaged", "draw_evaluation"]

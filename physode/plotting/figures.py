@@ -11,6 +11,10 @@ import torch
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError
+from physode.fitting.build import known_system
+from physode.fitting.data import observed_columns
+from physode.fitting.fitted import fitted_rhs, residual_parts
+from physode.fitting.targets import parse_target
 from physode.plotting.comparison import Group, group_columns
 from physode.plotting.constants import plot_constants
 from physode.plotting.curves import plot_history
@@ -22,10 +26,6 @@ from physode.plotting.residuals import plot_residuals
 from physode.plotting.trajectories import plot_orbits, plot_phase_portrait, plot_series
 from physode.plotting.view import RunView
 from physode.rhs import Hybrid, System
-from physode.training.build import known_system
-from physode.training.data import observed_columns
-from physode.training.fitted import fitted_rhs, residual_parts
-from physode.training.targets import parse_target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

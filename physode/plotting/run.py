@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from physode.errors import ConfigError
+from physode.fitting.run import Run
 from physode.plotting.figures import drawings
 from physode.plotting.style import save_all
 from physode.plotting.view import compare, open_view
-from physode.training.run import Run
 
 __all__ = ["compare", "draw_run"]
 

@@ -12,9 +12,9 @@ import numpy as np
 from physode.datasets import Trajectories, read_data
 from physode.datasets.trajectories import Array
 from physode.errors import ConfigError, DataError
+from physode.fitting.data import choose, digest, has_bodies
+from physode.fitting.run import Run
 from physode.plotting.comparison import Comparison
-from physode.training.data import choose, digest, has_bodies
-from physode.training.run import Run
 
 __all__ = ["RunView", "compare", "open_view"]
 

@@ -15,15 +15,15 @@ from physode.datasets.trajectories import Array
 from physode.errors import ConfigError, DataError
 from physode.models import LatentODE, Solver, count_parameters
 from physode.models.points import Points, Times, compact
-from physode.runs.devices import usable
-from physode.runs.randomness import own_randomness
-from physode.runs.solvers import change_solver, solver_label
 from physode.series.config import TASKS, SeriesConfig
 from physode.series.data import check_points, points_of, split
 from physode.series.forecaster import Forecaster
 from physode.series.run import SeriesRun
 from physode.series.scores import Scores, among, score
 from physode.series.training import test_points
+from physode.training.devices import usable
+from physode.training.randomness import own_randomness
+from physode.training.solvers import change_solver, solver_label
 
 if TYPE_CHECKING:
     from physode.datasets.series import IrregularSeries

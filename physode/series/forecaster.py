@@ -14,8 +14,6 @@ from physode.datasets.series import IrregularSeries
 from physode.errors import ConfigError
 from physode.models.latent_ode import LatentODE
 from physode.models.points import Points, Times, compact
-from physode.runs import load_weights
-from physode.runs.randomness import own_randomness
 from physode.series.config import SeriesConfig
 from physode.series.data import points_of_arrays
 from physode.series.model import make_model
@@ -23,6 +21,8 @@ from physode.series.run import SeriesRun
 from physode.series.standardised import Standardised
 from physode.series.state import Epoch
 from physode.series.train import train
+from physode.training import load_weights
+from physode.training.randomness import own_randomness
 
 __all__ = ["Forecast", "Forecaster", "fit"]
 

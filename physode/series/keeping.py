@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physode.runs.evaluations import evaluation_paths, writing_evaluation
 from physode.series.evaluation import SeriesEvaluation, TaskEvaluation
+from physode.training.evaluations import evaluation_paths, writing_evaluation
 
 if TYPE_CHECKING:
     import h5py

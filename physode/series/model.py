@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from physode.models.series_models import build_series_model
-from physode.runs.randomness import own_randomness
 from physode.series.config import SeriesConfig
 from physode.series.standardised import Standardised
+from physode.training.randomness import own_randomness
 
 __all__ = ["make_model"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from physode.errors import ConfigError
-from physode.runs import RunFolder, making_folder, read_settings
 from physode.series.config import SeriesConfig
 from physode.series.state import Epoch, SeriesState, read_state, write_state
+from physode.training import RunFolder, making_folder, read_settings
 
 __all__ = ["SERIES_VERSION", "SeriesRun", "create_series_run", "open_series_run"]
 

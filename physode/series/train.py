@@ -12,13 +12,13 @@ import torch
 
 from physode.errors import ConfigError, DataError
 from physode.models.points import Points
-from physode.runs.board import Board
-from physode.runs.devices import usable
 from physode.series.config import SeriesConfig
 from physode.series.data import points_of, split
 from physode.series.run import SeriesRun
 from physode.series.state import Epoch, SeriesState
 from physode.series.training import OnEpoch, Progress, Trainer
+from physode.training.board import Board
+from physode.training.devices import usable
 
 if TYPE_CHECKING:
     from physode.datasets.series import IrregularSeries

@@ -13,14 +13,14 @@ from torch import Generator, nn
 from physode.errors import DataError, SolveError
 from physode.models import Work, work_of
 from physode.models.points import Points, compact
-from physode.runs import load_weights
-from physode.runs.randomness import own_randomness, seed_of
-from physode.runs.rates import one_cycle
 from physode.series.config import SeriesConfig
 from physode.series.data import posed
 from physode.series.model import make_model
 from physode.series.scores import score
 from physode.series.state import Epoch, SeriesState
+from physode.training import load_weights
+from physode.training.randomness import own_randomness, seed_of
+from physode.training.rates import one_cycle
 
 __all__ = ["OnEpoch", "Progress", "Trainer", "test_points"]
 

@@ -34,8 +34,8 @@ MEASURED = ("seconds", "test_seconds")
 
 
 for _name in (
-    "physode.training",
-    "physode.classification",
+    "physode.fitting",
+    "physode.images",
     "physode.series",
     "physode.series.evaluation",
     "rich.progress",

@@ -58,7 +58,7 @@ def no_work(monkeypatch):
         "physode.datasets.images.read_images",
         "physode.datasets.read_data",
         "physode.datasets.series.read_series",
-        "physode.training.fit",
+        "physode.fitting.fit",
     ):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("worked"))
 

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 
 from physode.cli.main import cli
 from physode.datasets import read_trajectories, write_trajectories
+from physode.fitting import open_run
+from physode.fitting.profile import profile
 from physode.rhs import LotkaVolterra
 from physode.simulators import simulate, simulate_three_body
-from physode.training import open_run
-from physode.training.profile import profile
 
 GRID = ("--method", "rk4", "--train-until", "10")
 

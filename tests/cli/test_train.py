@@ -13,10 +13,10 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from physode.classification import RECIPES
 from physode.cli.commands import train_images
 from physode.cli.main import cli
 from physode.datasets.images import write_images
+from physode.images import RECIPES
 from physode.models import CLASSIFIERS
 
 SMALL = ("--model", "galaxy-node", "--width", "8", "--batch", "24", "--epochs", "2", "--lr", "0.05", "--no-tensorboard")

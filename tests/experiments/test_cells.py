@@ -22,7 +22,7 @@ from physode.errors import ConfigError
 from physode.experiments import cells as cells_module
 from physode.experiments import schedulers
 from physode.experiments.cells import Cell, Outcome, run_cells
-from tests.runs.killing import killed_at
+from tests.training.killing import killed_at
 
 FUNCTIONS = """
 import math, os, pathlib, time

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from physode.classification import TrainConfig, open_train_run, predict, train
-from physode.classification.data import on_device, split
-from physode.classification.evaluation import changed_solver
-from physode.classification.run import TrainRun
 from physode.datasets.images import write_images
 from physode.errors import DataError
 from physode.experiments.cell import Cell
 from physode.experiments.images import describe, training
 from physode.experiments.images.source import load
 from physode.experiments.images.training import probabilities_of, train_and_test
+from physode.images import TrainConfig, open_train_run, predict, train
+from physode.images.data import on_device, split
+from physode.images.evaluation import changed_solver
+from physode.images.run import TrainRun
 from physode.models import set_solver
 
 SETTINGS = {"model": "galaxy-node", "width": 4, "epochs": 2, "batch": 16, "lr": 0.05, "split": 1, "seed": 3}

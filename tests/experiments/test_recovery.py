@@ -15,8 +15,8 @@ from physode.experiments.recovery.least_squares import fit_preset, fit_systems
 from physode.experiments.recovery.plan import METHODS, PRESET, blocks
 from physode.experiments.recovery.systems import several, simulated
 from physode.experiments.recovery.tally import Share, coverage, largest_errors, misfits, pulls, recovered
+from physode.fitting import FitConfig, fit
 from physode.simulators import simulate_three_body
-from physode.training import FitConfig, fit
 
 SHORT = {"t_end": 0.3, "points": 12, "spread": 0.2}
 DATA = {"seed": 24, "count": 2, "noise": 0.0, **SHORT}

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from physode.fitting.profile import Profile
 from physode.plotting import plot_profile
-from physode.training.profile import Profile
 
 VALUES = np.linspace(1.0, 3.0, 9)
 BENT = Profile(

@@ -9,8 +9,8 @@ import pytest
 
 from physode.errors import ConfigError
 from physode.models import EULER
-from physode.runs.toml import dumps
 from physode.series import SeriesConfig
+from physode.training.toml import dumps
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from physode.classification import (
+from physode.errors import ConfigError, DataError, SolveError
+from physode.experiments.images.source import load
+from physode.images import (
     Predicted,
     TrainConfig,
     Trainer,
@@ -22,10 +24,8 @@ from physode.classification import (
     predict,
     train,
 )
-from physode.classification.data import DeviceImages, on_device, split
-from physode.classification.evaluation import changed_solver
-from physode.errors import ConfigError, DataError, SolveError
-from physode.experiments.images.source import load
+from physode.images.data import DeviceImages, on_device, split
+from physode.images.evaluation import changed_solver
 from physode.models import count_parameters, set_solver
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def train_and_test(
     data
         Arguments of :func:`physode.experiments.images.source.load` but for `path`.
     settings
-        Of the training, as :meth:`physode.classification.TrainConfig.from_dict` reads them.
+        Of the training, as :meth:`physode.images.TrainConfig.from_dict` reads them.
     tests
         What is to be another in each further test: ``method``, ``rtol``, ``atol``, ``step``; ``label`` names it.
     all_classes

@@ -10,9 +10,9 @@ import numpy as np
 
 from physode.experiments.cell import one_line
 from physode.experiments.recovery.systems import Systems, simulated
+from physode.fitting import Fit, FitConfig, fit
 from physode.rhs import ThreeBody
 from physode.simulators import simulate_three_body
-from physode.training import Fit, FitConfig, fit
 
 __all__ = ["fit_preset", "fit_systems"]
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from physode.datasets import Trajectories
+from physode.fitting import Fit, FitConfig, fit
+from physode.fitting.sequences import cut, fit_sequences
 from physode.models import TrajectoryLSTM
 from physode.simulators import simulate_three_body
 from physode.solve import solve
-from physode.training import Fit, FitConfig, fit
-from physode.training.sequences import cut, fit_sequences
 
 __all__ = ["fit_equation", "fit_lstm", "shown_times", "true_positions"]
 
@@ -30,7 +30,7 @@ def fit_equation(*, data: Mapping[str, Any], settings: Mapping[str, Any], shown:
     data
         Arguments of :func:`physode.simulators.simulate_three_body`.
     settings
-        Of the fit, as :meth:`physode.training.FitConfig.from_dict` reads them.
+        Of the fit, as :meth:`physode.fitting.FitConfig.from_dict` reads them.
     shown
         Number of points of the prediction to return.
 

@@ -25,7 +25,7 @@ class Model:
     label
         Its name in tables and figures.
     settings
-        Of its fit, as :class:`physode.training.FitConfig` has them; of an LSTM, whether its input is ``augmented``.
+        Of its fit, as :class:`physode.fitting.FitConfig` has them; of an LSTM, whether its input is ``augmented``.
     paper
         The paper's mean and standard deviation, where it has the model.
     recipe

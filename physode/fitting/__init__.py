@@ -1,0 +1,23 @@
+"""Fits: from trajectories to constants, networks and what they predict."""
+
+from __future__ import annotations
+
+from physode.fitting.config import FitConfig
+from physode.fitting.fit import Fit, effective_config, fit
+from physode.fitting.report import ConstantFit, Report, SpanError
+from physode.fitting.run import Run, create_run, open_run
+from physode.fitting.state import Epoch
+
+__all__ = [
+    "ConstantFit",
+    "Epoch",
+    "Fit",
+    "FitConfig",
+    "Report",
+    "Run",
+    "SpanError",
+    "create_run",
+    "effective_config",
+    "fit",
+    "open_run",
+]

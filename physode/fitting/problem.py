@@ -1,0 +1,148 @@
+"""From settings and data to the objective of each stage of a fit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from physode.datasets import Trajectories
+from physode.errors import ConfigError
+from physode.fitting.build import build_rhs
+from physode.fitting.config import DTYPES, FitConfig
+from physode.fitting.constants import constants_of
+from physode.fitting.data import FitData, observed_columns, prepare
+from physode.fitting.initial import estimate_state
+from physode.fitting.objective import MOST_BYTES, Objective, jacobian_bytes
+from physode.fitting.schedule import Stage, stages
+from physode.fitting.segments import cut
+from physode.fitting.unknowns import Unknowns, raw_constants
+from physode.rhs import System
+
+__all__ = ["FitProblem", "pose_fit"]
+
+
+@dataclass(frozen=True)
+class FitProblem:
+    """A right-hand side, data and settings: everything that a fit's stages share.
+
+    Attributes
+    ----------
+    rhs
+        The right-hand side.
+    trajectories, data
+        The data, as they came and as tensors.
+    config
+        The effective settings.
+    stages
+        What the fit looks at, one after the other.
+    free
+        Masks of the constants' free elements, by raw parameter.
+    spread
+        Of the states' components, (D,), in which gaps between segments are measured.
+    guess
+        The parameters' initial values, as ``state_dict()`` of the right-hand side has them.
+    """
+
+    rhs: System
+    trajectories: Trajectories
+    data: FitData
+    config: FitConfig
+    stages: tuple[Stage, ...]
+    free: dict[str, Tensor]
+    spread: Tensor | None = None
+    guess: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def begin(self, stage: Stage, before: Objective | None = None) -> Objective:
+        """Return a stage's objective, at the constants as they are.
+
+        Initial states are those that the stage `before` found, or estimates from the data where it found none.
+        """
+        segments = cut(self.data, stage)
+        rows = list(zip(segments.trajectories, segments.starts, strict=True))
+        first = torch.tensor([start == 0 for _, start in rows], device=self.config.device)
+        given = self.data.y0 if self.data.batched else self.data.y0.unsqueeze(0)
+        known = torch.stack([given[trajectory] for trajectory, _ in rows])
+        states = None if before is None else before.states_at(segments.trajectories, segments.starts)
+        fixed = first & self.data.known
+        usable = fixed if states is None else fixed | torch.isfinite(states).all(1)
+        guesses = [known[i] if ok else self._estimate(*rows[i]) for i, ok in enumerate(usable.tolist())]
+        begun = torch.stack(guesses)
+        if states is not None:
+            begun = torch.where(usable.unsqueeze(1) & ~fixed.unsqueeze(1), states, begun)
+        free = (~fixed).unsqueeze(1).expand_as(begun)
+        if not segments.batched:
+            begun, free = begun[0], free[0]
+        parameter = nn.Parameter(begun.clone(), requires_grad=bool(free.any()))
+        return Objective(
+            Unknowns(self.rhs, parameter, free, self.free, self.config), self.data, self.config, stage, self.spread
+        )
+
+    @cached_property
+    def start(self) -> tuple[float, dict[str, Any]]:
+        """The initial guess over the last stage's data: its loss, infinite where that cannot be solved, and unknowns.
+
+        The parameters are left as they are.
+        """
+        own = copy.deepcopy(self.rhs.state_dict())
+        self.rhs.load_state_dict(self.guess)
+        objective = self.begin(self.stages[-1])
+        found = objective.loss(), objective.unknowns.snapshot()
+        self.rhs.load_state_dict(own)
+        return found
+
+    def _spread(self) -> Tensor:
+        """Return the standard deviation of each component over the beginnings of the first stage's segments."""
+        segments = cut(self.data, self.stages[0])
+        rows = zip(segments.trajectories, segments.starts, strict=True)
+        states = torch.stack([self._estimate(trajectory, start) for trajectory, start in rows])
+        return states.std(0).clamp_min(1e-12 * float(states.abs().max()) or 1.0)
+
+    def _estimate(self, trajectory: int, start: int) -> Tensor:
+        """Estimate a state from the training data around it."""
+        own, data = self.trajectories, self.data
+        t = own.t if own.t.ndim == 1 else own.t[trajectory]
+        columns = observed_columns(own.columns, self.config.loss)
+        y = np.where(columns | (start == 0), own.y[trajectory], np.nan)[: data.steps].astype(np.float64)
+        state = estimate_state(self.rhs, t[: data.steps], y, start)
+        return torch.tensor(state, dtype=DTYPES[self.config.dtype], device=self.config.device)
+
+
+def pose_fit(trajectories: Trajectories, config: FitConfig) -> FitProblem:
+    """Build what a fit needs; `config` is effective.
+
+    Random weights come from torch's global generator: seed it before.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If settings and data do not fit each other.
+    """
+    rhs, data = build_rhs(config, trajectories), prepare(trajectories, config)
+    free: dict[str, Tensor] = {}
+    if config.rhs in ("physical", "hybrid"):
+        masks = constants_of(config, trajectories).free
+        free = {f"raw_{name}": torch.as_tensor(masks[name], device=config.device) for name in raw_constants(rhs)}
+    count = sum(int(free.get(name.rpartition(".")[2], torch.ones_like(p)).sum()) for name, p in rhs.named_parameters())
+    if not data.known:
+        count += data.y0.numel()
+    if config.optimizer == "lm" and not data.known:
+        size = jacobian_bytes(data, count)
+        if size > MOST_BYTES:
+            raise ConfigError(
+                f"the Jacobian of {data.y0.shape[0]} trajectories with unknown initial states would take "
+                f"{size / 2**30:.0f} GiB; fit fewer at a time (`trajectories`), or take their initial states as known "
+                "(`initial_state`)"
+            )
+    guess = copy.deepcopy(rhs.state_dict())
+    problem = FitProblem(rhs, trajectories, data, config, stages(config, data, unknowns=count), free, guess=guess)
+    if problem.stages[0].segments == 1:
+        return problem
+    # Measured once, at the constants' guesses: a fit that is resumed then weighs gaps as before.
+    return replace(problem, spread=problem._spread())

@@ -1,0 +1,213 @@
+"""Fits with one constant held at a value, each beginning where the one before it has ended."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from physode.datasets import Trajectories
+from physode.errors import ConfigError, DataError, SolveError
+from physode.fitting.config import FitConfig
+from physode.fitting.data import choose
+from physode.fitting.fit import effective_config
+from physode.fitting.least_squares import minimise
+from physode.fitting.objective import Objective
+from physode.fitting.optimisers import optimise
+from physode.fitting.problem import pose_fit
+from physode.fitting.state import Epoch, TrainingState
+from physode.fitting.targets import element, parse_target
+from physode.fitting.unknowns import Unknowns, raw_constants
+
+__all__ = ["Refit", "Refits", "best_objective"]
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Refit:
+    """The best fit with one constant held.
+
+    Attributes
+    ----------
+    value
+        Of the constant.
+    loss
+        As :class:`physode.fitting.objective.Objective` defines it.
+    others
+        The other free constants, element by element.
+    stored, unknowns
+        The constant and the other unknowns, as a fit stores them.
+    ended
+        Why the fit ended, where it did before it had converged.
+    """
+
+    value: float
+    loss: float
+    others: dict[str, float]
+    stored: float
+    unknowns: Vector = field(compare=False, repr=False)
+    ended: str | None = None
+
+
+def best_objective(
+    trajectories: Trajectories, config: FitConfig, *, best: Mapping[str, Any] | None = None
+) -> Objective:
+    """Return the objective of all of the training span at its minimum, found by Levenberg-Marquardt.
+
+    Parameters
+    ----------
+    trajectories
+        The data.
+    config
+        Settings; those of another optimiser are left out.
+    best
+        Where to begin, as ``TrainingState.best_model`` has it; else all stages of the schedule are run.
+
+    Raises
+    ------
+    ConfigError
+        If the right-hand side is not physics alone, the loss is robust, or settings and data do not go together.
+    DataError
+        If `best` is of another right-hand side.
+    SolveError
+        If the solve fails where the fit begins.
+    """
+    if config.rhs != "physical":
+        raise ConfigError(f"a profile needs a fit with rhs='physical', got rhs={config.rhs!r}; fit the physics alone")
+    if config.robust is not None:
+        raise ConfigError(f"a profile needs sums of squares, got robust={config.robust!r}; fit without `robust`")
+    by_jacobian = {"optimizer": "lm", "gradient": "aca", "compile": False, "epochs": None, "lr": None, "lr_decay": None}
+    config = effective_config(dataclasses.replace(config, **by_jacobian), trajectories)  # type: ignore[arg-type]
+    problem = pose_fit(choose(trajectories, config), config)
+    if best is None:
+        return optimise(problem, state=None, on_epoch=_ignore)[0]
+    objective = problem.begin(problem.stages[-1])
+    own = objective.unknowns.snapshot()
+    if {name: np.shape(value) for name, value in best.items()} != {name: value.shape for name, value in own.items()}:
+        raise DataError(f"the fitted values have {', '.join(best)}, the settings ask for {', '.join(own)}; fit again")
+    objective.unknowns.restore(dict(best))
+    objective.unknowns.restore(minimise(objective, before=None, state=None, on_epoch=_ignore).best_model)
+    return objective
+
+
+class Refits:
+    """Fits the unknowns of an objective again, one element of a constant held.
+
+    Parameters
+    ----------
+    best
+        The objective at its minimum. Its unknowns are moved.
+    name
+        The constant, or its element such as ``masses[2]``.
+
+    Raises
+    ------
+    ConfigError
+        If it is not among what was fitted.
+    """
+
+    def __init__(self, best: Objective, name: str) -> None:
+        self.name = name
+        self._label, self._place = _held(best.unknowns, name)
+        self._raw = raw_constants(best.rhs)[self._label]
+        self._best = best.unknowns.snapshot()
+        key = f"raw_{self._label}"
+        free = {each: mask.clone() for each, mask in best.unknowns.free.items()}
+        free[key][self._place] = False
+        self._objective = dataclasses.replace(best, unknowns=dataclasses.replace(best.unknowns, free=free))
+
+    @property
+    def unit(self) -> str:
+        """Unit of the constant."""
+        return str(getattr(self._objective.rhs, "constant_units", {}).get(self._label, ""))
+
+    @property
+    def positive(self) -> bool:
+        """Whether the constant is kept above 0."""
+        return self._objective.config.positive
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lower and upper bound of the constant, as the settings have them."""
+        config, low, high = self._objective.config, -np.inf, np.inf
+        for target in (self._label, self.name):
+            if target in config.bounds:
+                low, high = config.bounds[target]
+        return low, high
+
+    def start(self) -> Refit:
+        """Go back to the minimum, and return it."""
+        self._objective.unknowns.restore(self._best)
+        return self._refit(self._objective.loss(), None)
+
+    def at(self, value: float, *, near: Sequence[Refit]) -> Refit:
+        """Hold the constant at `value` and fit the others.
+
+        They begin at the answer of the first in `near`, or on the line through the first two, where that fits better.
+
+        Raises
+        ------
+        SolveError
+            If the solve fails there.
+        """
+        objective = self._objective
+        stored = float(np.log(value)) if self.positive else value
+        with torch.no_grad():
+            self._raw[self._place] = stored
+        if not bool(objective.unknowns.mask.any()):
+            loss = objective.loss()
+            if not np.isfinite(loss):
+                raise SolveError(f"the solve fails at {self.name} = {value:.6g}")
+            return self._refit(loss, None)
+        self._begin(stored, near)
+        state = minimise(objective, before=None, state=None, on_epoch=_ignore)
+        objective.unknowns.restore(state.best_model)
+        return self._refit(state.best_loss, None if state.finished.startswith("converged") else state.finished)
+
+    def _begin(self, stored: float, near: Sequence[Refit]) -> None:
+        objective, first = self._objective, near[0]
+        objective.unknowns.move(first.unknowns)
+        if len(near) < 2:
+            return
+        here = objective.loss()
+        share = (stored - first.stored) / (near[1].stored - first.stored)
+        objective.unknowns.move(first.unknowns + share * (near[1].unknowns - first.unknowns))
+        objective.unknowns.project()
+        if not objective.loss() < here:
+            objective.unknowns.move(first.unknowns)
+
+    def _refit(self, loss: float, ended: str | None) -> Refit:
+        unknowns = self._objective.unknowns
+        with torch.no_grad():
+            value, stored = (float(each[self._place]) for each in (unknowns.rhs.constants[self._label], self._raw))
+        return Refit(value, loss, _elements(unknowns), stored, unknowns.vector(), ended)
+
+
+def _ignore(epoch: Epoch, state: TrainingState) -> None:
+    """Take no notice of a fit's epochs."""
+
+
+def _held(unknowns: Unknowns, name: str) -> tuple[str, tuple[int, ...]]:
+    """Return the constant and the index of an element by its name."""
+    known = _elements(unknowns)
+    if name not in known:
+        raise ConfigError(f"`name` must be a fitted constant or element: {', '.join(known)}; got {name!r}")
+    constant, index = parse_target(name)
+    return constant, () if index is None else (index,)
+
+
+def _elements(unknowns: Unknowns) -> dict[str, float]:
+    """Return the physical values of the free constants, element by element."""
+    found = {}
+    for name in raw_constants(unknowns.rhs):
+        values: Tensor = unknowns.rhs.constants[name].detach()
+        for place in map(tuple, unknowns.free[f"raw_{name}"].nonzero().tolist()):
+            found[element(name, place)] = float(values[place])
+    return found

@@ -1,0 +1,146 @@
+"""A run's folder: settings, history, checkpoints, predictions, report, figures and log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, TypeGuard
+
+from physode import jsontext
+from physode.datasets import Trajectories, read_trajectories, write_trajectories
+from physode.datasets.atomic import write_text
+from physode.datasets.files import json_of
+from physode.errors import ConfigError, DataError
+from physode.fitting.checkpoint import read_checkpoint, write_checkpoint
+from physode.fitting.config import FitConfig
+from physode.fitting.report import ConstantFit
+from physode.fitting.state import Epoch, TrainingState
+from physode.training import RunFolder, has_fields, making_folder, read_settings
+
+__all__ = ["RUN_VERSION", "Run", "create_run", "open_run"]
+
+RUN_VERSION = 2
+
+_CONTENT = ("predictions.h5", "report.json")
+
+
+@dataclass(frozen=True)
+class Run(RunFolder):
+    """A run's folder, found to be of this version.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    config
+        The effective settings.
+    data
+        The files that were fitted.
+    digest
+        Fingerprint of its numbers.
+    """
+
+    epoch_kind: ClassVar[type[Any]] = Epoch
+
+    path: Path
+    config: FitConfig
+    data: tuple[Path, ...]
+    digest: str
+
+    def write_config(self) -> None:
+        """Write the settings, replacing what is there."""
+        content = {
+            "data": [str(path) for path in self.data],
+            "data_digest": self.digest,
+            "fit": self.config.as_dict(),
+        }
+        self.write_settings(content, version=RUN_VERSION)
+
+    def save(self, state: TrainingState) -> None:
+        """Write the last and the best checkpoint."""
+        self.sync_history()
+        write_checkpoint(self.path / "checkpoints" / "last.pt", state)
+        write_checkpoint(self.path / "checkpoints" / "best.pt", _at_best(state))
+
+    def last(self) -> TrainingState:
+        """Read the last checkpoint."""
+        return read_checkpoint(self.path / "checkpoints" / "last.pt")
+
+    def write_results(self, predictions: Trajectories, report: Mapping[str, Any]) -> None:
+        """Write the predictions and the report, replacing what is there."""
+        write_trajectories(self.path / "predictions.h5", predictions, overwrite=True)
+        write_text(self.path / "report.json", jsontext.dumps(report, indent=2) + "\n", overwrite=True)
+
+    def predictions(self) -> Trajectories:
+        """Read the predictions."""
+        return read_trajectories(self.path / "predictions.h5")
+
+    def report(self) -> dict[str, Any]:
+        """Read the report.
+
+        Raises
+        ------
+        DataError
+            If there is none, as the fit has not come to its end, or it is damaged.
+        """
+        path = self.path / "report.json"
+        if not path.exists():
+            raise DataError(f"{self.path} has no report.json: its fit has not ended; go on with --resume {self.path}")
+        found = json_of(path)
+        if not _is_report(found):
+            raise DataError(f"{path} is damaged: it does not hold what a report does")
+        return found
+
+
+def create_run(path: Path, config: FitConfig, *, data: Sequence[Path], digest: str, overwrite: bool = False) -> Run:
+    """Make a run's folder and write its settings.
+
+    Raises
+    ------
+    ConfigError
+        If something stands at `path`, unless it is a run and `overwrite` is set.
+    """
+    run = Run(path, config, tuple(each.resolve() for each in data), digest)
+    with making_folder(path, _CONTENT, overwrite=overwrite) as place:
+        replace(run, path=place).write_config()
+    return run
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Open a run's folder.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, no run, of another version, or its settings are damaged.
+    """
+    folder = Path(path)
+    content = read_settings(folder, kind="fit", version=RUN_VERSION, example="runs/threebody-physical")
+    settings = folder / "config.toml"
+    try:
+        config = FitConfig.from_dict(content["fit"])
+        return Run(folder, config, tuple(map(Path, content["data"])), str(content["data_digest"]))
+    except KeyError as error:
+        raise ConfigError(f"{settings} is damaged: it has no {error}") from error
+    except (ConfigError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{settings}: {error}") from error
+
+
+def _is_report(found: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a report holds what figures take from it; what else stands there is for people."""
+    constants = found.get("constants") if isinstance(found, dict) else None
+    return isinstance(constants, list) and all(map(_is_fitted, constants))
+
+
+def _is_fitted(row: object) -> bool:
+    return (
+        has_fields(row, ConstantFit)
+        and all(isinstance(row[name], str) for name in ("name", "unit"))
+        and (row["true"] is None or isinstance(row["true"], int | float))
+    )
+
+
+def _at_best(state: TrainingState) -> TrainingState:
+    return TrainingState(**{**vars(state), "model": state.best_model, "loss": state.best_loss})
