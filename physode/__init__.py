@@ -70,17 +70,6 @@ _MODULES = {
     "simulators",
     "training",
 }
-    "compat",
-    "datasets",
-    "errors",
-    "experiments",
-    "fitting",
-    "plotting",
-    "rhs",
-    "series",
-    "simulators",
-    "training",
-}
 
 _HOMES = {
     "ACA": "physode.gradients",
