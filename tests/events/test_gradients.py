@@ -135,7 +135,7 @@ def test_second_derivatives_raise_as_they_would_be_wrong(name):
     event = po.Event(lambda t, y, damping: y[0], terminal=True)
     time = po.solve(swing_shared, y0, [0.0, 3.0], args=(0.2,), events=event, gradient=WAYS[name]).events[0].t.sum()
     (slope,) = torch.autograd.grad(time, y0, create_graph=True)
-    with pytest.raises(RuntimeError, match="derivatives of .* need"):
+    with pytest.raises(RuntimeError, match=r"derivatives of .* need"):
         slope.sum().backward()
 
 
