@@ -9,10 +9,11 @@ import click
 
 from physode.cli.commands.evaluate_series import evaluate_series
 from physode.cli.images import warn_of_skipped
-from physode.cli.numbers import ATOL, RTOL, STEP, Real, Whole
+from physode.cli.numbers import STEP, Real, Whole
 from physode.cli.options import METHODS, PATH, force_option, json_option, other_device_option
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
+from physode.training.settings import ATOL, RTOL
 
 if TYPE_CHECKING:
     from physode.images.evaluation import Evaluation
@@ -29,8 +30,8 @@ _ONLY = {False: ("ratings", "out"), True: ("observed", "draws")}  # of classifie
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--method", type=click.Choice(METHODS), help="Another method than in training.")
-@click.option("--rtol", type=RTOL, help="By another relative tolerance.")
-@click.option("--atol", type=ATOL, help="By another absolute tolerance.")
+@click.option("--rtol", type=Real.of(RTOL), help="By another relative tolerance.")
+@click.option("--atol", type=Real.of(ATOL), help="By another absolute tolerance.")
 @click.option("--step", type=STEP, help="By fixed steps of this size, at most 1.")
 @click.option(
     "--checkpoint",
@@ -131,7 +132,7 @@ def _check_shared(runs: tuple[Path, ...], out: Path, *, figures: bool, force: bo
 
 def _of_series(ctx: click.Context, runs: tuple[Path, ...]) -> bool:
     """Whether the runs are of models of series; options that do not fit are refused."""
-    from physode.training import kind_of_run
+    from physode.training.folder import kind_of_run
 
     series = [kind_of_run(run) == "series" for run in runs]
     if any(series) and not all(series):

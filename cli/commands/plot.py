@@ -50,7 +50,7 @@ def command(
       physode plot runs/threebody-physical --only residuals --only constants --force
       physode plot runs/hopper-latent-ode --only interpolation
     """
-    from physode.training import kind_of_run
+    from physode.training.folder import kind_of_run
 
     if kind_of_run(run) == "series":
         if ctx.get_parameter_source("trajectory") is click.core.ParameterSource.COMMANDLINE or len(data) > 1:

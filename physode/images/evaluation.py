@@ -17,7 +17,7 @@ from physode.images.prediction import Predicted, predict
 from physode.images.run import TrainRun
 from physode.metrics import Classification, classify
 from physode.models import Solver, count_parameters, ode_blocks, set_solver
-from physode.training import load_weights
+from physode.training.checkpoints import load_weights
 from physode.training.devices import usable
 from physode.training.solvers import change_solver, solver_label
 

@@ -19,7 +19,7 @@ from physode.images.state import (
     write_state,
     write_weights,
 )
-from physode.training import RunFolder, making_folder, read_settings
+from physode.training.folder import RunFolder, making_folder, read_settings
 
 __all__ = ["TRAIN_VERSION", "TrainRun", "create_train_run", "open_train_run"]
 

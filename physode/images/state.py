@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from physode.errors import DataError
-from physode.training import read_tensors, write_tensors
+from physode.training.checkpoints import read_tensors, write_tensors
 
 __all__ = ["Epoch", "TrainState", "Weights", "read_state", "read_weights", "write_state", "write_weights"]
 

@@ -24,7 +24,7 @@ from physode.images.schedules import learning_rate
 from physode.images.state import Epoch, TrainState
 from physode.models import Work, work_of
 from physode.models.agreement import share_batch_norm
-from physode.training import load_weights
+from physode.training.checkpoints import load_weights
 from physode.training.randomness import own_randomness, seed_of
 
 __all__ = ["OnEpoch", "Progress", "Trainer"]

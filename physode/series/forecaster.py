@@ -21,7 +21,7 @@ from physode.series.run import SeriesRun
 from physode.series.standardised import Standardised
 from physode.series.state import Epoch
 from physode.series.train import train
-from physode.training import load_weights
+from physode.training.checkpoints import load_weights
 from physode.training.randomness import own_randomness
 
 __all__ = ["Forecast", "Forecaster", "fit"]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from physode.errors import ConfigError
 from physode.series.config import SeriesConfig
 from physode.series.state import Epoch, SeriesState, read_state, write_state
-from physode.training import RunFolder, making_folder, read_settings
+from physode.training.folder import RunFolder, making_folder, read_settings
 
 __all__ = ["SERIES_VERSION", "SeriesRun", "create_series_run", "open_series_run"]
 

@@ -18,7 +18,7 @@ from physode.series.data import posed
 from physode.series.model import make_model
 from physode.series.scores import score
 from physode.series.state import Epoch, SeriesState
-from physode.training import load_weights
+from physode.training.checkpoints import load_weights
 from physode.training.randomness import own_randomness, seed_of
 from physode.training.rates import one_cycle
 

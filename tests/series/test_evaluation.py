@@ -140,7 +140,7 @@ def test_other_series_are_tested_on_whole_or_refused(trained, series_of):
     ("options", "error", "message"),
     [
         ({"observed": 1.5}, ConfigError, "`observed` must be above 0, at most 1; got 1.5"),
-        ({"tasks": ("smoothing",)}, ConfigError, "`task` must be one of interpolation, extrapolation; got smoothing"),
+        ({"tasks": ("smoothing",)}, ConfigError, "`task` must be one of interpolation, extrapolation; got 'smoothing'"),
         ({"draws": 0}, ValueError, "`draws` must be at least 1, got 0"),
         ({"which": "first"}, DataError, r"first\.pt does not exist"),
     ],
