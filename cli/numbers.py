@@ -110,7 +110,6 @@ def numbers_between_commas(
     number: type[Number], example: str
 ) -> Callable[[click.Context, click.Parameter, str | None], tuple[Number, ...] | None]:
     """Return a callback that reads numbers with commas between: finite ones, or whole ones, which are widths."""
-
     widths = number is int
 
     def read(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Number, ...] | None:

@@ -241,7 +241,7 @@ def _option(name: str, kind: Any, about: Setting, default: Any, overrides: Mappi
     return click.option(about.option or flag, name, **{**arguments, **overrides})
 
 
-def _number(kind: Any, within: Range | None) -> click.types.ParamType[Any] | None:
+def _number(kind: Any, within: Range | None) -> click.ParamType[Any] | None:
     if kind is int:
         return Whole.of(within or whole())
     return Real.of(within or Range()) if kind is float else None

@@ -153,9 +153,9 @@ def _evaluate(
     from physode.datasets.images import read_images
     from physode.datasets.outputs import check_outputs
     from physode.images import evaluate, open_train_run
-    from physode.images.keeping import keep_evaluation
+    from physode.images.evaluation import keep_evaluation
     from physode.plotting.evaluation import EVALUATION_FIGURES, draw_evaluation
-    from physode.training.evaluations import evaluation_name, evaluation_paths
+    from physode.training.evaluation_files import evaluation_name, evaluation_paths
 
     run = open_train_run(path)
     name = evaluation_name(which=which, solver=solver, data=data, everything=options["all_images"])
@@ -212,7 +212,7 @@ def _show(found: Evaluation) -> None:
 
 
 def _solver(found: Evaluation) -> str:
-    from physode.training.solvers import solver_label
+    from physode.models.solver import solver_label
 
     assert found.solver is not None
     return solver_label(found.solver)
@@ -224,7 +224,7 @@ def _together(
     """Average the runs of each model, and compare them with one another."""
     from physode import jsontext
     from physode.datasets.atomic import write_text
-    from physode.images.together import average_models, reliabilities
+    from physode.images.evaluation import average_models, reliabilities
     from physode.plotting.evaluation import draw_averaged
 
     means = average_models(found)

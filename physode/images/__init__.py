@@ -9,11 +9,9 @@ from physode.extras import import_when_used
 if TYPE_CHECKING:
     from physode.images.config import RECIPES, TrainConfig
     from physode.images.evaluation import Evaluation, evaluate
-    from physode.images.prediction import Predicted, predict
-    from physode.images.run import TrainRun, create_train_run, open_train_run
-    from physode.images.state import Epoch, TrainState
-    from physode.images.train import train
-    from physode.images.training import Trainer
+    from physode.images.model import Predicted, predict
+    from physode.images.run import Epoch, TrainRun, TrainState, create_train_run, open_train_run
+    from physode.images.trainer import Trainer, train
 
 __all__ = [
     "RECIPES",
@@ -34,18 +32,18 @@ __all__ = [
 import_when_used(
     __name__,
     {
-        "Epoch": "state",
+        "Epoch": "run",
         "Evaluation": "evaluation",
-        "Predicted": "prediction",
+        "Predicted": "model",
         "RECIPES": "config",
         "TrainConfig": "config",
         "TrainRun": "run",
-        "TrainState": "state",
-        "Trainer": "training",
+        "TrainState": "run",
+        "Trainer": "trainer",
         "create_train_run": "run",
         "evaluate": "evaluation",
         "open_train_run": "run",
-        "predict": "prediction",
-        "train": "train",
+        "predict": "model",
+        "train": "trainer",
     },
 )

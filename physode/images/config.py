@@ -99,7 +99,7 @@ class TrainConfig(Settings):
     device: str = setting("cpu", "Where to compute: cpu, cuda, cuda:1, ...")
 
     def __post_init__(self) -> None:
-        from physode.models.classifiers import classifier_options
+        from physode.models.registry import classifier_options
 
         super().__post_init__()
         options = classifier_options(self.model)

@@ -10,11 +10,9 @@ if TYPE_CHECKING:
     from physode.series.config import TASKS, SeriesConfig
     from physode.series.evaluation import SeriesEvaluation, evaluate
     from physode.series.forecaster import Forecast, Forecaster, fit
-    from physode.series.run import SeriesRun, create_series_run, open_series_run
+    from physode.series.run import Epoch, SeriesRun, SeriesState, create_series_run, open_series_run
     from physode.series.scores import Scores, score
-    from physode.series.state import Epoch, SeriesState
-    from physode.series.train import train
-    from physode.series.training import Trainer
+    from physode.series.trainer import Trainer, train
 
 __all__ = [
     "TASKS",
@@ -38,21 +36,21 @@ __all__ = [
 import_when_used(
     __name__,
     {
-        "Epoch": "state",
+        "Epoch": "run",
         "Forecast": "forecaster",
         "Forecaster": "forecaster",
         "Scores": "scores",
         "SeriesConfig": "config",
         "SeriesEvaluation": "evaluation",
         "SeriesRun": "run",
-        "SeriesState": "state",
+        "SeriesState": "run",
         "TASKS": "config",
-        "Trainer": "training",
+        "Trainer": "trainer",
         "create_series_run": "run",
         "evaluate": "evaluation",
         "fit": "forecaster",
         "open_series_run": "run",
         "score": "scores",
-        "train": "train",
+        "train": "trainer",
     },
 )

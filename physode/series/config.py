@@ -91,7 +91,7 @@ class SeriesConfig(Settings):
     device: str = setting("cpu", "Where to compute: cpu, cuda, cuda:1, ...")
 
     def __post_init__(self) -> None:
-        from physode.models.series_models import series_model_options
+        from physode.models.registry import series_model_options
 
         super().__post_init__()
         known = series_model_options(self.model)

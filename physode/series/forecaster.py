@@ -13,16 +13,14 @@ from torch import Tensor
 from physode.datasets.series import IrregularSeries
 from physode.errors import ConfigError
 from physode.models.latent_ode import LatentODE
-from physode.models.points import Points, Times, compact
+from physode.models.observations import Points, Times, compact
 from physode.series.config import SeriesConfig
 from physode.series.data import points_of_arrays
-from physode.series.model import make_model
-from physode.series.run import SeriesRun
-from physode.series.standardised import Standardised
-from physode.series.state import Epoch
-from physode.series.train import train
+from physode.series.run import Epoch, SeriesRun
+from physode.series.scaler import Standardised, make_model
+from physode.series.trainer import train
 from physode.training.checkpoints import load_weights
-from physode.training.randomness import own_randomness
+from physode.training.device import own_randomness
 
 __all__ = ["Forecast", "Forecaster", "fit"]
 

@@ -19,8 +19,8 @@ import torch
 from physode.errors import ConfigError, DataError, SolveError
 from physode.images import TrainConfig, Trainer, create_train_run, open_train_run, train
 from physode.images.data import DeviceImages, batches, split
-from physode.images.processes import Place
-from physode.images.schedules import learning_rate
+from physode.images.trainer import learning_rate
+from physode.training.distributed import Place
 
 HERE = Path(__file__).parents[1]  # where conftest.py is
 SMALL = {"model": "galaxy-node", "width": 8, "batch": 24, "lr": 0.05, "crop": 1}

@@ -13,10 +13,9 @@ from physode.datasets.series import IrregularSeries
 from physode.errors import ConfigError, DataError
 from physode.series import create_series_run, evaluate, train
 from physode.series.data import split
-from physode.series.evaluation import held_out_series
-from physode.series.keeping import keep_series_evaluation
+from physode.series.evaluation import held_out_series, keep_series_evaluation
 from physode.series.reconstruction import reconstruct
-from physode.training.evaluations import evaluation_name
+from physode.training.evaluation_files import evaluation_name
 
 pytestmark = pytest.mark.usefixtures("float64")
 
