@@ -155,7 +155,7 @@ def trained_model(run: TrainRun, *, which: str = "last", device: str | None = No
     config = run.config if device is None else dataclasses.replace(run.config, device=device)
     unknown = torch.ones(3)  # the weights have the images' own moments
     model = make_model(config, len(run.classes), (unknown, unknown))
-    load_weights(model, weights.model, str(run.path / "checkpoints" / f"{which}.pt"))
+    load_weights(model, weights.model, str(run.checkpoint(which)))
     return model.eval(), weights.epoch
 
 

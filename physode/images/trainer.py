@@ -1,57 +1,37 @@
-"""The training loop of classifiers: SGD over shuffled, augmented batches, in one process or several."""
+"""The training of classifiers: SGD over shuffled, augmented batches, in one process or several."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable
-from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from physode.errors import ConfigError, DataError, SolveError
 from physode.images.augmentation import augment
 from physode.images.config import TrainConfig
 from physode.images.data import Batch, DeviceImages, batches, on_device, split, unit, updates
 from physode.images.model import compile_blocks, make_model, mixed_precision, predict
 from physode.images.run import Epoch, TrainRun, TrainState
-from physode.models import Work, work_of
-from physode.training.checkpoints import load_weights
-from physode.training.device import own_randomness, seed_of
+from physode.models import Work
+from physode.training import trainer
 from physode.training.distributed import Place, joined, share_batch_norm
-from physode.training.rates import one_cycle
-from physode.training.tensorboard import Board
+from physode.training.trainer import Progress, keep_training, learning_rates
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
 
-__all__ = ["OnEpoch", "Progress", "Trainer", "learning_rate", "train"]
+__all__ = ["Trainer", "train"]
+
+_log = logging.getLogger(__name__)
 
 
-OnEpoch = Callable[[Epoch, TrainState], None]
-"""Told of every epoch, and where the training stands after it, in the process that writes."""
-
-Progress = Callable[[float, str], object]
-"""Told the finished share of the training, and where it is."""
-
-
-@dataclass
-class _Sums:
-    """Over the batches of an epoch."""
-
-    loss: Tensor
-    right: Tensor
-    work: Work
-    seen: int = 0
-
-
-class Trainer:
+class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
     """A classifier in training.
 
     Parameters
@@ -73,10 +53,22 @@ class Trainer:
         Epochs that are over.
     """
 
+    data_kind = "images"
+    solved = "block"
+    remedy = "begin again with a smaller learning rate (--lr), or clip gradients (--clip 1)"
+    state_kind: ClassVar[type[Any]] = TrainState
+    merit = "best_accuracy"
+    worst = -math.inf
+    sums = 3  # of losses, of right answers, of images seen
+    moments = ("momentum_buffer",)
+    curves = (
+        "loss", "accuracy", "test_loss", "test_accuracy", "lr", "rhs_forward", "rhs_backward", "rejected", "seconds",
+    )  # fmt: skip
+    told = ("loss", "test_accuracy")
+
     def __init__(
         self, config: TrainConfig, classes: int, training: DeviceImages, testing: DeviceImages, *, place: Place
     ) -> None:
-        self.config, self.place = config, place
         self._training, self._testing = training, testing
         self.model = make_model(config, classes, training.moments()).to(place.device)
         if place.size > 1:
@@ -87,7 +79,7 @@ class Trainer:
         if place.size > 1:
             ids = [place.device.index] if place.device.type == "cuda" else None
             self._parallel = DistributedDataParallel(self.model, device_ids=ids, broadcast_buffers=False)
-        self._optimizer = torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=config.lr,
             momentum=config.momentum,
@@ -95,166 +87,78 @@ class Trainer:
             weight_decay=config.weight_decay,
         )
         self._scaler = torch.amp.GradScaler(place.device.type, enabled=config.precision == "float16")
-        self.epoch, self._best = 0, (0, -math.inf)
+        count = updates(len(training), config.batch)
+        super().__init__(config, self.model, optimizer, updates=count, place=place, stream=place.rank)
 
-    def restore(self, state: TrainState, source: str) -> None:
-        """Go on from a state.
+    def rates(self, done: int) -> Iterator[float]:
+        """Return the rates of the settings' schedule."""
+        config: TrainConfig = self.config
 
-        Raises
-        ------
-        DataError
-            If it is another model's.
-        """
-        load_weights(self.model, state.model, source)
-        try:
-            self._optimizer.load_state_dict(state.optimizer)
-            if state.scaler:
-                self._scaler.load_state_dict(state.scaler)
-            self._check_momenta()
-        except (ValueError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
-            raise DataError(f"{source} is damaged: it has no state of this optimiser ({error})") from error
-        self.epoch, self._best = state.epoch, (state.best_epoch, state.best_accuracy)
+        def falls(share: float) -> float:  # half an update's rounding must not move a milestone
+            return config.decay ** sum(share >= milestone - 1e-9 for milestone in config.milestones)
 
-    def state(self, line: Epoch) -> TrainState:
-        """Return where the training stands after an epoch; the tensors are the training's own."""
-        return TrainState(
-            epoch=self.epoch,
-            model=self.model.state_dict(),
-            optimizer=self._optimizer.state_dict(),
-            scaler=self._scaler.state_dict(),
-            best_epoch=self._best[0],
-            best_accuracy=self._best[1],
-            line=asdict(line),
-        )
+        total = config.epochs * self._updates
+        step = falls if config.schedule == "step" else None
+        return learning_rates(self._optimizer, config.lr, total=total, done=done, falls=step)
 
-    def _check_momenta(self) -> None:
-        for parameter, kept in self._optimizer.state.items():
-            momentum = kept.get("momentum_buffer")
-            if momentum is not None and momentum.shape != parameter.shape:
-                raise ValueError(f"a momentum of shape {tuple(momentum.shape)} for {tuple(parameter.shape)}")
+    def batches(self) -> Iterable[Batch]:
+        """Shuffle the images, and draw their changes."""
+        if self.place.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.place.device)
+        return batches(len(self._training), self.config, self.epoch)
 
-    def run(self, on_epoch: OnEpoch, *, progress: Progress | None = None) -> None:
-        """Train to the last epoch.
-
-        Raises
-        ------
-        SolveError
-            If the loss is no number any more, or a block cannot be integrated.
-        ConfigError
-            If the batch cannot be divided among the processes.
-        """
-        while self.epoch < self.config.epochs:
-            begin = time.perf_counter()
-            sums = self._train_epoch(progress)
-            self.epoch += 1
-            self._tell(on_epoch, sums, time.perf_counter() - begin)
-
-    def _train_epoch(self, progress: Progress | None) -> _Sums:
-        self.model.train()
-        device, count = self.place.device, len(self._training)
-        steps = updates(count, self.config.batch)
-        sums = _Sums(torch.zeros((), device=device), torch.zeros((), device=device), Work())
-        work_of(self.model, forget=True)
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        # An epoch's dropout depends on seed, epoch and process only, so that a training can go on from any.
-        with own_randomness(seed_of(self.config.seed, self.epoch, self.place.rank), device):
-            for number, batch in enumerate(batches(count, self.config, self.epoch)):
-                share = (self.epoch + number / steps) / self.config.epochs
-                for group in self._optimizer.param_groups:
-                    group["lr"] = learning_rate(self.config, share)
-                self._update(batch, sums)
-                if progress is not None:
-                    progress(share, f"epoch {self.epoch + 1}/{self.config.epochs}")
-        sums.work = work_of(self.model, forget=True)
-        return sums
-
-    def _update(self, batch: Batch, sums: _Sums) -> None:
+    def update(self, batch: Batch, share: float) -> Tensor:
         """Take one step of SGD on this process's part of a batch."""
-        device, rows = self.place.device, self.place.part(len(batch.places))
+        config, device, rows = self.config, self.place.device, self.place.part(len(batch.places))
         places = batch.places[rows].to(device)
         x = augment(unit(self._training.x[places], torch.get_default_dtype()), batch.changes.part(rows, device))
         y = self._training.y[places]
-        if self.config.channels_last:
+        if config.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        with mixed_precision(self.config, device):
-            scores = self._scores(x)
-            loss = functional.cross_entropy(scores.to(x.dtype), y, label_smoothing=self.config.label_smoothing)
+        with mixed_precision(config, device):
+            with self.solving(self.epoch + 1):
+                scores: Tensor = self._parallel(x)
+            loss = functional.cross_entropy(scores.to(x.dtype), y, label_smoothing=config.label_smoothing)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if self.config.clip is not None:
+        if config.clip is not None:
             self._scaler.unscale_(self._optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+            nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        sums.loss += loss.detach() * len(y)
-        sums.right += (scores.detach().argmax(1) == y).sum()
-        sums.seen += len(y)
+        right = (scores.detach().argmax(1) == y).sum()
+        seen = torch.tensor(len(y), device=device)
+        return torch.stack([loss.detach() * len(y), right.to(loss.dtype), seen.to(loss.dtype)])
 
-    def _scores(self, x: Tensor) -> Tensor:
-        try:
-            scores: Tensor = self._parallel(x)
-        except (SolveError, ValueError) as error:
-            raise SolveError(
-                f"in epoch {self.epoch + 1} a block could not be integrated ({error}); begin again with a smaller "
-                "learning rate (--lr), or clip gradients (--clip 1)"
-            ) from error
-        return scores
-
-    def _tell(self, on_epoch: OnEpoch, sums: _Sums, seconds: float) -> None:
-        """Test, and tell of the epoch that is over."""
-        trained = self._trained(sums)
-        # All processes test the same images: none has to wait for another's result.
+    def line(self, sums: Tensor, work: Work, seconds: float) -> Epoch:
+        """Test on all images: in all processes on the same ones, so that none has to wait for another's result."""
+        loss, right, seen = self.place.total(sums.double()).tolist()
+        trained = self.common(loss / seen, work, self._updates)
+        begin = time.perf_counter()
         tested = predict(self.model, self._testing, self.config)
-        if tested.accuracy > self._best[1]:
-            self._best = (self.epoch, tested.accuracy)
-        line = Epoch(
-            epoch=self.epoch,
+        if tested.accuracy > self.best[1]:
+            self.best = (self.epoch, tested.accuracy)
+        cuda = self.place.device.type == "cuda"
+        return Epoch(
+            **trained,
+            accuracy=right / seen,
             test_loss=tested.loss,
             test_accuracy=tested.accuracy,
             test_rhs=tested.rhs,
+            memory=torch.cuda.max_memory_allocated(self.place.device) if cuda else None,
             seconds=seconds,
-            test_seconds=tested.seconds,
-            memory=torch.cuda.max_memory_allocated(self.place.device) if self.place.device.type == "cuda" else None,
-            **trained,
+            test_seconds=time.perf_counter() - begin,
         )
-        if self.place.writes:
-            on_epoch(line, self.state(line))
-        self.place.wait()
 
-    def _trained(self, sums: _Sums) -> dict[str, Any]:
-        total = self.place.total(torch.stack([sums.loss.double(), sums.right.double()]))
-        seen = sums.seen * self.place.size
-        loss, right = (total / seen).tolist()
-        if not math.isfinite(loss):
-            raise SolveError(
-                f"the loss of epoch {self.epoch} is {loss}; begin again with a smaller learning rate (--lr), "
-                "or clip gradients (--clip 1)"
-            )
-        steps = updates(len(self._training), self.config.batch)
-        return {
-            "loss": loss,
-            "accuracy": right,
-            "lr": self._optimizer.param_groups[0]["lr"],
-            "rhs_forward": sums.work.forward / steps,
-            "rhs_backward": sums.work.backward / steps,
-            "accepted": sums.work.accepted / steps,
-            "rejected": sums.work.rejected / steps,
-        }
+    def state_dicts(self) -> dict[str, Any]:
+        """Return the state dicts of model, optimiser and scaler."""
+        return {**super().state_dicts(), "scaler": self._scaler.state_dict()}
 
-
-def learning_rate(config: TrainConfig, share: float) -> float:
-    """Return the learning rate of a training that is over to `share`."""
-    return one_cycle(config.lr, share) if config.schedule == "one-cycle" else _step(config, share)
-
-
-def _step(config: TrainConfig, share: float) -> float:
-    # Half an update's rounding must not move a milestone.
-    return config.lr * config.decay ** sum(share >= milestone - 1e-9 for milestone in config.milestones)
-
-
-_CURVES = ("loss", "accuracy", "test_loss", "test_accuracy", "lr", "rhs_forward", "rhs_backward", "rejected", "seconds")
-_log = logging.getLogger(__name__)
+    def load_state_dicts(self, state: TrainState) -> None:
+        """Take the state dicts of optimiser and scaler."""
+        super().load_state_dicts(state)
+        if state.scaler:
+            self._scaler.load_state_dict(state.scaler)
 
 
 def train(
@@ -264,7 +168,7 @@ def train(
     run: TrainRun | None = None,
     resume: bool = False,
     tensorboard: bool = False,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: Callable[[Epoch, TrainState], object] | None = None,
     progress: Progress | None = None,
     place: Place | None = None,
 ) -> Trainer:
@@ -302,65 +206,26 @@ def train(
         If the loss is no number any more, or a block cannot be integrated.
     """
     if place is None:
+        options: dict[str, Any] = {"run": run, "resume": resume, "tensorboard": tensorboard}
         with joined(config.device) as found:
-            return train(
-                images,
-                config,
-                run=run,
-                resume=resume,
-                tensorboard=tensorboard,
-                on_epoch=on_epoch,
-                progress=progress,
-                place=found,
-            )
+            return train(images, config, **options, on_epoch=on_epoch, progress=progress, place=found)
     training, testing = split(images, config)
-    trainer = Trainer(
-        config,
-        len(images.classes),
-        on_device(training, place.device),
-        on_device(testing, place.device),
-        place=place,
+    on = place.device
+    trainer = Trainer(config, len(images.classes), on_device(training, on), on_device(testing, on), place=place)
+
+    def begun() -> None:
+        _log.info("%d images to train on, %d to test on; after epoch %d", len(training), len(testing), trainer.epoch)
+        for each in images.skipped:
+            _log.warning("left out %s: %s", each.path, each.reason)
+
+    keep_training(
+        trainer,
+        run,
+        digest=images.digest() if resume else "",
+        resume=resume,
+        tensorboard=tensorboard,
+        begun=begun,
+        on_epoch=on_epoch,
+        progress=progress,
     )
-    journal = run if place.writes else None
-    with nullcontext() if journal is None else journal.working():
-        if resume:
-            _restore(trainer, run, images, config)
-        board = Board(journal.path if journal is not None and tensorboard else None, _CURVES, after=trainer.epoch)
-        with closing(board):
-            _log.info(
-                "%d images to train on, %d to test on; after epoch %d", len(training), len(testing), trainer.epoch
-            )
-            for each in images.skipped:
-                _log.warning("left out %s: %s", each.path, each.reason)
-
-            def keep(epoch: Epoch, state: TrainState) -> None:
-                if journal is not None:
-                    journal.save(epoch, state)
-                board.add(asdict(epoch))
-                _log.info("epoch %d: loss %.4g, test accuracy %.4f", epoch.epoch, epoch.loss, epoch.test_accuracy)
-                if on_epoch is not None:
-                    on_epoch(epoch, state)
-
-            trainer.run(keep, progress=progress if place.writes else None)
     return trainer
-
-
-def _restore(trainer: Trainer, run: TrainRun | None, images: Images, config: TrainConfig) -> None:
-    if run is None:
-        raise ConfigError("`resume` needs a `run` to go on with")
-    if images.digest() != run.digest:
-        raise DataError(f"{run.data} has changed since {run.path} was begun; its images are others")
-    if not run.has_checkpoint:
-        if trainer.place.writes:
-            run.write_config()
-            run.begin_again()
-        return  # killed before its first epoch was over
-    state = run.last()
-    if state.epoch > config.epochs:
-        raise ConfigError(f"{run.path} has {state.epoch} epochs already, `epochs` is {config.epochs}")
-    trainer.restore(state, str(run.path / "checkpoints" / "last.pt"))
-    if trainer.place.writes:
-        run.write_config()  # more epochs, or another device
-        run.forget_after(state.epoch, first=1)
-        if not any(line["epoch"] == state.epoch for line in run.history()):
-            run.append(state.line)  # killed between the checkpoint and the line

@@ -85,7 +85,7 @@ class Forecaster:
             If its checkpoint is missing or damaged.
         """
         model = make_model(run.config, len(run.channels))
-        load_weights(model, run.state(which).model, str(run.path / "checkpoints" / f"{which}.pt"))
+        load_weights(model, run.state(which).model, str(run.checkpoint(which)))
         return cls(model.to(device).eval(), run.config, run.channels, run.units)
 
     def interpolate(
@@ -209,7 +209,7 @@ class Forecaster:
 
     def model_points(self, observed: Points) -> Points:
         """Return points where the model is."""
-        return Points(*(each.to(self.model.scale.device) for each in observed))
+        return observed.to(self.model.scale.device)
 
 
 def fit(

@@ -1,56 +1,40 @@
-"""The training loop of models of series: Adam over shuffled batches, points told anew in every epoch."""
+"""The training of models of series: Adam over shuffled batches, points told anew in every epoch."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable
-from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
-from physode.errors import ConfigError, DataError, SolveError
-from physode.models import Work, work_of
+from physode.errors import SolveError
+from physode.models import Work
 from physode.models.observations import Points, compact
 from physode.series.config import SeriesConfig
 from physode.series.data import points_of, posed, split
 from physode.series.run import Epoch, SeriesRun, SeriesState
 from physode.series.scaler import make_model
 from physode.series.scores import score
-from physode.training.checkpoints import load_weights
-from physode.training.device import own_randomness, seed_of, usable
-from physode.training.rates import one_cycle
-from physode.training.tensorboard import Board
+from physode.training import trainer
+from physode.training.device import seed_of, usable
+from physode.training.distributed import Place
+from physode.training.trainer import Progress, keep_training, learning_rates
 
 if TYPE_CHECKING:
     from physode.datasets.series import IrregularSeries
 
-__all__ = ["OnEpoch", "Progress", "Trainer", "test_points", "train"]
-
-
-OnEpoch = Callable[[Epoch, SeriesState], None]
-"""Told of every epoch, and where the training stands after it."""
-
-Progress = Callable[[float, str], object]
-"""Told the finished share of the training, and where it is."""
+__all__ = ["Trainer", "test_points", "train"]
 
 _TEST = 2**32 - 1  # in place of an epoch: no epoch's points are those of the test
 
-
-@dataclass
-class _Sums:
-    """Over the updates of an epoch."""
-
-    loss: float = 0.0
-    updates: int = 0
-    kl_weight: float = 0.0
+_log = logging.getLogger(__name__)
 
 
-class Trainer:
+class Trainer(trainer.Trainer[tuple[Points, Points], Epoch, SeriesState]):
     """A model of series in training.
 
     Parameters
@@ -70,147 +54,82 @@ class Trainer:
         Epochs that are over.
     """
 
+    data_kind = "series"
+    solved = "path"
+    remedy = "begin again with a smaller learning rate (--lr)"
+    state_kind: ClassVar[type[Any]] = SeriesState
+    merit = "best_mse"
+    worst = math.inf
+    sums = 2  # of losses, of updates
+    moments = ("exp_avg", "exp_avg_sq")
+    curves = ("loss", "test_mse", "test_mse_by_range", "lr", "kl_weight", "rhs_forward", "rhs_backward", "seconds")
+    told = ("loss", "test_mse")
+
     def __init__(self, config: SeriesConfig, training: Points, testing: Points) -> None:
-        self.config = config
         self.model = make_model(config, training.x.shape[-1])
         self.model.learn_scales(training)
         self.model.to(training.x.device)
         self._training = self.model.inward(training)
         self.test = test_points(testing, config)
-        self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-        self.epoch, self._best = 0, (0, math.inf)
+        self.kl_weight = 0.0
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        count = math.ceil(len(training.t) / config.batch)
+        place = Place(0, 1, training.t.device)
+        super().__init__(config, self.model, optimizer, updates=count, place=place, stream=1)
 
-    def restore(self, state: SeriesState, source: str) -> None:
-        """Go on from a state.
+    def rates(self, done: int) -> Iterator[float]:
+        """Return the rates of one cycle."""
+        total = self.config.epochs * self._updates
+        return learning_rates(self._optimizer, self.config.lr, total=total, done=done)
 
-        Raises
-        ------
-        DataError
-            If it is another model's.
-        """
-        load_weights(self.model, state.model, source)
-        try:
-            self._optimizer.load_state_dict(state.optimizer)
-            for parameter, kept in self._optimizer.state.items():
-                if kept["exp_avg"].shape != parameter.shape:
-                    raise ValueError(f"a mean of shape {tuple(kept['exp_avg'].shape)} for {tuple(parameter.shape)}")
-        except (ValueError, KeyError, TypeError, RuntimeError, AttributeError, IndexError) as error:
-            raise DataError(f"{source} is damaged: it has no state of this optimiser ({error})") from error
-        self.epoch, self._best = state.epoch, (state.best_epoch, state.best_mse)
+    def batches(self) -> Iterator[tuple[Points, Points]]:
+        """Pose the task anew, and shuffle the series: what the model is told of each, and what it is asked for."""
+        generator = Generator().manual_seed(seed_of(self.config.seed, self.epoch))
+        told, target = posed(self._training, self.config, generator=generator)
+        for rows in torch.split(torch.randperm(len(target.t), generator=generator), self.config.batch):
+            index = rows.to(target.t.device)
+            yield compact(told.rows(index)), compact(target.rows(index))
 
-    def state(self, line: Epoch) -> SeriesState:
-        """Return where the training stands after an epoch; the tensors are the training's own."""
-        return SeriesState(
-            epoch=self.epoch,
-            model=self.model.state_dict(),
-            optimizer=self._optimizer.state_dict(),
-            best_epoch=self._best[0],
-            best_mse=self._best[1],
-            line=asdict(line),
-        )
-
-    def run(self, on_epoch: OnEpoch, *, progress: Progress | None = None) -> None:
-        """Train to the last epoch.
-
-        Raises
-        ------
-        SolveError
-            If the loss or the test error is no number any more, or a path cannot be integrated.
-        """
-        while self.epoch < self.config.epochs:
-            begin = time.perf_counter()
-            work_of(self.model, forget=True)
-            sums = self._train_epoch(progress)
-            work = work_of(self.model, forget=True)
-            self.epoch += 1
-            line = self._line(sums, work, time.perf_counter() - begin)
-            on_epoch(line, self.state(line))
-
-    def _train_epoch(self, progress: Progress | None) -> _Sums:
-        """Pose the task anew, and take one update a batch; the seed and the epoch alone decide them."""
-        config, device = self.config, self._training.t.device
-        generator = Generator().manual_seed(seed_of(config.seed, self.epoch))
-        told, target = posed(self._training, config, generator=generator)
-        batches = torch.split(torch.randperm(len(target.t), generator=generator), config.batch)
-        sums = _Sums()
-        self.model.train()
-        with own_randomness(seed_of(config.seed, self.epoch, 1), device):
-            for number, rows in enumerate(batches):
-                share = (self.epoch + number / len(batches)) / config.epochs
-                index = rows.to(device)
-                self._update(compact(told.rows(index)), compact(target.rows(index)), share, sums)
-                if progress is not None:
-                    progress(share, f"epoch {self.epoch + 1}/{config.epochs}")
-        return sums
-
-    def _update(self, told: Points, target: Points, share: float, sums: _Sums) -> None:
-        config = self.config
-        for group in self._optimizer.param_groups:
-            group["lr"] = one_cycle(config.lr, share)
-        sums.kl_weight = config.kl_weight * min(1.0, share / config.kl_rise if config.kl_rise else 1.0)
+    def update(self, batch: tuple[Points, Points], share: float) -> Tensor:
+        """Take one step of Adam; none with series that extrapolation has nothing to ask of."""
+        config, (told, target) = self.config, batch
+        self.kl_weight = config.kl_weight * min(1.0, share / config.kl_rise if config.kl_rise else 1.0)
         if not bool(target.mask.any()):
-            return  # extrapolation of series that have all their points before
-        try:
-            loss = self.model.network.loss(told, target, kl_weight=sums.kl_weight)
+            return torch.zeros(self.sums, dtype=torch.float64, device=target.t.device)
+        with self.solving(self.epoch + 1):
+            loss = self.model.network.loss(told, target, kl_weight=self.kl_weight)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-        except (SolveError, ValueError) as error:
-            raise _lost(self.epoch + 1, error) from error
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self._optimizer.step()
-        sums.loss += float(loss.detach())
-        sums.updates += 1
+        found = loss.detach().double()
+        return torch.stack([found, torch.ones_like(found)])
 
-    def _line(self, sums: _Sums, work: Work, seconds: float) -> Epoch:
-        """Test, and return the line of the epoch that is over."""
-        loss = sums.loss / max(sums.updates, 1)
-        if not math.isfinite(loss):
-            raise SolveError(
-                f"the loss of epoch {self.epoch} is {loss}; begin again with a smaller learning rate (--lr)"
-            )
+    def line(self, sums: Tensor, work: Work, seconds: float) -> Epoch:
+        """Ask the model for the test series."""
+        loss, count = sums.tolist()
+        trained = self.common(loss / max(count, 1), work, max(int(count), 1))
         begin = time.perf_counter()
         self.model.eval()
-        try:
+        with self.solving(self.epoch):
             tested = score(self.model, *self.test, batch=self.config.batch, draws=0)
-        except (SolveError, ValueError) as error:
-            raise _lost(self.epoch, error) from error
         if not math.isfinite(tested.mse):
-            raise SolveError(
-                f"the test error after epoch {self.epoch} is {tested.mse}; begin again with a smaller learning rate "
-                "(--lr)"
-            )
-        if tested.mse < self._best[1]:
-            self._best = (self.epoch, tested.mse)
-        each = 1.0 / max(sums.updates, 1)
+            raise SolveError(f"the test error after epoch {self.epoch} is {tested.mse}; {self.remedy}")
+        if tested.mse < self.best[1]:
+            self.best = (self.epoch, tested.mse)
         return Epoch(
-            epoch=self.epoch,
-            loss=loss,
+            **trained,
             test_mse=tested.mse,
             test_mse_by_range=tested.mse_by_range,
-            lr=self._optimizer.param_groups[0]["lr"],
-            kl_weight=sums.kl_weight,
-            rhs_forward=work.forward * each,
-            rhs_backward=work.backward * each,
-            accepted=work.accepted * each,
-            rejected=work.rejected * each,
+            kl_weight=self.kl_weight,
             seconds=seconds,
             test_seconds=time.perf_counter() - begin,
         )
 
 
-def _lost(epoch: int, error: Exception) -> SolveError:
-    return SolveError(
-        f"in epoch {epoch} a path could not be integrated ({error}); begin again with a smaller learning rate (--lr)"
-    )
-
-
 def test_points(points: Points, config: SeriesConfig) -> tuple[Points, Points]:
     """Return what a model is told of the test series, and what it is asked for: always the same points."""
     return posed(points, config, generator=Generator().manual_seed(seed_of(config.split, _TEST)))
-
-
-_CURVES = ("loss", "test_mse", "test_mse_by_range", "lr", "kl_weight", "rhs_forward", "rhs_backward", "seconds")
-_log = logging.getLogger(__name__)
 
 
 def train(
@@ -220,7 +139,7 @@ def train(
     run: SeriesRun | None = None,
     resume: bool = False,
     tensorboard: bool = False,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: Callable[[Epoch, SeriesState], object] | None = None,
     on_note: Callable[[str], object] | None = None,
     progress: Progress | None = None,
 ) -> Trainer:
@@ -257,33 +176,29 @@ def train(
     """
     training, testing = split(series, config)
     device = usable(config.device)
-    trainer = Trainer(config, _on(points_of(training), device), _on(points_of(testing), device))
-    with nullcontext() if run is None else run.working():
-        if resume:
-            _restore(trainer, run, series, config)
-        board = Board(run.path if run is not None and tensorboard else None, _CURVES, after=trainer.epoch)
-        with closing(board):
-            _log.info(
-                "%d series to train on, %d to test on; after epoch %d", len(training), len(testing), trainer.epoch
-            )
-            for note in (*series.attrs.get("notes", ()), *said(series, config, trainer)):
-                _log.info("%s", note)
-                if on_note is not None:
-                    on_note(note)
+    trainer = Trainer(config, points_of(training).to(device), points_of(testing).to(device))
 
-            def keep(epoch: Epoch, state: SeriesState) -> None:
-                if run is not None:
-                    run.save(epoch, state)
-                board.add(asdict(epoch))
-                _log.info("epoch %d: loss %.4g, test MSE %.4g", epoch.epoch, epoch.loss, epoch.test_mse)
-                if on_epoch is not None:
-                    on_epoch(epoch, state)
+    def begun() -> None:
+        _log.info("%d series to train on, %d to test on; after epoch %d", len(training), len(testing), trainer.epoch)
+        for note in (*series.attrs.get("notes", ()), *_notes(series, config, trainer)):
+            _log.info("%s", note)
+            if on_note is not None:
+                on_note(note)
 
-            trainer.run(keep, progress=progress)
+    keep_training(
+        trainer,
+        run,
+        digest=series.digest() if resume else "",
+        resume=resume,
+        tensorboard=tensorboard,
+        begun=begun,
+        on_epoch=on_epoch,
+        progress=progress,
+    )
     return trainer
 
 
-def said(series: IrregularSeries, config: SeriesConfig, trainer: Trainer) -> list[str]:
+def _notes(series: IrregularSeries, config: SeriesConfig, trainer: Trainer) -> list[str]:
     """Return what was done to the data, a line each: nothing is left out or changed unsaid."""
     unit = series.attrs.get("time_unit", "")
     lines = [
@@ -295,28 +210,3 @@ def said(series: IrregularSeries, config: SeriesConfig, trainer: Trainer) -> lis
     if short:
         lines.append(f"{short} series of fewer than {least} points are left out")
     return lines
-
-
-def _on(points: Points, device: torch.device) -> Points:
-    return Points(*(each.to(device) for each in points))
-
-
-def _restore(trainer: Trainer, run: SeriesRun | None, series: IrregularSeries, config: SeriesConfig) -> None:
-    if run is None:
-        raise ConfigError("`resume` needs a `run` to go on with")
-    if series.digest() != run.digest:
-        raise DataError(
-            f"these are not the series that {run.path} was begun with, {run.data} as it was then; begin a new run"
-        )
-    if not run.has_checkpoint:
-        run.write_config()
-        run.begin_again()
-        return  # killed before its first epoch was over
-    state = run.state()
-    if state.epoch > config.epochs:
-        raise ConfigError(f"{run.path} has {state.epoch} epochs already, `epochs` is {config.epochs}")
-    trainer.restore(state, str(run.path / "checkpoints" / "last.pt"))
-    run.write_config()  # more epochs, or another device
-    run.forget_after(state.epoch, first=1)
-    if not any(line["epoch"] == state.epoch for line in run.history()):
-        run.append(state.line)  # killed between the checkpoint and the line
