@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from physode.cli.commands.evaluate_series import evaluate_series
-from physode.cli.images import warn_of_skipped
+from physode.cli.data import warn_of_skipped
 from physode.cli.numbers import STEP, Real, Whole
 from physode.cli.options import METHODS, PATH, force_option, json_option, other_device_option
 from physode.cli.progress import progress_bar

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from physode.cli.data import read_shown, say
 from physode.cli.progress import progress_bar
-from physode.cli.series import read_shown, say
 from physode.cli.show import show_json, show_pairs, show_table
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from physode.cli.data import read_shown
 from physode.cli.numbers import Whole
 from physode.cli.options import PATH, force_option, json_option
-from physode.cli.series import read_shown
 from physode.cli.show import cell, show_json
 from physode.plotting.names import FIGURES, SERIES_FIGURES
 

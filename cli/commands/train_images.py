@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.images import USUAL_IMAGES, usual_images, warn_of_skipped
+from physode.cli.data import USUAL_IMAGES, usual_images, warn_of_skipped
 from physode.cli.numbers import Whole
 from physode.cli.options import (
     PATH,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.data import read_shown, say
 from physode.cli.numbers import Real
 from physode.cli.options import (
     PATH,
@@ -18,7 +19,6 @@ from physode.cli.options import (
     training_options,
 )  # fmt: skip
 from physode.cli.progress import showing_epochs
-from physode.cli.series import read_shown, say
 from physode.cli.show import show_json, show_pairs
 from physode.series.config import SeriesConfig
 from physode.training.settings import NETWORK

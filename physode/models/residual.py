@@ -17,10 +17,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from physode.extras import needs
 from physode.models.layers import conv3x3, he_initialise, normalisation
 from physode.models.ode_block import ODEBlock, begin_as_identity
 from physode.models.solver import EULER, Solver
+from physode.optional_imports import needs
 
 __all__ = ["ResidualNetwork", "node18", "resnet18", "resnet50", "resnet101"]
 

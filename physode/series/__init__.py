@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from physode.extras import import_when_used
+from physode.optional_imports import import_when_used
 
 if TYPE_CHECKING:
     from physode.series.config import TASKS, SeriesConfig

@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 
 from physode.errors import ConfigError
 from physode.gradients import ACA, Adjoint, GradientMethod, find_gradient
-from physode.gradients.budget import room_for_graphs
+from physode.gradients.kept_graphs import room_for_graphs
 from physode.orphans import end_with_torchrun
 from physode.solvers.norms import rms_shared
 from physode.training.device import usable

@@ -29,8 +29,8 @@ images, folder = make_images(), sys.argv[2]
 gradient, tolerance = sys.argv[4], 1e-2
 if gradient == "unequal room":  # the second process has none
     import os
-    from physode.gradients import budget
-    budget._SHARE = 0.0 if os.environ["RANK"] == "1" else 0.25
+    from physode.gradients import kept_graphs
+    kept_graphs._SHARE = 0.0 if os.environ["RANK"] == "1" else 0.25
     gradient = "aca"
 if gradient == "adjoint":
     tolerance = 1e-4
