@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from physode.models import LatentODE
 from physode.models.gaussian import divergence
 from physode.models.latent_ode import Posterior
-from physode.models.points import Points
+from physode.models.observations import Points
 
 __all__ = ["UnionLatentODE"]
 

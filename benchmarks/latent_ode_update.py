@@ -14,7 +14,7 @@ from benchmarks.memory import peak_bytes
 from benchmarks.peers import Peer
 from benchmarks.task import Answer, Work
 from physode.models import LatentODE, Solver
-from physode.models.points import Points
+from physode.models.observations import Points
 
 __all__ = ["Update", "UpdateRunner", "answer_of", "physode_update", "rows_alone", "torchdiffeq_update"]
 

@@ -19,7 +19,7 @@ from benchmarks.latent_ode_update import Update, answer_of, physode_update, rows
 from benchmarks.race import Check, Heat, Settings, race
 from benchmarks.report import Report, heat_section, markdown_table
 from physode.models import LatentODE
-from physode.models.points import Points
+from physode.models.observations import Points
 from physode.series.data import divide
 
 __all__ = ["check", "problem", "run", "series"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.images import usual_images
+from physode.cli.data import usual_images
 from physode.cli.numbers import THREADS
 from physode.cli.options import PATH, device_option, force_option, json_option, seed_option
 from physode.cli.progress import progress_bar

@@ -15,7 +15,7 @@ from physode.datasets.provenance import provenance
 from physode.errors import ConfigError
 from physode.experiments.cell import Cell, Outcome
 from physode.experiments.schedulers import in_processes, in_turn, on_cluster
-from physode.training import discard
+from physode.training.folder import discard
 
 __all__ = ["Cell", "CellProgress", "Outcome", "forget_cells", "run_cells"]
 

@@ -14,7 +14,7 @@ from physode.errors import ConfigError, DataError
 from physode.models import count_parameters
 from physode.series import SeriesConfig, SeriesRun, Trainer, create_series_run, open_series_run, score, train
 from physode.simulators import simulate_hopper
-from physode.training.randomness import own_randomness
+from physode.training.device import own_randomness
 
 __all__ = ["train_and_test"]
 

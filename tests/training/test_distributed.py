@@ -21,7 +21,7 @@ import sys, torch
 sys.path.insert(0, sys.argv[1])
 from conftest import make_images
 from physode.images import TrainConfig, create_train_run, train
-from physode.images.processes import joined
+from physode.training.distributed import joined
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -29,8 +29,8 @@ images, folder = make_images(), sys.argv[2]
 gradient, tolerance = sys.argv[4], 1e-2
 if gradient == "unequal room":  # the second process has none
     import os
-    from physode.gradients import budget
-    budget._SHARE = 0.0 if os.environ["RANK"] == "1" else 0.25
+    from physode.gradients import kept_graphs
+    kept_graphs._SHARE = 0.0 if os.environ["RANK"] == "1" else 0.25
     gradient = "aca"
 if gradient == "adjoint":
     tolerance = 1e-4
@@ -93,14 +93,14 @@ def test_processes_meet_in_the_backward_pass_too(tmp_path, gradient):
 
 
 def test_a_batch_that_cannot_be_divided_is_named():
-    from physode.images.processes import Place
+    from physode.training.distributed import Place
 
     with pytest.raises(ConfigError, match="`batch` 25 must be a multiple of the number of processes, 2"):
         Place(0, 2, torch.device("cpu")).part(25)
 
 
 def test_half_an_environment_is_named(monkeypatch):
-    from physode.images.processes import joined
+    from physode.training.distributed import joined
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)

@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed and a place in a training only, so that it can go on from any place."""
+"""Where a run computes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,24 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["own_randomness", "seed_of"]
+from physode.errors import ConfigError
+
+__all__ = ["own_randomness", "seed_of", "usable"]
+
+
+def usable(device: str | torch.device) -> torch.device:
+    """Return a device that tensors can be made on.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device here.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"the device {str(device)!r} cannot be used here: {reason}; choose --device cpu") from error
 
 
 def seed_of(*numbers: int) -> int:

@@ -56,6 +56,10 @@ class Points(NamedTuple):
         """Return some of the series."""
         return Points(self.t[index], self.x[index], self.mask[index])
 
+    def to(self, device: torch.device) -> Points:
+        """Return them on a device."""
+        return Points(self.t.to(device), self.x.to(device), self.mask.to(device))
+
     def where(self, chosen: Tensor) -> Points:
         """Return the observations at chosen places, (B, K), only."""
         mask = self.mask & chosen[..., None]

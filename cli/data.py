@@ -1,4 +1,4 @@
-"""Sets of images on a terminal."""
+"""Sets of images, and irregular series, on a terminal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.progress import progress_bar
 from physode.cli.show import cell, shorten, show_pairs, show_table
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
     from physode.datasets.images.hdf5 import Parameter
+    from physode.datasets.series import IrregularSeries
 
-__all__ = ["USUAL_IMAGES", "show_classes", "show_skipped", "usual_images", "warn_of_skipped", "writing_images"]
+__all__ = [
+    "USUAL_IMAGES",
+    "read_shown",
+    "say",
+    "show_classes",
+    "show_skipped",
+    "usual_images",
+    "warn_of_skipped",
+    "writing_images",
+]
+
 
 USUAL_IMAGES = {
     "cifar10": ("cifar10.h5", "cifar-10-binary.tar.gz", "cifar-10-batches-bin"),
@@ -83,3 +95,16 @@ def show_skipped(summary: dict[str, Any]) -> None:
     named = {shorten(cell(each["path"]), length=80): each["reason"] for each in skipped[:_SKIPPED]}
     more = f", the first {_SKIPPED}" if len(skipped) > _SKIPPED else ""
     show_pairs(f"{len(skipped)} files left out{more}", named)
+
+
+def read_shown(source: Path) -> IrregularSeries:
+    """Read series, with a bar where somebody looks."""
+    from physode.datasets.series import read_series
+
+    with progress_bar(f"reading {source.name}") as progress:
+        return read_series(source, progress=progress)
+
+
+def say(note: Any) -> None:
+    """Say on stderr what is worth knowing of series."""
+    click.echo(f"Note: {shorten(cell(str(note)))}", err=True)

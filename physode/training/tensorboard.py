@@ -9,10 +9,10 @@ from typing import Any
 
 from physode.optional_imports import needs
 
-__all__ = ["Board"]
+__all__ = ["Curves"]
 
 
-class Board:
+class Curves:
     """Writes an epoch's numbers under RUN/tensorboard, or nothing.
 
     Parameters

@@ -6,10 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from physode.errors import DataError
-from physode.models.points import Points, Times
+from physode.models.observations import Points, Times
+from physode.models.registry import build_series_model
 from physode.models.series_model import Prediction, SeriesModel
+from physode.series.config import SeriesConfig
+from physode.training.device import own_randomness
 
-__all__ = ["Standardised"]
+__all__ = ["Standardised", "make_model"]
 
 
 class Standardised(nn.Module):
@@ -106,3 +109,10 @@ class Standardised(nn.Module):
             draws=draws,
         )
         return Prediction(self.outward(found.mean), self.outward(found.draws), found.latent)
+
+
+def make_model(config: SeriesConfig, channels: int) -> Standardised:
+    """Build a model; the seed alone decides its weights."""
+    with own_randomness(config.seed, torch.device("cpu")):
+        network = build_series_model(config.model, channels, **config.model_options())
+    return Standardised(network, channels)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from physode.models.flow import _own_clocks
-from physode.models.points import Points, Times, compact, latest
+from physode.models.observations import Points, Times, compact, latest
 
 pytestmark = pytest.mark.usefixtures("float64")
 
