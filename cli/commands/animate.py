@@ -11,8 +11,6 @@ from physode.cli.options import PATH, force_option, json_option
 from physode.cli.progress import progress_bar
 from physode.cli.show import cell, show_json
 
-__all__ = ["command"]
-
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
     """Width and height with an x between them."""

@@ -26,8 +26,7 @@ from physode.cli.options import (
     tolerance_options,
 )
 from physode.cli.progress import Words
-from physode.cli.show import precise, show_json, show_pairs, show_table
-from physode.cli.words import is_terminal
+from physode.cli.show import is_terminal, precise, show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
     from physode.fitting import ConstantFit, Epoch, Report, Run

@@ -24,8 +24,6 @@ from physode.cli.show import show_json, show_pairs, show_table
 if TYPE_CHECKING:
     from physode.gradcheck import GradientCheck
 
-__all__ = ["command"]
-
 
 class _Numbers(click.ParamType[Any]):
     """Numbers with commas between them."""
@@ -112,8 +110,8 @@ def command(
     refuse_idle_tolerances(ctx)
     import torch
 
+    from physode.cli.rhs_spec import find_target
     from physode.gradcheck import check_gradients
-    from physode.targets import find_target
 
     target = find_target(rhs)
     precision = getattr(torch, dtype)

@@ -13,7 +13,7 @@ import click
 
 from physode.cli.numbers import WIDTH
 from physode.cli.progress import Words
-from physode.cli.words import is_terminal, visible
+from physode.cli.show import is_terminal, visible
 
 __all__ = [
     "given_settings",

@@ -14,7 +14,6 @@ from physode.plotting.style import COLOURS, INK, MUTED, finish, label, mark_trai
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_residuals"]
 
 Array = np.ndarray[Any, Any]
 

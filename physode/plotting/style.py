@@ -22,26 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLOURS",
-    "FIGURE_FORMATS",
-    "INK",
-    "MUTED",
-    "SPAN",
-    "claiming_figure",
-    "finish",
-    "label",
-    "mark_stages",
-    "mark_training",
-    "new_figure",
-    "plain",
-    "save",
-    "save_all",
-    "scale_by_spread",
-    "short",
-    "stroke",
-    "styled",
-]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
 """For things side by side, after Okabe and Ito's palette for every kind of colour vision."""

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physode.plotting.comparison import Comparison, distances
-from physode.plotting.paths import draw_path, observed_style, path_legend, tidy_space
-from physode.plotting.style import COLOURS, INK, finish, label, mark_training, new_figure, scale_by_spread, styled
+from physode.plotting.style import (
+    COLOURS,
+    INK,
+    MUTED,
+    finish,
+    label,
+    mark_training,
+    new_figure,
+    scale_by_spread,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = ["plot_orbits", "plot_phase_portrait", "plot_series"]
 
 
 def plot_orbits(comparison: Comparison, *, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -120,3 +127,107 @@ def _draw_component(axes: Any, comparison: Comparison, column: int) -> None:
 
 def _axis_names(comparison: Comparison) -> tuple[str, ...]:
     return ("x", "y", "z") if len(comparison.columns) % 6 == 0 else tuple(comparison.columns[:3])
+
+
+_FLAT = 1e-9  # of the largest extent: below it a coordinate does not move
+
+
+def plot_phase_planes(comparison: Comparison, *, most: int = 6, path: str | os.PathLike[str] | None = None) -> Figure:
+    """Draw every coordinate of up to `most` bodies against its velocity, fitted over true, a row a body.
+
+    A coordinate in which no body moves, as in plane motion, is left out. What was observed is shown where both the
+    coordinate and its velocity were.
+
+    Parameters
+    ----------
+    comparison
+        With the columns r1_x, ..., vn_z.
+    most
+        How many bodies at most.
+    path
+        Where to write the figure, if anywhere.
+    """
+    bodies, positions = min(most, comparison.bodies), 3 * comparison.bodies
+    fine = comparison.fine[1]
+    moving, near = _moving(fine[:, :positions]), comparison.near(fine[:, :positions])
+    points = comparison.in_points(slice(0, 6 * comparison.bodies))
+    from matplotlib.ticker import MaxNLocator
+
+    with styled():
+        figure = new_figure(0.6 + 3.2 * len(moving), 0.8 + 2.5 * bodies)
+        panels = figure.subplots(bodies, len(moving), squeeze=False)
+        for body in range(bodies):
+            for panel, axis in zip(panels[body], moving, strict=True):
+                place = 3 * body + axis
+                pair, colour = [place, positions + place], COLOURS[body % len(COLOURS)]
+                fitted = np.where(np.isfinite(near[:, [place]]), fine[:, pair], np.nan)
+                draw_path(panel, comparison, comparison.observed[:, pair], fitted, colour, points=points)
+                name = "xyz"[axis]
+                panel.set_xlabel(label(name, comparison.units[place]))
+                panel.xaxis.set_major_locator(MaxNLocator(4))
+                panel.set_ylabel(label(f"v_{name}", comparison.units[positions + place]))
+            panels[body, 0].set_title(comparison.name(body))
+        handles = path_legend(comparison, points=points)
+        if not np.isfinite(comparison.observed).all(axis=1).any():
+            handles = handles[1:]  # velocities that nobody observed
+        figure.legend(handles=handles, loc="outside lower center", ncols=5)
+        return finish(figure, path)
+
+
+def _moving(positions: np.ndarray[Any, Any]) -> list[int]:
+    """Return the coordinates, 0 to 2, in which some body moves; all where none does."""
+    paths = positions.reshape(len(positions), -1, 3)
+    known = paths[np.isfinite(paths).all(axis=(1, 2))]
+    extents = (known.max(axis=0) - known.min(axis=0)).max(axis=0) if len(known) else np.zeros(3)
+    found = [axis for axis in range(3) if extents[axis] > _FLAT * extents.max()]
+    return found or [0, 1, 2]
+
+
+Array = np.ndarray[Any, Any]
+
+_DASHES = (0, (4, 2))
+
+
+def observed_style(*, points: bool) -> dict[str, Any]:
+    """Return how observed states are drawn: broad and pale where they make a line, else as dots."""
+    if points:
+        return {"ls": "", "marker": "o", "ms": 4, "alpha": 0.6, "mew": 0}
+    return {"alpha": 0.35, "lw": 4.5, "solid_capstyle": "butt"}
+
+
+def draw_path(axes: Any, comparison: Comparison, true: Array, fitted: Array, colour: str, *, points: bool) -> None:
+    """Draw a true path broad and pale, or as dots, the fitted one thin upon it: whole in training, dashed beyond; a
+    ring where training ends. `true` has a row for each time of the data, `fitted` for each of ``comparison.fine``.
+    """
+    turn = int(np.flatnonzero(comparison.inside(comparison.fine[0]))[-1])
+    axes.plot(*true.T, color=colour, **observed_style(points=points))
+    axes.plot(*fitted[: turn + 1].T, color=colour, lw=1.4)
+    axes.plot(*fitted[turn:].T, color=INK, lw=1.0, ls=_DASHES)
+    axes.plot(*fitted[:1].T, "o", color=colour, ms=6)
+    axes.plot(*fitted[turn : turn + 1].T, "o", mfc="white", mec=colour, mew=1.6, ms=6)
+
+
+def path_legend(comparison: Comparison, *, points: bool) -> list[Any]:
+    """Return what a legend of :func:`draw_path` shows."""
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color=MUTED, label=comparison.observed_is, **observed_style(points=points) | {"alpha": 0.5}),
+        Line2D([], [], color=MUTED, lw=1.4, label="fitted, training"),
+        Line2D([], [], color=INK, lw=1.0, ls=_DASHES, label="fitted, beyond"),
+        Line2D([], [], color=MUTED, marker="o", ls="", ms=6, label="start"),
+        Line2D([], [], mfc="white", mec=MUTED, mew=1.6, marker="o", ls="", ms=6, label="training ends"),
+    ]
+
+
+def tidy_space(space: Any) -> None:
+    """Make axes in space light: white walls, few ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in (space.xaxis, space.yaxis, space.zaxis):
+        axis.pane.set_facecolor("white")
+        axis.pane.set_edgecolor("#DDDDDD")
+        axis._axinfo["grid"].update(color="#E8E8E8", linewidth=0.6)
+        axis.set_major_locator(MaxNLocator(4))
+    space.view_init(elev=24, azim=-58)
+    space.set_box_aspect(None, zoom=0.92)

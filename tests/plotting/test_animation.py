@@ -10,8 +10,8 @@ from PIL import Image
 
 from physode.errors import ConfigError, DataError
 from physode.plotting import Comparison
+from physode.plotting.animated_scenes import make_scene, natural_size
 from physode.plotting.animation import animate
-from physode.plotting.scenes import make_scene, natural_size
 from physode.rhs import body_columns
 
 SMALL = {"format": "gif", "fps": 4, "seconds": 1.0, "size": (200, 180), "dpi": 40}

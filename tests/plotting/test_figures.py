@@ -19,7 +19,7 @@ from physode.plotting import (
     plot_phase_portrait,
     plot_series,
 )
-from physode.plotting.drift import drift_of
+from physode.plotting.invariants import drift_of
 from physode.rhs import body_columns
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from physode.errors import ConfigError, DataError
-from physode.plotting.formats import choose_format, write_frames
+from physode.plotting.animation import choose_format, write_frames
 
 FRAME = bytes(range(256)) * 4 * 4 * 2  # 64 by 32 pixels
 WRITES = "open(sys.argv[-1], 'wb').write(json.dumps(sys.argv).encode() + b'|' + sys.stdin.buffer.read())"

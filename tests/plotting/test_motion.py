@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physode.plotting.motion import interpolate, progress_of
+from physode.plotting.comparison import interpolate, progress_of
 
 
 @pytest.mark.parametrize("way", [1, -1])

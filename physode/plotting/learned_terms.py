@@ -14,7 +14,6 @@ from physode.plotting.style import COLOURS, MUTED, finish, label, mark_training,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_residual_force"]
 
 Array = np.ndarray[Any, Any]
 

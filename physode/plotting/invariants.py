@@ -13,7 +13,6 @@ from physode.plotting.style import COLOURS, finish, label, mark_training, new_fi
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["drift_of", "plot_drift"]
 
 Array = np.ndarray[Any, Any]
 
