@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.plotting.comparison import Comparison, distances, interpolate, progress_of
-from physode.plotting.style import COLOURS, INK, MUTED, label, mark_training, new_figure, scale_by_spread
-from physode.plotting.trajectories import observed_style, tidy_space
+from physode.plotting.comparison import Comparison, distances, elapsed, interpolate
+from physode.plotting.style import COLOURS, INK, MUTED, label, mark_training, new_figure, scale_by_spread, time_panels
+from physode.plotting.trajectories import observed_style, style_space
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,12 +29,21 @@ class Scene:
     ----------
     figure
         The figure.
-    show
-        Takes a time and the share of the animation that has passed, 0 to 1.
+    parts
+        Each sets what it has drawn to a time.
+    turn
+        Sets the camera to the share of the animation that has passed, 0 to 1.
     """
 
     figure: Figure
-    show: Callable[[float, float], None]
+    parts: Sequence[Callable[[float], None]]
+    turn: Callable[[float], object] = float
+
+    def show(self, now: float, share: float) -> None:
+        """Set all parts to a time, and the camera to a share of the animation."""
+        for part in self.parts:
+            part(now)
+        self.turn(share)
 
 
 def natural_size(comparison: Comparison) -> tuple[int, int]:
@@ -76,30 +85,17 @@ def _space(figure: Figure, comparison: Comparison, tail: float, rotate: float) -
     bottom = figure.add_subplot(grid[1])
     positions = 3 * comparison.bodies
     points = comparison.in_points(slice(0, positions))
-    movers = []
+    parts = []
     for body in range(comparison.bodies):
         columns, colour = slice(3 * body, 3 * body + 3), COLOURS[body % len(COLOURS)]
         fitted, true = _near(comparison, columns, positions), comparison.observed[:, columns]
-        movers.append(Mover(space, comparison.t, true, fitted, colour=colour, points=points, tail=tail))
-    names = ("x", "y", "z") if len(comparison.columns) % 6 == 0 else comparison.columns[:3]
-    for which, name in zip("xyz", names, strict=True):
-        getattr(space, f"set_{which}label")(label(name, comparison.units[0]))
-    tidy_space(space)
-    space.set_box_aspect(None, zoom=1.02)
+        parts.append(Mover(space, comparison.t, true, fitted, colour=colour, points=points, tail=tail).show)
+    style_space(space, comparison, zoom=1.02)
     handles = Mover.legend(comparison.observed_is, points=points) + _names(comparison)
     space.legend(handles=handles, loc="upper left", bbox_to_anchor=(-0.22, 1.0))
-    clock = Clock(figure, comparison)
-    cursor = _distances(bottom, comparison)
+    parts += [Clock(figure, comparison).show, _distances(bottom, comparison)]
     start = float(space.azim)
-
-    def show(now: float, share: float) -> None:
-        for mover in movers:
-            mover.show(now)
-        clock.show(now)
-        cursor(now)
-        space.view_init(elev=space.elev, azim=start + rotate * (share - 0.5))
-
-    return Scene(figure, show)
+    return Scene(figure, parts, lambda share: space.view_init(elev=space.elev, azim=start + rotate * (share - 0.5)))
 
 
 def _plane(figure: Figure, comparison: Comparison, tail: float) -> Scene:
@@ -114,30 +110,14 @@ def _plane(figure: Figure, comparison: Comparison, tail: float) -> Scene:
     panels = [figure.add_subplot(grid[row, 1]) for row in range(2)]
     cursors = [_component(axes, comparison, column) for column, axes in enumerate(panels)]
     panels[1].set_xlabel(label("time", comparison.time_unit))
-    clock = Clock(figure, comparison)
-
-    def show(now: float, share: float) -> None:
-        mover.show(now)
-        clock.show(now)
-        for cursor in cursors:
-            cursor(now)
-
-    return Scene(figure, show)
+    return Scene(figure, [mover.show, Clock(figure, comparison).show, *cursors])
 
 
 def _series_scene(figure: Figure, comparison: Comparison) -> Scene:
     count = min(_MOST, len(comparison.columns))
-    panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    panels = time_panels(figure, count, comparison.time_unit)
     cursors = [_component(axes, comparison, column) for column, axes in enumerate(panels)]
-    panels[-1].set_xlabel(label("time", comparison.time_unit))
-    clock = Clock(figure, comparison)
-
-    def show(now: float, share: float) -> None:
-        clock.show(now)
-        for cursor in cursors:
-            cursor(now)
-
-    return Scene(figure, show)
+    return Scene(figure, [Clock(figure, comparison).show, *cursors])
 
 
 def _names(comparison: Comparison) -> list[Any]:
@@ -153,7 +133,7 @@ def _names(comparison: Comparison) -> list[Any]:
 
 
 def _near(comparison: Comparison, columns: slice, positions: int) -> Callable[[Array], Array]:
-    """Return the function that gives some fitted components at times, blank where they are far from all true ones."""
+    """Return some fitted components as a function of times, blank where they are far from all true ones."""
     return lambda times: comparison.near(comparison.at(times)[:, :positions])[:, columns]
 
 
@@ -186,7 +166,7 @@ def _growing(axes: Any, t: Array, curves: list[Array], colours: list[str]) -> Ca
     axes.autoscale(enable=False)
 
     def move(now: float) -> None:
-        past = progress_of(t, now)
+        past = elapsed(t, now)
         for line, curve in zip(lines, curves, strict=True):
             line.set_data(t[past], curve[past])
         cursor.set_xdata([now, now])
@@ -195,7 +175,6 @@ def _growing(axes: Any, t: Array, curves: list[Array], colours: list[str]) -> Ca
 
 
 _TRAIL, _WHOLE = 80, 600  # points of a trail and, at least, of a path
-_DOTS: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4, "alpha": 0.6, "mew": 0}
 
 
 class Mover:
@@ -239,7 +218,7 @@ class Mover:
         empty = np.empty((true.shape[-1], 0))
         if points:
             axes.plot(*true.T, color=colour, ls="", marker="o", ms=2, alpha=0.12, mew=0)
-            (self._path,) = axes.plot(*empty, color=colour, **_DOTS)
+            (self._path,) = axes.plot(*empty, color=colour, **observed_style(points=True))
         else:
             (self._path,) = axes.plot(*empty, color=colour, lw=5, alpha=0.35, solid_capstyle="round")
         (self._ring,) = axes.plot(*empty, "o", mfc="none", mec=colour, mew=1.4, ms=11, alpha=0.7)
@@ -254,7 +233,7 @@ class Mover:
         times = np.linspace(start, now, _TRAIL)
         trail = self._fitted(times)
         if self._points:
-            _put(self._path, self._observed[progress_of(self._t, now)])
+            _put(self._path, self._observed[elapsed(self._t, now)])
         else:
             true = self._true(times)
             _put(self._path, true)
@@ -270,7 +249,7 @@ class Mover:
         from matplotlib.lines import Line2D
 
         ring: dict[str, Any] = {"color": MUTED, "alpha": 0.5, "lw": 5, "marker": "o", "ms": 11}
-        style = _DOTS if points else ring | {"mfc": "none", "mec": MUTED, "mew": 1.4}
+        style = observed_style(points=True) if points else ring | {"mfc": "none", "mec": MUTED, "mew": 1.4}
         return [
             Line2D([], [], label=observed_is, **{"color": MUTED} | style),
             Line2D([], [], color=MUTED, lw=1.6, marker="o", ms=7, mec="white", label="fitted"),
@@ -293,7 +272,7 @@ class Clock:
         """Set the clock."""
         shown, unit = self._comparison, self._comparison.time_unit
         self._time.set_text(f"t = {now:{self._width}.{self._digits}f} {unit}".rstrip())
-        inside = bool(now <= shown.train_until) if shown.t[-1] >= shown.t[0] else bool(now >= shown.train_until)
+        inside = bool(shown.inside(np.asarray(now)))
         self._span.set_text("training span" if inside else "beyond training")
         self._span.set_color(INK if inside else COLOURS[1])
 

@@ -203,7 +203,7 @@ def interpolate(t: Array, y: Array) -> Callable[[Array], Array]:
     return states_at
 
 
-def progress_of(t: Array, now: float) -> Array:
+def elapsed(t: Array, now: float) -> Array:
     """Return which of the times (T,) have come by `now`, whichever way time runs."""
     found: Array = (t <= now) if t[-1] >= t[0] else (t >= now)
     return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physode.plotting.style import (
+    BOXED,
     COLOURS,
     INK,
     MUTED,
@@ -103,7 +104,7 @@ def _draw_values(axes: Any, epochs: Array, values: Array, true: Sequence[float |
             axes.axhline(true[index], color=colour, lw=1.1, ls=(0, (5, 3)), alpha=0.8)
     if any(value is not None for value in true):
         axes.plot([], [], color=MUTED, lw=1.1, ls=(0, (5, 3)), label="true")
-    axes.legend(loc="best", ncols=2 if values.shape[1] > 1 else 1, frameon=True, framealpha=0.85, edgecolor="none")
+    axes.legend(loc="best", ncols=2 if values.shape[1] > 1 else 1, **BOXED)
 
 
 def _draw_errors(axes: Any, epochs: Array, values: Array, true: Sequence[float | None]) -> None:
@@ -153,7 +154,7 @@ def plot_profile(profile: Profile, *, path: str | os.PathLike[str] | None = None
         axes.set(xlim=shown, ylim=(min(0.0, 1.1 * float(delta.min())), top), ylabel=what)
         axes.set_xlabel(label(profile.name, profile.unit))
         axes.set_title(f"Profile likelihood of {plain(profile.name)}")
-        axes.legend(loc="upper center", ncols=3, fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
+        axes.legend(loc="upper center", ncols=3, fontsize=8, **BOXED)
         return finish(figure, path)
 
 

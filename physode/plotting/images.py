@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from physode.metrics.arguments import checked_labels, checked_probabilities
-from physode.plotting.style import MUTED, finish, new_figure, plain, short, styled
+from physode.plotting.style import MUTED, finish, headline, new_figure, plain, short, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -159,7 +159,7 @@ def plot_mistakes(
     rows = max(1, -(-len(shown) // _COLUMNS))
     with styled():
         figure = new_figure(_COLUMNS * _CELL, 0.5 + rows * (_CELL + 0.3))
-        figure.suptitle(heading, x=0.01, ha="left", weight="bold")
+        headline(figure, heading)
         for axes in figure.subplots(rows, _COLUMNS, squeeze=False).ravel():
             axes.set_axis_off()
         for axes, index in zip(figure.axes, shown, strict=False):

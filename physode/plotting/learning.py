@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.plotting.style import COLOURS, finish, mark_stages, new_figure, plain, scale_by_spread, stroke, styled
+from physode.plotting.style import (
+    COLOURS,
+    finish,
+    headline,
+    mark_stages,
+    new_figure,
+    plain,
+    scale_by_spread,
+    stroke,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +98,7 @@ def plot_learning(
             axes.set_xlabel("epoch" if x == "epoch" else f"training time ({unit})")
         if len(runs) > 1:
             figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=min(len(runs), 4))
-        figure.suptitle(title, x=0.01, ha="left", weight="bold")
+        headline(figure, title)
         return finish(figure, path)
 
 

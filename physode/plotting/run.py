@@ -65,11 +65,7 @@ def draw_run(
         If there is no such trajectory, or the run has no such figure.
     """
     found = drawings(open_view(run, data=data, trajectory=trajectory))
-    for name in only:
-        if name not in found:
-            raise ConfigError(f"`only` names {name!r}, which {run.path} does not have; it has {', '.join(found)}")
-    names = [name for name in found if not only or name in only]
-    return list(save_all(found, run.figures, overwrite, names).values())
+    return list(save_all(found, run.figures, overwrite, only=only, owner=run.path).values())
 
 
 @dataclass(frozen=True)

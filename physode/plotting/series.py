@@ -11,11 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.errors import ConfigError
 from physode.models import LatentODE
 from physode.plotting import SERIES_FIGURES
 from physode.plotting.learning import plot_learning
-from physode.plotting.style import COLOURS, INK, MUTED, finish, label, new_figure, plain, save_all, short, styled
+from physode.plotting.style import (
+    BOXED,
+    COLOURS,
+    INK,
+    MUTED,
+    finish,
+    headline,
+    label,
+    new_figure,
+    plain,
+    save_all,
+    short,
+    styled,
+    time_panels,
+)
 from physode.series.reconstruction import Reconstruction, reconstruct
 
 if TYPE_CHECKING:
@@ -64,11 +77,7 @@ def draw_series_run(
     DataError
         If a figure exists, unless `overwrite` is set.
     """
-    found = _drawings(run, forecaster, series)
-    for name in only:
-        if name not in found:
-            raise ConfigError(f"`only` names {name!r}, which {run.path} does not have; it has {', '.join(found)}")
-    return save_all(found, folder, overwrite, [name for name in found if not only or name in only])
+    return save_all(_drawings(run, forecaster, series), folder, overwrite, only=only, owner=run.path)
 
 
 def _drawings(run: SeriesRun, forecaster: Forecaster, series: IrregularSeries) -> Mapping[str, _Draw]:
@@ -191,7 +200,7 @@ def plot_reconstructions(
             if row == rows - 1 or shown == 1:
                 axes.set_xlabel(label("time", time_unit))
         figure.legend(*_handles(panels.flat), loc="outside lower center", ncols=5)
-        figure.suptitle(_title(title, shown, len(channels)), x=0.01, ha="left", weight="bold")
+        headline(figure, _title(title, shown, len(channels)))
         return finish(figure, path)
 
 
@@ -219,14 +228,13 @@ def plot_samples(
     shown = min(MOST_CHANNELS, len(channels))
     with styled():
         figure = new_figure(7.5, 1.2 + (1.4 if shown > 1 else 2.6) * shown)
-        panels: Any = figure.subplots(shown, 1, sharex=True, squeeze=False)[:, 0]
+        panels = time_panels(figure, shown, time_unit)
         for channel, axes in enumerate(panels):
             for index, each in enumerate(series):
                 axes.plot(t, each[:, channel], color=COLOURS[index % len(COLOURS)], lw=1.2)
             axes.set_ylabel(_axis(channels[channel], units[channel]))
             axes.margins(x=0)
-        panels[-1].set_xlabel(label("time", time_unit))
-        figure.suptitle(_title(title, shown, len(channels)), x=0.01, ha="left", weight="bold")
+        headline(figure, _title(title, shown, len(channels)))
         return finish(figure, path)
 
 
@@ -335,9 +343,9 @@ def plot_latent(
         axes.autoscale_view()
         axes.set_xlabel(f"first principal component, {100 * shares[0]:.0f} % of the variance")
         axes.set_ylabel(f"second principal component, {100 * shares[1]:.0f} %")
-        axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
+        axes.legend(loc="best", **BOXED)
         bar = figure.colorbar(lines, ax=axes, pad=0.02)
         bar.set_label(label("time since the start", time_unit))
         bar.outline.set_visible(False)
-        figure.suptitle(plain(title), x=0.01, ha="left", weight="bold")
+        headline(figure, plain(title))
         return finish(figure, path)

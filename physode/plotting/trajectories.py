@@ -9,6 +9,7 @@ import numpy as np
 
 from physode.plotting.comparison import Comparison, distances
 from physode.plotting.style import (
+    BOXED,
     COLOURS,
     INK,
     MUTED,
@@ -18,6 +19,7 @@ from physode.plotting.style import (
     new_figure,
     scale_by_spread,
     styled,
+    time_panels,
 )
 
 if TYPE_CHECKING:
@@ -71,9 +73,8 @@ def plot_series(comparison: Comparison, *, most: int = 6, path: str | os.PathLik
     count = min(most, len(comparison.columns))
     with styled():
         figure = new_figure(8.5, 1.5 + 1.5 * count)
-        for row, axes in enumerate(figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]):
+        for row, axes in enumerate(time_panels(figure, count, comparison.time_unit)):
             _draw_component(axes, comparison, row)
-        axes.set_xlabel(label("time", comparison.time_unit))
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
         return finish(figure, path)
 
@@ -86,9 +87,7 @@ def _draw_space(part: Any, comparison: Comparison) -> None:
         columns = slice(3 * body, 3 * body + 3)
         colour = COLOURS[body % len(COLOURS)]
         draw_path(space, comparison, comparison.observed[:, columns], near[:, columns], colour, points=points)
-    for which, name in zip("xyz", _axis_names(comparison), strict=True):
-        getattr(space, f"set_{which}label")(label(name, comparison.units[0]))
-    tidy_space(space)
+    style_space(space, comparison)
     handles = path_legend(comparison, points=points)
     space.legend(handles=handles, loc="upper left", bbox_to_anchor=(-0.08, 1.0))
     part.suptitle(f"Fitted against {comparison.observed_is} orbits", x=0.02, ha="left", weight="bold")
@@ -109,7 +108,7 @@ def _draw_distances(part: Any, comparison: Comparison) -> None:
     scale_by_spread(axes, *curves)
     axes.set(ylabel=label("distance", comparison.units[0]), xlabel=label("time", comparison.time_unit))
     axes.margins(x=0)
-    axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor="none")
+    axes.legend(loc="best", **BOXED)
     title = f"Distance of fitted from {comparison.observed_is} positions"
     part.suptitle(title, x=0.02, ha="left", weight="bold")
 
@@ -123,10 +122,6 @@ def _draw_component(axes: Any, comparison: Comparison, column: int) -> None:
     axes.plot(times, fitted[:, column], color=INK, lw=1.1, label="fitted")
     axes.set_ylabel(comparison.axis(column))
     axes.margins(x=0)
-
-
-def _axis_names(comparison: Comparison) -> tuple[str, ...]:
-    return ("x", "y", "z") if len(comparison.columns) % 6 == 0 else tuple(comparison.columns[:3])
 
 
 _FLAT = 1e-9  # of the largest extent: below it a coordinate does not move
@@ -220,14 +215,17 @@ def path_legend(comparison: Comparison, *, points: bool) -> list[Any]:
     ]
 
 
-def tidy_space(space: Any) -> None:
-    """Make axes in space light: white walls, few ticks."""
+def style_space(space: Any, comparison: Comparison, *, zoom: float = 0.92) -> None:
+    """Name the axes in space, and make them light: white walls, few ticks."""
     from matplotlib.ticker import MaxNLocator
 
+    names = ("x", "y", "z") if len(comparison.columns) % 6 == 0 else comparison.columns[:3]
+    for which, name in zip("xyz", names, strict=True):
+        getattr(space, f"set_{which}label")(label(name, comparison.units[0]))
     for axis in (space.xaxis, space.yaxis, space.zaxis):
         axis.pane.set_facecolor("white")
         axis.pane.set_edgecolor("#DDDDDD")
         axis._axinfo["grid"].update(color="#E8E8E8", linewidth=0.6)
         axis.set_major_locator(MaxNLocator(4))
     space.view_init(elev=24, azim=-58)
-    space.set_box_aspect(None, zoom=0.92)
+    space.set_box_aspect(None, zoom=zoom)
