@@ -1,4 +1,4 @@
-"""The figures of a classifier's evaluation, and of several runs together."""
+"""Classifiers judged, in figures: confusion, calibration, accuracies of runs, and all of an evaluation's."""
 
 from __future__ import annotations
 
@@ -24,38 +24,28 @@ if TYPE_CHECKING:
     from physode.metrics.classification import Calibration
 
 
-_Draw = Callable[["Evaluation"], "Figure"]
+Array = np.ndarray[Any, Any]
 
+_COUNTED, _WRITTEN, _NAMED = 12, 30, 120  # classes up to which cells have counts, shares, and axes have every name
+_COLUMN = 0.3  # width of a column of points, to either side
 
-def _draw_confusion(found: Evaluation) -> Figure:
-    told = found.classification
-    return plot_confusion(told.confusion, classes=told.classes, title=_title(found))
-
-
-def _draw_mistakes(found: Evaluation) -> Figure:
-    told, by = found.classification, found.predicted
-    return plot_mistakes(found.images.x, by.probabilities, by.labels, classes=told.classes)
-
-
-def _draw_learning(found: Evaluation) -> Figure:
-    history = {found.run.config.model: [found.run.history()]}
-    return plot_learning(history, quantities=("test_accuracy", "loss", "test_loss"))
-
-
-EVALUATION_FIGURES: Mapping[str, _Draw] = {
-    "confusion": _draw_confusion,
+EVALUATION_FIGURES: Mapping[str, Callable[[Evaluation], Figure]] = {
+    "confusion": lambda found: plot_confusion(
+        found.classification.confusion, classes=found.classification.classes, title=_title(found)
+    ),
     "roc": lambda found: plot_roc(found.classification.roc, classes=found.classification.classes),
     "precision_recall": lambda found: plot_precision_recall(
         found.classification.precision_recall, classes=found.classification.classes
     ),
     "calibration": lambda found: plot_calibration(found.classification.calibration),
-    "mistakes": _draw_mistakes,
-    "learning": _draw_learning,
+    "mistakes": lambda found: plot_mistakes(
+        found.images.x, found.predicted.probabilities, found.predicted.labels, classes=found.classification.classes
+    ),
+    "learning": lambda found: plot_learning(
+        {found.run.config.model: [found.run.history()]}, quantities=("test_accuracy", "loss", "test_loss")
+    ),
 }
 """What is drawn of one run, by name."""
-
-
-_OF_A_MODEL = ("confusion", "roc")
 
 
 def draw_evaluation(found: Evaluation, folder: Path, *, overwrite: bool = False) -> dict[str, Path]:
@@ -103,17 +93,17 @@ def draw_averaged(
 
 def averaged_figures(models: Iterable[str]) -> list[str]:
     """Return the names of what :func:`draw_averaged` draws of some models."""
-    return ["accuracies", "learning", "precision_recall", *(f"{of}_{each}" for each in models for of in _OF_A_MODEL)]
+    return [
+        "accuracies",
+        "learning",
+        "precision_recall",
+        *(f"{of}_{each}" for each in models for of in ("confusion", "roc")),
+    ]
 
 
 def _title(found: Evaluation) -> str:
     told = found.classification
     return f"{found.run.config.model}, accuracy {100 * told.accuracy:.1f} % of {sum(told.support)}"
-
-
-Array = np.ndarray[Any, Any]
-
-_COUNTED, _WRITTEN, _NAMED = 12, 30, 120  # classes up to which cells have counts, shares, and axes have every name
 
 
 def plot_confusion(
@@ -263,9 +253,6 @@ def plot_calibration(
         return finish(figure, path)
 
 
-_WIDTH = 0.3  # of a column of points, to either side
-
-
 def plot_accuracies(
     accuracies: Mapping[str, Sequence[float]],
     *,
@@ -309,7 +296,7 @@ def _draw(axes: Any, index: int, values: np.ndarray[Any, Any]) -> None:
     order = np.argsort(values)
     places = np.empty(len(values))
     # Neighbours in value stand apart in x, so that equal runs remain countable.
-    places[order] = index - 0.1 + _WIDTH * ((np.arange(len(values)) * 0.618) % 1.0 - 0.5)
+    places[order] = index - 0.1 + _COLUMN * ((np.arange(len(values)) * 0.618) % 1.0 - 0.5)
     axes.plot(places, values, "o", ms=5, mew=0.6, mec="white", color=colour, alpha=0.85)
     mean = values.mean()
     spread = values.std(ddof=1) if len(values) > 1 else None

@@ -1,4 +1,4 @@
-"""A run's figures, written into its folder."""
+"""A fit's run opened to be looked at, the figures that suit it, and how each is drawn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from physode.fitting.data import choose, digest, has_bodies, observed_columns
 from physode.fitting.fitted import fitted_rhs, residual_parts
 from physode.fitting.run import Run
 from physode.fitting.targets import parse_target
-from physode.plotting import FIGURES
 from physode.plotting.comparison import Comparison, Group, group_columns
 from physode.plotting.constants import plot_constants
 from physode.plotting.invariants import plot_drift
@@ -64,7 +63,8 @@ def draw_run(
     ConfigError
         If there is no such trajectory, or the run has no such figure.
     """
-    found = drawings(open_view(run, data=data, trajectory=trajectory))
+    view = open_view(run, data=data, trajectory=trajectory)
+    found = {name: drawing for name, make in _MAKERS.items() if (drawing := make(view)) is not None}
     return list(save_all(found, run.figures, overwrite, only=only, owner=run.path).values())
 
 
@@ -90,8 +90,22 @@ class RunView:
     @cached_property
     def comparison(self) -> Comparison:
         """The trajectory as fitted, beside the states before noise where they are known, else those observed."""
-        until = self.run.config.train_until
-        return compare(self.observed, self.predicted, trajectory=self.trajectory, train_until=until)
+        observed, row, until = self.observed, self.trajectory, self.run.config.train_until
+        t = observed.t if observed.t.ndim == 1 else observed.t[row]
+        clean = observed.y_clean
+        # The file may say, too, that it holds states without errors of measurement.
+        exact = clean is not None or not np.any(observed.attrs.get("noise", 1.0))
+        return Comparison(
+            t=t,
+            observed=observed.y[row] if clean is None else clean[row],
+            fitted=self.predicted.y[row],
+            columns=observed.columns,
+            units=observed.units,
+            train_until=float(t[-1]) if until is None else until,
+            time_unit=str(observed.attrs.get("time_unit", "")),
+            observed_is="true" if exact else "observed",
+            names=self.names,
+        )
 
     @property
     def bodies(self) -> bool:
@@ -101,7 +115,12 @@ class RunView:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the bodies, by the file or counted from 1; none where there are no bodies."""
-        return _body_names(self.observed)
+        if not self.bodies:
+            return ()
+        count, names = len(self.observed.columns) // 6, self.observed.attrs.get("bodies")
+        if isinstance(names, list | tuple) and len(names) == count and all(isinstance(name, str) for name in names):
+            return tuple(names)
+        return tuple(f"body {index + 1}" for index in range(count))
 
     @property
     def residuals(self) -> Array:
@@ -146,39 +165,6 @@ def open_view(run: Run, *, data: Sequence[Path] = (), trajectory: int = 0) -> Ru
     return RunView(run, observed, predicted, trajectory)
 
 
-def compare(
-    observed: Trajectories, predicted: Trajectories, *, trajectory: int, train_until: float | None
-) -> Comparison:
-    """Put one trajectory's states side by side: those before noise where they are known."""
-    t = observed.t if observed.t.ndim == 1 else observed.t[trajectory]
-    clean = observed.y_clean
-    return Comparison(
-        t=t,
-        observed=observed.y[trajectory] if clean is None else clean[trajectory],
-        fitted=predicted.y[trajectory],
-        columns=observed.columns,
-        units=observed.units,
-        train_until=float(t[-1]) if train_until is None else train_until,
-        time_unit=str(observed.attrs.get("time_unit", "")),
-        observed_is="true" if _exact(observed) else "observed",
-        names=_body_names(observed),
-    )
-
-
-def _body_names(observed: Trajectories) -> tuple[str, ...]:
-    if not has_bodies(tuple(observed.columns)):
-        return ()
-    count, names = len(observed.columns) // 6, observed.attrs.get("bodies")
-    if isinstance(names, list | tuple) and len(names) == count and all(isinstance(name, str) for name in names):
-        return tuple(names)
-    return tuple(f"body {index + 1}" for index in range(count))
-
-
-def _exact(observed: Trajectories) -> bool:
-    """Return whether the file says that it holds states without errors of measurement."""
-    return observed.y_clean is not None or not np.any(observed.attrs.get("noise", 1.0))
-
-
 def _data(run: Run, data: Sequence[Path]) -> Trajectories:
     paths = tuple(data) or run.data
     for path in paths:
@@ -192,12 +178,6 @@ def _data(run: Run, data: Sequence[Path]) -> Trajectories:
 
 Drawing = Callable[..., "Figure"]
 """Returns the figure; takes ``path=``, too, and writes it there."""
-
-
-def drawings(view: RunView) -> dict[str, Drawing]:
-    """Return the figures that suit a run, by name and in the order of ``FIGURES``."""
-    made = {name: _MAKERS[name](view) for name in FIGURES}
-    return {name: drawing for name, drawing in made.items() if drawing is not None}
 
 
 def _orbits(view: RunView) -> Drawing | None:
@@ -290,6 +270,7 @@ _MAKERS: Mapping[str, Callable[[RunView], Drawing | None]] = {
     "drift": _drift,
     "residual_force": _residual_force,
 }
+"""In the order of ``FIGURES``; None where a figure does not suit the run."""
 
 
 def _groups(view: RunView, chosen: np.ndarray[Any, Any]) -> list[Group]:
