@@ -1,4 +1,4 @@
-"""What moves in an animation: a figure, and the function that sets it to a time."""
+"""What moves in an animation: a figure of parts that can be set to a time, bodies with trails and the clock."""
 
 from __future__ import annotations
 

@@ -21,6 +21,15 @@ from physode.plotting.comparison import Comparison
 from physode.plotting.run import open_view
 from physode.plotting.style import styled
 
+Draw = Callable[[int], bytes]
+"""Gives a frame by its number: RGBA pixels, row by row from the top."""
+
+FORMATS = MappingProxyType({"mp4": 60, "gif": 50})
+"""Most frames a second, by format. A GIF counts hundredths of a second, and viewers slow down what lasts only one."""
+
+_SAMPLED = 8  # frames that a GIF's one palette is made from
+_WHITE = 244  # of 255: paler colours become the background, which Pillow takes for any of them
+
 MAX_FRAMES = 3000
 _MAX_PIXELS = 1_000_000_000  # of all frames together: a GIF's are held in memory, one byte each
 _SIDES = (160, 4096)
@@ -202,16 +211,6 @@ def _check(
             f"`size` {size[0]}x{size[1]} times {fps * seconds:.0f} frames are more than {_MAX_PIXELS:.0e} pixels; "
             "use a smaller size, fewer seconds or fewer frames a second"
         )
-
-
-Draw = Callable[[int], bytes]
-"""Gives a frame by its number: RGBA pixels, row by row from the top."""
-
-FORMATS = MappingProxyType({"mp4": 60, "gif": 50})
-"""Most frames a second, by format. A GIF counts hundredths of a second, and viewers slow down what lasts only one."""
-
-_SAMPLED = 8  # frames that a GIF's one palette is made from
-_WHITE = 244  # of 255: paler colours become the background, which Pillow takes for any of them
 
 
 def choose_format(kind: str | None, out: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""One trajectory as observed and as fitted, and what its columns mean."""
+"""One trajectory as observed and as fitted, states between its outputs, and what its columns mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fitted constants find their values."""
+"""How fitted constants find their values, and how well the data determine them."""
 
 from __future__ import annotations
 

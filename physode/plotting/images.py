@@ -1,4 +1,4 @@
-"""Images of each class on one contact sheet."""
+"""Images as pictures: a contact sheet of each class, and those that a classifier gets wrong."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ _PIXELS = 256  # of an image along a side at most; of larger ones every second o
 _CELL, _TITLE, _EDGE = 0.78, 0.4, 0.1  # inches
 _LETTER, _BOLD = 0.085, 0.1  # inches that a letter of a name takes, and of the title
 _GAP = 0.06  # between images, of their sides
+
+_COLUMNS, _MISTAKE = 6, 1.45  # of misclassified images: columns, and inches of one
 
 Array = np.ndarray[Any, Any]
 
@@ -105,9 +107,6 @@ def _title(images: Images, rows: int) -> str:
     return f"{name}: {', '.join(parts)}"
 
 
-_COLUMNS, _CELL = 6, 1.45  # and inches
-
-
 def plot_mistakes(
     images: np.ndarray[Any, Any],
     probabilities: ArrayLike,
@@ -158,7 +157,7 @@ def plot_mistakes(
     heading = f"{title}: {len(wrong)} of {len(truth)} images" + (f", the surest {most}" if len(wrong) > most else "")
     rows = max(1, -(-len(shown) // _COLUMNS))
     with styled():
-        figure = new_figure(_COLUMNS * _CELL, 0.5 + rows * (_CELL + 0.3))
+        figure = new_figure(_COLUMNS * _MISTAKE, 0.5 + rows * (_MISTAKE + 0.3))
         headline(figure, heading)
         for axes in figure.subplots(rows, _COLUMNS, squeeze=False).ravel():
             axes.set_axis_off()

@@ -1,4 +1,4 @@
-"""How trainings went: accuracy, loss and work by epoch or by time."""
+"""How trainings and fits went: accuracy, loss and work by epoch or by time."""
 
 from __future__ import annotations
 

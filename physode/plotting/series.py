@@ -1,4 +1,4 @@
-"""The figures of a training on irregular series."""
+"""Irregular series beside what a model makes of them, its latent paths, and all figures of a training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,14 @@ if TYPE_CHECKING:
     from physode.series.forecaster import Forecaster
     from physode.series.run import SeriesRun
 
+Array = np.ndarray[Any, Any]
 
+MOST_CHANNELS = 6
+"""That are drawn; the figure says how many more there are."""
+
+_COLUMNS = 3
+_WIDTH = 8.5  # inches, which the title and the legend need
+_BAND = 1.959964  # standard deviations to either side of 95 %
 _FEW, _ONE_CHANNEL, _PATHS, _SAMPLES, _POINTS = 3, 6, 6, 7, 200
 
 _Draw = Callable[[], "Figure"]
@@ -139,14 +146,6 @@ def _draw_samples(run: SeriesRun, forecaster: Forecaster) -> Figure:
     )
 
 
-MOST_CHANNELS = 6
-"""That are drawn; the figure says how many more there are."""
-
-_COLUMNS = 3
-_WIDTH = 8.5  # inches, which the title and the legend need
-_BAND = 1.959964  # standard deviations to either side of 95 %
-
-
 def plot_reconstructions(
     found: Sequence[Reconstruction],
     *,
@@ -205,8 +204,8 @@ def plot_reconstructions(
 
 
 def plot_samples(
-    t: np.ndarray[Any, Any],
-    series: np.ndarray[Any, Any],
+    t: Array,
+    series: Array,
     *,
     channels: Sequence[str],
     units: Sequence[str],
@@ -270,9 +269,6 @@ def _axis(name: str, unit: str) -> str:
 def _title(title: str, shown: int, channels: int) -> str:
     more = f" (the first {shown} of {channels} channels)" if channels > shown else ""
     return f"{plain(title)}{more}"
-
-
-Array = np.ndarray[Any, Any]
 
 
 def principal(states: Array) -> tuple[Array, Array, Array]:

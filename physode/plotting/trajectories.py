@@ -1,4 +1,4 @@
-"""Fitted trajectories against the true ones."""
+"""Fitted trajectories against the true ones: in space, in phase planes, over time."""
 
 from __future__ import annotations
 
