@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from physode.errors import SolveError
 from physode.gradcheck.advice import Facts, Row, advice
 from physode.gradcheck.diagnosis import is_deterministic, peak_bytes, stability, unregistered
-from physode.posing import pose
+from physode.problem.checks import pose
 from physode.solution import Solution
 from physode.solve import solve
+from physode.solvers.callbacks import checked_seconds
 from physode.solvers.methods import find_method
 from physode.solvers.tableaus import Tableau
-from physode.solvers.watch import checked_seconds
 from physode.typing import Progress
 
 _CAREFUL = (1e-3, 1e-5)  # steps of differences, relative to each element, where larger ones cannot be solved from
@@ -75,8 +75,7 @@ class _Case:
         max_seconds: float,
     ) -> _Case:
         y0 = y0.detach().clone().requires_grad_()
-        problem = pose(f, y0, t, **options)
-        problem.start(keep_graph=False)
+        problem = pose(f, y0, t, **options).started()
         return cls(f, y0, problem.leaves.tensors, t, weights.to(y0), options, max_seconds)
 
     def solve(self, gradient: str, **options: Any) -> Solution:

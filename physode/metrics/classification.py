@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from physode.extras import needs
 from physode.jsontext import plain
 from physode.metrics.arguments import checked_classes, checked_labels, checked_probabilities
 from physode.metrics.curves import Curves, curves_of
+from physode.optional_imports import needs
 
 Array = np.ndarray[Any, Any]
 
