@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from physode.plotting.images import plot_mistakes
 from physode.plotting.learning import plot_learning
 from physode.plotting.roc import compare_curves, plot_precision_recall, plot_roc
-from physode.plotting.style import COLOURS, INK, MUTED, finish, new_figure, save_all, short, styled
+from physode.plotting.style import BOXED, COLOURS, INK, MUTED, finish, new_figure, save_all, short, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -243,7 +243,8 @@ def plot_calibration(
         )
         upper.plot(confidence, accuracy, "o-", color=COLOURS[0], ms=4, label="accuracy")
         upper.set(ylabel="accuracy", ylim=(-0.02, 1.02), xlim=(0, 1), title=title)
-        upper.legend(loc="upper left", title=f"expected calibration error {calibration.error:.3f}", alignment="left")
+        error = f"expected calibration error {calibration.error:.3f}"
+        upper.legend(loc="upper left", title=error, alignment="left", **BOXED)
         lower.bar(
             calibration.edges[:-1], calibration.counts, widths, align="edge", color=COLOURS[0], ec="white", lw=0.5
         )

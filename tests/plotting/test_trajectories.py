@@ -1,4 +1,4 @@
-"""What the figures show, read from their own artists."""
+"""Trajectories, losses and invariants as pictures, read from their own artists."""
 
 from __future__ import annotations
 
