@@ -85,7 +85,7 @@ def _space(figure: Figure, comparison: Comparison, tail: float, rotate: float) -
     bottom = figure.add_subplot(grid[1])
     positions = 3 * comparison.bodies
     points = comparison.in_points(slice(0, positions))
-    parts = []
+    parts: list[Callable[[float], None]] = []
     for body in range(comparison.bodies):
         columns, colour = slice(3 * body, 3 * body + 3), COLOURS[body % len(COLOURS)]
         fitted, true = _near(comparison, columns, positions), comparison.observed[:, columns]
