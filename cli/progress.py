@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 
 import click
 
-from physode.cli.words import is_terminal, visible
+from physode.cli.show import is_terminal, visible
 
 __all__ = ["Words", "progress_bar", "showing_epochs", "showing_progress"]
 

@@ -23,7 +23,7 @@ from benchmarks.race import Settings, first_line, interleave
 from benchmarks.report import Report, markdown_table
 from benchmarks.slopes import slope
 from benchmarks.task import Task
-from physode.tally import peak_bytes
+from physode.gradcheck.diagnosis import peak_bytes
 
 __all__ = ["run", "task_of_span"]
 

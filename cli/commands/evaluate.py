@@ -123,7 +123,7 @@ def _check_shared(runs: tuple[Path, ...], out: Path, *, figures: bool, force: bo
     """Ask whether what several runs share can be written, before the work."""
     from physode.datasets.outputs import check_outputs
     from physode.images import open_train_run
-    from physode.plotting.evaluation import averaged_figures
+    from physode.plotting.classification import averaged_figures
 
     models = dict.fromkeys(open_train_run(run).config.model for run in runs)
     drawn = averaged_figures(models) if figures else []
@@ -154,7 +154,7 @@ def _evaluate(
     from physode.datasets.outputs import check_outputs
     from physode.images import evaluate, open_train_run
     from physode.images.evaluation import keep_evaluation
-    from physode.plotting.evaluation import EVALUATION_FIGURES, draw_evaluation
+    from physode.plotting.classification import EVALUATION_FIGURES, draw_evaluation
     from physode.training.evaluation_files import evaluation_name, evaluation_paths
 
     run = open_train_run(path)
@@ -225,7 +225,7 @@ def _together(
     from physode import jsontext
     from physode.datasets.atomic import write_text
     from physode.images.evaluation import average_models, reliabilities
-    from physode.plotting.evaluation import draw_averaged
+    from physode.plotting.classification import draw_averaged
 
     means = average_models(found)
     agreements = reliabilities(found, ratings=ratings)

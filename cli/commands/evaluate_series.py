@@ -44,8 +44,8 @@ def _evaluate(
 ) -> SeriesEvaluation:
     """Evaluate one run, and keep what is found in its folder."""
     from physode.datasets.outputs import check_outputs
-    from physode.plotting.names import SERIES_FIGURES
-    from physode.plotting.series_run import draw_series_run
+    from physode.plotting import SERIES_FIGURES
+    from physode.plotting.series import draw_series_run
     from physode.series import evaluate, open_series_run
     from physode.series.evaluation import keep_series_evaluation
     from physode.training.evaluation_files import evaluation_name, evaluation_paths

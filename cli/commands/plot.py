@@ -10,9 +10,7 @@ from physode.cli.data import read_shown
 from physode.cli.numbers import Whole
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.show import cell, show_json
-from physode.plotting.names import FIGURES, SERIES_FIGURES
-
-__all__ = ["command"]
+from physode.plotting import FIGURES, SERIES_FIGURES
 
 
 @click.command()
@@ -70,7 +68,7 @@ def command(
 
 
 def _draw_series(path: Path, *, only: tuple[str, ...], data: Path | None, force: bool) -> list[Path]:
-    from physode.plotting.series_run import draw_series_run
+    from physode.plotting.series import draw_series_run
     from physode.series import open_series_run
     from physode.series.evaluation import held_out_series, trained_forecaster
 

@@ -15,7 +15,7 @@ from physode.cli.commands import train_series
 from physode.cli.main import cli
 from physode.datasets.series import IrregularSeries, write_series
 from physode.models import SERIES_MODELS
-from physode.plotting.names import SERIES_FIGURES
+from physode.plotting import SERIES_FIGURES
 from physode.series import SeriesConfig
 from physode.series.config import MODELS
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import physode as po
+from physode.gradcheck.diagnosis import peak_bytes
 from physode.gradients import checkpointing
 from physode.solvers.checkpoints import CheckpointedTrace, Ticks
 from physode.solvers.online_output import InMemory, OnlineOutput
-from physode.tally import peak_bytes
 from tests.systems import Spiral, van_der_pol
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.plotting.style import COLOURS, finish, label, mark_training, new_figure, styled
+from physode.plotting.style import BOXED, COLOURS, finish, mark_training, new_figure, styled, time_panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["drift_of", "plot_drift"]
 
 Array = np.ndarray[Any, Any]
 
@@ -65,7 +64,7 @@ def plot_drift(
         raise ValueError("`invariants` must hold at least one conserved quantity, got none")
     with styled():
         figure = new_figure(7.5, 1.0 + 2.0 * len(names))
-        panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+        panels = time_panels(figure, len(names), time_unit)
         for name, axes in zip(names, panels, strict=True):
             mark_training(axes, float(t[0]), train_until)
             for i, (curve, quantities) in enumerate(invariants.items()):
@@ -75,8 +74,7 @@ def plot_drift(
             axes.set(yscale="log", title=name.replace("_", " ").capitalize())
             axes.set_ylabel("change, norm" if vector else "relative change")
             axes.margins(x=0)
-        panels[-1].set_xlabel(label("time", time_unit))
-        panels[0].legend(loc="lower right", ncols=3, frameon=True, framealpha=0.9, edgecolor="none")
+        panels[0].legend(loc="lower right", ncols=3, **BOXED)
         return finish(figure, path)
 
 

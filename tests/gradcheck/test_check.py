@@ -10,13 +10,11 @@ import torch
 from torch import nn
 
 import physode as po
+from physode.cli.rhs_spec import find_target
 from physode.errors import SolveError
-from physode.finite_differences import differences, directions
-from physode.gradcheck import check_gradients
-from physode.gradcheck_advice import Facts, Row, advice
-from physode.gradcheck_facts import is_deterministic, stability, unregistered
-from physode.tally import peak_bytes
-from physode.targets import find_target
+from physode.gradcheck.advice import Facts, Row, advice
+from physode.gradcheck.check import check_gradients, differences, directions
+from physode.gradcheck.diagnosis import is_deterministic, peak_bytes, stability, unregistered
 from tests.systems import Spiral
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.plotting.comparison import Group
-from physode.plotting.style import COLOURS, MUTED, finish, label, mark_training, new_figure, styled
+from physode.plotting.comparison import Group, elapsed
+from physode.plotting.style import (
+    COLOURS,
+    MUTED,
+    finish,
+    headline,
+    label,
+    mark_training,
+    new_figure,
+    styled,
+    time_panels,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_residual_force"]
 
 Array = np.ndarray[Any, Any]
 
@@ -61,16 +70,15 @@ def plot_residual_force(
     shown = groups[:most]
     with styled():
         figure = new_figure(8.5, 1.2 + 1.9 * len(shown))
-        panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+        panels = time_panels(figure, len(shown), time_unit)
         for group, axes in zip(shown, panels, strict=True):
             mark_training(axes, float(t[0]), train_until)
             axes.axhline(0.0, color=MUTED, lw=0.6)
             _draw(axes, t, learnt, true, group)
-            axes.set(title=group.name + _error(learnt, true, group, _inside(t, train_until)))
+            axes.set(title=group.name + _error(learnt, true, group, elapsed(t, train_until)))
             axes.set_ylabel(label("d/dt", _per(group.unit, time_unit)))
             axes.margins(x=0)
-        panels[-1].set_xlabel(label("time", time_unit))
-        figure.suptitle("Learnt residual along the fitted trajectory", x=0.01, ha="left", weight="bold")
+        headline(figure, "Learnt residual along the fitted trajectory")
         figure.legend(handles=_legend(true is not None), loc="outside lower center", ncols=2)
         return finish(figure, path)
 
@@ -96,11 +104,6 @@ def _error(learnt: Array, true: Array | None, group: Group, inside: Array) -> st
     if size == 0:
         return ""
     return f": off by {100 * float(np.sqrt(np.nanmean((found - wanted) ** 2))) / size:.2g} % in training"
-
-
-def _inside(t: Array, train_until: float) -> Array:
-    inside: Array = (t <= train_until) if t[-1] >= t[0] else (t >= train_until)
-    return inside
 
 
 def _per(unit: str, time_unit: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physode.plotting.motion import interpolate, progress_of
+from physode.plotting.comparison import elapsed, interpolate
 
 
 @pytest.mark.parametrize("way", [1, -1])
@@ -35,5 +35,5 @@ def test_nothing_known_stays_unknown():
 
 
 def test_what_has_come_by_goes_with_the_direction_of_time():
-    np.testing.assert_array_equal(progress_of(np.array([0.0, 1.0, 2.0]), 1.0), [True, True, False])
-    np.testing.assert_array_equal(progress_of(np.array([2.0, 1.0, 0.0]), 1.0), [True, True, False])
+    np.testing.assert_array_equal(elapsed(np.array([0.0, 1.0, 2.0]), 1.0), [True, True, False])
+    np.testing.assert_array_equal(elapsed(np.array([2.0, 1.0, 0.0]), 1.0), [True, True, False])

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 
 from physode.errors import ConfigError
 
-__all__ = ["Target", "find_target"]
-
 
 class Target(NamedTuple):
     """A right-hand side ``f(t, y)``; of a system of physode also a state to start at, and a time to end at."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Facts", "Row", "advice"]
-
 _EXACT = 1e-6  # relative errors beyond which an exact method does not agree with finite differences
 _UNREST = 1e-3  # differences by one step and by half of it are apart by its square where f is smooth, some 1e-6
 _STIFF = 1.5

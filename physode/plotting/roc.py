@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from physode.metrics.curves import Curve, Curves, Kind
 
-__all__ = ["compare_curves", "plot_precision_recall", "plot_roc"]
 
 _TOLD_APART = 14  # classes that have a colour and a line of their own
 _CROWDED = 0.9  # area from which the corner is drawn again, larger

@@ -1,4 +1,4 @@
-"""What the figures show, read from their own artists."""
+"""Trajectories, losses and invariants as pictures, read from their own artists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from physode.plotting import (
     plot_phase_portrait,
     plot_series,
 )
-from physode.plotting.drift import drift_of
+from physode.plotting.invariants import drift_of
 from physode.rhs import body_columns
 
 

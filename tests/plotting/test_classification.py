@@ -1,12 +1,13 @@
-"""Confusion matrices as pictures."""
+"""Confusion matrices, calibration and accuracies as pictures."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
-from physode.plotting import plot_confusion
+from physode.metrics import calibrate
+from physode.plotting import plot_accuracies, plot_calibration, plot_confusion
 
 
 def written(axes):
@@ -74,3 +75,40 @@ def test_names_from_files_are_no_mathematics():
 def test_what_is_no_confusion_is_refused(matrix, message):
     with pytest.raises(ValueError, match=message):
         plot_confusion(matrix, classes=("a", "b"))
+
+
+def test_accuracy_is_drawn_against_confidence_over_the_number_of_samples(tmp_path):
+    sure = np.repeat([0.55, 0.95], [4, 60])
+    labels = np.r_[0, 1, 1, 1, np.zeros(60, int)]
+    found = calibrate(np.stack([sure, 1 - sure], axis=1), labels, bins=10)
+    figure = plot_calibration(found, path=tmp_path / "calibration.png")
+    upper, lower = figure.axes
+    assert_allclose(upper.get_lines()[1].get_data(), [[0.55, 0.95], [0.25, 1.0]])
+    assert_array_equal([bar.get_height() for bar in lower.patches], found.counts)
+    assert upper.get_legend().get_title().get_text() == f"expected calibration error {found.error:.3f}"
+    assert (tmp_path / "calibration.png").stat().st_size > 5_000
+
+
+def test_every_run_is_a_point_beside_mean_and_deviation(tmp_path):
+    values = [0.94, 0.95, 0.95, 0.96]
+    figure = plot_accuracies({"NODE18": values, "ResNet18": [0.93]}, path=tmp_path / "accuracies.png")
+    axes = figure.axes[0]
+    points = axes.get_lines()[0]
+    assert_allclose(points.get_ydata(), np.multiply(values, 100))
+    assert len(set(points.get_xdata())) == 4
+    assert [text.get_text() for text in axes.texts] == [f"95.00\nsd {np.std([94, 95, 95, 96], ddof=1):.2f}", "93.00"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["NODE18", "ResNet18"]
+    assert (tmp_path / "accuracies.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "message"),
+    [
+        ({}, "`accuracies` must hold at least one model, got none"),
+        ({"NODE18": []}, r"`accuracies` of 'NODE18' must be shares from 0 to 1, one a run; got \[\]"),
+        ({"NODE18": [95.0]}, "`accuracies` of 'NODE18' must be shares from 0 to 1"),
+    ],
+)
+def test_no_runs_and_percents_are_refused(accuracies, message):
+    with pytest.raises(ValueError, match=message):
+        plot_accuracies(accuracies)
