@@ -55,6 +55,15 @@ class Systems:
         found: Array = clean[:, 0]
         return found
 
+    def about(self, index: int) -> dict[str, Any]:
+        """Return what a fit of a system says of the system."""
+        return {
+            "system": self.labels[index],
+            "min_distance": float(self.distances[index]),
+            "masses": self.masses[index].tolist(),
+            "start": self.starts[index].tolist(),
+        }
+
 
 def simulated(*, seed: int, count: int, t_end: float, points: int, noise: float, spread: float) -> Systems:
     r"""Draw systems, and observe their positions.
