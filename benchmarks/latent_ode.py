@@ -1,8 +1,8 @@
 """One training update of a Latent-ODE as a task; by physode, and on torchdiffeq, as its users write it.
 
-The latter has one time axis a batch: its recognition network goes through all times at which any sample is observed, one Euler
-step between two of them and a masked GRU at each, and the latent path is solved for all times at which any sample is
-asked.
+On torchdiffeq one time axis serves a batch: the recognition network goes through all times at which any sample is
+observed, one Euler step between two of them and a masked GRU at each, and the latent path is solved for all times at
+which any sample is asked.
 """
 
 from __future__ import annotations

@@ -18,8 +18,6 @@ import torch
 import physode
 from physode.errors import ConfigError, PhysodeError
 
-__all__ = ["Cell", "Outcome", "one_line", "outcome_of", "perform"]
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]*")
 _LONGEST_REASON = 500
 _alone = threading.Lock()

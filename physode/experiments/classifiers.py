@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from physode.experiments.report import Result
     from physode.typing import Progress
 
-__all__ = ["ImagesConfig", "describe", "load", "probabilities_of", "study_of", "train_and_test"]
-
 Array = np.ndarray[Any, Any]
 
 _SIMULATED = "simulated galaxies"

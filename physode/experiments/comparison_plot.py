@@ -12,8 +12,6 @@ from physode.plotting.style import INK, new_figure, plain, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "LABELS", "Mark", "draw_comparison"]
-
 COLOURS = {"aca": PALETTE[0], "adjoint": PALETTE[1], "naive": PALETTE[2], "forward": INK, "reverse": PALETTE[3]}
 LABELS = {"aca": "ACA", "adjoint": "adjoint", "naive": "naive"}
 """Colours and names of the gradient methods in the figures of their errors."""

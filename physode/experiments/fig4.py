@@ -29,8 +29,6 @@ from physode.typing import Progress
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["STUDIES", "Config"]
-
 _METHODS = ("aca", "adjoint", "naive")
 
 

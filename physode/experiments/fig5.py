@@ -27,8 +27,6 @@ from physode.typing import Progress
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["STUDIES", "Config", "Convolution", "galaxy"]
-
 
 @dataclass(frozen=True)
 class Config(StudyConfig):

@@ -39,8 +39,6 @@ from physode.typing import Progress
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["STUDIES", "Config"]
-
 _METHODS = ("aca", "adjoint", "naive")
 _PEERS = ("torchdiffeq adjoint", "torchdiffeq naive")
 _EQUAL = 1e-9  # errors that differ by less than this share count as equal

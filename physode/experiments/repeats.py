@@ -11,8 +11,6 @@ import numpy as np
 from physode.experiments.cells import Outcome
 from physode.experiments.report import Finding
 
-__all__ = ["Repeats", "deviation", "every_training_ends", "held_against", "mean", "mean_and_deviation"]
-
 
 @dataclass(frozen=True)
 class Repeats:

@@ -17,17 +17,6 @@ from physode.experiments.schedulers import forget_cells, run_cells
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "Done",
-    "Study",
-    "StudyConfig",
-    "StudyProgress",
-    "carry_out",
-    "check",
-    "configuration",
-    "forget",
-]
-
 StudyProgress = Callable[[float, str], object]
 """Told the finished fraction, and what was finished."""
 

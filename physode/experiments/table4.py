@@ -39,8 +39,6 @@ from physode.training.randomness import own_randomness
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["MODELS", "STUDIES", "Config", "Model", "cell_name", "train_and_test"]
-
 Array = np.ndarray[Any, Any]
 
 _SHARES = (0.1, 0.2, 0.5)

@@ -10,8 +10,6 @@ from typing import Any
 
 from physode.errors import ConfigError, DataError
 
-__all__ = ["trained"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -17,8 +17,6 @@ from physode.metrics import Icc, icc, misclassified
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["aggregate", "cells", "draw"]
-
 Array = np.ndarray[Any, Any]
 Interval = tuple[float, float]
 

@@ -11,23 +11,6 @@ from physode.experiments.cells import Cell, Outcome
 from physode.experiments.classifiers import ImagesConfig
 from physode.experiments.repeats import Repeats
 
-__all__ = [
-    "COMPARED",
-    "LONG",
-    "MODELS",
-    "NODE_OWN",
-    "REPEATED",
-    "RESNET_OWN",
-    "SOLVERS",
-    "Config",
-    "Model",
-    "by_label",
-    "cell",
-    "cells_of",
-    "repeats_of",
-    "trainings",
-]
-
 _FUNCTION = "physode.experiments.classifiers:train_and_test"
 _DOPRI5: Mapping[str, Any] = {"method": "dopri5", "rtol": 1e-5, "atol": 1e-5}
 _HEUN_EULER: Mapping[str, Any] = {"method": "heun_euler", "rtol": 1e-2, "atol": 1e-2}

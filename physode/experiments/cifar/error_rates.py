@@ -30,8 +30,6 @@ from physode.experiments.report import Finding, Result, Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["NODE", "RESNET", "Robustness", "aggregate", "cells", "draw"]
-
 _SOLVERS = {
     NODE_OWN: (4.85, 22.66),
     "RK23, 0.01": (4.92, 24.13),

@@ -16,8 +16,6 @@ from physode.plotting import plot_accuracies, plot_learning
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["aggregate", "cells", "draw"]
-
 _PAPER = {"node18-aca": (95.0, 9.0), "node18-adjoint": (90.0, 18.0), "node18-naive": (90.0, 30.0)}
 _HALF, _TWICE, _THRICE = 0.6, 1.5, 2.5  # what counts as about half, about twice, and more than three times
 

@@ -11,8 +11,6 @@ from physode.experiments.classifiers import ImagesConfig, probabilities_of
 from physode.experiments.repeats import Repeats
 from physode.metrics import Averaged, averaged, classify
 
-__all__ = ["MODELS", "Config", "Model", "averages_of", "cells_of", "notes", "repeats_of"]
-
 _FUNCTION = "physode.experiments.classifiers:train_and_test"
 
 

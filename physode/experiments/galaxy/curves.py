@@ -18,8 +18,6 @@ from physode.plotting import compare_curves, plot_roc
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PrecisionRecall", "Roc"]
-
 _CLOSE = 0.01  # of an area that counts as very close
 
 Array = np.ndarray[Any, Any]

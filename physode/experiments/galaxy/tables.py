@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 
     from physode.typing import Progress
 
-__all__ = [
-    "CONFUSION",
-    "MERITS",
-    "PARAMETERS",
-    "Confusion",
-    "ParametersConfig",
-    "aggregate_merits",
-    "count",
-    "draw_merits",
-    "draw_parameters",
-    "merits_cells",
-]
-
 CONFUSION: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "resnet": (
         (757, 57, 0, 0, 29),

@@ -13,19 +13,6 @@ from physode.experiments.cells import Outcome
 from physode.experiments.recovery.config import METHODS, PRESET, Config, blocks, cell_name, noises_of
 from physode.experiments.report import Finding, Result, Row
 
-__all__ = [
-    "CLOSE",
-    "RECOVERED",
-    "Fits",
-    "Share",
-    "aggregate",
-    "coverage",
-    "largest_errors",
-    "misfits",
-    "pulls",
-    "recovered",
-]
-
 Array = np.ndarray[Any, Any]
 Fits = Sequence[Mapping[str, Any]]
 """One entry a system, as :func:`physode.experiments.recovery.fits.fit_systems` has them."""

@@ -9,8 +9,6 @@ from typing import Any, ClassVar, Self
 from physode.experiments.cells import Cell
 from physode.experiments.study import StudyConfig
 
-__all__ = ["METHODS", "PRESET", "Config", "Method", "blocks", "cell_name", "cells", "noises_of"]
-
 _HERE = "physode.experiments.recovery"
 _BLOCKS = 10_000  # seeds of the simulator for one seed of the study
 

@@ -14,8 +14,6 @@ from physode.plotting.style import COLOURS, INK, MUTED, new_figure, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw"]
-
 Array = np.ndarray[Any, Any]
 
 _COLOUR = dict(zip(METHODS, COLOURS, strict=False))

@@ -26,8 +26,6 @@ from physode.simulators import simulate_three_body
 from physode.solve import solve
 from physode.status import Status
 
-__all__ = ["Batch", "Descent", "descend", "fit_preset", "fit_systems", "fit_together", "gradients"]
-
 
 def fit_systems(*, data: Mapping[str, Any], schedule: str, sigma_known: bool) -> list[dict[str, Any]]:
     """Fit the masses of each system by itself; without noise its initial state is known, else it is fitted, too.

@@ -12,8 +12,6 @@ import numpy as np
 from physode.datasets import Trajectories
 from physode.simulators import simulate_three_body
 
-__all__ = ["Systems", "several", "simulated"]
-
 Array = np.ndarray[Any, Any]
 
 

@@ -14,8 +14,6 @@ from physode.experiments.table5.config import MODELS, Config, cell_name, data_of
 from physode.experiments.table5.fits import shown_times, true_positions
 from physode.rhs import ThreeBody
 
-__all__ = ["aggregate"]
-
 
 def aggregate(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
     """Make the table of all outcomes, failed ones included."""

@@ -12,8 +12,6 @@ from physode.experiments.cells import Cell
 from physode.experiments.study import StudyConfig
 from physode.rhs import ThreeBody
 
-__all__ = ["MODELS", "Config", "Model", "cell_name", "cells", "data_of"]
-
 _FITS = "physode.experiments.table5.fits"
 
 

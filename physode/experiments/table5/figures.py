@@ -13,8 +13,6 @@ from physode.plotting.style import COLOURS, MUTED, new_figure, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw"]
-
 Array = np.ndarray[Any, Any]
 
 _TRUE, _FITTED = COLOURS[0], COLOURS[1]

@@ -15,8 +15,6 @@ from physode.models import TrajectoryLSTM
 from physode.simulators import simulate_three_body
 from physode.solve import solve
 
-__all__ = ["fit_equation", "fit_lstm", "shown_times", "true_positions"]
-
 Array = np.ndarray[Any, Any]
 
 _LOST = 1e100  # what is further off than this has no mean square
