@@ -189,7 +189,7 @@ def test_force_replaces_an_existing_file():
         (["pendulum", "--length", "0"], 1, "`length` must not be 0"),
         (["pendulum", "--y0", "1,2,3"], 1, "`y0` must have shape (2,)"),
         (["pendulum", "--range", "height", "0", "1"], 1, "`ranges` names 'height'; pendulum has the columns angle"),
-        (["pendulum", "--range", "angle", "1", "0"], 1, "`ranges` of 'angle' must be finite, the lower bound first"),
+        (["pendulum", "--range", "angle", "1", "0"], 1, "`ranges` of 'angle' must be two finite bounds, the lower one first"),
         (["hires", "--vary", "0.1"], 2, "No such option"),
     ],
 )
