@@ -114,7 +114,8 @@ class System(nn.Module):
         cls._takes = Signature([constant.parameter() for constant in cls.declared.values()])
         derived = cls.__init__ is System.__init__
         taken = list(cls._takes.parameters.values()) if derived else _own_parameters(cls)
-        cls.__signature__ = Signature(taken + _FLAGS if derived and cls.declared else taken)
+        signature = Signature(taken + _FLAGS if derived and cls.declared else taken)
+        setattr(cls, "__signature__", signature)  # noqa: B010
         if derived and own and cls.__doc__:
             entries = [constant.described() for constant in cls.declared.values()]
             about = "\n".join(["", "", "Parameters", "----------", *entries, _ABOUT_FLAGS])
@@ -132,7 +133,8 @@ class System(nn.Module):
         self._learnable_names = chosen(learnable, declared, "learnable")
         self._log_names = chosen(positive, declared, "positive")
         for name, constant in declared.items():
-            self._register(name, given.get(name, constant.default), constant.ndim)
+            value: Any = given.get(name, constant.default)
+            self._register(name, value, constant.ndim)
         for name, constant in declared.items():
             constant.check(self.constant(name).detach())
 
@@ -206,7 +208,8 @@ class System(nn.Module):
         """
         if self.initial_box:
             low, high = np.array(self.initial_box, dtype=np.float64).T
-            return rng.uniform(low, high)
+            state: np.ndarray[Any, np.dtype[np.float64]] = rng.uniform(low, high)
+            return state
         if not self.presets:
             raise ValueError(f"`y0` must be given: {self.name} has no initial states of its own")
         return np.array(next(iter(self.presets.values())).y0, dtype=np.float64)

@@ -25,8 +25,10 @@ def _physical_systems() -> Iterator[type[System]]:
                 yield value
 
 
+_LEARNT: tuple[type[System], ...] = (AugmentedNBody, MLP, Hybrid)
+
 SYSTEMS: Mapping[str, type[System]] = MappingProxyType(
-    {system.name: system for system in (*_physical_systems(), AugmentedNBody, MLP, Hybrid)}
+    {system.name: system for system in (*_physical_systems(), *_LEARNT)}
 )
 """Every system by its name."""
 
@@ -48,7 +50,7 @@ def build(name: str, config: Mapping[str, Any]) -> System:
     """
     if name not in SYSTEMS:
         raise ConfigError(f"`name` must be a known right-hand side: {', '.join(sorted(SYSTEMS))}; got {name!r}")
-    arguments = {
+    arguments: dict[str, Any] = {
         key: build(value["rhs"], value["config"]) if _is_part(value) else value for key, value in config.items()
     }
     try:

@@ -189,7 +189,7 @@ def test_force_replaces_an_existing_file():
         (["pendulum", "--length", "0"], 1, "`length` must not be 0"),
         (["pendulum", "--y0", "1,2,3"], 1, "`y0` must have shape (2,)"),
         (["pendulum", "--range", "height", "0", "1"], 1, "`ranges` names 'height'; pendulum has the columns angle"),
-        (["pendulum", "--range", "angle", "1", "0"], 1, "`ranges` of 'angle' must be two finite bounds, the lower one first"),
+        (["pendulum", "--range", "angle", "1", "0"], 1, "`ranges` of 'angle' must be two finite bounds"),
         (["hires", "--vary", "0.1"], 2, "No such option"),
     ],
 )
@@ -260,7 +260,9 @@ def test_a_derived_file_can_be_inspected_and_fitted():
     assert run("robertson", "--t-end", 40, "--points", 20).exit_code == 0
     assert CliRunner().invoke(cli, ["inspect", "robertson.h5"]).exit_code == 0
     assert run("harmonic-oscillator", "--omega", 2, "--t-end", 5, "--points", 40).exit_code == 0
-    fitted = CliRunner().invoke(cli, ["fit", "harmonic_oscillator.h5", "--rhs", "physical", "--json"])
+    fitted = CliRunner().invoke(
+        cli, ["fit", "harmonic_oscillator.h5", "--rhs", "physical", "--optimizer", "adam", "--epochs", "2", "--json"]
+    )
     assert fitted.exit_code == 0, fitted.output
 
 
