@@ -1,4 +1,4 @@
-"""From exact states to what was observed: noise, and how the data came about."""
+"""From exact states to what was observed: independent normal noise, and how the data came about."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 
 from physode.datasets import Trajectories
 from physode.datasets.trajectories import Array
-from physode.simulators.arguments import Floats, checked_noise
-from physode.simulators.sampling import add_noise
+from physode.simulators.sampling import Floats, generator
 
-__all__ = ["observe"]
+_LARGEST = 1e150
 
 
 def observe(
@@ -63,3 +62,29 @@ def observe(
         units=units,
         attrs={**attrs, "seed": seed, "noise": sigma.tolist() if np.ndim(noise) else float(sigma[0])},
     )
+
+
+def checked_noise(noise: float | Sequence[float], components: int) -> Floats:
+    """Return the standard deviation of the observation noise of each component.
+
+    Raises
+    ------
+    ValueError
+        If a value is negative or not finite, or there is neither one value nor one a component.
+    """
+    sigma = np.asarray(noise, dtype=np.float64)
+    if not (np.isfinite(sigma).all() and (sigma >= 0).all()):
+        raise ValueError(f"`noise` must be finite and not below 0, got {noise}")
+    if (sigma > _LARGEST).any():
+        raise ValueError(f"`noise` must not be above {_LARGEST:g}, the square root of the largest number, got {noise}")
+    if sigma.shape not in {(), (components,)}:
+        raise ValueError(f"`noise` must be one number, or one for each of {components} columns, got {sigma.size}")
+    return np.broadcast_to(sigma, (components,))
+
+
+def add_noise(y: Floats, sigma: Floats, *, seed: int) -> Floats:
+    """Return `y` (N, T, D) plus independent normal noise with standard deviation `sigma` (D,)."""
+    noisy = np.empty_like(y)
+    for index, path in enumerate(y):
+        noisy[index] = path + sigma * generator(seed, "noise", index).standard_normal(path.shape)
+    return noisy

@@ -28,7 +28,7 @@ def test_given_states_are_used():
 
 
 def test_a_system_without_a_box_is_refused():
-    with pytest.raises(ValueError, match="`system` must be one of: van_der_pol"):
+    with pytest.raises(ValueError, match="`system` must be one of: lorenz, lotka_volterra, harmonic_oscillator"):
         simulate_in_box(ThreeBody([1.0, 1.0, 1.0]))
 
 

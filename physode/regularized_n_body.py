@@ -17,7 +17,7 @@ from torch import Tensor
 
 from physode.errors import SolveError
 from physode.problem.problem import checked_times
-from physode.rhs.logarithmic import LogarithmicNBody
+from physode.rhs.logarithmic_n_body import LogarithmicNBody
 from physode.rhs.physical.n_body import NBody
 from physode.solution import Solution
 from physode.solve import solve
