@@ -11,8 +11,8 @@ from typing import Any, Self
 import torch
 
 from physode.errors import ConfigError
-from physode.fitting.robust import ROBUST
-from physode.fitting.targets import parse_target
+from physode.fitting.labels import parse_target
+from physode.fitting.robust_losses import ROBUST
 from physode.solvers.methods import find_method
 
 __all__ = ["DTYPES", "GRADIENTS", "LOSSES", "OPTIMIZERS", "RHS", "SCHEDULES", "STARTS", "FitConfig"]

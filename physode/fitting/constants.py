@@ -14,10 +14,8 @@ from physode.datasets import Trajectories
 from physode.errors import ConfigError, DataError
 from physode.fitting.config import FitConfig
 from physode.fitting.data import has_bodies
-from physode.fitting.targets import element, parse_target
+from physode.fitting.labels import element, parse_target
 from physode.rhs import SYSTEMS, NBody, System
-
-__all__ = ["Constants", "constants_of", "system_name", "told_settings", "true_constants"]
 
 Array = np.ndarray[Any, Any]
 

@@ -14,8 +14,6 @@ from physode.errors import SolveError
 from physode.fitting.objective import Evaluation, Objective
 from physode.fitting.state import BeginError, Epoch, OnEpoch, TrainingState, random_states, restore_random_states
 
-__all__ = ["minimise"]
-
 _log = logging.getLogger(__name__)
 
 _MAX_RETRIES = 10
@@ -24,14 +22,14 @@ _TOO_SLOW = "no progress: steps are below rounding at the learning rate"
 _SMALLEST_RATE = 2.0**-52  # below it parameters stand still whatever the gradient
 
 
-def minimise(
+def first_order(
     objective: Objective, *, before: TrainingState | None, state: TrainingState | None, on_epoch: OnEpoch
 ) -> TrainingState:
     r"""Take one step an epoch, at the rate :math:`\mathrm{lr} \cdot \mathrm{decay}^{\mathrm{epoch}}`.
 
     Stages have equal shares of the epochs. Where the solve fails after a step (masses that fell into each other, a
     network that blew up), the step is taken back and tried again at half the rate, ten times; where all of these fail,
-    the stage ends, or, at the very first step, the error is raised. See :func:`physode.fitting.optimisers.optimise`.
+    the stage ends, or, at the very first step, the error is raised. See :func:`physode.fitting.problem.optimise`.
 
     Parameters
     ----------
@@ -47,9 +45,9 @@ def minimise(
     config, stage = objective.config, objective.stage
     assert config.epochs is not None
     assert config.stages is not None
-    optimizer = _OPTIMIZERS[str(config.optimizer)](objective.parameters)
+    optimizer = _OPTIMIZERS[str(config.optimizer)](objective.parameters.tensors)
     if state is not None:
-        objective.unknowns.restore(state.model)
+        objective.parameters.restore(state.model)
         if state.finished == _CONVERGED:
             return state
         optimizer.load_state_dict(copy.deepcopy(state.optimizer))
@@ -91,7 +89,7 @@ def minimise(
 
 
 def _epoch(objective: Objective, epoch: int, evaluation: Evaluation, **more: Any) -> Epoch:
-    constants = objective.unknowns.constants()
+    constants = objective.parameters.constants()
     return Epoch(epoch, **vars(evaluation), **more, constants=constants, stage=objective.stage.number)
 
 
@@ -103,7 +101,7 @@ class _Point:
         self._known: tuple[list[Tensor], list[Tensor | None], Evaluation] | None = None
 
     def evaluate(self) -> Evaluation:
-        parameters = self.objective.parameters
+        parameters = self.objective.parameters.tensors
         if self._known is not None:
             values, gradients, evaluation = self._known
             if all(torch.equal(a, b.detach()) for a, b in zip(values, parameters, strict=True)):
@@ -129,20 +127,20 @@ def _at_guess(point: _Point) -> Evaluation:
 def _step(point: _Point, optimizer: torch.optim.Optimizer, lr: float) -> tuple[int, dict[str, Tensor], Evaluation]:
     """Take a step and evaluate where it leads; return how often it was taken back, too."""
     objective = point.objective
-    before = objective.unknowns.snapshot(), copy.deepcopy(optimizer.state_dict())
+    before = objective.parameters.snapshot(), copy.deepcopy(optimizer.state_dict())
     reason: SolveError | None = None
     for retries in range(_MAX_RETRIES + 1):
         for group in optimizer.param_groups:
             group["lr"] = lr * 0.5**retries
         try:
             optimizer.step(point.closure)
-            objective.unknowns.project()
+            objective.parameters.project()
             random = random_states(objective.config.device)
             return retries, random, point.evaluate()
         except SolveError as error:
             reason = error
             _log.info("step taken back: %s", error)
-            objective.unknowns.restore(before[0])
+            objective.parameters.restore(before[0])
             optimizer.load_state_dict(copy.deepcopy(before[1]))
     raise SolveError(
         f"the solve fails after every step from here, {_MAX_RETRIES} halvings of the learning rate {lr:g} "
@@ -158,7 +156,7 @@ def _standing(
     random: dict[str, Tensor],
     before: TrainingState | None,
 ) -> TrainingState:
-    model = objective.unknowns.snapshot()
+    model = objective.parameters.snapshot()
     better = before is None or evaluation.loss < before.best_loss
     return TrainingState(
         epoch=epoch,

@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeGuard
 
+import torch
+
 from physode import jsontext
 from physode.datasets import Trajectories, read_trajectories, write_trajectories
 from physode.datasets.atomic import write_text
 from physode.datasets.files import json_of
 from physode.errors import ConfigError, DataError
-from physode.fitting.checkpoint import read_checkpoint, write_checkpoint
 from physode.fitting.config import FitConfig
+from physode.fitting.data import choose
 from physode.fitting.report import ConstantFit
-from physode.fitting.state import Epoch, TrainingState
+from physode.fitting.rhs import build_rhs
+from physode.fitting.state import Epoch, TrainingState, read_checkpoint, write_checkpoint
+from physode.rhs import System
 from physode.training import RunFolder, has_fields, making_folder, read_settings
-
-__all__ = ["RUN_VERSION", "Run", "create_run", "open_run"]
 
 RUN_VERSION = 2
 
@@ -126,6 +128,35 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         raise ConfigError(f"{settings} is damaged: it has no {error}") from error
     except (ConfigError, TypeError, AttributeError) as error:
         raise ConfigError(f"{settings}: {error}") from error
+
+
+def fitted_rhs(run: Run, trajectories: Trajectories) -> System:
+    """Rebuild a run's right-hand side as it was at the smallest loss, on the CPU.
+
+    Parameters
+    ----------
+    run
+        The run.
+    trajectories
+        The data that it was fitted to: they say what the system is.
+
+    Raises
+    ------
+    DataError
+        If the checkpoint is missing, damaged, or not of this right-hand side.
+    ConfigError
+        If the data do not fit the run's settings.
+    """
+    path = run.path / "checkpoints" / "best.pt"
+    state = read_checkpoint(path)
+    with torch.random.fork_rng([]):  # the weights drawn here are thrown away: the caller's numbers go on as before
+        rhs = build_rhs(run.config, choose(trajectories, run.config)).cpu()
+    known = rhs.state_dict()
+    try:
+        rhs.load_state_dict({name: value for name, value in state.model.items() if name in known})
+    except RuntimeError as error:
+        raise DataError(f"{path} does not hold the right-hand side that {run.path} describes; fit it again") from error
+    return rhs.eval()
 
 
 def _is_report(found: object) -> TypeGuard[dict[str, Any]]:

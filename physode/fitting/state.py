@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,10 +12,7 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-
-__all__ = [
-    "BeginError", "Epoch", "OnEpoch", "OutOfTimeError", "TrainingState", "random_states", "restore_random_states",
-]  # fmt: skip
+from physode.training import read_tensors, write_tensors
 
 
 class BeginError(SolveError):
@@ -126,3 +125,29 @@ def restore_random_states(states: dict[str, Tensor], device: str) -> None:
     torch.set_rng_state(states["cpu"].cpu())
     if "device" in states:
         torch.cuda.set_rng_state(states["device"].cpu(), device)
+
+
+CHECKPOINT_VERSION = 2
+
+
+def write_checkpoint(path: str | os.PathLike[str], state: TrainingState) -> None:
+    """Write a state so that `path` holds, at every moment, nothing, the old state or the new one.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written to.
+    """
+    write_tensors(path, vars(state), version=CHECKPOINT_VERSION)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> TrainingState:
+    """Read a state, running none of what a hostile file may ask Python to run.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, holds anything but tensors and plain values, or is of another version.
+    """
+    names = {each.name for each in dataclasses.fields(TrainingState)}
+    return TrainingState(**read_tensors(path, version=CHECKPOINT_VERSION, names=names))

@@ -22,12 +22,10 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
+from physode.fitting.labels import element
 from physode.fitting.objective import MOST_BYTES, Linearisation, Objective, jacobian_bytes
-from physode.fitting.targets import element
-from physode.fitting.unknowns import raw_constants
+from physode.fitting.parameters import raw_constants
 from physode.sensitivity import correlation, covariance
-
-__all__ = ["LEVEL", "Uncertainty", "interval", "uncertainty", "value_label"]
 
 LEVEL = 0.95
 
@@ -76,8 +74,8 @@ def uncertainty(objective: Objective) -> Uncertainty:
     ValueError
         If the data do not determine the unknowns, or are too few.
     """
-    size = jacobian_bytes(objective.data, len(objective.unknowns.mask))
-    if objective.unknowns.has_free_states and size > MOST_BYTES:
+    size = jacobian_bytes(objective.data, len(objective.parameters.mask))
+    if objective.parameters.has_free_states and size > MOST_BYTES:
         raise ValueError(f"their Jacobian would take {size / 2**30:.0f} GiB")
     inside = _inside_bounds(objective)
     names = list(zip(_labels(objective), inside.tolist(), strict=True))
@@ -140,20 +138,20 @@ def _robust_covariance(objective: Objective, found: Linearisation, freedom: int)
 
 def _inside_bounds(objective: Objective) -> Tensor:
     """Return which of the free unknowns are not at a bound."""
-    low, high = objective.unknowns.bounds()
-    x = objective.unknowns.vector()
+    low, high = objective.parameters.bounds()
+    x = objective.parameters.vector()
     room = 1e-8 * np.maximum(1.0, np.abs(x))
-    return torch.as_tensor((x - low > room) & (high - x > room), device=objective.unknowns.states.device)
+    return torch.as_tensor((x - low > room) & (high - x > room), device=objective.parameters.states.device)
 
 
 def _labels(objective: Objective) -> list[str]:
     """Return the names of the free unknowns; weights of a network are counted, not named."""
-    unknowns, found = objective.unknowns, []
-    names = {id(raw): name for name, raw in raw_constants(unknowns.rhs).items()}
-    columns, batched = objective.rhs.columns, unknowns.states.ndim == 2
-    for tensor, mask in zip(unknowns.tensors, unknowns.masks(), strict=True):
+    parameters, found = objective.parameters, []
+    names = {id(raw): name for name, raw in raw_constants(parameters.rhs).items()}
+    columns, batched = objective.rhs.columns, parameters.states.ndim == 2
+    for tensor, mask in zip(parameters.tensors, parameters.masks(), strict=True):
         for place in map(tuple, mask.nonzero().tolist()):
-            if tensor is unknowns.states:
+            if tensor is parameters.states:
                 found.append(value_label(columns[place[-1]], place[0] if batched else None))
             else:
                 found.append(element(names.get(id(tensor), "weight"), place))
@@ -162,14 +160,14 @@ def _labels(objective: Objective) -> list[str]:
 
 def _slopes(objective: Objective) -> Tensor:
     """Return the derivatives of physical by stored values: 1, or the value itself where logarithms are stored."""
-    unknowns = objective.unknowns
-    constants = {id(raw): name for name, raw in raw_constants(unknowns.rhs).items()}
+    parameters = objective.parameters
+    constants = {id(raw): name for name, raw in raw_constants(parameters.rhs).items()}
     parts = []
-    for tensor, mask in zip(unknowns.tensors, unknowns.masks(), strict=True):
+    for tensor, mask in zip(parameters.tensors, parameters.masks(), strict=True):
         name = constants.get(id(tensor))
         slope = torch.ones_like(tensor)
         if name is not None:
-            (slope,) = torch.autograd.grad(unknowns.rhs.constants[name].sum(), tensor)
+            (slope,) = torch.autograd.grad(parameters.rhs.constants[name].sum(), tensor)
         parts.append(slope[mask].detach().double().abs())
     return torch.cat(parts)
 

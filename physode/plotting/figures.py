@@ -11,10 +11,10 @@ import torch
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError
-from physode.fitting.build import known_system
 from physode.fitting.data import observed_columns
-from physode.fitting.fitted import fitted_rhs, residual_parts
-from physode.fitting.targets import parse_target
+from physode.fitting.labels import parse_target
+from physode.fitting.rhs import known_system, residual_parts
+from physode.fitting.run import fitted_rhs
 from physode.plotting.comparison import Group, group_columns
 from physode.plotting.constants import plot_constants
 from physode.plotting.curves import plot_history

@@ -12,7 +12,7 @@ from physode.plotting.style import COLOURS, INK, MUTED, finish, label, new_figur
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from physode.fitting.profile import Profile
+    from physode.fitting.profile_likelihood import Profile
 
 __all__ = ["plot_profile"]
 

@@ -15,7 +15,7 @@ from physode.cli.commands import fit as module
 from physode.cli.main import cli
 from physode.datasets import write_trajectories
 from physode.fitting.config import GRADIENTS, OPTIMIZERS, RHS, SCHEDULES, STARTS, FitConfig
-from physode.fitting.robust import ROBUST
+from physode.fitting.robust_losses import ROBUST
 from physode.rhs import NBody
 from physode.simulators import simulate, simulate_three_body, simulate_van_der_pol
 

@@ -17,8 +17,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["ROBUST", "SCALES", "rho"]
-
 ROBUST = ("huber", "soft_l1", "cauchy")
 # Where a loss keeps 95 % of the efficiency of squares on normal errors: Holland and Welsch (1977) for huber and cauchy;
 # for soft_l1, psi = r / sqrt(1 + (r/C)^2), from E[psi']^2 / E[psi^2] = 0.95.

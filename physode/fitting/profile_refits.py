@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,15 +18,13 @@ from physode.errors import ConfigError, DataError, SolveError
 from physode.fitting.config import FitConfig
 from physode.fitting.data import choose
 from physode.fitting.fit import effective_config
-from physode.fitting.least_squares import minimise
+from physode.fitting.labels import element, parse_target
+from physode.fitting.levenberg_marquardt import levenberg_marquardt
 from physode.fitting.objective import Objective
-from physode.fitting.optimisers import optimise
-from physode.fitting.problem import pose_fit
+from physode.fitting.parameters import FitParameters, raw_constants
+from physode.fitting.problem import optimise, pose_fit
 from physode.fitting.state import Epoch, TrainingState
-from physode.fitting.targets import element, parse_target
-from physode.fitting.unknowns import Unknowns, raw_constants
-
-__all__ = ["Refit", "Refits", "best_objective"]
+from physode.typing import Progress
 
 Vector = NDArray[np.float64]
 
@@ -42,7 +41,7 @@ class Refit:
         As :class:`physode.fitting.objective.Objective` defines it.
     others
         The other free constants, element by element.
-    stored, unknowns
+    stored, others_stored
         The constant and the other unknowns, as a fit stores them.
     ended
         Why the fit ended, where it did before it had converged.
@@ -52,7 +51,7 @@ class Refit:
     loss: float
     others: dict[str, float]
     stored: float
-    unknowns: Vector = field(compare=False, repr=False)
+    others_stored: Vector = field(compare=False, repr=False)
     ended: str | None = None
 
 
@@ -89,11 +88,11 @@ def best_objective(
     if best is None:
         return optimise(problem, state=None, on_epoch=_ignore)[0]
     objective = problem.begin(problem.stages[-1])
-    own = objective.unknowns.snapshot()
+    own = objective.parameters.snapshot()
     if {name: np.shape(value) for name, value in best.items()} != {name: value.shape for name, value in own.items()}:
         raise DataError(f"the fitted values have {', '.join(best)}, the settings ask for {', '.join(own)}; fit again")
-    objective.unknowns.restore(dict(best))
-    objective.unknowns.restore(minimise(objective, before=None, state=None, on_epoch=_ignore).best_model)
+    objective.parameters.restore(dict(best))
+    objective.parameters.restore(levenberg_marquardt(objective, before=None, state=None, on_epoch=_ignore).best_model)
     return objective
 
 
@@ -115,13 +114,13 @@ class Refits:
 
     def __init__(self, best: Objective, name: str) -> None:
         self.name = name
-        self._label, self._place = _held(best.unknowns, name)
+        self._label, self._place = _held(best.parameters, name)
         self._raw = raw_constants(best.rhs)[self._label]
-        self._best = best.unknowns.snapshot()
+        self._best = best.parameters.snapshot()
         key = f"raw_{self._label}"
-        free = {each: mask.clone() for each, mask in best.unknowns.free.items()}
+        free = {each: mask.clone() for each, mask in best.parameters.free.items()}
         free[key][self._place] = False
-        self._objective = dataclasses.replace(best, unknowns=dataclasses.replace(best.unknowns, free=free))
+        self._objective = dataclasses.replace(best, parameters=dataclasses.replace(best.parameters, free=free))
 
     @property
     def unit(self) -> str:
@@ -144,7 +143,7 @@ class Refits:
 
     def start(self) -> Refit:
         """Go back to the minimum, and return it."""
-        self._objective.unknowns.restore(self._best)
+        self._objective.parameters.restore(self._best)
         return self._refit(self._objective.loss(), None)
 
     def at(self, value: float, *, near: Sequence[Refit]) -> Refit:
@@ -161,53 +160,132 @@ class Refits:
         stored = float(np.log(value)) if self.positive else value
         with torch.no_grad():
             self._raw[self._place] = stored
-        if not bool(objective.unknowns.mask.any()):
+        if not bool(objective.parameters.mask.any()):
             loss = objective.loss()
             if not np.isfinite(loss):
                 raise SolveError(f"the solve fails at {self.name} = {value:.6g}")
             return self._refit(loss, None)
         self._begin(stored, near)
-        state = minimise(objective, before=None, state=None, on_epoch=_ignore)
-        objective.unknowns.restore(state.best_model)
+        state = levenberg_marquardt(objective, before=None, state=None, on_epoch=_ignore)
+        objective.parameters.restore(state.best_model)
         return self._refit(state.best_loss, None if state.finished.startswith("converged") else state.finished)
 
     def _begin(self, stored: float, near: Sequence[Refit]) -> None:
         objective, first = self._objective, near[0]
-        objective.unknowns.move(first.unknowns)
+        objective.parameters.move(first.others_stored)
         if len(near) < 2:
             return
         here = objective.loss()
         share = (stored - first.stored) / (near[1].stored - first.stored)
-        objective.unknowns.move(first.unknowns + share * (near[1].unknowns - first.unknowns))
-        objective.unknowns.project()
+        objective.parameters.move(first.others_stored + share * (near[1].others_stored - first.others_stored))
+        objective.parameters.project()
         if not objective.loss() < here:
-            objective.unknowns.move(first.unknowns)
+            objective.parameters.move(first.others_stored)
 
     def _refit(self, loss: float, ended: str | None) -> Refit:
-        unknowns = self._objective.unknowns
+        parameters = self._objective.parameters
         with torch.no_grad():
-            value, stored = (float(each[self._place]) for each in (unknowns.rhs.constants[self._label], self._raw))
-        return Refit(value, loss, _elements(unknowns), stored, unknowns.vector(), ended)
+            value, stored = (float(each[self._place]) for each in (parameters.rhs.constants[self._label], self._raw))
+        return Refit(value, loss, _elements(parameters), stored, parameters.vector(), ended)
 
 
 def _ignore(epoch: Epoch, state: TrainingState) -> None:
     """Take no notice of a fit's epochs."""
 
 
-def _held(unknowns: Unknowns, name: str) -> tuple[str, tuple[int, ...]]:
+def _held(parameters: FitParameters, name: str) -> tuple[str, tuple[int, ...]]:
     """Return the constant and the index of an element by its name."""
-    known = _elements(unknowns)
+    known = _elements(parameters)
     if name not in known:
         raise ConfigError(f"`name` must be a fitted constant or element: {', '.join(known)}; got {name!r}")
     constant, index = parse_target(name)
     return constant, () if index is None else (index,)
 
 
-def _elements(unknowns: Unknowns) -> dict[str, float]:
+def _elements(parameters: FitParameters) -> dict[str, float]:
     """Return the physical values of the free constants, element by element."""
     found = {}
-    for name in raw_constants(unknowns.rhs):
-        values: Tensor = unknowns.rhs.constants[name].detach()
-        for place in map(tuple, unknowns.free[f"raw_{name}"].nonzero().tolist()):
+    for name in raw_constants(parameters.rhs):
+        values: Tensor = parameters.rhs.constants[name].detach()
+        for place in map(tuple, parameters.free[f"raw_{name}"].nonzero().tolist()):
             found[element(name, place)] = float(values[place])
     return found
+
+
+_WIDENINGS, _WIDER = 5, 3.0  # how often the range grows, and by which factor
+_LONGEST = 0.3  # of the constant itself: the first step, where the standard error asks for more or is unknown
+
+
+@dataclass(frozen=True)
+class Side:
+    """The refits on one side, from the fitted value outwards, and why they end where they do not end by themselves."""
+
+    refits: tuple[Refit, ...]
+    stopped: str | None = None
+
+
+def outwards(
+    refits: Refits,
+    *,
+    sign: int,
+    error: float | None,
+    width: float,
+    half: int,
+    reaches: Callable[[float], bool],
+    progress: Progress | None = None,
+) -> Side:
+    """Hold a constant at values farther and farther from the fitted one.
+
+    These are at equal distances up to `width` standard errors, then at growing ones until a loss `reaches` the
+    threshold. First steps are shorter than the constant itself: errors that are larger than it tell little.
+    Constants kept above 0 are moved by factors.
+
+    Parameters
+    ----------
+    refits
+        The refits; they begin at the minimum.
+    sign
+        1 for larger values, -1 for smaller ones.
+    error
+        Standard error, where there is one.
+    width, half
+        How many standard errors to go at first, and in how many steps.
+    reaches
+        Whether a loss lies at the threshold or beyond.
+    progress
+        Called with the fraction of the first steps that are done.
+    """
+    begin = refits.start()
+    fitted, found = begin.value, [begin]
+    bound = refits.bounds[sign > 0]
+    for count, distance in enumerate(_distances(_step(fitted, error, width / half, refits.positive), half)):
+        if count >= half and any(reaches(each.loss) for each in found):
+            break
+        value = fitted * math.exp(sign * distance) if refits.positive else fitted + sign * distance
+        at_bound = sign * value >= sign * bound
+        value = bound if at_bound else value
+        if value != fitted:
+            try:
+                found.append(refits.at(value, near=found[:-3:-1]))
+            except SolveError as error_there:
+                return Side(tuple(found[1:]), f"no fit with {refits.name} = {value:.6g}: {error_there}")
+        if progress is not None:
+            progress(min((count + 1) / half, 1.0))
+        if at_bound:
+            return Side(tuple(found[1:]), f"{refits.name} ends at its bound {bound:.6g}")
+    return Side(tuple(found[1:]))
+
+
+def _step(fitted: float, error: float | None, errors: float, positive: bool) -> float:
+    """Return the first step, for constants above 0 that of the logarithm."""
+    size = 1.0 if positive else abs(fitted)
+    wanted = math.inf if error is None else error * errors / (fitted if positive else 1.0)
+    step = min(wanted, _LONGEST * size or math.inf)
+    return step if 0 < step < math.inf else _LONGEST
+
+
+def _distances(step: float, half: int) -> Iterator[float]:
+    """Yield distances: `half` equal steps, then half as many, at least 3, in growing steps for each widening."""
+    yield from (step * count for count in range(1, half + 1))
+    each = max(half // 2, 3)
+    yield from (step * half * _WIDER ** (count / each) for count in range(1, _WIDENINGS * each + 1))

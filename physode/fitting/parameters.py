@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from physode.fitting.config import FitConfig
-from physode.fitting.targets import parse_target
+from physode.fitting.labels import parse_target
 from physode.rhs import System
-
-__all__ = ["Unknowns", "raw_constants"]
 
 Vector = NDArray[np.float64]
 
@@ -24,7 +22,7 @@ _STATES = "initial states"
 
 
 @dataclass(frozen=True)
-class Unknowns:
+class FitParameters:
     """Parameters and initial states.
 
     Attributes
@@ -53,14 +51,14 @@ class Unknowns:
         return bool(self.free_states.any())
 
     @property
-    def parameters(self) -> list[nn.Parameter]:
+    def rhs_parameters(self) -> list[nn.Parameter]:
         """The right-hand side's parameters."""
         return [parameter for parameter in self.rhs.parameters() if parameter.requires_grad]
 
     @property
     def tensors(self) -> list[nn.Parameter]:
         """Everything that an optimiser moves, elements that are fixed beside the free ones."""
-        return [*self.parameters, self.states] if self.has_free_states else self.parameters
+        return [*self.rhs_parameters, self.states] if self.has_free_states else self.rhs_parameters
 
     def masks(self) -> list[Tensor]:
         """Return for each of `tensors` which elements are free."""

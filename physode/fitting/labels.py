@@ -6,8 +6,6 @@ import re
 
 from physode.errors import ConfigError
 
-__all__ = ["element", "parse_target"]
-
 _TARGET = re.compile(r"([A-Za-z_]\w*)(?:\[(\d+)\])?")
 
 
