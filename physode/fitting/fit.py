@@ -26,7 +26,7 @@ from physode.fitting.report import Report, make_report
 from physode.fitting.rhs import build_rhs
 from physode.fitting.run import Run
 from physode.fitting.sanity_checks import OUT_OF_TIME, verdict
-from physode.fitting.state import Epoch, OutOfTimeError, TrainingState
+from physode.fitting.state import BeginError, Epoch, OutOfTimeError, TrainingState
 from physode.models import TrajectoryLSTM
 from physode.reach import check_reach
 from physode.rhs import System
@@ -219,7 +219,7 @@ def _check_guess(problem: FitProblem) -> None:
     try:
         check_reach(problem.rhs, y0, data.t[: problem.stages[0].times], **options)
     except SolveError as error:
-        raise SolveError(f"cannot begin at the initial guess: {error}; give another, with `init`") from error
+        raise BeginError.because(error) from error
 
 
 def _recurrent(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: bool) -> Fit:

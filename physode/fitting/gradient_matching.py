@@ -184,9 +184,7 @@ def _lbfgs(parameters: FitParameters, residuals: Callable[[], Tensor]) -> None:
         optimizer.zero_grad()
         found = residuals().square().mean()
         found.backward()  # type: ignore[no-untyped-call]
-        for parameter, mask in zip(parameters.tensors, parameters.masks(), strict=True):
-            if parameter.grad is not None:
-                parameter.grad = torch.where(mask, parameter.grad, 0.0)
+        parameters.mask_gradients()
         return float(found.detach())
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]

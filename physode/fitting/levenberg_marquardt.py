@@ -37,18 +37,7 @@ def levenberg_marquardt(
     that fits its data better than where the one before ended.
 
     A fit that goes on from `state` repeats the stage's evaluations so far, silently, from its start: these are few, and
-    SciPy cannot be handed the size of its trust region.
-
-    Parameters
-    ----------
-    objective
-        The stage's.
-    before
-        Where the stage before ended, if there was one.
-    state
-        Where to go on within this stage.
-    on_epoch
-        Called after every epoch.
+    SciPy cannot be handed the size of its trust region. `before` is where the stage before ended, if there was one.
     """
     from scipy.optimize import least_squares
 
@@ -103,8 +92,7 @@ def _begin_at_better(objective: Objective, before: TrainingState) -> None:
     """Move to where the stage before began, if the data of this one prefer it: short spans may lead astray."""
     start = before.optimizer["start"]
     own, here = objective.parameters.snapshot(), objective.loss()
-    same = all(name in own and own[name].shape == value.shape for name, value in start.items())
-    if not same:
+    if not all(name in own and own[name].shape == value.shape for name, value in start.items()):
         return
     objective.parameters.restore(start)
     if not objective.loss() < here:
@@ -136,7 +124,7 @@ class _Trials:
             found = self._linearise()
         except SolveError as error:
             if self._last is None:
-                raise BeginError(f"cannot begin at the initial guess: {error}; give another, with `init`") from error
+                raise BeginError.because(error) from error
             _log.info("step taken back: %s", error)
             self.failed += 1
             self._tell(None, None)
@@ -191,12 +179,12 @@ class _Trials:
         parameters, stage = self.objective.parameters, self.objective.stage.number
         epoch = Epoch(self._count, loss, accepted=accepted, constants=parameters.constants(), stage=stage)
         self._count += 1
-        before = self._state
-        better = before is None or (loss is not None and loss < before.best_loss)
-        best = loss if before is None or better else before.best_loss
-        assert best is not None
-        model = parameters.snapshot() if better or before is None else before.best_model
-        self._state = self._standing(epoch.epoch, best, model, "")
+        if self._state is None or (loss is not None and loss < self._state.best_loss):
+            assert loss is not None
+            self._state = self._standing(epoch.epoch, loss, parameters.snapshot(), "")
+        else:
+            random = random_states(self.objective.config.device)
+            self._state = dataclasses.replace(self._state, epoch=epoch.epoch, random=random)
         if self._known is None or epoch.epoch > self._known.epoch:
             self._on_epoch(epoch, self._state)
 

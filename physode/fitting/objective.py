@@ -115,9 +115,7 @@ class Objective:
         solution = self._solve(self.segments.t, gradient=config.gradient, compile=config.compile)
         loss = self._loss(*self._residuals(solution.y))
         loss.backward()  # type: ignore[no-untyped-call]
-        for parameter, mask in zip(self.parameters.tensors, self.parameters.masks(), strict=True):
-            if parameter.grad is not None:
-                parameter.grad = torch.where(mask, parameter.grad, 0.0)
+        self.parameters.mask_gradients()
         gradients = [parameter.grad for parameter in self.parameters.tensors if parameter.grad is not None]
         if not bool(torch.isfinite(loss)) or not all(bool(torch.isfinite(each).all()) for each in gradients):
             raise SolveError("the loss or its gradient is not finite; lower the learning rate, or start closer")
@@ -159,9 +157,9 @@ class Objective:
             progress=count,
             **self._options(),
         )
-        y, jacobian = (found.y, found.jacobian) if segments.batched else (found.y[:, None], found.jacobian[:, None])
+        jacobian = found.jacobian if segments.batched else found.jacobian[:, None]
         if own:
-            jacobian = _spread(jacobian)
+            jacobian = _own_columns(jacobian)
         jacobian = jacobian[..., parameters.mask]
         values, gaps, priors = self._residuals(found.y)
         rows = [self._weighted(jacobian.reshape(*found.y.shape, -1))]
@@ -177,7 +175,6 @@ class Objective:
         if not loss < torch.inf:
             raise SolveError("the residuals are too large to be squared; start closer")
         accepted = None if segments.batched else count.accepted
-        assert y.shape[1] == len(segments.starts)
         return Linearisation(residuals, jacobian, len(values), loss, accepted)
 
     def rho(self, squares: Tensor) -> Tensor:
@@ -280,7 +277,7 @@ def jacobian_bytes(data: FitData, unknowns: int) -> int:
     return 8 * data.steps * data.y0.numel() * unknowns
 
 
-def _spread(jacobian: Tensor) -> Tensor:
+def _own_columns(jacobian: Tensor) -> Tensor:
     """Put each segment's derivatives by its own initial state beside those by the others', which are 0.
 
     From (L, R, D, P + D) to (L, R, D, P + R D).

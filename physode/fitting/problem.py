@@ -25,7 +25,7 @@ from physode.fitting.initial_state import estimate_state
 from physode.fitting.levenberg_marquardt import levenberg_marquardt
 from physode.fitting.multiple_shooting import Stage, cut, stages
 from physode.fitting.objective import MOST_BYTES, Objective, jacobian_bytes
-from physode.fitting.parameters import FitParameters, raw_constants
+from physode.fitting.parameters import FitParameters, free_elements, raw_constants
 from physode.fitting.rhs import build_rhs
 from physode.fitting.state import BeginError, OnEpoch, OutOfTimeError, TrainingState
 from physode.rhs import System
@@ -132,7 +132,7 @@ def pose_fit(trajectories: Trajectories, config: FitConfig) -> FitProblem:
     if config.rhs in ("physical", "hybrid"):
         masks = constants_of(config, trajectories).free
         free = {f"raw_{name}": torch.as_tensor(masks[name], device=config.device) for name in raw_constants(rhs)}
-    count = sum(int(free.get(name.rpartition(".")[2], torch.ones_like(p)).sum()) for name, p in rhs.named_parameters())
+    count = sum(int(free_elements(name, each, free).sum()) for name, each in rhs.named_parameters())
     if not data.known:
         count += data.y0.numel()
     if config.optimizer == "lm" and not data.known:

@@ -26,7 +26,7 @@ from physode.datasets import Trajectories
 from physode.errors import DataError, SolveError
 from physode.fitting.config import FitConfig
 from physode.fitting.objective import Objective
-from physode.fitting.profile_refits import Refit, Refits, Side, best_objective, outwards
+from physode.fitting.profile_refits import ProfileSide, Refit, Refits, best_objective, refit_side
 from physode.fitting.uncertainty import LEVEL, Uncertainty, interval, uncertainty
 from physode.typing import Progress
 
@@ -141,20 +141,20 @@ def profile(
     objective = best_objective(trajectories, config, best=best)
     found = _uncertainty(objective)
     refits = Refits(objective, name)
-    drop = _Drop(objective, refits.start())
+    drop = _LikelihoodDrop(objective, refits.start())
     error = None if found is None else float(found.deviations[found.labels.index(name)])
     sides = []
     for sign in (-1, 1):
         told = None if progress is None else _of_half(progress, sign)
         reaches = drop.reaches
         sides.append(
-            outwards(refits, sign=sign, error=error, width=width, half=points // 2, reaches=reaches, progress=told)
+            refit_side(refits, sign=sign, error=error, width=width, half=points // 2, reaches=reaches, progress=told)
         )
-    rows = _with_ends(refits, drop, [*reversed(sides[0].refits), drop.best, *sides[1].refits])
-    return _gathered(refits, drop, rows, sides, found, error)
+    rows = _refine_ends(refits, drop, [*reversed(sides[0].refits), drop.best, *sides[1].refits])
+    return _profile_of(refits, drop, rows, sides, found, error)
 
 
-class _Drop:
+class _LikelihoodDrop:
     """Turns losses into drops of the likelihood from the smallest of them."""
 
     def __init__(self, objective: Objective, best: Refit) -> None:
@@ -199,7 +199,7 @@ def _of_half(progress: Progress, sign: int) -> Progress:
     return lambda fraction: progress((fraction + (sign > 0)) / 2)
 
 
-def _with_ends(refits: Refits, drop: _Drop, rows: list[Refit]) -> list[Refit]:
+def _refine_ends(refits: Refits, drop: _LikelihoodDrop, rows: list[Refit]) -> list[Refit]:
     """Add refits at the ends of the interval, until their drops agree with the threshold."""
     for side in (0, 1):
         for _ in range(_MOST_ENDS):
@@ -217,8 +217,13 @@ def _with_ends(refits: Refits, drop: _Drop, rows: list[Refit]) -> list[Refit]:
     return rows
 
 
-def _gathered(
-    refits: Refits, drop: _Drop, rows: list[Refit], sides: list[Side], found: Uncertainty | None, error: float | None
+def _profile_of(
+    refits: Refits,
+    drop: _LikelihoodDrop,
+    rows: list[Refit],
+    sides: list[ProfileSide],
+    found: Uncertainty | None,
+    error: float | None,
 ) -> Profile:
     delta = drop.all(rows)
     least = min(rows, key=lambda row: row.loss)
@@ -249,7 +254,7 @@ def _gathered(
 
 
 def _open_notes(
-    name: str, rows: list[Refit], ends: tuple[float | None, float | None], sides: list[Side]
+    name: str, rows: list[Refit], ends: tuple[float | None, float | None], sides: list[ProfileSide]
 ) -> Iterator[str]:
     """Say where the interval has no end, and why."""
     words = (("lower", "down to", rows[0].value), ("upper", "up to", rows[-1].value))

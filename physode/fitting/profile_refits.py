@@ -1,4 +1,7 @@
-"""Fits with one constant held at a value, each beginning where the one before it has ended."""
+"""The refits of a profile: one constant held, at values farther and farther from the fitted one, the others following.
+
+Each refit begins where the one before it has ended.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,23 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError, DataError, SolveError
 from physode.fitting.config import FitConfig
 from physode.fitting.data import choose
 from physode.fitting.fit import effective_config
-from physode.fitting.labels import element, parse_target
 from physode.fitting.levenberg_marquardt import levenberg_marquardt
 from physode.fitting.objective import Objective
-from physode.fitting.parameters import FitParameters, raw_constants
+from physode.fitting.parameters import raw_constants
 from physode.fitting.problem import optimise, pose_fit
 from physode.fitting.state import Epoch, TrainingState
 from physode.typing import Progress
 
 Vector = NDArray[np.float64]
+
+_WIDENINGS, _WIDER = 5, 3.0  # how often the range grows, and by which factor
+_LONGEST = 0.3  # of the constant itself: the first step, where the standard error asks for more or is unknown
 
 
 @dataclass(frozen=True)
@@ -114,18 +118,20 @@ class Refits:
 
     def __init__(self, best: Objective, name: str) -> None:
         self.name = name
-        self._label, self._place = _held(best.parameters, name)
-        self._raw = raw_constants(best.rhs)[self._label]
+        free_constants = best.parameters.free_constants()
+        if name not in free_constants:
+            raise ConfigError(f"`name` must be a fitted constant or element: {', '.join(free_constants)}; got {name!r}")
+        self._constant, self._place = free_constants[name]
+        self._raw = raw_constants(best.rhs)[self._constant]
         self._best = best.parameters.snapshot()
-        key = f"raw_{self._label}"
         free = {each: mask.clone() for each, mask in best.parameters.free.items()}
-        free[key][self._place] = False
+        free[f"raw_{self._constant}"][self._place] = False
         self._objective = dataclasses.replace(best, parameters=dataclasses.replace(best.parameters, free=free))
 
     @property
     def unit(self) -> str:
         """Unit of the constant."""
-        return str(getattr(self._objective.rhs, "constant_units", {}).get(self._label, ""))
+        return str(getattr(self._objective.rhs, "constant_units", {}).get(self._constant, ""))
 
     @property
     def positive(self) -> bool:
@@ -136,7 +142,7 @@ class Refits:
     def bounds(self) -> tuple[float, float]:
         """Lower and upper bound of the constant, as the settings have them."""
         config, low, high = self._objective.config, -np.inf, np.inf
-        for target in (self._label, self.name):
+        for target in (self._constant, self.name):
             if target in config.bounds:
                 low, high = config.bounds[target]
         return low, high
@@ -185,46 +191,27 @@ class Refits:
     def _refit(self, loss: float, ended: str | None) -> Refit:
         parameters = self._objective.parameters
         with torch.no_grad():
-            value, stored = (float(each[self._place]) for each in (parameters.rhs.constants[self._label], self._raw))
-        return Refit(value, loss, _elements(parameters), stored, parameters.vector(), ended)
+            value, stored = (float(each[self._place]) for each in (parameters.rhs.constants[self._constant], self._raw))
+            constants = parameters.rhs.constants
+            others = {
+                label: float(constants[name][place]) for label, (name, place) in parameters.free_constants().items()
+            }
+        return Refit(value, loss, others, stored, parameters.vector(), ended)
 
 
 def _ignore(epoch: Epoch, state: TrainingState) -> None:
     """Take no notice of a fit's epochs."""
 
 
-def _held(parameters: FitParameters, name: str) -> tuple[str, tuple[int, ...]]:
-    """Return the constant and the index of an element by its name."""
-    known = _elements(parameters)
-    if name not in known:
-        raise ConfigError(f"`name` must be a fitted constant or element: {', '.join(known)}; got {name!r}")
-    constant, index = parse_target(name)
-    return constant, () if index is None else (index,)
-
-
-def _elements(parameters: FitParameters) -> dict[str, float]:
-    """Return the physical values of the free constants, element by element."""
-    found = {}
-    for name in raw_constants(parameters.rhs):
-        values: Tensor = parameters.rhs.constants[name].detach()
-        for place in map(tuple, parameters.free[f"raw_{name}"].nonzero().tolist()):
-            found[element(name, place)] = float(values[place])
-    return found
-
-
-_WIDENINGS, _WIDER = 5, 3.0  # how often the range grows, and by which factor
-_LONGEST = 0.3  # of the constant itself: the first step, where the standard error asks for more or is unknown
-
-
 @dataclass(frozen=True)
-class Side:
+class ProfileSide:
     """The refits on one side, from the fitted value outwards, and why they end where they do not end by themselves."""
 
     refits: tuple[Refit, ...]
     stopped: str | None = None
 
 
-def outwards(
+def refit_side(
     refits: Refits,
     *,
     sign: int,
@@ -233,7 +220,7 @@ def outwards(
     half: int,
     reaches: Callable[[float], bool],
     progress: Progress | None = None,
-) -> Side:
+) -> ProfileSide:
     """Hold a constant at values farther and farther from the fitted one.
 
     These are at equal distances up to `width` standard errors, then at growing ones until a loss `reaches` the
@@ -256,24 +243,24 @@ def outwards(
         Called with the fraction of the first steps that are done.
     """
     begin = refits.start()
-    fitted, found = begin.value, [begin]
+    fitted, rows = begin.value, [begin]
     bound = refits.bounds[sign > 0]
     for count, distance in enumerate(_distances(_step(fitted, error, width / half, refits.positive), half)):
-        if count >= half and any(reaches(each.loss) for each in found):
+        if count >= half and any(reaches(each.loss) for each in rows):
             break
         value = fitted * math.exp(sign * distance) if refits.positive else fitted + sign * distance
         at_bound = sign * value >= sign * bound
         value = bound if at_bound else value
         if value != fitted:
             try:
-                found.append(refits.at(value, near=found[:-3:-1]))
+                rows.append(refits.at(value, near=rows[:-3:-1]))
             except SolveError as error_there:
-                return Side(tuple(found[1:]), f"no fit with {refits.name} = {value:.6g}: {error_there}")
+                return ProfileSide(tuple(rows[1:]), f"no fit with {refits.name} = {value:.6g}: {error_there}")
         if progress is not None:
             progress(min((count + 1) / half, 1.0))
         if at_bound:
-            return Side(tuple(found[1:]), f"{refits.name} ends at its bound {bound:.6g}")
-    return Side(tuple(found[1:]))
+            return ProfileSide(tuple(rows[1:]), f"{refits.name} ends at its bound {bound:.6g}")
+    return ProfileSide(tuple(rows[1:]))
 
 
 def _step(fitted: float, error: float | None, errors: float, positive: bool) -> float:

@@ -183,7 +183,7 @@ def fit_sequences(
     trainer = _Trainer(model, sequences, seed=seed, batch=batch, state=state)
     loss = trainer.evaluate()
     if state is None:
-        state = trainer.standing(0, loss, None)
+        state = trainer.state_after(0, loss, None)
         if on_epoch is not None:
             on_epoch(Epoch(0, loss), state)
     for epoch in range(state.epoch + 1, epochs + 1):
@@ -191,7 +191,7 @@ def fit_sequences(
         loss = trainer.advance(rate)
         if not math.isfinite(loss):
             raise ConfigError(f"the loss is {loss} after epoch {epoch}; choose a smaller `lr` than {lr:g}")
-        state = trainer.standing(epoch, loss, state)
+        state = trainer.state_after(epoch, loss, state)
         if epoch == epochs:
             state.finished = f"all {epoch} epochs done"
         if on_epoch is not None:
@@ -240,18 +240,15 @@ class _Trainer:
             self._optimizer.step()
         return self.evaluate()
 
-    def standing(self, epoch: int, loss: float, before: TrainingState | None) -> TrainingState:
+    def state_after(self, epoch: int, loss: float, before: TrainingState | None) -> TrainingState:
         """Return where the fit stands, the best so far included."""
-        model = {name: value.clone() for name, value in self._model.state_dict().items()}
-        better = before is None or loss < before.best_loss
-        return TrainingState(
+        return TrainingState.after(
+            before,
             epoch=epoch,
             loss=loss,
-            model=model,
+            model={name: value.clone() for name, value in self._model.state_dict().items()},
             optimizer=copy.deepcopy(self._optimizer.state_dict()),
             random={"cpu": self._order.get_state()},
-            best_loss=loss if better or before is None else before.best_loss,
-            best_model=model if better or before is None else before.best_model,
         )
 
     def _batches(self) -> Iterator[Tensor | None]:

@@ -14,11 +14,11 @@ from physode.datasets import Trajectories
 from physode.errors import SolveError
 from physode.fitting.constants import true_constants
 from physode.fitting.data import FitData
-from physode.fitting.labels import element
+from physode.fitting.labels import initial_state_label
 from physode.fitting.objective import Objective
 from physode.fitting.parameters import raw_constants
 from physode.fitting.sanity_checks import astray, plausibility_notes, status_of, training_variance
-from physode.fitting.uncertainty import Uncertainty, interval, uncertainty, value_label
+from physode.fitting.uncertainty import Uncertainty, interval, uncertainty
 from physode.solution import Solution
 
 _UNLIKELY = 5.0  # standard deviations of chi-square
@@ -175,16 +175,10 @@ def _uncertainty(objective: Objective) -> tuple[Uncertainty | None, list[str]]:
 def _constants(objective: Objective, trajectories: Trajectories, found: Uncertainty | None) -> tuple[ConstantFit, ...]:
     rhs, known, rows = objective.rhs, true_constants(trajectories), []
     units = getattr(rhs, "constant_units", {})
-    for name in raw_constants(rhs):
-        fitted = rhs.constants[name].detach().double().cpu().numpy()
-        truth = known.get(name)
-        if truth is not None and truth.shape != fitted.shape:
-            truth = None
-        mask = objective.parameters.free.get(f"raw_{name}")
-        for place in np.ndindex(fitted.shape):
-            if mask is None or bool(mask[place]):
-                true = None if truth is None else float(truth[place])
-                rows.append(_fitted(element(name, place), units.get(name, ""), true, float(fitted[place]), found))
+    for label, (name, place) in objective.parameters.free_constants().items():
+        constant, truth = rhs.constants[name].detach(), known.get(name)
+        true = None if truth is None or truth.shape != constant.shape else float(truth[place])
+        rows.append(_fitted(label, units.get(name, ""), true, float(constant[place]), found))
     return tuple(rows)
 
 
@@ -199,7 +193,7 @@ def _initial_states(
     rows = []
     for place in np.ndindex(states.shape):
         trajectory, column = place[0] if batched else 0, place[-1]
-        label = value_label(trajectories.columns[column], trajectory if batched else None)
+        label = initial_state_label(trajectories.columns[column], trajectory if batched else None)
         true = None if clean is None else float(clean[trajectory, 0, column])
         rows.append(_fitted(label, trajectories.units[column], true, float(states[place]), found))
     return tuple(rows)

@@ -64,7 +64,7 @@ class Run(RunFolder):
         """Write the last and the best checkpoint."""
         self.sync_history()
         write_checkpoint(self.path / "checkpoints" / "last.pt", state)
-        write_checkpoint(self.path / "checkpoints" / "best.pt", _at_best(state))
+        write_checkpoint(self.path / "checkpoints" / "best.pt", state.at_best())
 
     def last(self) -> TrainingState:
         """Read the last checkpoint."""
@@ -171,7 +171,3 @@ def _is_fitted(row: object) -> bool:
         and all(isinstance(row[name], str) for name in ("name", "unit"))
         and (row["true"] is None or isinstance(row["true"], int | float))
     )
-
-
-def _at_best(state: TrainingState) -> TrainingState:
-    return TrainingState(**{**vars(state), "model": state.best_model, "loss": state.best_loss})

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,6 +17,11 @@ from physode.training import read_tensors, write_tensors
 
 class BeginError(SolveError):
     """The solve fails where a fit, or a stage of it, begins."""
+
+    @classmethod
+    def because(cls, error: SolveError) -> Self:
+        """Return the error for a guess where the solve fails by `error`."""
+        return cls(f"cannot begin at the initial guess: {error}; give another, with `init`")
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,22 @@ class TrainingState:
     finished: str = ""
     stage: int = 1
     times: int = 0
+
+    @classmethod
+    def after(cls, before: TrainingState | None, *, loss: float, model: dict[str, Tensor], **more: Any) -> Self:
+        """Return the state after an epoch; the best so far is this one's, or else that of the state `before`."""
+        best = None if before is None or loss < before.best_loss else before
+        return cls(
+            loss=loss,
+            model=model,
+            best_loss=loss if best is None else best.best_loss,
+            best_model=model if best is None else best.best_model,
+            **more,
+        )
+
+    def at_best(self) -> TrainingState:
+        """Return the state with the smallest loss so far, and the unknowns there, as its own."""
+        return replace(self, loss=self.best_loss, model=self.best_model)
 
 
 OnEpoch = Callable[[Epoch, TrainingState], None]
