@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.packing import Packing
+from physode.problem.packing import Packing
 
 __all__ = ["Paired", "paired", "restarted"]
 
@@ -42,7 +42,7 @@ class Paired(Packing):
 
 
 def paired(problem: Any) -> Any:
-    """Return a :class:`~physode.problem.Problem` of the state and its velocity, which starts as the derivative.
+    """Return a :class:`~physode.problem.problem.Problem` of the state and its velocity, which starts as the derivative.
 
     Gradients in what the first velocity depends on are ordinary ones of this one evaluation. Errors are judged by the
     state alone.

@@ -21,13 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from physode.answer import raise_failures
-from physode.gradients.steps import StepTable, fetch_recorded, read_outputs
+from physode.gradients.outputs import StepTable, fetch_recorded, read_outputs
 from physode.pairing import Paired
-from physode.posing import pose
-from physode.problem import Problem
+from physode.problem.checks import pose
+from physode.problem.problem import Problem
+from physode.solution import raise_failures
+from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import Grid
-from physode.solvers.stepper import end_derivative, interpolant, take_step
+from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 
 __all__ = ["Sensitivities", "correlation", "covariance", "sensitivities"]
 
@@ -88,11 +89,11 @@ def sensitivities(
         problem = pose(f, y0.detach(), t, args=args, **options)
         if isinstance(problem.dynamics.packing, Paired):
             raise ValueError(f"`method` must not be {problem.tableau.name!r} for sensitivities; use 'dopri5'")
-        problem.start(keep_graph=False)
-        record = problem.integrate()
+        problem, plan = problem.started(), Plan()
+        record = forward(problem, plan)
         raise_failures(record)
         grid = record.clock()
-        y = read_outputs(problem, record, grid, fetch_recorded(record)).outputs
+        y = read_outputs(problem, plan, record, grid, fetch_recorded(record)).outputs
         flat = torch.cat([p.detach().reshape(-1) for p in parameters]) if parameters else y0.new_empty(0)
         steps = _Steps(problem, bind, flat, any(dense is not None for dense in record.dense))
         nodes = torch.stack(record.nodes[:-1])

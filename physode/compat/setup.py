@@ -14,13 +14,12 @@ from torch import Tensor
 from physode.compat.errors import InvalidArgument
 from physode.compat.methods import Method, find_method
 from physode.compat.observers import Callbacks
-from physode.dynamics import CHANGED, Dynamics
-from physode.evaluation import Conduct, Draws, Probe
 from physode.gradients.replay import check_strayed, strayed
-from physode.hooks import Hooks
-from physode.packing import Packing
-from physode.references import Referred
-from physode.rhs_state import Statistics, Surroundings
+from physode.problem.dynamics import CHANGED, Dynamics
+from physode.problem.evaluation import Conduct, Draws, Probe
+from physode.problem.packing import Packing
+from physode.problem.parameters import Referred
+from physode.rhs_state import Hooks, Statistics, Surroundings
 from physode.solvers.norms import root_mean_square
 from physode.transforms import transformed
 from physode.typing import Norm
@@ -76,7 +75,7 @@ class Flow(Dynamics):
             return self.evaluate(t, y)
         self.conduct.settled = True
         with Probe(self.conduct.draws) as probe:
-            self.calls += 1
+            self.calls.count += 1
             value = self.f(self._time(t), self.packing.unpack(y))
         self.settle(probe)
         self.conduct.lends = isinstance(value, Tensor) and probe.is_lent(value)

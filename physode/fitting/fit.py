@@ -31,8 +31,8 @@ from physode.models import TrajectoryLSTM
 from physode.reach import check_reach
 from physode.rhs import System
 from physode.solution import Solution
+from physode.solvers.callbacks import checked_seconds
 from physode.solvers.methods import METHODS
-from physode.solvers.watch import checked_seconds
 
 _log = logging.getLogger(__name__)
 

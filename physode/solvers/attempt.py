@@ -8,17 +8,25 @@ import torch
 from torch import Tensor
 
 from physode.rhs_state import Statistics
-from physode.solvers.controllers import Control, Controller
-from physode.solvers.initial_step import initial_step
+from physode.solvers.clock import Number, clamp, detached, is_shared, maximum, sign, where
+from physode.solvers.controllers import Control, Controller, initial_step
 from physode.solvers.method import Method
 from physode.solvers.norms import error_ratio, scale_of
-from physode.solvers.numbers import Number, clamp, detached, is_shared, maximum, sign, where
-from physode.solvers.stepper import Rhs, Step, local_errors
-from physode.solvers.taker import PLAIN, Taker
+from physode.solvers.runge_kutta import Rhs, Step, local_errors
+from physode.solvers.trace import NodeStore
 from physode.transforms import plain
 from physode.typing import Norm
 
-__all__ = ["Adaptive", "attempt", "first_size", "like_clock", "propose", "stuck", "tensor_beside"]
+__all__ = [
+    "Adaptive",
+    "attempt",
+    "first_size",
+    "like_clock",
+    "next_step",
+    "tensor_beside",
+    "underflow",
+]
+
 
 _STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
 _RESOLUTION = 4 * torch.finfo(torch.float64).eps
@@ -66,7 +74,9 @@ def first_size(
     return like_clock(t0, size)
 
 
-def propose(steps: Adaptive, control: Control, t: Number, t1: Number, active: Number) -> tuple[Number, Number, Number]:
+def next_step(
+    steps: Adaptive, control: Control, t: Number, t1: Number, active: Number
+) -> tuple[Number, Number, Number]:
     """Return the attempt's size, signed size and end; the last step lands on the end time exactly."""
     direction = detached(sign(t1 - t))
     remaining = direction * (t1 - t)
@@ -82,16 +92,16 @@ def propose(steps: Adaptive, control: Control, t: Number, t1: Number, active: Nu
 
 
 def attempt(
-    rhs: Rhs, steps: Adaptive, t: Number, y: Tensor, h: Number, k: Tensor, taker: Taker = PLAIN
+    rhs: Rhs, steps: Adaptive, t: Number, y: Tensor, h: Number, k: Tensor, store: NodeStore
 ) -> tuple[Step, Tensor | None, Tensor]:
     """Return a step, the derivative at its end if the error estimate needs it, and the error ratio."""
-    step, k_end = taker.take(rhs, steps.tableau, t, y, h, k, with_end=steps.tableau.fsal)
+    step, k_end = store.take(rhs, steps.tableau, t, y, h, k, with_end=steps.tableau.fsal)
     ks = step.ks if k_end is None else (*step.ks, k_end)
     scale = scale_of(y, step.y, steps.rtol, steps.atol)
     return step, k_end, error_ratio(local_errors(steps.tableau, h, ks), scale, steps.norm)
 
 
-def stuck(
+def underflow(
     steps: Adaptive, size: Number, rejected: Number, active: Number, t: Number, t0: Number, t1: Number
 ) -> tuple[Number, Number]:
     """Return which groups can go no further, and the smallest step size worth a try.

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.solvers.clock import Number
 from physode.solvers.implicit.band import Band
 from physode.solvers.implicit.blocks import blocks_of
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.rodas5p import RODAS5P
 from physode.solvers.method import StepMethod
-from physode.solvers.numbers import Number
-from physode.solvers.stepper import Step, coefficients, end_derivative, local_errors, take_step
+from physode.solvers.runge_kutta import Step, coefficients, end_derivative, local_errors, take_step
 from physode.solvers.tableaus import METHODS
 from physode.transforms import is_mapped
 

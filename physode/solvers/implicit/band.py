@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from physode.solvers.numbers import Number
+from physode.solvers.clock import Number
 from physode.transforms import to_keep
 
 __all__ = ["Band", "windows"]

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.solvers.groups import expand
+from physode.solvers.clock import Number, expand
 from physode.solvers.implicit.structure import Structure
-from physode.solvers.numbers import Number
 
 __all__ = ["Blocks", "blocks_of"]
 

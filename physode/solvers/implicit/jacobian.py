@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from physode.solvers.clock import Number
 from physode.solvers.implicit.band import Band
 from physode.solvers.implicit.blocks import Blocks
 from physode.solvers.implicit.recorded import with_graph
 from physode.solvers.implicit.structure import DENSE, Structure
-from physode.solvers.numbers import Number
 from physode.transforms import transformed
 
 __all__ = ["Derivatives", "derivatives", "structure_for"]
@@ -51,7 +51,7 @@ def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bo
     Parameters
     ----------
     rhs
-        Called as ``rhs(t, y)``, a :class:`~physode.dynamics.Dynamics` or a plain function. Of the former the user's
+        Called as ``rhs(t, y)``, a ``Dynamics`` or a plain function. Of the former the user's
         Jacobian is taken where there is one, and its ``structure`` is believed; where it is ``opaque`` only plain
         autograd differentiates it.
     t, y

@@ -20,16 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.solvers.constants import Row, stage_times
-from physode.solvers.groups import sized
+from physode.solvers.clock import Number, sized
 from physode.solvers.implicit.blocks import blocks_of
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.linear import factor, shifted
 from physode.solvers.implicit.running import Running, columns_of
 from physode.solvers.implicit.structure import to_solve
 from physode.solvers.method import StepMethod
-from physode.solvers.numbers import Number
-from physode.solvers.stepper import Step, added
+from physode.solvers.runge_kutta import Row, Step, added, stage_times
 
 __all__ = ["Rosenbrock", "added", "combined"]
 

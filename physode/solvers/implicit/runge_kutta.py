@@ -19,14 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.solvers.constants import Row, stage_times
+from physode.solvers.clock import Number
 from physode.solvers.implicit.continuous import dense_rows, guess_rows
 from physode.solvers.implicit.rosenbrock import combined
 from physode.solvers.implicit.running import Running, columns_of
 from physode.solvers.implicit.stage_solver import StageSolver
 from physode.solvers.method import StepMethod
-from physode.solvers.numbers import Number
-from physode.solvers.stepper import Step
+from physode.solvers.runge_kutta import Row, Step, stage_times
 
 __all__ = ["ImplicitRungeKutta"]
 

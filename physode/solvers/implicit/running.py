@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from physode.solvers.constants import Row, column
+from physode.solvers.runge_kutta import Row, column
 
 __all__ = ["Running", "columns_of"]
 

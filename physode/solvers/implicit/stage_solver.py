@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.solvers.groups import sized
+from physode.solvers.clock import Number, sized
 from physode.solvers.implicit.band import Band
 from physode.solvers.implicit.banded import BandFactors
 from physode.solvers.implicit.blocks import Blocks, blocks_of
@@ -18,7 +18,6 @@ from physode.solvers.implicit.linear import Factors
 from physode.solvers.implicit.newton import newton
 from physode.solvers.implicit.stages import Stages, differentiated, differentiating
 from physode.solvers.norms import root_mean_square
-from physode.solvers.numbers import Number
 from physode.transforms import under_func
 
 __all__ = ["StageSolver"]

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from physode.solvers.clock import Number, detached
 from physode.solvers.implicit.band import Band
 from physode.solvers.implicit.banded import BandFactors
 from physode.solvers.implicit.blocks import Blocks
 from physode.solvers.implicit.jacobian import derivatives
 from physode.solvers.implicit.linear import Factors, coupled_factors
 from physode.solvers.implicit.once import first_derivative_only
-from physode.solvers.numbers import Number, detached
 
 __all__ = ["Stages", "differentiated", "differentiating"]
 

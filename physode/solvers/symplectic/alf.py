@@ -22,10 +22,9 @@ import torch
 from torch import Tensor
 
 from physode.pairing import Paired, paired
-from physode.solvers.groups import expand
+from physode.solvers.clock import Number, expand
 from physode.solvers.method import StepMethod
-from physode.solvers.numbers import Number
-from physode.solvers.stepper import Step
+from physode.solvers.runge_kutta import Step
 
 __all__ = ["ALF"]
 

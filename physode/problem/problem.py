@@ -1,0 +1,271 @@
+"""An initial value problem made ready for the engine: checked, packed, and evaluated once at its start."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physode.problem.dynamics import Calls, Dynamics
+from physode.problem.evaluation import Conduct, Draws, Probe
+from physode.problem.packing import Packing
+from physode.problem.parameters import NOTHING, Leaves, Referred, find_leaves, graph_clock
+from physode.rhs_state import Hooks, Statistics, Surroundings
+from physode.solvers.attempt import Adaptive
+from physode.solvers.grid import Grid
+from physode.solvers.method import Method
+from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
+from physode.transforms import transformed
+from physode.typing import Norm
+
+__all__ = ["Problem", "UserNorm", "checked_state", "checked_times", "default_norm", "user_norm"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is asked of a solve.
+
+    Attributes
+    ----------
+    dynamics
+        The right-hand side.
+    tableau
+        The method.
+    y0
+        The packed initial state, as given: with its graph.
+    t
+        Output times, float64, ``(outputs, *groups)``, as given: with their graph.
+    steps
+        How adaptive steps are chosen; None for steps on a grid.
+    grid, step_size
+        The grid, for given or fixed steps, and the size of the latter.
+    statistics
+        Tensors from outside that evaluations change.
+    referred
+        What the right-hand side refers to.
+    backward
+        Calls of the right-hand side by passes back.
+    k0, leaves, surroundings
+        By :meth:`started`: the derivative at the start, the tensors that the right-hand side depends on, and how what
+        it refers to was in the solve.
+    last
+        The end's time, state and derivative, where a pass back has nothing else to be held against.
+    """
+
+    dynamics: Dynamics
+    tableau: Method
+    y0: Tensor
+    t: Tensor
+    steps: Adaptive | None
+    grid: Grid | None
+    statistics: Statistics
+    referred: Referred = field(default_factory=Referred)
+    step_size: float | None = None
+    backward: Calls = field(default_factory=Calls)
+    k0: Tensor | None = None
+    leaves: Leaves = NOTHING
+    surroundings: Surroundings | None = None
+    last: tuple[Tensor, Tensor, Tensor] | None = None
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether every sample has its own clock."""
+        return self.t.ndim == 2
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The tensors beside the state and the times that gradients reach: ``args``, then leaves."""
+        return [*self.differentiable_args, *self.leaves.tensors]
+
+    @property
+    def differentiable_args(self) -> list[Tensor]:
+        """The ``args`` that require gradients."""
+        return [arg for arg in self.dynamics.args if isinstance(arg, Tensor) and arg.requires_grad]
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether any gradient can be asked for."""
+        tensors = [self.y0, self.t, *self.inputs]
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+    def started(self, *, keep_graph: bool = False) -> Problem:
+        """Evaluate the right-hand side once: check it, find its leaves, and keep the derivative for the first step.
+
+        With ``keep_graph`` (the naive method) the derivative keeps its graph, and there is no need to know the leaves.
+        """
+        if keep_graph:
+            probe = self._probe()
+            value = self.dynamics.first(self.t[0], self.y0, probe)
+            self.statistics.watch(() if probe is None else probe.changed())
+            return replace(self, k0=value)
+        return self.started_by(*self.dynamics.detached(self.dynamics.calls), self.y0.detach())[0]
+
+    def started_by(self, dynamics: Dynamics, copies: Sequence[Tensor], y0: Tensor) -> tuple[Problem, Tensor]:
+        """Start with the first evaluation by ``dynamics`` at ``y0``, and return it with its graph, too.
+
+        ``copies`` are the ``args`` of ``dynamics`` that require gradients: like ``y0`` they are no leaves of ``f``.
+        """
+        graph = torch.is_grad_enabled()
+        since = graph_clock() if graph else 0
+        surroundings = Surroundings(self.referred) if graph else None
+        probe = self._probe()
+        with self.hooks.held_back():
+            value = dynamics.first(self.t[0].detach(), y0, probe)
+        self.statistics.watch(() if probe is None else probe.changed())
+        leaves = NOTHING
+        if graph:
+            joints = [] if probe is None else probe.joints()
+            leaves = find_leaves(value, self.referred.tensors, [*copies, y0], joints, since)
+        if surroundings is not None:
+            surroundings.settle()
+        return replace(self, k0=value.detach(), leaves=leaves, surroundings=surroundings), value
+
+    def _probe(self) -> Probe | None:
+        """Return what watches the first evaluation; None inside of transforms and for what torch.compile made."""
+        if torch.compiler.is_compiling() or transformed() or self.referred.is_compiled:
+            return None
+        return Probe(self.dynamics.conduct.draws)
+
+    @contextmanager
+    def as_solved(self) -> Iterator[None]:
+        """Let the right-hand side be what it was in the solve, and stay what it is: for passes back."""
+        with ExitStack() as stack:
+            stack.enter_context(self.statistics.preserved())
+            if self.surroundings is not None:
+                stack.enter_context(self.surroundings.set_back())
+            stack.enter_context(self.hooks.held_back(self.inputs))
+            yield
+        self.hooks.fire()
+
+    @cached_property
+    def hooks(self) -> Hooks:
+        """The backward hooks of the right-hand side's modules."""
+        return Hooks.of(self.referred.modules)
+
+
+def default_norm(packing: Packing) -> Norm:
+    """Return the error norm of a state: the largest part's root mean square, see :mod:`physode.solvers.norms`."""
+    rms = rms_per_sample if packing.per_sample else rms_shared
+    return rms if packing.keys is None else _LargestPart(rms, packing)
+
+
+def user_norm(norm: Norm, packing: Packing) -> Norm:
+    """Return a norm on packed states from one on the user's structure."""
+    return UserNorm(norm, packing)
+
+
+@dataclass(frozen=True)
+class _LargestPart:
+    norm: Norm
+    packing: Packing
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.stack([self.norm(part) for part in self.packing.components(x)]).amax(0)
+
+
+@dataclass(frozen=True)
+class UserNorm:
+    """A norm on packed states from one on the user's structure."""
+
+    norm: Norm
+    packing: Packing
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the norm of a packed state."""
+        return self.norm(self.packing.unpack(x))
+
+
+def checked_state(y0: Any, packing: Packing, *, finite: bool = True) -> Tensor:
+    """Pack ``y0`` after checking that its parts are floating, of one dtype and device, and finite."""
+    parts = packing.components(y0) if packing.keys is None else [y0[key] for key in packing.keys]
+    for part in parts:
+        if not (part.is_floating_point() or part.is_complex()):
+            raise ValueError(f"`y0` must be floating point or complex, got {part.dtype}; convert it: y0.double()")
+        if (part.dtype, part.device) != (parts[0].dtype, parts[0].device):
+            raise ValueError(
+                "the parts of `y0` must share one dtype and device, got "
+                f"{parts[0].dtype} on {parts[0].device} and {part.dtype} on {part.device}"
+            )
+        if finite and not all_finite(part):
+            bad = int((~torch.isfinite(part.detach())).sum())
+            raise ValueError(f"`y0` must be finite, got {bad} NaN or infinite value(s) of {part.numel()}")
+    return packing.pack(y0)
+
+
+def checked_times(t: Any, *, batch: int | None, device: torch.device) -> Tensor:
+    """Return the output times in float64, ``(outputs,)`` or, for ``batch`` samples, ``(outputs, batch)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``t`` is not a tensor or sequence of at least two finite, strictly rising or falling times.
+    """
+    try:
+        times = t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"`t` must be a tensor or a sequence of numbers, got {type(t).__name__}") from None
+    if times.is_complex() or times.dtype == torch.bool:
+        raise ValueError(f"`t` must be real, got {times.dtype}")
+    times = times.to(device=device, dtype=torch.float64)
+    allowed = "(time,)" if batch is None else f"(time,) or (time, batch={batch})"
+    if times.ndim != 1 and (batch is None or times.ndim != 2 or times.shape[1] != batch):
+        raise ValueError(f"`t` must have the shape {allowed}, got {tuple(times.shape)}")
+    if len(times) < 2:
+        raise ValueError(f"`t` needs at least two times, a start and an end; got {len(times)}")
+    values = times.detach()
+    smallest, largest = torch.aminmax(values.diff(dim=0), dim=0)
+    if not (all_finite(values) and bool(((smallest > 0) | (largest < 0)).all())):
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError("`t` must be finite, got NaN or infinite times")
+        raise ValueError(f"`t` must be strictly increasing or decreasing, got {_excerpt(values)}; sort it first")
+    return times if batch is None or times.ndim == 2 else times[:, None].expand(-1, batch)
+
+
+def checked_tolerance(name: str, value: Any, default: float) -> Tensor | float:
+    """Return a tolerance, positive and finite; a tensor gives one a component."""
+    if value is None:
+        return default
+    smallest = float(value.detach().min()) if isinstance(value, Tensor) else float(value)
+    if not (smallest > 0.0 and math.isfinite(smallest)):
+        raise ValueError(f"`{name}` must be positive and finite, got {value}; try {default:g}")
+    return value if isinstance(value, Tensor) else smallest
+
+
+def make_dynamics(
+    f: Callable[..., Any],
+    args: Sequence[Any],
+    packing: Packing,
+    y0: Tensor,
+    t: Tensor,
+    *,
+    drawing: bool,
+    skipping: bool = False,
+) -> Dynamics:
+    """Join the right-hand side with what it is evaluated on."""
+    first, last = t[0].detach(), t[-1].detach()
+    shapes = {len(shape) for shape in packing.shapes}
+    return Dynamics(
+        f=f,
+        args=args,
+        packing=packing,
+        low=torch.minimum(first, last),
+        high=torch.maximum(first, last),
+        dtype=y0.real.dtype if y0.is_complex() else y0.dtype,
+        device=y0.device,
+        time_ndim=0 if not packing.per_sample else 1 + (shapes.pop() if len(shapes) == 1 else 0),
+        conduct=Conduct(Draws(expected=drawing)),
+        skipping=skipping,
+        calls=Calls(),  # said, for torch.compile does not trace the default
+    )
+
+
+def _excerpt(values: Tensor) -> str:
+    column = values if values.ndim == 1 else values[:, 0]
+    shown = ", ".join(f"{value:g}" for value in column[:5].tolist())
+    return f"[{shown}{', ...' if len(column) > 5 else ''}]"
