@@ -1,4 +1,8 @@
-"""The stages of a fit: how much of the data each looks at, and in how many pieces."""
+"""The stages of a fit: growing spans, or multiple shooting (Bock 1981).
+
+Each stage looks at the data up to some time, in one piece or cut into segments that are solved from states of their
+own and pulled together.
+"""
 
 from __future__ import annotations
 

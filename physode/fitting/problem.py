@@ -1,4 +1,4 @@
-"""From settings and data to the objective of each stage of a fit."""
+"""A fit posed: from settings and data to the objective of each stage, and the stages minimised one after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The right-hand side of a fit, from the settings and what the data say about their system."""
+"""Right-hand sides: the fit's, from its settings; the data's own, where they say it; a hybrid's network beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's folder: settings, history, checkpoints, predictions, report, figures and log."""
+"""A run's folder: settings, history, checkpoints, predictions, report, figures, log, and the right-hand side found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How a fit ended: a status by name, and the sentence that says why."""
+"""How a fit ended, held against what it has seen, and what makes its numbers implausible.
+
+Optimisers come to rest in wrong minima, on wrong units and on wrong files, too: it is said beside the numbers.
+"""
 
 from __future__ import annotations
 

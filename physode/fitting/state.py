@@ -1,4 +1,4 @@
-"""Where an optimisation stands: all that it needs to go on to the same numbers."""
+"""Where an optimisation stands: all that it needs to go on to the same numbers, and its checkpoints."""
 
 from __future__ import annotations
 
