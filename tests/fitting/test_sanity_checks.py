@@ -13,8 +13,8 @@ import torch
 from physode.errors import ConfigError, DataError
 from physode.fitting import FitConfig, create_run, effective_config, fit, open_run
 from physode.fitting.data import digest
-from physode.fitting.ending import astray, status_of, verdict
 from physode.fitting.problem import pose_fit
+from physode.fitting.sanity_checks import astray, status_of, verdict
 from physode.fitting.state import TrainingState
 from physode.simulators import simulate_van_der_pol
 

@@ -21,12 +21,10 @@ from torch import Tensor, nn
 from physode.errors import DataError
 from physode.fitting.config import FitConfig
 from physode.fitting.data import FitData
-from physode.fitting.initial import complete_states
-from physode.fitting.tall import compressed
-from physode.fitting.unknowns import Unknowns
+from physode.fitting.initial_state import complete_states
+from physode.fitting.levenberg_marquardt import compressed
+from physode.fitting.parameters import FitParameters
 from physode.rhs import System
-
-__all__ = ["match_slopes", "smooth"]
 
 Array = np.ndarray[Any, Any]
 
@@ -42,7 +40,7 @@ def match_slopes(rhs: System, data: FitData, config: FitConfig, *, free: dict[st
     """Set the parameters of `rhs` to those that match the slopes of the training data best."""
     times, states, slopes = _paths(rhs, data)
     dummy = nn.Parameter(states[0], requires_grad=False)
-    unknowns = Unknowns(rhs, dummy, torch.zeros_like(dummy, dtype=torch.bool), free, config)
+    parameters = FitParameters(rhs, dummy, torch.zeros_like(dummy, dtype=torch.bool), free, config)
     spread = slopes.std(0)
     usable = spread > 0
     scale = torch.where(usable, spread, 1.0)
@@ -51,10 +49,10 @@ def match_slopes(rhs: System, data: FitData, config: FitConfig, *, free: dict[st
         found: Tensor = torch.func.vmap(rhs)(times, states)
         return ((found - slopes) / scale)[:, usable]
 
-    if int(unknowns.mask.sum()) <= _MOST_PARAMETERS:
-        _least_squares(unknowns, residuals, times, states, scale, usable)
+    if int(parameters.mask.sum()) <= _MOST_PARAMETERS:
+        _least_squares(parameters, residuals, times, states, scale, usable)
     else:
-        _lbfgs(unknowns, residuals)
+        _lbfgs(parameters, residuals)
 
 
 def smooth(t: Array, values: Array, at: Array, *, exact: bool) -> tuple[Array, Array]:
@@ -115,39 +113,44 @@ def _path(rhs: System, t: Array, observed: Array, *, exact: bool) -> tuple[Array
 
 
 def _least_squares(
-    unknowns: Unknowns, residuals: Callable[[], Tensor], times: Tensor, states: Tensor, scale: Tensor, usable: Tensor
+    parameters: FitParameters,
+    residuals: Callable[[], Tensor],
+    times: Tensor,
+    states: Tensor,
+    scale: Tensor,
+    usable: Tensor,
 ) -> None:
     """Take Gauss-Newton steps, damped until they lead down (Levenberg 1944); of a problem that is linear, one.
 
     Undamped steps are the shortest of those that minimise the linearised problem, in units of the Jacobian's columns:
     what the data do not determine stays as it was.
     """
-    names = [name for name, parameter in unknowns.rhs.named_parameters() if parameter.requires_grad]
+    names = [name for name, parameter in parameters.rhs.named_parameters() if parameter.requires_grad]
 
     def jacobian() -> Tensor:
-        parameters = {name: value.detach() for name, value in unknowns.rhs.named_parameters() if name in names}
+        weights = {name: value.detach() for name, value in parameters.rhs.named_parameters() if name in names}
 
         def one(values: dict[str, Tensor], t: Tensor, y: Tensor) -> Tensor:
-            found: Tensor = torch.func.functional_call(unknowns.rhs, values, (t, y))
+            found: Tensor = torch.func.functional_call(parameters.rhs, values, (t, y))
             return (found / scale)[usable]
 
-        parts = torch.func.vmap(torch.func.jacrev(one), in_dims=(None, 0, 0))(parameters, times, states)
+        parts = torch.func.vmap(torch.func.jacrev(one), in_dims=(None, 0, 0))(weights, times, states)
         flat = [parts[name].reshape(len(times), int(usable.sum()), -1) for name in names]
-        return torch.cat(flat, -1)[..., unknowns.mask].flatten(0, 1)
+        return torch.cat(flat, -1)[..., parameters.mask].flatten(0, 1)
 
     def misfit() -> Tensor:
         with torch.no_grad():
             return residuals().reshape(-1).double()
 
     def size(x: Array) -> float:
-        unknowns.move(np.clip(x, low, high))
+        parameters.move(np.clip(x, low, high))
         return float(misfit().norm())
 
-    low, high = unknowns.bounds()
-    x = np.clip(unknowns.vector(), low, high)
+    low, high = parameters.bounds()
+    x = np.clip(parameters.vector(), low, high)
     best = size(x)
     for _ in range(_ITERATIONS):
-        unknowns.move(x)
+        parameters.move(x)
         steps = _steps(jacobian().double(), misfit())
         step = next((step for step in steps if size(x + step) < best), None)
         if step is None:
@@ -156,7 +159,7 @@ def _least_squares(
         before, best = best, size(x)
         if best > (1.0 - _TOLERANCE) * before:
             break
-    unknowns.move(x)
+    parameters.move(x)
 
 
 def _steps(jacobian: Tensor, misfit: Tensor) -> Iterator[Array]:
@@ -174,17 +177,15 @@ def _steps(jacobian: Tensor, misfit: Tensor) -> Iterator[Array]:
         yield lstsq(np.vstack([matrix, more]), np.concatenate([right, np.zeros(len(more))]))[0] / units
 
 
-def _lbfgs(unknowns: Unknowns, residuals: Callable[[], Tensor]) -> None:
-    optimizer = torch.optim.LBFGS(unknowns.tensors, max_iter=10 * _ITERATIONS, line_search_fn="strong_wolfe")
+def _lbfgs(parameters: FitParameters, residuals: Callable[[], Tensor]) -> None:
+    optimizer = torch.optim.LBFGS(parameters.tensors, max_iter=10 * _ITERATIONS, line_search_fn="strong_wolfe")
 
     def loss() -> float:
         optimizer.zero_grad()
         found = residuals().square().mean()
         found.backward()  # type: ignore[no-untyped-call]
-        for parameter, mask in zip(unknowns.tensors, unknowns.masks(), strict=True):
-            if parameter.grad is not None:
-                parameter.grad = torch.where(mask, parameter.grad, 0.0)
+        parameters.mask_gradients()
         return float(found.detach())
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    unknowns.project()
+    parameters.project()

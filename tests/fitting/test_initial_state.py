@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from physode.fitting import FitConfig, effective_config
-from physode.fitting.initial import complete_states, estimate_state
+from physode.fitting.initial_state import complete_states, estimate_state
 from physode.fitting.problem import pose_fit
 from physode.rhs import HarmonicOscillator, LotkaVolterra
 from physode.simulators import simulate_in_box, simulate_three_body, system_of
@@ -76,7 +76,7 @@ def test_a_fit_of_segments_begins_at_estimates(bodies):
     problem = pose_fit(data, config)
     objective = problem.begin(problem.stages[0])
     starts = list(objective.segments.starts)
-    states = objective.unknowns.states.detach().numpy()
+    states = objective.parameters.states.detach().numpy()
     np.testing.assert_array_equal(states[:, :9], bodies.y[0, starts, :9])
     scale = np.abs(bodies.y[0, :, 9:]).max()
     np.testing.assert_allclose(states[:, 9:], bodies.y[0, starts, 9:], atol=0.05 * scale)

@@ -21,10 +21,10 @@ def fitted(found):
     return {each.name: each.fitted for each in found.report.constants}
 
 
-def unknowns_of(data, **settings):
+def parameters_of(data, **settings):
     config = effective_config(FitConfig(**settings), data)
     problem = pose_fit(data, config)
-    return problem.begin(problem.stages[-1]).unknowns
+    return problem.begin(problem.stages[-1]).parameters
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +54,21 @@ def test_elements_fixed_at_the_data_s_value_let_the_others_be_found(bodies):
 
 
 def test_naming_one_element_as_free_fixes_the_others(bodies):
-    unknowns = unknowns_of(bodies, free=("masses[3]",), init={"masses[3]": (0.5,)})
-    assert unknowns.mask.tolist() == [False, False, True]
-    assert unknowns.constants() == {"masses": [1.1, 1.1, 0.5]}
+    parameters = parameters_of(bodies, free=("masses[3]",), init={"masses[3]": (0.5,)})
+    assert parameters.mask.tolist() == [False, False, True]
+    assert parameters.constants() == {"masses": [1.1, 1.1, 0.5]}
 
 
 def test_the_free_elements_are_a_vector(bodies):
-    unknowns = unknowns_of(bodies, fix={"masses[1]": (2.0,)}, initial_state="fit")
+    parameters = parameters_of(bodies, fix={"masses[1]": (2.0,)}, initial_state="fit")
     start = bodies.y[0, 0]
-    np.testing.assert_array_equal(unknowns.vector(), [1.0, 1.0, *start])
-    before = unknowns.snapshot()
-    unknowns.move(np.arange(20.0))
-    assert unknowns.constants() == {"masses": [2.0, 0.0, 1.0]}
-    np.testing.assert_array_equal(unknowns.states.detach(), np.arange(2.0, 20.0))
-    unknowns.restore(before)
-    np.testing.assert_array_equal(unknowns.vector(), [1.0, 1.0, *start])
+    np.testing.assert_array_equal(parameters.vector(), [1.0, 1.0, *start])
+    before = parameters.snapshot()
+    parameters.move(np.arange(20.0))
+    assert parameters.constants() == {"masses": [2.0, 0.0, 1.0]}
+    np.testing.assert_array_equal(parameters.states.detach(), np.arange(2.0, 20.0))
+    parameters.restore(before)
+    np.testing.assert_array_equal(parameters.vector(), [1.0, 1.0, *start])
 
 
 # Bounds.
@@ -85,20 +85,20 @@ def test_constants_stay_within_their_bounds(oscillation, settings, positive):
 
 
 def test_bounds_of_elements_are_theirs_alone(bodies):
-    low, high = unknowns_of(bodies, bounds={"masses[2]": (0.5, 3.0)}).bounds()
+    low, high = parameters_of(bodies, bounds={"masses[2]": (0.5, 3.0)}).bounds()
     np.testing.assert_array_equal(low, [-np.inf, 0.5, -np.inf])
     np.testing.assert_array_equal(high, [np.inf, 3.0, np.inf])
 
 
 def test_bounds_of_logarithms_are_logarithms(oscillation):
-    low, high = unknowns_of(oscillation, positive=True, bounds={"mu": (-1.0, 2.0)}).bounds()
+    low, high = parameters_of(oscillation, positive=True, bounds={"mu": (-1.0, 2.0)}).bounds()
     np.testing.assert_allclose([low[0], high[0]], [-np.inf, np.log(2.0)])
 
 
 def test_a_start_beyond_the_bounds_is_moved_to_them(oscillation):
-    unknowns = unknowns_of(oscillation, bounds={"mu": (1.5, 2.0)})
-    unknowns.project()
-    assert unknowns.constants() == {"mu": [1.5], "threshold": [1.0]}
+    parameters = parameters_of(oscillation, bounds={"mu": (1.5, 2.0)})
+    parameters.project()
+    assert parameters.constants() == {"mu": [1.5], "threshold": [1.0]}
 
 
 # Priors and standard deviations.

@@ -11,7 +11,8 @@ import torch
 from physode.errors import DataError
 from physode.fitting import FitConfig, create_run, effective_config, fit
 from physode.fitting.data import digest
-from physode.fitting.fitted import fitted_rhs, residual_parts
+from physode.fitting.rhs import residual_parts
+from physode.fitting.run import fitted_rhs
 from physode.rhs import MLP, Hybrid, LotkaVolterra, Pendulum
 from physode.simulators import simulate
 

@@ -1,15 +1,19 @@
-"""The right-hand side of a fit, from the settings and what the data say about their system."""
+"""Right-hand sides: the fit's, from its settings; the data's own, where they say it; a hybrid's network beside it."""
 
 from __future__ import annotations
 
+import copy
+
+import numpy as np
+import torch
+
 from physode.datasets import Trajectories
+from physode.datasets.trajectories import Array
 from physode.errors import ConfigError
 from physode.fitting.config import FitConfig
 from physode.fitting.constants import constants_of, system_name, told_settings
 from physode.fitting.data import has_bodies
 from physode.rhs import MLP, SYSTEMS, AugmentedNBody, Hybrid, NBody, System, build
-
-__all__ = ["build_rhs", "known_system"]
 
 
 def build_rhs(config: FitConfig, trajectories: Trajectories) -> System:
@@ -88,3 +92,36 @@ def known_system(trajectories: Trajectories, index: int) -> System | None:
         return None
     own = {key: values[index] for key, values in trajectories.params.items() if key in SYSTEMS[str(name)].declared}
     return build(str(name), {**told_settings(trajectories), **own})
+
+
+def residual_parts(rhs: Hybrid, truth: System | None, t: Array, y: Array) -> tuple[Array, Array | None]:
+    r"""Return what a hybrid's network gives along a path, and what it should.
+
+    Of :math:`\dot y = f(t, y) + M g(t, y)` these are :math:`M g` and :math:`f_{true} - f`, both at the same states: the
+    second is what would make the hybrid true with the constants that its physics has.
+
+    Parameters
+    ----------
+    rhs
+        The hybrid.
+    truth
+        The system that the data are of, where it is known.
+    t, y
+        Times, (T,), and states, (T, D).
+
+    Returns
+    -------
+    learnt, missing
+        (T, D) each; the second None without `truth`, or where that one's state is another.
+    """
+    clocks = torch.from_numpy(np.asarray(t, dtype=np.float64))[:, None]
+    states = torch.from_numpy(np.asarray(y, dtype=np.float64))
+    rhs = copy.deepcopy(rhs).double()
+    reached = torch.tensor([name in rhs.acts_on for name in rhs.columns])
+    with torch.no_grad():
+        physics = rhs.physics(clocks, states)
+        learnt = torch.where(reached, rhs.residual(clocks, states), 0.0)
+        if truth is None or len(truth.columns) != states.shape[-1]:
+            return learnt.numpy(), None
+        missing = truth(clocks, states) - physics
+    return learnt.numpy(), missing.numpy()

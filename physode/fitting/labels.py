@@ -1,12 +1,10 @@
-"""Names of what a fit is told about: a constant, ``masses``, or one of its elements, ``masses[2]``."""
+"""Names of what is fitted: a constant ``masses``, one of its elements ``masses[2]``, an initial state ``angle(0)``."""
 
 from __future__ import annotations
 
 import re
 
 from physode.errors import ConfigError
-
-__all__ = ["element", "parse_target"]
 
 _TARGET = re.compile(r"([A-Za-z_]\w*)(?:\[(\d+)\])?")
 
@@ -28,3 +26,8 @@ def parse_target(text: str) -> tuple[str, int | None]:
 def element(name: str, place: tuple[int, ...]) -> str:
     """Return the name of an element: of ``masses`` at (1,), ``masses[2]``."""
     return name if not place else f"{name}[{', '.join(str(index + 1) for index in place)}]"
+
+
+def initial_state_label(column: str, trajectory: int | None) -> str:
+    """Return the name of an initial state; of the only trajectory where `trajectory` is None."""
+    return f"{column}(0)" if trajectory is None else f"{column}(0) of trajectory {trajectory}"

@@ -12,8 +12,8 @@ from scipy.optimize import brentq, least_squares
 
 from physode.errors import ConfigError, DataError
 from physode.fitting import FitConfig, effective_config
-from physode.fitting.profile import profile
-from physode.fitting.refits import best_objective
+from physode.fitting.profile_likelihood import crossings, profile
+from physode.fitting.profile_refits import best_objective
 from physode.rhs import HarmonicOscillator, LotkaVolterra, Pendulum
 from physode.simulators import simulate, simulate_in_box, simulate_three_body
 
@@ -202,7 +202,7 @@ def test_a_wrong_minimum_is_told():
 
 def test_it_begins_where_a_fit_has_ended(decay):
     config = effective_config(FitConfig(free=("alpha",), sigma=0.2, optimizer="adam", **GRID), decay)
-    best = best_objective(decay, config).unknowns.snapshot()
+    best = best_objective(decay, config).parameters.snapshot()
     begun = profile(decay, config, "alpha", points=5, best=best)
     anew = profile(decay, dataclasses.replace(config, optimizer="lm", lr=None, lr_decay=None), "alpha", points=5)
     np.testing.assert_allclose(begun.delta, anew.delta, rtol=1e-6)
@@ -256,3 +256,26 @@ def test_data_without_a_value_too_many_have_none():
     one = dataclasses.replace(data, y=np.where([[True, True], [True, False]], data.y, np.nan))
     with pytest.raises(DataError, match="the fit leaves 1 values for 1 unknowns; give `sigma`"):
         profile(one, FitConfig(free=("alpha",), **GRID), "alpha")
+
+
+def test_those_of_a_parabola_are_exact():
+    values = np.array([-3.0, -1.4, -0.5, 0.2, 1.0, 2.7])
+    assert crossings(values, (values - 0.2) ** 2, 2.0) == pytest.approx((0.2 - 2**0.5, 0.2 + 2**0.5), rel=1e-12)
+
+
+def test_those_of_a_smooth_curve_are_near():
+    values = np.linspace(-1.0, 1.0, 11)
+    low, high = crossings(values, 40.0 * (np.exp(values) - 1.0) ** 2, 4.0)
+    assert (low, high) == pytest.approx((np.log(1 - 0.1**0.5), np.log(1 + 0.1**0.5)), abs=2e-3)
+
+
+def test_a_side_that_stays_below_has_none():
+    assert crossings([0.0, 1.0, 2.0, 3.0], [0.3, 0.0, 1.0, 4.0], 1.0) == (None, pytest.approx(2.0))
+    assert crossings([0.0, 1.0], [0.0, 9.0], 1.0) == (None, pytest.approx(1.0 / 3.0))
+    assert crossings([0.0], [0.0], 1.0) == (None, None)
+
+
+def test_the_nearest_to_the_smallest_value_count():
+    low, high = crossings([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], [0.0, 5.0, 1.0, 4.0, 0.5, 4.0], 4.0)
+    assert low is None
+    assert 0.0 < high < 1.0

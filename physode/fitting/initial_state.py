@@ -10,8 +10,6 @@ from torch import Tensor
 
 from physode.rhs import System
 
-__all__ = ["complete_states", "estimate_state"]
-
 Array = np.ndarray[Any, Any]
 
 _ITERATIONS = 5

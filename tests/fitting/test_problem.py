@@ -12,8 +12,7 @@ from physode.errors import SolveError
 from physode.fitting import FitConfig, create_run, effective_config, fit, open_run
 from physode.fitting.data import digest
 from physode.fitting.objective import Objective
-from physode.fitting.optimisers import optimise
-from physode.fitting.problem import pose_fit
+from physode.fitting.problem import optimise, pose_fit
 from physode.simulators import simulate_van_der_pol
 
 GRID = {"method": "rk4", "train_until": 6.0}

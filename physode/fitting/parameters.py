@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from physode.fitting.config import FitConfig
-from physode.fitting.targets import parse_target
+from physode.fitting.labels import element, initial_state_label, parse_target
 from physode.rhs import System
-
-__all__ = ["Unknowns", "raw_constants"]
 
 Vector = NDArray[np.float64]
 
@@ -24,7 +22,7 @@ _STATES = "initial states"
 
 
 @dataclass(frozen=True)
-class Unknowns:
+class FitParameters:
     """Parameters and initial states.
 
     Attributes
@@ -53,28 +51,54 @@ class Unknowns:
         return bool(self.free_states.any())
 
     @property
-    def parameters(self) -> list[nn.Parameter]:
+    def rhs_parameters(self) -> list[nn.Parameter]:
         """The right-hand side's parameters."""
         return [parameter for parameter in self.rhs.parameters() if parameter.requires_grad]
 
     @property
     def tensors(self) -> list[nn.Parameter]:
         """Everything that an optimiser moves, elements that are fixed beside the free ones."""
-        return [*self.parameters, self.states] if self.has_free_states else self.parameters
+        return [*self.rhs_parameters, self.states] if self.has_free_states else self.rhs_parameters
 
     def masks(self) -> list[Tensor]:
         """Return for each of `tensors` which elements are free."""
-        found = []
-        for name, parameter in self.rhs.named_parameters():
-            if parameter.requires_grad:
-                everything = torch.ones_like(parameter, dtype=torch.bool)
-                found.append(self.free.get(name.rpartition(".")[2], everything))
-        return [*found, self.free_states] if self.has_free_states else found
+        named = ((name, each) for name, each in self.rhs.named_parameters() if each.requires_grad)
+        masks = [free_elements(name, each, self.free) for name, each in named]
+        return [*masks, self.free_states] if self.has_free_states else masks
 
     @property
     def mask(self) -> Tensor:
         """`masks`, flat."""
         return torch.cat([mask.reshape(-1) for mask in self.masks()])
+
+    def mask_gradients(self) -> None:
+        """Set the gradients of fixed elements to 0."""
+        for tensor, mask in zip(self.tensors, self.masks(), strict=True):
+            if tensor.grad is not None:
+                tensor.grad = torch.where(mask, tensor.grad, 0.0)
+
+    def labels(self) -> list[str]:
+        """Return the names of the free elements; weights of a network are counted, not named."""
+        names = {id(raw): name for name, raw in raw_constants(self.rhs).items()}
+        batched, labels = self.states.ndim == 2, []
+        for tensor, mask in zip(self.tensors, self.masks(), strict=True):
+            for place in map(tuple, mask.nonzero().tolist()):
+                if tensor is self.states:
+                    labels.append(initial_state_label(self.rhs.columns[place[-1]], place[0] if batched else None))
+                else:
+                    labels.append(element(names.get(id(tensor), "weight"), place))
+        return labels
+
+    def physical_slopes(self) -> Tensor:
+        """Return derivatives of physical by stored values: 1, or the value itself where its logarithm is stored."""
+        names = {id(raw): name for name, raw in raw_constants(self.rhs).items()}
+        parts = []
+        for tensor, mask in zip(self.tensors, self.masks(), strict=True):
+            slope = torch.ones_like(tensor)
+            if id(tensor) in names:
+                (slope,) = torch.autograd.grad(self.rhs.constants[names[id(tensor)]].sum(), tensor)
+            parts.append(slope[mask].detach().double().abs())
+        return torch.cat(parts)
 
     def vector(self) -> Vector:
         """Return the free elements."""
@@ -119,26 +143,34 @@ class Unknowns:
 
     def prior_jacobian(self) -> Tensor:
         """Return the derivatives of `priors` with respect to the free elements, (rows, P)."""
-        found = self.priors()
-        assert found is not None
+        distances = self.priors()
+        assert distances is not None
         rows = []
-        for row in found:
+        for row in distances:
             grads = torch.autograd.grad(row, self.tensors, retain_graph=True, materialize_grads=True)
             rows.append(torch.cat([each.reshape(-1) for each in grads])[self.mask])
         return torch.stack(rows)
 
     def constants(self) -> dict[str, list[float]]:
         """Return the physical values of the fitted constants, flat."""
-        known = raw_constants(self.rhs)
-        values = {name: self.rhs.constants[name].detach().double().reshape(-1).tolist() for name in known}
-        return {name: [float(each) for each in value] for name, value in values.items()}
+        return {
+            name: self.rhs.constants[name].detach().double().reshape(-1).tolist() for name in raw_constants(self.rhs)
+        }
+
+    def free_constants(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Return the free elements of constants by their labels: the constant, and the index into it."""
+        return {
+            element(name, place): (name, place)
+            for name, raw in raw_constants(self.rhs).items()
+            for place in map(tuple, free_elements(f"raw_{name}", raw, self.free).nonzero().tolist())
+        }
 
     def snapshot(self) -> dict[str, Any]:
         """Return copies of the right-hand side's state and, where they are unknown, of the initial states."""
-        found = copy.deepcopy(dict(self.rhs.state_dict()))
+        snapshot = copy.deepcopy(dict(self.rhs.state_dict()))
         if self.has_free_states:
-            found[_STATES] = self.states.detach().clone()
-        return found
+            snapshot[_STATES] = self.states.detach().clone()
+        return snapshot
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Undo changes since :meth:`snapshot`."""
@@ -149,6 +181,7 @@ class Unknowns:
                 self.states.copy_(snapshot[_STATES])
 
     def _stored(self, value: float) -> float:
+        """Return a constant's value as the parameter has it."""
         if not self.config.positive:
             return value
         return float(np.log(value)) if value > 0 else -np.inf
@@ -160,6 +193,12 @@ class Unknowns:
         for place, tensor in enumerate(self.tensors):
             if tensor is raw:
                 yield from ((place, each) for each in range(tensor.numel()) if index in (None, each))
+
+
+def free_elements(name: str, parameter: Tensor, free: Mapping[str, Tensor]) -> Tensor:
+    """Return which elements of a parameter are free; `name` is its path, `free` holds masks by its last part."""
+    everything = torch.ones_like(parameter, dtype=torch.bool)
+    return free.get(name.rpartition(".")[2], everything)
 
 
 def raw_constants(rhs: System) -> dict[str, nn.Parameter]:

@@ -20,17 +20,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from physode.datasets import Trajectories
 from physode.errors import DataError, SolveError
 from physode.fitting.config import FitConfig
-from physode.fitting.crossings import crossings
 from physode.fitting.objective import Objective
-from physode.fitting.outwards import Side, outwards
-from physode.fitting.refits import Refit, Refits, best_objective
+from physode.fitting.profile_refits import ProfileSide, Refit, Refits, best_objective, refit_side
 from physode.fitting.uncertainty import LEVEL, Uncertainty, interval, uncertainty
 from physode.typing import Progress
-
-__all__ = ["Profile", "profile"]
 
 _AGREES = 0.1  # of the interval's half width, within which the parabola's ends are the profile's
 _NEAR, _MOST_ENDS = 0.005, 4  # how near the threshold, as a share of it, an end must be, and after how many refits
@@ -143,20 +141,20 @@ def profile(
     objective = best_objective(trajectories, config, best=best)
     found = _uncertainty(objective)
     refits = Refits(objective, name)
-    drop = _Drop(objective, refits.start())
+    drop = _LikelihoodDrop(objective, refits.start())
     error = None if found is None else float(found.deviations[found.labels.index(name)])
     sides = []
     for sign in (-1, 1):
         told = None if progress is None else _of_half(progress, sign)
         reaches = drop.reaches
         sides.append(
-            outwards(refits, sign=sign, error=error, width=width, half=points // 2, reaches=reaches, progress=told)
+            refit_side(refits, sign=sign, error=error, width=width, half=points // 2, reaches=reaches, progress=told)
         )
-    rows = _with_ends(refits, drop, [*reversed(sides[0].refits), drop.best, *sides[1].refits])
-    return _gathered(refits, drop, rows, sides, found, error)
+    rows = _refine_ends(refits, drop, [*reversed(sides[0].refits), drop.best, *sides[1].refits])
+    return _profile_of(refits, drop, rows, sides, found, error)
 
 
-class _Drop:
+class _LikelihoodDrop:
     """Turns losses into drops of the likelihood from the smallest of them."""
 
     def __init__(self, objective: Objective, best: Refit) -> None:
@@ -164,7 +162,7 @@ class _Drop:
 
         self.best = best
         self._count = int(objective.segments.counted.sum())
-        freedom = self._count - int(objective.unknowns.mask.sum())
+        freedom = self._count - int(objective.parameters.mask.sum())
         self._freedom = None if objective.data.weights is not None else freedom
         if self._freedom is None:
             self.statistic, self.threshold = "chi-square", float(stats.chi2.ppf(LEVEL, 1))
@@ -201,7 +199,7 @@ def _of_half(progress: Progress, sign: int) -> Progress:
     return lambda fraction: progress((fraction + (sign > 0)) / 2)
 
 
-def _with_ends(refits: Refits, drop: _Drop, rows: list[Refit]) -> list[Refit]:
+def _refine_ends(refits: Refits, drop: _LikelihoodDrop, rows: list[Refit]) -> list[Refit]:
     """Add refits at the ends of the interval, until their drops agree with the threshold."""
     for side in (0, 1):
         for _ in range(_MOST_ENDS):
@@ -219,8 +217,13 @@ def _with_ends(refits: Refits, drop: _Drop, rows: list[Refit]) -> list[Refit]:
     return rows
 
 
-def _gathered(
-    refits: Refits, drop: _Drop, rows: list[Refit], sides: list[Side], found: Uncertainty | None, error: float | None
+def _profile_of(
+    refits: Refits,
+    drop: _LikelihoodDrop,
+    rows: list[Refit],
+    sides: list[ProfileSide],
+    found: Uncertainty | None,
+    error: float | None,
 ) -> Profile:
     delta = drop.all(rows)
     least = min(rows, key=lambda row: row.loss)
@@ -251,7 +254,7 @@ def _gathered(
 
 
 def _open_notes(
-    name: str, rows: list[Refit], ends: tuple[float | None, float | None], sides: list[Side]
+    name: str, rows: list[Refit], ends: tuple[float | None, float | None], sides: list[ProfileSide]
 ) -> Iterator[str]:
     """Say where the interval has no end, and why."""
     words = (("lower", "down to", rows[0].value), ("upper", "up to", rows[-1].value))
@@ -267,3 +270,46 @@ def _early_notes(name: str, rows: list[Refit]) -> list[str]:
     if not early:
         return []
     return [f"{len(early)} refits have not converged, the first with {name} = {early[0].value:.6g}: {early[0].ended}"]
+
+
+Array = np.ndarray[Any, Any]
+
+
+def crossings(values: Sequence[float], delta: Sequence[float], threshold: float) -> tuple[float | None, float | None]:
+    r"""Return the first crossings of a threshold below and above the smallest value of a curve.
+
+    :math:`\sqrt\Delta` is interpolated, by monotone cubics: of a parabola it is a straight line, so that these are
+    exact.
+
+    Parameters
+    ----------
+    values
+        Rising.
+    delta
+        The curve there, its smallest value 0.
+    threshold
+        Which value it crosses.
+
+    Returns
+    -------
+    tuple
+        The crossings; None where there is none.
+    """
+    x, roots = np.asarray(values, dtype=np.float64), np.sqrt(np.maximum(delta, 0.0))
+    least = int(np.argmin(delta))
+    below = _first(x[least] - x[least::-1], roots[least::-1], threshold**0.5)
+    above = _first(x[least:] - x[least], roots[least:], threshold**0.5)
+    return None if below is None else float(x[least]) - below, None if above is None else float(x[least]) + above
+
+
+def _first(distance: Array, roots: Array, wanted: float) -> float | None:
+    """Return the smallest distance at which a curve from 0 has a value."""
+    from scipy.interpolate import PchipInterpolator
+    from scipy.optimize import brentq
+
+    beyond = np.flatnonzero(roots >= wanted)
+    if not len(beyond):
+        return None
+    end = beyond[0]
+    curve = PchipInterpolator(distance, roots - wanted)
+    return float(brentq(curve, distance[end - 1], distance[end]))

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from physode.fitting import FitConfig, effective_config, fit
-from physode.fitting.matching import match_slopes, smooth
+from physode.fitting.gradient_matching import match_slopes, smooth
+from physode.fitting.levenberg_marquardt import compressed
 from physode.fitting.problem import pose_fit
-from physode.fitting.tall import compressed
 from physode.rhs import HarmonicOscillator
 from physode.simulators import simulate_in_box
 
@@ -92,7 +92,7 @@ def test_a_fit_begins_at_a_smaller_loss(oscillation, optimizer):
 
 
 def test_many_parameters_are_matched_by_gradients(oscillation, monkeypatch):
-    monkeypatch.setattr("physode.fitting.matching._MOST_PARAMETERS", 10)
+    monkeypatch.setattr("physode.fitting.gradient_matching._MOST_PARAMETERS", 10)
     _, before, after = matched(oscillation, rhs="neural", hidden=(16, 16))
     assert after < 0.1 * before
 

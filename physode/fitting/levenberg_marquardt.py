@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from physode.errors import SolveError
 from physode.fitting.objective import Linearisation, Objective
 from physode.fitting.state import BeginError, Epoch, OnEpoch, TrainingState, random_states
-from physode.fitting.tall import compressed
-
-__all__ = ["minimise"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +26,10 @@ _FEW = 15
 Vector = NDArray[np.float64]
 
 
-def minimise(
+def levenberg_marquardt(
     objective: Objective, *, before: TrainingState | None, state: TrainingState | None, on_epoch: OnEpoch
 ) -> TrainingState:
-    """Minimise the sum of squares, or of robust losses; see :func:`physode.fitting.optimisers.optimise`.
+    """Minimise the sum of squares, or of robust losses; see :func:`physode.fitting.problem.optimise`.
 
     Every trial point is solved once, for residuals and Jacobian together, and counts as one epoch. Parameters are
     scaled by their columns of the Jacobian. Where the solve fails, the residuals are infinite: SciPy then shrinks its
@@ -39,27 +37,16 @@ def minimise(
     that fits its data better than where the one before ended.
 
     A fit that goes on from `state` repeats the stage's evaluations so far, silently, from its start: these are few, and
-    SciPy cannot be handed the size of its trust region.
-
-    Parameters
-    ----------
-    objective
-        The stage's.
-    before
-        Where the stage before ended, if there was one.
-    state
-        Where to go on within this stage.
-    on_epoch
-        Called after every epoch.
+    SciPy cannot be handed the size of its trust region. `before` is where the stage before ended, if there was one.
     """
     from scipy.optimize import least_squares
 
-    unknowns, config = objective.unknowns, objective.config
+    parameters, config = objective.parameters, objective.config
     if state is not None and state.finished not in ("", _EXHAUSTED):
-        unknowns.restore(state.best_model)
+        parameters.restore(state.best_model)
         return state
     if state is not None:
-        unknowns.restore(state.optimizer["start"])
+        parameters.restore(state.optimizer["start"])
     elif before is not None:
         _begin_at_better(objective, before)
     assert config.epochs is not None
@@ -70,7 +57,7 @@ def minimise(
     trials = _Trials(objective, state, on_epoch, begun)
     if evaluations < 1:
         return trials.idle(_EXHAUSTED)
-    low, high = unknowns.bounds()
+    low, high = parameters.bounds()
     xtol, ftol = _TOLERANCES[config.dtype] if last else _LOOSE
     found = least_squares(
         trials.residuals,
@@ -85,7 +72,7 @@ def minimise(
         gtol=1e-15,
         max_nfev=evaluations if last else min(evaluations, _FEW),
     )
-    unknowns.move(trials.best)
+    parameters.move(trials.best)
     reason = _NO_WAY if trials.failed and trials.at_start else _REASONS[int(found.status)]
     return trials.finish(reason if last else "")
 
@@ -104,13 +91,12 @@ _REASONS = {
 def _begin_at_better(objective: Objective, before: TrainingState) -> None:
     """Move to where the stage before began, if the data of this one prefer it: short spans may lead astray."""
     start = before.optimizer["start"]
-    own, here = objective.unknowns.snapshot(), objective.loss()
-    same = all(name in own and own[name].shape == value.shape for name, value in start.items())
-    if not same:
+    own, here = objective.parameters.snapshot(), objective.loss()
+    if not all(name in own and own[name].shape == value.shape for name, value in start.items()):
         return
-    objective.unknowns.restore(start)
+    objective.parameters.restore(start)
     if not objective.loss() < here:
-        objective.unknowns.restore(own)
+        objective.parameters.restore(own)
 
 
 class _Trials:
@@ -122,8 +108,8 @@ class _Trials:
         self._begun = self._count = begun
         self._state: TrainingState | None = None
         self._last: tuple[Vector, Linearisation] | None = None
-        self._first_model = objective.unknowns.snapshot()
-        self.start = self.best = objective.unknowns.vector()
+        self._first_model = objective.parameters.snapshot()
+        self.start = self.best = objective.parameters.vector()
         self.failed = 0
 
     @property
@@ -133,12 +119,12 @@ class _Trials:
 
     def residuals(self, x: Vector) -> Vector:
         """Residuals at `x`; infinite where the solve fails."""
-        self.objective.unknowns.move(x)
+        self.objective.parameters.move(x)
         try:
             found = self._linearise()
         except SolveError as error:
             if self._last is None:
-                raise BeginError(f"cannot begin at the initial guess: {error}; give another, with `init`") from error
+                raise BeginError.because(error) from error
             _log.info("step taken back: %s", error)
             self.failed += 1
             self._tell(None, None)
@@ -152,7 +138,7 @@ class _Trials:
     def jacobian(self, x: Vector) -> Vector:
         """Jacobian at `x`, known from its residuals."""
         if self._last is None or not np.array_equal(self._last[0], x):
-            self.objective.unknowns.move(x)
+            self.objective.parameters.move(x)
             self._last = x.copy(), self._linearise()
         return np.asarray(self._last[1].jacobian.cpu().numpy())
 
@@ -190,15 +176,15 @@ class _Trials:
 
     def _tell(self, loss: float | None, accepted: int | None) -> None:
         """Keep the best so far, and tell of trials that were not told of before."""
-        unknowns, stage = self.objective.unknowns, self.objective.stage.number
-        epoch = Epoch(self._count, loss, accepted=accepted, constants=unknowns.constants(), stage=stage)
+        parameters, stage = self.objective.parameters, self.objective.stage.number
+        epoch = Epoch(self._count, loss, accepted=accepted, constants=parameters.constants(), stage=stage)
         self._count += 1
-        before = self._state
-        better = before is None or (loss is not None and loss < before.best_loss)
-        best = loss if before is None or better else before.best_loss
-        assert best is not None
-        model = unknowns.snapshot() if better or before is None else before.best_model
-        self._state = self._standing(epoch.epoch, best, model, "")
+        if self._state is None or (loss is not None and loss < self._state.best_loss):
+            assert loss is not None
+            self._state = self._standing(epoch.epoch, loss, parameters.snapshot(), "")
+        else:
+            random = random_states(self.objective.config.device)
+            self._state = dataclasses.replace(self._state, epoch=epoch.epoch, random=random)
         if self._known is None or epoch.epoch > self._known.epoch:
             self._on_epoch(epoch, self._state)
 
@@ -215,3 +201,23 @@ class _Trials:
             stage=self.objective.stage.number,
             times=self.objective.stage.times,
         )
+
+
+# Residuals an unknown, and unknowns, from which on the work repays itself.
+_TALL = 2
+_WIDE = 50
+
+
+def compressed(residuals: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
+    """Return residuals and Jacobian of P + 1 rows with the norm, the gradient and the Gauss-Newton matrix of the given.
+
+    With J = Q R they are Q^T r and R, and, in a row of zeros, the norm of the rest of r, on which no unknown acts.
+    Systems that are small, or not tall, come back as they are.
+    """
+    rows, columns = jacobian.shape
+    if rows < _TALL * columns or columns < _WIDE:
+        return residuals, jacobian
+    q, r = torch.linalg.qr(jacobian)
+    inside = q.T @ residuals
+    rest = (residuals - q @ inside).norm()
+    return torch.cat([inside, rest[None]]), torch.cat([r, r.new_zeros(1, columns)])
