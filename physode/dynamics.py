@@ -14,7 +14,7 @@ from torch import Tensor
 from physode.evaluation import Conduct, Probe
 from physode.packing import Packing
 from physode.solvers.groups import expand
-from physode.solvers.implicit.structure import Structure
+from physode.solvers.implicit.jacobian_structure import Structure
 from physode.solvers.numbers import Number
 from physode.transforms import transformed
 

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from physode.answer import raise_failures
 from physode.gradients.steps import StepTable, fetch_recorded, read_outputs
-from physode.pairing import Paired
 from physode.posing import pose
 from physode.problem import Problem
 from physode.solvers.grid import Grid
 from physode.solvers.stepper import end_derivative, interpolant, take_step
+from physode.solvers.symplectic.alf import Paired
 
 __all__ = ["Sensitivities", "correlation", "covariance", "sensitivities"]
 

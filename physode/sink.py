@@ -14,10 +14,10 @@ from torch import Tensor
 from physode.gradients.steps import Outcome, Recorded
 from physode.interrupts import interrupts_held
 from physode.packing import Packing
-from physode.pairing import Paired
 from physode.problem import Problem
 from physode.sink_buffer import Buffer
 from physode.solvers.reached import Reached, Receiver
+from physode.solvers.symplectic.alf import Paired
 from physode.solvers.thinned import Thinned
 from physode.transforms import transformed
 

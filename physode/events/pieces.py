@@ -19,11 +19,11 @@ from physode.events.segment import Segment
 from physode.events.sides import on_sides, sides_from
 from physode.events.state import State
 from physode.events.stops import Stops
-from physode.pairing import restarted
 from physode.problem import Problem
 from physode.recording import Recorder
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.groups import expand
+from physode.solvers.symplectic.alf import restarted
 from physode.status import Status
 from physode.typing import Progress
 

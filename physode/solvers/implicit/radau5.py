@@ -29,12 +29,12 @@ from torch import Tensor
 from physode.solvers.constants import Row
 from physode.solvers.groups import sized
 from physode.solvers.implicit.banded import BandFactors
-from physode.solvers.implicit.fixed import FIXED
 from physode.solvers.implicit.linear import Factors, factor, shifted
 from physode.solvers.implicit.newton import seen, size_of
 from physode.solvers.implicit.rosenbrock import combined
 from physode.solvers.implicit.runge_kutta import ImplicitRungeKutta
-from physode.solvers.implicit.stage_solver import StageSolver
+from physode.solvers.implicit.stage_equations import StageSolver
+from physode.solvers.implicit.tableaus import FIXED
 from physode.solvers.numbers import Number
 from physode.transforms import plain
 

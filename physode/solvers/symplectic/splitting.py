@@ -24,7 +24,7 @@ from physode.solvers.groups import sized
 from physode.solvers.method import StepMethod
 from physode.solvers.numbers import Number
 from physode.solvers.stepper import Step
-from physode.solvers.symplectic.halves import check_halves, force_of, parts_of, velocity_of
+from physode.solvers.symplectic.separable import check_halves, force_of, parts_of, velocity_of
 
 __all__ = ["LEAPFROG", "SUZUKI4", "YOSHIDA4", "Splitting"]
 
@@ -34,7 +34,7 @@ class Splitting(StepMethod):
     """A symmetric composition of leapfrog steps, whose sizes are ``weights`` times the step's.
 
     The state is a pair of tensors (q, p), or a tensor with positions in the first half of its last axis and momenta or
-    velocities in the second, if the right-hand side says so (:mod:`physode.solvers.symplectic.halves`). The force at
+    velocities in the second, if the right-hand side says so (:mod:`physode.solvers.symplectic.separable`). The force at
     the step's end is that at the next one's start: of a right-hand side that has its force and velocity as functions
     of their own, a step evaluates one force a leapfrog.
     """

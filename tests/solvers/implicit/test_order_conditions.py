@@ -8,11 +8,9 @@ from math import prod
 import numpy as np
 import pytest
 
-from physode.solvers.implicit.fixed import FIXED
-from physode.solvers.implicit.kencarp5 import KENCARP5
-from physode.solvers.implicit.kvaerno3 import KVAERNO3
 from physode.solvers.implicit.radau5 import RADAU5
-from physode.solvers.implicit.rodas5p import RODAS5P
+from physode.solvers.implicit.rosenbrock import RODAS5P
+from physode.solvers.implicit.tableaus import FIXED, KENCARP5, KVAERNO3
 
 RUNGE_KUTTA = [*FIXED, KVAERNO3, KENCARP5, RADAU5]
 
