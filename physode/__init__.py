@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
     from physode.events.event import Event
     from physode.gradients import ACA, MALI, Adjoint, Naive
-    from physode.progress import progress_bar
     from physode.regularised import solve_regularised
     from physode.sink import Sink
     from physode.solution import Solution, Stats
     from physode.solve import solve
-    from physode.solvers.watch import Moment
+    from physode.solvers.callbacks import Moment, progress_bar
     from physode.status import Status
 
 __version__ = "0.1.0"
@@ -76,7 +75,7 @@ _HOMES = {
     "MALI": "physode.gradients",
     "Adjoint": "physode.gradients",
     "Event": "physode.events.event",
-    "Moment": "physode.solvers.watch",
+    "Moment": "physode.solvers.callbacks",
     "Naive": "physode.gradients",
     "Sink": "physode.sink",
     "Solution": "physode.solution",
@@ -87,7 +86,7 @@ _HOMES = {
     "odeint_dense": "physode.compat",
     "odeint_event": "physode.compat",
     "odesolve": "physode.compat",
-    "progress_bar": "physode.progress",
+    "progress_bar": "physode.solvers.callbacks",
     "solve": "physode.solve",
     "solve_regularised": "physode.regularised",
 }

@@ -23,12 +23,12 @@ from physode.errors import SolveError
 from physode.finite_differences import Differences, differences, directions
 from physode.gradcheck_advice import Facts, Row, advice
 from physode.gradcheck_facts import is_deterministic, stability, unregistered
-from physode.posing import pose
+from physode.problem.checks import pose
 from physode.solution import Solution
 from physode.solve import solve
+from physode.solvers.callbacks import checked_seconds
 from physode.solvers.methods import find_method
 from physode.solvers.tableaus import Tableau
-from physode.solvers.watch import checked_seconds
 from physode.tally import peak_bytes
 from physode.typing import Progress
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jacobian as jacobian_of
 
-from physode.references import Referred
+from physode.problem.parameters import Referred
 from physode.solve import solve
 
 __all__ = ["is_deterministic", "stability", "unregistered"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.problem import checked_times
+from physode.problem.problem import checked_times
 from physode.rhs.logarithmic import LogarithmicNBody
 from physode.rhs.physical.n_body import NBody
 from physode.solution import Solution

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from physode.answer import raise_failures
-from physode.gradients.steps import StepTable, fetch_recorded, read_outputs
-from physode.posing import pose
-from physode.problem import Problem
+from physode.gradients.outputs import StepTable, fetch_recorded, read_outputs
+from physode.problem.checks import pose
+from physode.problem.problem import Problem
+from physode.solution import raise_failures
 from physode.solvers.grid import Grid
-from physode.solvers.stepper import end_derivative, interpolant, take_step
+from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.solvers.symplectic.alf import Paired
 
 __all__ = ["Sensitivities", "correlation", "covariance", "sensitivities"]

@@ -11,14 +11,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from physode.gradients.steps import Outcome, Recorded
+from physode.gradients.outputs import Outcome, Recorded
 from physode.interrupts import interrupts_held
-from physode.packing import Packing
-from physode.problem import Problem
+from physode.problem.packing import Packing
+from physode.problem.problem import Problem
 from physode.sink_buffer import Buffer
-from physode.solvers.reached import Reached, Receiver
+from physode.solvers.online_output import OnlineOutput, Receiver
 from physode.solvers.symplectic.alf import Paired
-from physode.solvers.thinned import Thinned
+from physode.solvers.trace import CheckpointedTrace
 from physode.transforms import transformed
 
 __all__ = ["Sink", "as_sink", "solve_into"]
@@ -68,8 +68,8 @@ def as_sink(sink: Sink | str | os.PathLike[str]) -> Sink:
 
 def _step_by_step(problem: Problem, receiver: Receiver) -> Recorded:
     """Solve a problem, its outputs handed on as steps reach them."""
-    reader = Reached(problem.t, problem.y0, receiver)
-    return problem.integrate(keep=partial(Thinned, reader=reader, grid=problem.grid))
+    reader = OnlineOutput(problem.t, problem.y0, receiver)
+    return problem.integrate(keep=partial(CheckpointedTrace, reader=reader, grid=problem.grid))
 
 
 def solve_into(

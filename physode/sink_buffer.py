@@ -18,7 +18,7 @@ _SECONDS = 10.0  # after which outputs are written although their slab is not fu
 
 
 class Buffer:
-    """Takes outputs as they are reached (:class:`~physode.solvers.reached.Receiver`) and writes them slab by slab.
+    """Takes outputs as they are reached (a ``Receiver``) and writes them slab by slab.
 
     Parameters
     ----------

@@ -10,26 +10,23 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from physode.answer import answer, raise_failures
+from physode.compiled.unrolled import solve_traced
 from physode.errors import SolveError
+from physode.events.breakpoints import checked_jump_times
 from physode.events.event import Event, checked_events
-from physode.events.found import Events, Found
-from physode.events.stops import checked_jump_times
+from physode.events.result import Events, Found
 from physode.gradients import ACA, GradientMethod, find_gradient
-from physode.gradients.direct import Direct
-from physode.gradients.empty import Empty
 from physode.gradients.first_order import collected
-from physode.gradients.steps import Outcome, Recorded
-from physode.posing import pose
-from physode.problem import Problem
-from physode.recording import recorder_of
+from physode.gradients.naive import Direct, Empty
+from physode.gradients.outputs import Outcome, Recorded
+from physode.problem.checks import pose
+from physode.problem.problem import Problem
 from physode.sink import Sink, as_sink, solve_into
-from physode.solution import Solution
+from physode.solution import Solution, answer, raise_failures
+from physode.solvers.callbacks import Monitor, checked_seconds, recorder_of
 from physode.solvers.controllers import Controller
 from physode.solvers.method import Method
-from physode.solvers.reached import Receiver
-from physode.solvers.watch import Monitor, checked_seconds
-from physode.traced import solve_traced
+from physode.solvers.online_output import Receiver
 from physode.transforms import is_mapped, transformed
 from physode.typing import Norm, Progress
 
@@ -155,7 +152,7 @@ def solve(
         Times at which ``f`` is known to be discontinuous, ``(n,)``: steps end there, and ``f`` is evaluated on the
         side that a step lies on.
     monitor
-        Called after each accepted step with a :class:`~physode.solvers.watch.Moment`: fraction, time, step size, steps
+        Called after each accepted step with a :class:`~physode.Moment`: fraction, time, step size, steps
         and rejected attempts so far. Where it returns True the solve ends there as ``Status.STOPPED``.
     max_seconds
         Wall-clock time after which the solve ends as ``Status.OUT_OF_TIME``, asked after each attempt.
@@ -233,7 +230,7 @@ def solve(
         events_found = Events()
         with collected() as plans:
             if in_pieces:
-                outcome, events_found = _solve_with_events(problem, way, wanted, jump_t, compile, sink)
+                outcome, events_found = _with_events(problem, way, wanted, jump_t, compile, sink)
             elif sink is not None:
                 outcome = solve_into(problem, as_sink(sink), compiled=compile)
             elif transformed():
@@ -271,7 +268,7 @@ def _warn_uncompiled(reason: str) -> None:
     warnings.warn(f"solving without compilation: {reason}", RuntimeWarning, stacklevel=4)
 
 
-def _solve_with_events(
+def _with_events(
     problem: Problem,
     way: GradientMethod,
     events: Sequence[Event],

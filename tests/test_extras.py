@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from physode.errors import ConfigError
-from physode.extras import needs
+from physode.optional_imports import needs
 
 
 def test_a_module_that_is_there_is_imported():

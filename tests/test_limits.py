@@ -10,7 +10,7 @@ import torch
 
 import physode as po
 from physode.errors import SolveError
-from physode.solvers.watch import Watch
+from physode.solvers.callbacks import Watch
 from tests.systems import Spiral
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -18,7 +18,7 @@ from physode.datasets.images.containers import Container
 from physode.datasets.images.decoding import UndecodableError, decode
 from physode.datasets.images.images import Images, Skipped
 from physode.errors import DataError
-from physode.extras import needs
+from physode.optional_imports import needs
 
 __all__ = ["Labelled", "assemble"]
 

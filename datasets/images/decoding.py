@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.extras import needs
+from physode.optional_imports import needs
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from physode.datasets.images.images import Images
-from physode.extras import needs
+from physode.optional_imports import needs
 
 __all__ = ["resized"]
 

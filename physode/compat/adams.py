@@ -22,11 +22,11 @@ from torch import Tensor
 
 from physode.compat.errors import InvalidArgument
 from physode.compat.tableaus import RK4_38
+from physode.solvers.callbacks import Observer
 from physode.solvers.grid import Grid
 from physode.solvers.norms import scale_of
-from physode.solvers.observer import Observer
-from physode.solvers.stepper import Rhs, take_step
-from physode.solvers.trajectory import Trajectory, Wanted
+from physode.solvers.runge_kutta import Rhs, take_step
+from physode.solvers.trace import SavePolicy, Trace
 
 __all__ = ["Adams", "adams_weights"]
 
@@ -82,9 +82,9 @@ class Adams:
             warnings.warn(f"max_order is below {_LEAST_ORDER}, so the solver reduces to `rk4`.", stacklevel=5)
         return cls(implicit, rtol, atol, max_iters, max_order - 1)
 
-    def march(self, rhs: Rhs, grid: Grid, y0: Tensor, *, wanted: Wanted, observer: Observer) -> Trajectory:
+    def march(self, rhs: Rhs, grid: Grid, y0: Tensor, *, wanted: SavePolicy, observer: Observer) -> Trace:
         """Take the steps of a grid, going on from the memory."""
-        record = Trajectory(nodes=[y0], ended=grid.ends[-1].detach())
+        record = Trace(nodes=[y0], ended=grid.ends[-1].detach())
         y = y0
         for t, h, end in zip(*grid, strict=True):
             observer.before(t, y, h)

@@ -12,11 +12,10 @@ from torch import Tensor
 from physode.compat.errors import InvalidArgument, SolveAssertionError
 from physode.compat.setup import Flow, Setup
 from physode.solvers.attempt import Adaptive
-from physode.solvers.controllers import Control, Controller
-from physode.solvers.initial_step import initial_step
+from physode.solvers.callbacks import Observer
+from physode.solvers.controllers import Control, Controller, initial_step
 from physode.solvers.loop import integrate
-from physode.solvers.observer import Observer
-from physode.solvers.trajectory import Trajectory, Wanted
+from physode.solvers.trace import SavePolicy, Trace
 from physode.status import Status
 
 __all__ = ["between", "integrate_adaptive"]
@@ -38,7 +37,7 @@ class _Controller(Controller):
             return super().next(control, error, size, accepted, error_order)
 
 
-def integrate_adaptive(setup: Setup, t1: Tensor, *, wanted: Wanted, observer: Observer) -> Trajectory:
+def integrate_adaptive(setup: Setup, t1: Tensor, *, wanted: SavePolicy, observer: Observer) -> Trace:
     """Integrate from the first time to ``t1``, or to where the observer ends the solve.
 
     Raises
@@ -49,7 +48,7 @@ def integrate_adaptive(setup: Setup, t1: Tensor, *, wanted: Wanted, observer: Ob
     t0 = setup.t[0]
     stops, jumps = _stops(setup, float(t0.detach()), float(t1.detach()))
     steps = _steps(setup, intervals=max(1, len(setup.t) - 1))
-    record = Trajectory(nodes=[setup.y0])
+    record = Trace(nodes=[setup.y0])
     ends = [*(torch.tensor(stop, dtype=torch.float64, device=t0.device) for stop in stops), t1]
     for start, end in zip([t0, *ends[:-1]], ends, strict=True):
         flow = between(setup.flow, float(start.detach()), float(end.detach()), jumps)
@@ -145,7 +144,7 @@ def _first_step(setup: Setup, flow: Flow, steps: Adaptive, start: Tensor, y: Ten
     return float(size)
 
 
-def _extend(record: Trajectory, part: Trajectory) -> None:
+def _extend(record: Trace, part: Trace) -> None:
     record.starts += part.starts
     record.sizes += part.sizes
     record.ends += part.ends
@@ -155,7 +154,7 @@ def _extend(record: Trajectory, part: Trajectory) -> None:
     record.status, record.ended = part.status, part.ended
 
 
-def _failure(part: Trajectory, steps: Adaptive) -> SolveAssertionError:
+def _failure(part: Trace, steps: Adaptive) -> SolveAssertionError:
     status = Status(int(part.status))
     words = {
         Status.MAX_STEPS: f"max_num_steps exceeded ({steps.max_steps})",

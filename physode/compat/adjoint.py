@@ -16,7 +16,7 @@ from physode.compat.observers import ADJOINT_CALLBACKS
 from physode.compat.setup import Setup, mixed_norm, read_arguments
 from physode.compat.solving import solve
 from physode.gradients.first_order import first_order_only, one_by_one
-from physode.packing import Packing
+from physode.problem.packing import Packing
 
 __all__ = ["odeint_adjoint"]
 

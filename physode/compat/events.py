@@ -14,11 +14,11 @@ from physode.compat.fixed import march_over, start_history
 from physode.compat.observers import EventWatch
 from physode.compat.setup import Setup, just_behind
 from physode.compat.solving import interpolation
-from physode.events.roots import refine
+from physode.events.root_finding import refine
 from physode.solvers.grid import grid_of_times
 from physode.solvers.interpolation import Location, interpolate
-from physode.solvers.stepper import end_derivative, interpolant, take_step
-from physode.solvers.trajectory import Trajectory, Wanted
+from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
+from physode.solvers.trace import SavePolicy, Trace
 
 __all__ = ["implicit_event", "solve_until_event"]
 
@@ -52,7 +52,7 @@ def solve_until_event(setup: Setup) -> tuple[Tensor, Tensor]:
     ends = torch.stack([t0.detach(), horizon])
     setup.flow.low, setup.flow.high = ends.amin(), ends.amax()
     if adaptive:
-        record = integrate_adaptive(setup, horizon, wanted=Wanted([]), observer=watch)
+        record = integrate_adaptive(setup, horizon, wanted=SavePolicy([]), observer=watch)
     else:
         record = _march_until(setup, watch)
     if not watch.found:
@@ -60,7 +60,7 @@ def solve_until_event(setup: Setup) -> tuple[Tensor, Tensor]:
     return _locate(setup, watch, record)
 
 
-def _march_until(setup: Setup, watch: EventWatch) -> Trajectory:
+def _march_until(setup: Setup, watch: EventWatch) -> Trace:
     """Take fixed steps until the event."""
     size = setup.options.get("step_size")
     if size is None:
@@ -69,14 +69,14 @@ def _march_until(setup: Setup, watch: EventWatch) -> Trajectory:
     for first in range(0, _MAX_FIXED_STEPS, _CHUNK):
         counts = torch.arange(first, first + _CHUNK + 1, dtype=torch.float64, device=y.device)
         grid = grid_of_times(setup.t[0] + setup.direction * float(size) * counts)
-        record = march_over(setup, grid, y, history, wanted=Wanted([]), observer=watch)
+        record = march_over(setup, grid, y, history, wanted=SavePolicy([]), observer=watch)
         if watch.found:
             return record
         y = record.nodes[-1]
     raise RuntimeError(f"Reached maximum number of iterations {_MAX_FIXED_STEPS}: no event; raise `step_size`")
 
 
-def _locate(setup: Setup, watch: EventWatch, record: Trajectory) -> tuple[Tensor, Tensor]:
+def _locate(setup: Setup, watch: EventWatch, record: Trace) -> tuple[Tensor, Tensor]:
     """Find the crossing on the last step's interpolant."""
     t, h, y, y_end = record.starts[-1], record.sizes[-1], record.nodes[-2], record.nodes[-1]
     coefficients = _interpolant(setup, record)
@@ -92,7 +92,7 @@ def _locate(setup: Setup, watch: EventWatch, record: Trajectory) -> tuple[Tensor
     return event_time, torch.stack([setup.y0, state(event_time)])
 
 
-def _interpolant(setup: Setup, record: Trajectory) -> Tensor:
+def _interpolant(setup: Setup, record: Trace) -> Tensor:
     """Return the last step's interpolant: the method's own, or on a grid what ``interp`` asks for."""
     t, h, y, y_end = record.starts[-1], record.sizes[-1], record.nodes[-2], record.nodes[-1]
     kind = interpolation(setup)

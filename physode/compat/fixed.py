@@ -11,10 +11,10 @@ from physode.compat.adams import Adams
 from physode.compat.adaptive import between
 from physode.compat.errors import InvalidArgument
 from physode.compat.setup import Setup
+from physode.solvers.callbacks import Observer
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.loop import march
-from physode.solvers.observer import Observer
-from physode.solvers.trajectory import Trajectory, Wanted
+from physode.solvers.trace import SavePolicy, Trace
 
 __all__ = ["grid_of", "march_over", "start_history"]
 
@@ -55,15 +55,15 @@ def start_history(setup: Setup) -> Adams | None:
 
 
 def march_over(
-    setup: Setup, grid: Grid, y0: Tensor, history: Adams | None, *, wanted: Wanted, observer: Observer
-) -> Trajectory:
+    setup: Setup, grid: Grid, y0: Tensor, history: Adams | None, *, wanted: SavePolicy, observer: Observer
+) -> Trace:
     """Take the steps of a grid; with ``perturb``, every step sees ``func`` from inside only."""
     flow = setup.flow
     if not setup.options.get("perturb", False):
         if history is not None:
             return history.march(flow, grid, y0, wanted=wanted, observer=observer)
         return march(flow, setup.method.tableau, grid, y0, None, wanted=wanted, observer=observer)
-    record = Trajectory(nodes=[y0])
+    record = Trace(nodes=[y0])
     for i in range(len(grid.starts)):
         step = Grid(*(part[i : i + 1] for part in grid))
         start, end = float(step.starts.detach()), float(step.ends.detach())

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from physode.compat.methods import ACCEPT, REJECT, STEP, Method
-from physode.packing import Packing
-from physode.solvers.trajectory import Trajectory
+from physode.problem.packing import Packing
+from physode.solvers.trace import Trace
 
 __all__ = ["ADJOINT_CALLBACKS", "Callbacks", "EventWatch"]
 
@@ -40,7 +40,7 @@ class Callbacks:
         self._attempt = (t.detach(), y, h.detach().abs())
         self._call(STEP)
 
-    def after(self, record: Trajectory, accepted: bool) -> bool:
+    def after(self, record: Trace, accepted: bool) -> bool:
         """Call ``callback_accept_step`` or ``callback_reject_step``."""
         del record
         self._call(ACCEPT if accepted else REJECT)
@@ -75,7 +75,7 @@ class EventWatch:
         """Pass the attempt on."""
         self.callbacks.before(t, y, h)
 
-    def after(self, record: Trajectory, accepted: bool) -> bool:
+    def after(self, record: Trace, accepted: bool) -> bool:
         """Look at the event function at the end of an accepted step."""
         self.callbacks.after(record, accepted)
         self.found = accepted and not self.value(record.ends[-1], record.nodes[-1]) > 0.0

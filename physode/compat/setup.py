@@ -14,13 +14,12 @@ from torch import Tensor
 from physode.compat.errors import InvalidArgument
 from physode.compat.methods import Method, find_method
 from physode.compat.observers import Callbacks
-from physode.dynamics import CHANGED, Dynamics
-from physode.evaluation import Conduct, Draws, Probe
 from physode.gradients.replay import check_strayed, strayed
-from physode.hooks import Hooks
-from physode.packing import Packing
-from physode.references import Referred
-from physode.rhs_state import Statistics, Surroundings
+from physode.problem.dynamics import CHANGED, Dynamics
+from physode.problem.evaluation import Conduct, Draws, Probe
+from physode.problem.packing import Packing
+from physode.problem.parameters import Referred
+from physode.rhs_state import Hooks, Statistics, Surroundings
 from physode.solvers.norms import root_mean_square
 from physode.transforms import transformed
 from physode.typing import Norm

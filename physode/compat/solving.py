@@ -12,10 +12,10 @@ from physode.compat.errors import InvalidArgument
 from physode.compat.fixed import grid_of, march_over, start_history
 from physode.compat.scipy_solver import solve_with_scipy
 from physode.compat.setup import Setup
-from physode.gradients.steps import StepTable, fetch_recorded, read_outputs
-from physode.problem import Problem
+from physode.gradients.outputs import StepTable, fetch_recorded, read_outputs
+from physode.problem.problem import Problem
 from physode.solvers.grid import Grid
-from physode.solvers.trajectory import Trajectory, Wanted
+from physode.solvers.trace import SavePolicy, Trace
 
 __all__ = ["grid_taken", "interpolation", "solve", "solve_dense"]
 
@@ -28,7 +28,7 @@ def solve(setup: Setup) -> Tensor:
         return setup.y0[None]
     linear = interpolation(setup) == "linear"
     direction = setup.direction
-    wanted = Wanted([] if linear else (setup.t.detach() * direction).tolist(), direction)
+    wanted = SavePolicy([] if linear else (setup.t.detach() * direction).tolist(), direction)
     record = _record(setup, wanted)
     grid = grid_taken(record)
     if linear:
@@ -41,7 +41,7 @@ def solve_dense(setup: Setup) -> Callable[[Tensor], Tensor]:
     """Return the solution as a function of ``(time,)`` times."""
     if setup.method.kind == "scipy":
         raise InvalidArgument("odeint_dense needs a Runge-Kutta or Adams method, got method='scipy_solver'")
-    record = _record(setup, Wanted(None))
+    record = _record(setup, SavePolicy(None))
     dense = torch.stack([coefficients for coefficients in record.dense if coefficients is not None])
     grid, nodes = grid_taken(record), torch.stack(record.nodes)
     return StepTable(_direction(grid), grid, nodes[:-1], dense, nodes[1:]).read
@@ -57,7 +57,7 @@ def interpolation(setup: Setup) -> str:
     return name
 
 
-def grid_taken(record: Trajectory) -> Grid:
+def grid_taken(record: Trace) -> Grid:
     """Return a record's steps as tensors."""
     return Grid(torch.stack(record.starts), torch.stack(record.sizes), torch.stack(record.ends))
 
@@ -66,7 +66,7 @@ def _direction(grid: Grid) -> Tensor:
     return torch.sign(grid.ends[-1] - grid.starts[0]).detach()
 
 
-def _record(setup: Setup, wanted: Wanted) -> Trajectory:
+def _record(setup: Setup, wanted: SavePolicy) -> Trace:
     if setup.method.kind == "adaptive":
         return integrate_adaptive(setup, setup.t[-1], wanted=wanted, observer=setup.callbacks)
     return march_over(setup, grid_of(setup), setup.y0, start_history(setup), wanted=wanted, observer=setup.callbacks)

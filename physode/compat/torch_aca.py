@@ -16,7 +16,7 @@ from torch import Tensor
 
 from physode.compat.setup import rms_norm
 from physode.gradients import ACA
-from physode.packing import Packing
+from physode.problem.packing import Packing
 from physode.solution import Solution
 from physode.solve import solve
 from physode.solvers.controllers import Controller

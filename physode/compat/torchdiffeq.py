@@ -21,7 +21,7 @@ from physode.compat.errors import InvalidArgument
 from physode.compat.events import implicit_event, solve_until_event
 from physode.compat.setup import Flow, combined_event, read_arguments
 from physode.compat.solving import solve, solve_dense
-from physode.packing import Packing
+from physode.problem.packing import Packing
 
 __all__ = ["odeint", "odeint_adjoint", "odeint_dense", "odeint_event"]
 

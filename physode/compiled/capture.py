@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from physode.compiled.build import Unsupported, fresh
-from physode.compiled.layout import Layout
+from physode.compiled.build import Layout, Unsupported, fresh
 from physode.compiled.lifting import code_without_numbers, lift_numbers, names_all
-from physode.dynamics import Dynamics
-from physode.solvers.groups import expand
+from physode.problem.dynamics import Dynamics
+from physode.solvers.clock import expand
 
 __all__ = ["Captured", "Program", "capture", "code_of"]
 

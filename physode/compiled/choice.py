@@ -13,8 +13,8 @@ from physode.compiled.build import Unsupported, reason
 from physode.compiled.capture import code_of
 from physode.compiled.solving import solve_compiled
 from physode.gradients.aca import ACA
-from physode.gradients.steps import Outcome
-from physode.problem import Problem
+from physode.gradients.outputs import Outcome
+from physode.problem.problem import Problem
 from physode.typing import Progress
 
 __all__ = ["forget", "solve_with"]

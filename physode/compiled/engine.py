@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,21 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.compiled.build import Compiled, Unsupported
-from physode.compiled.capture import Program
-from physode.compiled.forward import Walk, walking
-from physode.compiled.layout import Layout
+from physode.compiled.build import Compiled, Layout, Unsupported, fresh, reason
+from physode.compiled.capture import Program, code_of
+from physode.compiled.forward import Walk, marching, walking
 from physode.compiled.loops import Loop, Replayed, as_program
-from physode.compiled.march import marching
-from physode.compiled.marks import mark_of
-from physode.compiled.parallel import pulling_chunks
-from physode.compiled.pullback import pulling
+from physode.compiled.pullback import pulling, pulling_chunks
 from physode.compiled.reading import gather_each, scatter_each
-from physode.problem import Problem, UserNorm
+from physode.problem.problem import Problem, UserNorm
 from physode.solvers.attempt import Adaptive
 from physode.solvers.tableaus import Tableau
+from physode.typing import Norm
 
-__all__ = ["Engine", "engine_of"]
+__all__ = ["Engine", "engine_of", "mark_of"]
+
 
 _BLOCK_BYTES = {False: 2**23, True: 2**28}  # of steps in a block; samples with steps of their own read all outputs once
 _BLOCK_ROWS = 256
@@ -70,7 +69,7 @@ class Engine:
         return Walk(*walk), summary
 
     def march(self, count: int, *inputs: Any) -> tuple[Tensor, ...]:
-        """Take a grid's steps, see :func:`~physode.compiled.march.marching`."""
+        """Take a grid's steps, see :func:`~physode.compiled.forward.marching`."""
         make = lambda: marching(self.program, self.tableau, self.layout, dense=self.dense)  # noqa: E731
         return self._loop("march", make, count, (torch.tensor(count, device=self.device), *inputs))
 
@@ -153,3 +152,55 @@ def engine_of(problem: Problem, program: Program, layout: Layout, *, dense: bool
 
 def _shape(value: Tensor | float) -> tuple[Any, ...]:
     return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else ()
+
+
+class _Caught(threading.local):
+    mark: object = None
+
+
+_caught = _Caught()
+_marks: dict[Hashable, Callable[..., Tensor]] = {}
+_lock = threading.Lock()
+
+
+def mark_of(norm: Norm, y: Tensor) -> object:
+    """Return what stands for a norm's trace: another object wherever numbers, attributes or code of it are others.
+
+    Raises
+    ------
+    Unsupported
+        If it cannot be traced, or uses tensors of its own.
+    """
+    key = "norm", code_of(getattr(norm, "norm", norm)), tuple(y.shape), y.dtype, y.device
+    with _lock:
+        if key not in _marks:
+            _marks[key] = torch.compile(fresh(_measure), fullgraph=True, dynamic=False, backend=_mark)
+        trace = _marks[key]
+    try:
+        with torch.no_grad():
+            trace(norm, torch.zeros_like(y))
+        if _caught.mark is None:
+            raise Unsupported("its norm is not made of tensor operations that can be traced")
+        return _caught.mark
+    except Unsupported:
+        raise
+    except Exception as error:
+        raise Unsupported(f"its norm cannot be traced: {reason(error)}") from error
+    finally:
+        _caught.mark = None
+
+
+def _measure(norm: Norm, y: Tensor) -> Tensor:
+    return norm(y).clone()
+
+
+def _mark(graph: torch.fx.GraphModule, example: list[Tensor]) -> Callable[..., Any]:
+    mark = object()
+    if len(example) != 1:
+        raise Unsupported("its norm uses tensors of its own")
+
+    def run(*inputs: Tensor) -> Any:
+        _caught.mark = mark
+        return graph(*inputs)
+
+    return run

@@ -12,17 +12,29 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from physode.compiled.build import Layout
 from physode.compiled.capture import Program
-from physode.compiled.layout import Layout
 from physode.compiled.loops import Loop
-from physode.solvers.attempt import Adaptive, attempt, propose, stuck
-from physode.solvers.controllers import Control
-from physode.solvers.groups import expand
-from physode.solvers.initial_step import initial_step
-from physode.solvers.stepper import Rhs, Step, coefficients
+from physode.solvers.attempt import Adaptive, attempt, next_step, underflow
+from physode.solvers.clock import expand
+from physode.solvers.controllers import Control, initial_step
+from physode.solvers.runge_kutta import Rhs, Step, coefficients, take_step
+from physode.solvers.tableaus import Tableau
 from physode.status import Status
 
-__all__ = ["Clock", "Groups", "Record", "Summary", "Walk", "advance", "begin", "rhs_of", "summary", "walking"]
+__all__ = [
+    "Clock",
+    "Groups",
+    "Record",
+    "Summary",
+    "Walk",
+    "advance",
+    "begin",
+    "marching",
+    "rhs_of",
+    "summary",
+    "walking",
+]
 
 
 Inputs = tuple[Tensor, ...]
@@ -188,7 +200,7 @@ def advance(
     groups = Groups.unpack(walk.groups)
     t, active, y, k = groups.t, groups.active, layout.view(walk.y), layout.view(walk.k)
     control = Control(groups.size, groups.error_1, groups.error_2, groups.was_rejected)
-    size, h, t_next = propose(steps, control, t, clock.t1, active)
+    size, h, t_next = next_step(steps, control, t, clock.t1, active)
     step, k_end, error = attempt(rhs, steps, t, y, h, k)
     accepted = steps.controller.accepts(error, size) & active
     rejected = active & ~accepted
@@ -208,7 +220,7 @@ def advance(
         block.index_copy_(0, row, value.unsqueeze(0))
 
     active = active & (t_new != clock.t1)
-    lost, floor = stuck(steps, size, rejected, active, t_new, clock.t0, clock.t1)
+    lost, floor = underflow(steps, size, rejected, active, t_new, clock.t0, clock.t1)
     why = torch.where(torch.isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE))
     groups = Groups(
         t=t_new,
@@ -224,3 +236,37 @@ def advance(
     )
     counts = walk.counts + torch.stack([accepted.any(), torch.ones_like(accepted.any())])
     return Walk(counts, groups.pack(), layout.store(y_new), layout.store(select(k_end, k)))
+
+
+def marching(program: Program, tableau: Tableau, layout: Layout, *, dense: bool) -> Loop:
+    """Return the loop that takes a block's ``count`` steps, whose clock the record holds.
+
+    Its inputs are ``(count, y, record, clock, tensors)``. It writes states and interpolants into the record, and
+    returns the state at the end and whether that is finite.
+    """
+
+    def start(count: Tensor, y: Tensor, record: Inputs, clock: Tensor, tensors: Inputs) -> Inputs:
+        rhs = rhs_of(program, Clock(*clock.unbind(0)), tensors)
+        return torch.zeros_like(count), y.clone(), layout.store(rhs(Record(*record).starts[0], layout.view(y)))
+
+    def goes_on(state: Inputs, count: Tensor, *rest: Any) -> Tensor:
+        return state[0] < count
+
+    def once(state: Inputs, count: Tensor, _: Tensor, record: Inputs, clock: Tensor, tensors: Inputs) -> Inputs:
+        rhs = rhs_of(program, Clock(*clock.unbind(0)), tensors)
+        *times, steps = record
+        row = state[0].reshape(1)
+        t, h, end = (part.index_select(0, row).squeeze(0) for part in times)
+        y, k = (layout.view(part) for part in state[1:])
+        step = take_step(rhs, tableau, t, y, h, k)
+        k_end = rhs(end, step.y)
+        rows = [y]
+        if dense:
+            rows += coefficients(rhs, tableau, t, y, h, step, k_end)
+        steps.index_copy_(0, row, torch.stack([layout.store(x) for x in rows]).unsqueeze(0))
+        return state[0] + 1, layout.store(step.y), layout.store(k_end)
+
+    def finish(state: Inputs, *inputs: Any) -> Inputs:
+        return state[1], torch.isfinite(state[1]).all()
+
+    return Loop(start, goes_on, once, finish, written=2)

@@ -11,14 +11,13 @@ from torch.autograd import forward_ad
 
 from physode.compiled.backward import Plan, differentiable
 from physode.compiled.blocks import Block, Reading
-from physode.compiled.build import Unsupported
+from physode.compiled.build import Layout, Unsupported
 from physode.compiled.capture import Captured, capture
 from physode.compiled.engine import Engine, engine_of
 from physode.compiled.forward import Clock, Groups, Record, Summary, Walk
-from physode.compiled.layout import Layout
 from physode.gradients.aca import ACA
-from physode.gradients.steps import Outcome, StepTable, adaptive_clock, blank_unreached
-from physode.problem import Problem
+from physode.gradients.outputs import Outcome, StepTable, adaptive_clock, blank_unreached
+from physode.problem.problem import Problem
 from physode.solvers.grid import Grid
 from physode.solvers.tableaus import Tableau
 from physode.status import Status

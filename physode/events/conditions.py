@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.dynamics import Dynamics
 from physode.errors import SolveError
 from physode.events.event import Event
-from physode.solvers.groups import expand
+from physode.problem.dynamics import Dynamics
+from physode.solvers.clock import expand
 from physode.transforms import under_func
 
 __all__ = ["Conditions", "summed"]

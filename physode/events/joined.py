@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from physode.gradients.steps import Outcome, StepTable
-from physode.problem import Problem
+from physode.gradients.outputs import Outcome, StepTable
+from physode.problem.problem import Problem
+from physode.solvers.clock import expand
 from physode.solvers.grid import Grid
-from physode.solvers.groups import expand
 
 __all__ = ["Joined", "Rows"]
 

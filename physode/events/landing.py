@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from physode.events.conditions import Conditions
-from physode.events.inside import Inside
-from physode.solvers.numbers import Number
+from physode.solvers.clock import Number
+from physode.solvers.interpolation import StepInterpolant
 
 __all__ = ["Landing"]
 
@@ -61,7 +61,9 @@ class Landing:
         self.aim = torch.where(groups, t, self.aim)
         self._tries = self._tries + groups
 
-    def arrived(self, conditions: Conditions, step: Inside, sides: Tensor, k_end: Tensor, watched: Tensor) -> Tensor:
+    def arrived(
+        self, conditions: Conditions, step: StepInterpolant, sides: Tensor, k_end: Tensor, watched: Tensor
+    ) -> Tensor:
         """Return the surfaces that groups have landed on at the end of an attempt, ``(events, groups)``.
 
         By the conditions' rates it is known when they are zero: in no time, as far as counts, or when to try next.

@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from physode.events.search import Search
+from physode.events.detection import Detector
+from physode.solvers.attempt import Taker
+from physode.solvers.callbacks import Observer, Watch
+from physode.solvers.clock import Number
 from physode.solvers.grid import Grid
 from physode.solvers.method import Method
-from physode.solvers.numbers import Number
-from physode.solvers.observer import Observer
-from physode.solvers.stepper import Rhs
-from physode.solvers.taker import Taker
-from physode.solvers.trajectory import Trajectory, Wanted
-from physode.solvers.watch import Watch
+from physode.solvers.runge_kutta import Rhs
+from physode.solvers.trace import SavePolicy, Trace
 from physode.status import Status
 
 __all__ = ["march_watched"]
@@ -27,14 +26,14 @@ def march_watched(
     grid: Grid,
     y0: Tensor,
     k0: Tensor,
-    search: Search,
+    search: Detector,
     *,
-    wanted: Wanted,
+    wanted: SavePolicy,
     taker: Taker,
     observer: Observer | None = None,
     watch: Watch | None = None,
-    keep: Callable[..., Trajectory] = Trajectory,
-) -> tuple[Trajectory, Grid]:
+    keep: Callable[..., Trace] = Trace,
+) -> tuple[Trace, Grid]:
     """Take the steps of a grid; return the record and the grid as it was taken, with its graph."""
     ended = grid.ends[-1].detach().clone()
     record = keep(nodes=[y0], status=torch.zeros_like(ended, dtype=torch.int8), ended=ended)
@@ -85,7 +84,7 @@ def march_watched(
     return record, _joined(taken, grid)
 
 
-def _cut(part: Grid, moving: Tensor, search: Search, ended: Tensor) -> Grid:
+def _cut(part: Grid, moving: Tensor, search: Detector, ended: Tensor) -> Grid:
     """End a step where its group is to end; a group that stands still has steps of size 0."""
     stop = search.target.reshape(ended.shape)
     stopped = ~torch.isnan(stop)

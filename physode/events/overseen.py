@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from physode.events.search import Search
-from physode.events.stops import Stops
-from physode.recording import Recorder
-from physode.solvers.groups import expand
-from physode.solvers.numbers import Number
-from physode.solvers.trajectory import Trajectory
-from physode.solvers.watch import Moment, Monitor, Watch
+from physode.events.breakpoints import Stops
+from physode.events.detection import Detector
+from physode.solvers.callbacks import Moment, Monitor, Recorder, Watch
+from physode.solvers.clock import Number, expand
+from physode.solvers.trace import Trace
 from physode.status import Status
 
 __all__ = ["PieceRecorder", "PieceWatch"]
@@ -38,21 +36,21 @@ class PieceWatch(Watch):
     """
 
     stops: Stops = field(kw_only=True)
-    search: Search = field(kw_only=True)
+    search: Detector = field(kw_only=True)
     going: Tensor = field(kw_only=True)
     accepted: int = field(kw_only=True)
     rejected: int = field(kw_only=True)
     reason: int = 0
 
-    def after(self, record: Trajectory, t: Number, h: Number, done: Number, accepted: bool) -> int:
-        """Take note of an attempt; see :class:`~physode.solvers.watch.Watch`."""
+    def after(self, record: Trace, t: Number, h: Number, done: Number, accepted: bool) -> int:
+        """Take note of an attempt; see :class:`~physode.solvers.callbacks.Watch`."""
         self.reason = super().after(record, t, h, done, accepted)
         return self.reason
 
-    def _asks_to_stop(self, monitor: Monitor, record: Trajectory, t: Number, h: Number, done: Number) -> bool:
+    def _asks_to_stop(self, monitor: Monitor, record: Trace, t: Number, h: Number, done: Number) -> bool:
         return bool(_moved(h, self.going).any()) and super()._asks_to_stop(monitor, record, t, h, done)
 
-    def _moment(self, record: Trajectory, t: Number, h: Number, done: Number) -> Moment:
+    def _moment(self, record: Trace, t: Number, h: Number, done: Number) -> Moment:
         """Tell of the group furthest behind of those under way; when all have ended, of the one that came furthest."""
         time, size = (_one_a_group(value, self.going) for value in (t, h))
         ended = self.search.last.reshape(time.shape) & (time == self.search.stop.reshape(time.shape))
@@ -68,7 +66,7 @@ class PieceWatch(Watch):
 
 
 class PieceRecorder:
-    """A recorder as the loop of each piece in turn calls it; see :class:`~physode.recording.Recorder`.
+    """A recorder as the loop of each piece in turn calls it; see :class:`~physode.solvers.callbacks.Recorder`.
 
     A piece that begins with a jump has its start noted, the state behind it. Groups that have ended stay as they were.
     """
@@ -96,7 +94,7 @@ class PieceRecorder:
             self._note(t, y)
         self._starts = False
 
-    def after(self, record: Trajectory, accepted: bool) -> bool:
+    def after(self, record: Trace, accepted: bool) -> bool:
         """Note the state at the end of a step that a group on its way accepted; never end the solve."""
         if accepted and bool(_moved(record.sizes[-1], self._going).any()):
             self._note(record.ends[-1], record.nodes[-1])
@@ -121,5 +119,5 @@ def _moved(h: Number, going: Tensor) -> Tensor:
     return going & (_one_a_group(h, going) != 0)
 
 
-def _counts(record: Trajectory) -> tuple[Number, Number]:
+def _counts(record: Trace) -> tuple[Number, Number]:
     return record.accepted, record.rejected

@@ -9,20 +9,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from physode.dynamics import Dynamics
+from physode.events.breakpoints import Stops
 from physode.events.conditions import Conditions
+from physode.events.detection import Detector
 from physode.events.event import Event
 from physode.events.joined import Joined
 from physode.events.overseen import PieceRecorder, PieceWatch
-from physode.events.search import Search
 from physode.events.segment import Segment
 from physode.events.sides import on_sides, sides_from
 from physode.events.state import State
-from physode.events.stops import Stops
-from physode.problem import Problem
-from physode.recording import Recorder
+from physode.problem.dynamics import Dynamics
+from physode.problem.problem import Problem
+from physode.solvers.callbacks import Recorder
+from physode.solvers.clock import expand
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
-from physode.solvers.groups import expand
 from physode.solvers.symplectic.alf import restarted
 from physode.status import Status
 from physode.typing import Progress
@@ -65,7 +65,7 @@ class Pieces:
             with problem.statistics.preserved():
                 y = restarted(dynamics, start, y)
         conditions = Conditions(self.events, dynamics)
-        search = Search(conditions, state.counts, state.going, state.sides, problem.statistics)
+        search = Detector(conditions, state.counts, state.going, state.sides, problem.statistics)
         if self._recorder is not None:
             self._recorder.begin(state.going, jumped=jumped)
         segment = Segment(
@@ -123,7 +123,7 @@ class Pieces:
         inner = torch.where(inside, nodes, torch.where(before, start, end))[kept]
         return grid_of_times(torch.cat([start[None], inner, end[None]]))
 
-    def _watch(self, state: State, joined: Joined, start: Tensor, end: Tensor, search: Search) -> PieceWatch | None:
+    def _watch(self, state: State, joined: Joined, start: Tensor, end: Tensor, search: Detector) -> PieceWatch | None:
         problem, going = self.problem, state.going
         if not problem.watched:
             return None

@@ -8,25 +8,25 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from physode.dynamics import Dynamics
-from physode.events.carried import Carried
+from physode.events.detection import Detector
+from physode.events.jumps import Carried
 from physode.events.march import march_watched
 from physode.events.overseen import PieceWatch
-from physode.events.search import Search
-from physode.problem import Problem
-from physode.solvers.numbers import Number, as_float
-from physode.solvers.taker import PLAIN, Taker
-from physode.solvers.trajectory import Trajectory, Wanted
-from physode.solvers.watch import Watch
+from physode.problem.dynamics import Dynamics
+from physode.problem.problem import Problem
+from physode.solvers.attempt import PLAIN, Taker
+from physode.solvers.callbacks import Watch
+from physode.solvers.clock import Number, as_float
+from physode.solvers.trace import SavePolicy, Trace
 
-__all__ = ["Segment", "Wants"]
+__all__ = ["SaveOutputsAndEvents", "Segment"]
 
 
 @dataclass(frozen=True)
-class Wants(Wanted):
+class SaveOutputsAndEvents(SavePolicy):
     """Outputs, and the events found as the solve goes on, of a shared clock."""
 
-    search: Search | None = None
+    search: Detector | None = None
 
     def inside(self, start: Number, end: Number) -> bool:
         """Whether an output or an event lies strictly inside the step."""
@@ -72,7 +72,7 @@ class Segment(Problem):
         The rows of each event's firings, by their number in this segment.
     """
 
-    search: Search = field(kw_only=True)
+    search: Detector = field(kw_only=True)
     carried: Carried = field(kw_only=True)
     watch: PieceWatch | None = field(kw_only=True, default=None)
     careful: bool = field(kw_only=True, default=False)
@@ -83,16 +83,16 @@ class Segment(Problem):
         self,
         dynamics: Dynamics | None = None,
         taker: Taker = PLAIN,
-        keep: Callable[..., Trajectory] = Trajectory,
-    ) -> Trajectory:
+        keep: Callable[..., Trace] = Trace,
+    ) -> Trace:
         """Run the forward loop and set the times that are read."""
         assert self.k0 is not None
         base = self.search.counts
         self.search.begin(self.t[0], self.y0, self.k0, self.carried, (self.t[-1] - self.t[0]).detach())
-        self.lookout = self.search
+        self.detector = self.search
         rhs = self.dynamics if dynamics is None else dynamics
         self.search.defers = not (self.careful or self.per_sample or torch.is_grad_enabled())
-        self.search.defers &= taker is PLAIN and keep is Trajectory
+        self.search.defers &= taker is PLAIN and keep is Trace
         if self.grid is None:
             record = super().integrate(dynamics, taker, keep)
         else:
@@ -106,7 +106,7 @@ class Segment(Problem):
             self._order(base)
         return record
 
-    def _restore(self, record: Trajectory) -> None:
+    def _restore(self, record: Trace) -> None:
         """Put what reading events needs into a record whose steps were looked into later."""
         if not self.search.fired:
             return
@@ -118,17 +118,17 @@ class Segment(Problem):
     def _watch(self) -> Watch | None:
         return self.watch
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self) -> SavePolicy:
         """Say which interpolants are kept."""
         if self.keep_dense:
-            return Wanted(None)
+            return SavePolicy(None)
         if not self.per_sample:
             direction = 1.0 if self.t[-1] >= self.t[0] else -1.0
             times = (self.t.detach() * direction).tolist()
-            return Wants(times, direction, self.keep_nodes, self.search)
+            return SaveOutputsAndEvents(times, direction, self.keep_nodes, self.search)
         recorded = any(event.jump is None and event.limit != 1 for event in self.search.conditions.events)
         inner = ((self.t[1:-1] != self.t[0]) & (self.t[1:-1] != self.t[-1])).any()
-        return Wanted(None if recorded or bool(inner) else [])
+        return SavePolicy(None if recorded or bool(inner) else [])
 
     def _order(self, base: Tensor) -> None:
         """Set the ends to the stops found, add the events, and sort."""

@@ -24,11 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.dynamics import Dynamics
 from physode.events.conditions import Conditions, summed
 from physode.events.event import Event
-from physode.solvers.groups import expand
-from physode.solvers.numbers import Number
+from physode.problem.dynamics import Dynamics
+from physode.solvers.clock import Number, expand
 from physode.transforms import transformed
 
 __all__ = ["Sided", "beside", "discontinuous", "on_sides", "sides_from"]
@@ -190,7 +189,7 @@ def sides_from(
     plain = Conditions(events, dynamics)
     values = plain.values(t, y)
     found = torch.where(torch.isnan(sides), torch.where(values < 0, -1.0, 1.0), sides)
-    stuck = torch.zeros_like(found[0], dtype=torch.bool)
+    sliding = torch.zeros_like(found[0], dtype=torch.bool)
     for index in (sides != 0).any(1).nonzero().flatten().tolist():
         noise = torch.maximum(4 * plain.noise(index, t, y).reshape(-1), 2 * residual[index])
         near = (sides[index] != 0) & (values[index].abs() <= noise)
@@ -205,6 +204,6 @@ def sides_from(
             leaves.append(side * ahead.reshape(-1) >= 0)
             dynamics.calls += held.calls
         below, above = leaves
-        stuck |= near & ~below & ~above
+        sliding |= near & ~below & ~above
         found[index] = torch.where(near & (below ^ above), torch.where(above, 1.0, -1.0), found[index])
-    return found, stuck
+    return found, sliding

@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
+from physode.events.breakpoints import Stops
 from physode.events.event import Event
-from physode.events.found import Firings, Found, gather
-from physode.events.implicit import differentiable
+from physode.events.implicit_gradient import differentiable
 from physode.events.joined import Joined, Rows
-from physode.events.passing import passed
+from physode.events.jumps import passed
 from physode.events.pieces import Pieces
+from physode.events.result import Firings, Found, gather
 from physode.events.segment import Segment
 from physode.events.state import State
-from physode.events.stops import Stops
 from physode.events.waiting import AnewError
 from physode.events.written import Written
 from physode.gradients import GradientMethod
-from physode.gradients.steps import Outcome
-from physode.problem import Problem
-from physode.solvers.reached import Receiver
+from physode.gradients.outputs import Outcome
+from physode.problem.problem import Problem
+from physode.solvers.online_output import Receiver
 from physode.status import Status
 
 __all__ = ["solve_with_events"]

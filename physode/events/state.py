@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physode.events.carried import Carried
-from physode.problem import Problem
+from physode.events.jumps import Carried
+from physode.problem.problem import Problem
 from physode.status import Status
 
 __all__ = ["State"]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from physode.events.conditions import Conditions
-from physode.events.crossings import POINTS
-from physode.events.inside import Inside
+from physode.events.root_finding import POINTS
+from physode.solvers.interpolation import StepInterpolant
 from physode.solvers.method import Method, StepMethod
-from physode.solvers.stepper import Rhs, Step, interpolant
+from physode.solvers.runge_kutta import Rhs, Step, interpolant
 
 __all__ = ["AnewError", "Taken", "Waiting"]
 
@@ -79,7 +79,7 @@ class Waiting:
             dense = interpolant(rhs, tableau, t, y, h, step, torch.stack(_slopes(rhs, tableau, steps)))
         else:
             dense = torch.stack(own)
-        times, states = Inside(t, h, t_next, y, dense, y_end).points(POINTS[:-1])
+        times, states = StepInterpolant(t, h, t_next, y, dense, y_end).points(POINTS[:-1])
         times = torch.cat([times, t_next[None]]).movedim(0, 1)
         states = torch.cat([states, y_end[None]]).movedim(0, 1)
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from physode.solvers.reached import Receiver
+from physode.solvers.online_output import Receiver
 
 __all__ = ["Written"]
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from physode.errors import ConfigError
 from physode.experiments.cell import Cell, Outcome, one_line, outcome_of, perform
-from physode.extras import needs
+from physode.optional_imports import needs
 
 __all__ = ["in_processes", "in_turn", "on_cluster"]
 

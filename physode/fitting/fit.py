@@ -32,8 +32,8 @@ from physode.models import TrajectoryLSTM
 from physode.reach import check_reach
 from physode.rhs import System
 from physode.solution import Solution
+from physode.solvers.callbacks import checked_seconds
 from physode.solvers.methods import METHODS
-from physode.solvers.watch import checked_seconds
 
 __all__ = ["Fit", "check_model", "effective_config", "fit"]
 

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from physode.gradients.aca import ACA
 from physode.gradients.adjoint import Adjoint
-from physode.gradients.mali import MALI
 from physode.gradients.naive import Naive
-from physode.gradients.steps import Outcome
-from physode.problem import Problem
+from physode.gradients.outputs import Outcome
+from physode.gradients.reversible import MALI
+from physode.problem.problem import Problem
 
 __all__ = ["ACA", "GRADIENTS", "MALI", "Adjoint", "GradientMethod", "Naive", "find_gradient"]
 

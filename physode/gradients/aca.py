@@ -8,7 +8,7 @@ With :math:`y_{i+1} = \psi(t_i, y_i, h_i; \theta)` the accepted steps and :math:
     \frac{dL}{d\theta} = \sum_i \Big(\frac{\partial \psi_i}{\partial \theta}\Big)^{\!\top} \lambda_{i+1} ,
 
 the exact gradient of the numerical solution on the accepted steps. Sequentially, each step is pulled back in turn, by
-the graph kept from the forward pass (:mod:`physode.gradients.kept`) or by one of its replay. In parallel, as all
+the graph kept from the forward pass (:mod:`physode.gradients.kept_graphs`) or by one of its replay. In parallel, as all
 :math:`y_i` are known, every step is replayed in one batched evaluation; the Jacobians
 :math:`\partial \psi_i / \partial y_i` come from as many batched pull-backs as the state has components, the recurrence
 is a chain of small products, and one more batched pull-back gives :math:`dL/d\theta`.
@@ -25,17 +25,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from physode.gradients.at_once import pull_at_once
-from physode.gradients.kept import Kept
-from physode.gradients.pulling import Cotangents, Gradients, Steps
-from physode.gradients.recorded import fetch_with
+from physode.gradients.backward import pull_back_in_parallel, pull_back_sequentially
+from physode.gradients.checkpointing import solve_with_checkpoints
+from physode.gradients.kept_graphs import KeptGraphs
+from physode.gradients.outputs import Fetch, Outcome, clock, differentiable_fetch, fetch_recorded, read_outputs
 from physode.gradients.replay import Replay, safe_nodes
-from physode.gradients.segments import solve_in_segments
-from physode.gradients.sequential import pull_one_by_one
-from physode.gradients.steps import Fetch, Outcome, clock, fetch_recorded, read_outputs
-from physode.problem import Problem
+from physode.gradients.vjp import Cotangents, Gradients, Steps
+from physode.problem.problem import Problem
 from physode.solvers.grid import Grid
-from physode.solvers.trajectory import Trajectory
+from physode.solvers.trace import Trace
 from physode.status import Status
 
 __all__ = ["ACA"]
@@ -69,7 +67,7 @@ class ACA:
     checkpoints
         Keep at most this many states of the forward solve, whatever the number of steps, and recompute what lies
         between them in the backward pass, which holds as many again (or 1 MiB of them, where that is more): see
-        :mod:`physode.gradients.segments`. The clock is kept of all steps, two numbers a step. Graphs are not kept.
+        :mod:`physode.gradients.checkpointing`. The clock is kept of all steps, two numbers a step. Graphs are not kept.
     """
 
     memory: Literal["auto", "checkpoint", "graph"] = "auto"
@@ -93,7 +91,7 @@ class ACA:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
         if self.checkpoints is not None and torch.is_grad_enabled():
             return self._in_segments(problem, self.checkpoints)
-        kept = Kept(problem, self.budget) if self._keeps(problem) else None
+        kept = KeptGraphs(problem, self.budget) if self._keeps(problem) else None
         if kept is None:
             problem.start(keep_graph=False)
         problem.keep_nodes = problem.needs_gradient or problem.keep_dense
@@ -111,7 +109,7 @@ class ACA:
 
     def _in_segments(self, problem: Problem, checkpoints: int) -> Outcome:
         parallel = self.parallel if _in_parallel(problem, self.parallel) else None
-        return solve_in_segments(problem, checkpoints, partial(_pull_back, parallel=parallel))
+        return solve_with_checkpoints(problem, checkpoints, partial(_pull_back, parallel=parallel))
 
     def _keeps(self, problem: Problem) -> bool:
         """Whether graphs of steps are kept as long as they fit the budget."""
@@ -123,7 +121,7 @@ class ACA:
             and not _in_parallel(problem, self.parallel)
         )
 
-    def _fetch(self, problem: Problem, record: Trajectory, grid: Grid, kept: Kept | None) -> Fetch:
+    def _fetch(self, problem: Problem, record: Trace, grid: Grid, kept: KeptGraphs | None) -> Fetch:
         def back(starts: Tensor, sizes: Tensor, given: Cotangents, clock_too: bool) -> Gradients:
             replay = Replay.of(problem)
             whole = not bool((record.status != Status.SUCCESS).any())
@@ -136,7 +134,7 @@ class ACA:
             finally:
                 problem.backward.calls += replay.dynamics.calls
 
-        return fetch_with(back, problem, record, grid, replayed=partial(_replayed, problem))
+        return differentiable_fetch(back, problem, record, grid, replayed=partial(_replayed, problem))
 
 
 def _pull_back(
@@ -147,18 +145,18 @@ def _pull_back(
     *,
     clock_too: bool,
     parallel: bool | Literal["auto"] | None,
-    kept: Kept | None = None,
+    kept: KeptGraphs | None = None,
 ) -> Gradients:
     """Pull back through successive steps: at once where ``parallel`` says so and they can be mapped over."""
     if parallel is not None:
         try:
-            return pull_at_once(replay, steps, given, totals, clock_too=clock_too)
+            return pull_back_in_parallel(replay, steps, given, totals, clock_too=clock_too)
         except RuntimeError as error:
             if parallel is True:
                 _log.warning("ACA pulls steps back one by one: %s", error)
             else:
                 _log.debug("ACA pulls steps back one by one: %s", error)
-    return pull_one_by_one(replay, steps, given, totals, clock_too=clock_too, kept=kept)
+    return pull_back_sequentially(replay, steps, given, totals, clock_too=clock_too, kept=kept)
 
 
 def _in_parallel(problem: Problem, parallel: bool | Literal["auto"]) -> bool:

@@ -20,19 +20,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from physode.dynamics import Dynamics
 from physode.errors import SolveError
 from physode.gradients.first_order import first_order_only, one_by_one, reference
+from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outputs
 from physode.gradients.replay import Replay
-from physode.gradients.steps import Outcome, clock, fetch_recorded, read_outputs
-from physode.leaves import check_no_new_leaf
-from physode.packing import Packing
-from physode.problem import Problem, checked_tolerance, default_norm, user_norm
+from physode.problem.dynamics import Dynamics
+from physode.problem.packing import Packing
+from physode.problem.parameters import check_no_new_leaf
+from physode.problem.problem import Problem, checked_tolerance, default_norm, user_norm
 from physode.rhs_state import Statistics
 from physode.solvers.attempt import Adaptive
+from physode.solvers.clock import expand
 from physode.solvers.controllers import Controller
 from physode.solvers.grid import grid_of_step_size
-from physode.solvers.groups import expand
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.status import Status

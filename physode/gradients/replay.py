@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physode.dynamics import Dynamics
-from physode.problem import Problem
+from physode.problem.dynamics import Dynamics
+from physode.problem.problem import Problem
 from physode.rhs_state import changed_message
 from physode.solvers.method import Method
-from physode.solvers.stepper import end_derivative, interpolant, take_step
+from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.status import Status
 
 __all__ = ["Replay", "check_strayed", "safe_nodes", "strayed"]

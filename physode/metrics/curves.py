@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from physode.extras import needs
+from physode.optional_imports import needs
 
 __all__ = ["GRID", "Curve", "Curves", "Kind", "curves_of", "mean_curve"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from physode.gradients import ACA, Adjoint, GradientMethod, find_gradient
-from physode.gradients.budget import room_for_graphs
+from physode.gradients.kept_graphs import room_for_graphs
 from physode.solvers.norms import rms_shared
 from physode.typing import Norm
 

@@ -11,7 +11,7 @@ from physode.models.solver import Solver
 from physode.models.work import Solving
 from physode.solve import solve
 from physode.solvers.methods import find_method
-from physode.solvers.stepper import take_step
+from physode.solvers.runge_kutta import take_step
 
 __all__ = ["Flow"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from physode.extras import needs
 from physode.models.layers import conv3x3, he_initialise
+from physode.optional_imports import needs
 
 __all__ = ["resnet50", "resnet101"]
 

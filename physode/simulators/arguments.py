@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from physode.gradients.budget import free_bytes
+from physode.gradients.kept_graphs import free_bytes
 from physode.rhs import System
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from physode.extras import needs
+from physode.optional_imports import needs
 from physode.simulators.arguments import Floats
 
 __all__ = ["HopperBody", "load_hopper"]

@@ -1,24 +1,106 @@
-"""One attempt of an adaptive solve: how long it is to be, what it gives, and when there is no going on."""
+"""How a loop takes its steps: a point where the gradient methods may take them in another way."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from physode.rhs_state import Statistics
-from physode.solvers.controllers import Control, Controller
-from physode.solvers.initial_step import initial_step
+from physode.solvers.clock import Number, clamp, detached, is_shared, maximum, sign, where
+from physode.solvers.controllers import Control, Controller, initial_step
 from physode.solvers.method import Method
 from physode.solvers.norms import error_ratio, scale_of
-from physode.solvers.numbers import Number, clamp, detached, is_shared, maximum, sign, where
-from physode.solvers.stepper import Rhs, Step, local_errors
-from physode.solvers.taker import PLAIN, Taker
+from physode.solvers.runge_kutta import Rhs, Step, end_derivative, interpolant, local_errors, take_step
 from physode.transforms import plain
 from physode.typing import Norm
 
-__all__ = ["Adaptive", "attempt", "first_size", "like_clock", "propose", "stuck", "tensor_beside"]
+__all__ = [
+    "PLAIN",
+    "Adaptive",
+    "End",
+    "Plain",
+    "Taker",
+    "attempt",
+    "first_size",
+    "like_clock",
+    "next_step",
+    "tensor_beside",
+    "underflow",
+]
+
+
+class End(NamedTuple):
+    """What a loop goes on from: the state at a step's end, the derivative there, the step's interpolant."""
+
+    y: Tensor
+    k: Tensor | None
+    dense: Tensor | None
+
+
+class Taker(Protocol):
+    """Takes the steps of a loop: each is tried, perhaps several times with other sizes, and finished where accepted."""
+
+    def take(
+        self, rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
+    ) -> tuple[Step, Tensor | None]:
+        """Try a step; return it, and the derivative at its end if that is asked for."""
+
+    def finish(
+        self,
+        rhs: Rhs,
+        tableau: Method,
+        t: Number,
+        y: Tensor,
+        h: Number,
+        t_end: Number,
+        step: Step,
+        k_end: Tensor | None,
+        *,
+        with_end: bool,
+        dense: bool,
+    ) -> End:
+        """Finish the step taken last: its end's derivative and its interpolant, where they are asked for."""
+
+
+class Plain:
+    """Evaluates what is asked for and nothing else; gradients flow as the caller's grad mode says."""
+
+    def take(
+        self, rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
+    ) -> tuple[Step, Tensor | None]:
+        """Try a step."""
+        step = take_step(rhs, tableau, t, y, h, k)
+        return step, end_derivative(rhs, t, h, step) if with_end else None
+
+    def finish(
+        self,
+        rhs: Rhs,
+        tableau: Method,
+        t: Number,
+        y: Tensor,
+        h: Number,
+        t_end: Number,
+        step: Step,
+        k_end: Tensor | None,
+        *,
+        with_end: bool,
+        dense: bool,
+    ) -> End:
+        """Finish a step."""
+        k_end = step.end if k_end is None else k_end
+        if k_end is None and (with_end or dense):
+            k_end = rhs(t_end, step.y)
+        if not dense:
+            return End(step.y, k_end, None)
+        assert k_end is not None
+        return End(step.y, k_end, interpolant(rhs, tableau, t, y, h, step, k_end))
+
+
+PLAIN = Plain()
+
 
 _STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
 _RESOLUTION = 4 * torch.finfo(torch.float64).eps
@@ -66,7 +148,9 @@ def first_size(
     return like_clock(t0, size)
 
 
-def propose(steps: Adaptive, control: Control, t: Number, t1: Number, active: Number) -> tuple[Number, Number, Number]:
+def next_step(
+    steps: Adaptive, control: Control, t: Number, t1: Number, active: Number
+) -> tuple[Number, Number, Number]:
     """Return the attempt's size, signed size and end; the last step lands on the end time exactly."""
     direction = detached(sign(t1 - t))
     remaining = direction * (t1 - t)
@@ -91,7 +175,7 @@ def attempt(
     return step, k_end, error_ratio(local_errors(steps.tableau, h, ks), scale, steps.norm)
 
 
-def stuck(
+def underflow(
     steps: Adaptive, size: Number, rejected: Number, active: Number, t: Number, t0: Number, t1: Number
 ) -> tuple[Number, Number]:
     """Return which groups can go no further, and the smallest step size worth a try.

@@ -12,14 +12,22 @@ state and the stages, exact at both ends, and well conditioned.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from physode.solvers.groups import expand
+from physode.solvers.clock import Number, expand
+from physode.solvers.method import Method
+from physode.solvers.runge_kutta import Rhs, Step, interpolant
+from physode.transforms import to_keep
 
-__all__ = ["Location", "interpolate", "locate"]
+if TYPE_CHECKING:
+    from physode.solvers.trace import Trace
+
+__all__ = ["DeferredInterpolants", "Location", "StepInterpolant", "interpolate", "locate"]
 
 
 class Location(NamedTuple):
@@ -95,3 +103,108 @@ def _pick(values: Tensor, index: Tensor) -> Tensor:
     if index.ndim == 1:
         return values.index_select(0, index)
     return values[index, torch.arange(index.shape[1], device=index.device)]
+
+
+@lru_cache(maxsize=64)
+def _bases(thetas: tuple[float, ...], count: int, dtype: torch.dtype, device: torch.device) -> Sequence[Tensor]:
+    """Return the interpolant's basis functions at some places."""
+    with to_keep():
+        left = torch.tensor(thetas, dtype=dtype, device=device)
+        found = [left]
+        for p in range(count - 1):
+            found.append(found[-1] * ((1.0 - left) if p % 2 == 0 else left))
+        return found
+
+
+class StepInterpolant:
+    """A step's interpolant at one place a group."""
+
+    @classmethod
+    def on(cls, clock: Sequence[Number], y: Tensor, dense: Tensor, end: Tensor) -> StepInterpolant:
+        """Return that of a step whose start, size and end are numbers of any kind."""
+        t, h, t_next = (torch.as_tensor(v, dtype=torch.float64, device=y.device).detach() for v in clock)
+        return cls(t, h, t_next, y, dense, end)
+
+    def __init__(self, t: Tensor, h: Tensor, t_next: Tensor, y: Tensor, dense: Tensor, end: Tensor) -> None:
+        self.t, self.h, self.t_next = t, h, t_next
+        self._y, self._dense, self.end = y, dense.unbind(0), end
+
+    def place(self, t: Tensor) -> Tensor:
+        """Return where in the step times lie, 0 for groups that stand still or whose time lies outside."""
+        theta = (t - self.t) / torch.where(self.h == 0, 1.0, self.h)
+        return torch.where((theta >= 0.0) & (theta <= 1.0), theta, 0.0)
+
+    def time(self, theta: Tensor) -> Tensor:
+        """Return the time at ``theta``."""
+        return torch.where(theta == 1.0, self.t_next, self.t + theta * self.h)
+
+    def points(self, thetas: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Return the times and the states at some places, the same in all groups: ``(places, ...)`` each."""
+        y, groups = self._y, self.t.ndim
+        real = y.real.dtype if y.is_complex() else y.dtype
+        left, *bases = _bases(tuple(thetas), len(self._dense), real, y.device)
+        state = y.expand(len(thetas), *y.shape)
+        for basis, coefficient in zip((left, *bases), self._dense, strict=True):
+            state = torch.addcmul(state, expand(basis, 1 + y.ndim).to(y.dtype), coefficient)
+        return self.t + expand(left.double(), 1 + groups) * self.h, state
+
+    def at(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the time and the state at ``theta``; see :mod:`physode.solvers.interpolation`."""
+        left = expand(theta, self._y.ndim).to(self._y.real.dtype if self._y.is_complex() else self._y.dtype)
+        state, basis = self._y, left
+        for p, coefficient in enumerate(self._dense):
+            state = torch.addcmul(state, basis.to(state.dtype), coefficient)
+            basis = basis * ((1.0 - left) if p % 2 == 0 else left)
+        return self.time(theta), torch.where(left == 1.0, self.end, state)
+
+
+_ELEMENTS = 2**15  # of the stages of the steps that wait
+
+
+class _Waiting(NamedTuple):
+    row: int
+    h: Number
+    y: Tensor
+    step: Step
+    k_end: Tensor
+
+
+class DeferredInterpolants:
+    """Steps of a record whose interpolants are wanted but not computed yet.
+
+    A step's place in the record is to a batch of steps what a sample is to a batch of samples: :func:`interpolant`
+    takes one more leading axis as it is, unless it must evaluate the right-hand side at extra stages.
+    """
+
+    def __init__(self, rhs: Rhs, tableau: Method, y: Tensor) -> None:
+        self._rhs, self._tableau = rhs, tableau
+        self._most = 0 if tableau.c_extra else _ELEMENTS // max(1, y.numel() * (tableau.stages + 1))
+        self._waiting: list[_Waiting] = []
+
+    @property
+    def useful(self) -> bool:
+        """Whether interpolants can wait at all."""
+        return self._most > 1
+
+    def add(self, record: Trace, h: Number, step: Step, k_end: Tensor) -> None:
+        """Let the interpolant of the step just recorded wait."""
+        self._waiting.append(_Waiting(len(record) - 1, h, record.nodes[-2], step, k_end))
+        if len(self._waiting) >= self._most:
+            self.fill(record)
+
+    def fill(self, record: Trace) -> None:
+        """Compute what waits and put it into the record."""
+        if not self._waiting:
+            return
+        rows, sizes, starts, steps, k_ends = zip(*self._waiting, strict=True)
+        self._waiting = []
+        y = torch.stack(starts)
+        stages = zip(*(step.ks for step in steps), strict=True)
+        step = Step(torch.stack([step.y for step in steps]), tuple(torch.stack(ks) for ks in stages))
+        if isinstance(sizes[0], Tensor):
+            h = torch.stack(sizes)
+        else:
+            h = torch.tensor(sizes, dtype=torch.float64, device=y.device)
+        found = interpolant(self._rhs, self._tableau, h, y, h, step, torch.stack(k_ends))
+        for row, dense in zip(rows, found.unbind(1), strict=True):
+            record.dense[row] = dense

@@ -12,26 +12,34 @@ import torch
 from torch import Tensor
 
 from physode.rhs_state import Statistics
-from physode.solvers.attempt import Adaptive, attempt, first_size, like_clock, propose, stuck, tensor_beside
-from physode.solvers.grid import Grid
-from physode.solvers.groups import expand
-from physode.solvers.later import Later
-from physode.solvers.method import Method
-from physode.solvers.numbers import (
+from physode.solvers.attempt import (
+    PLAIN,
+    Adaptive,
+    Taker,
+    attempt,
+    first_size,
+    like_clock,
+    next_step,
+    tensor_beside,
+    underflow,
+)
+from physode.solvers.callbacks import EventDetector, Observer, Watch
+from physode.solvers.clock import (
     Number,
     anywhere,
     detached,
+    expand,
     is_shared,
     isfinite,
     logical_not,
     maximum,
     where,
 )  # fmt: skip
-from physode.solvers.observer import Lookout, Observer
-from physode.solvers.stepper import Rhs, Step
-from physode.solvers.taker import PLAIN, Taker
-from physode.solvers.trajectory import Trajectory, Wanted
-from physode.solvers.watch import Watch
+from physode.solvers.grid import Grid
+from physode.solvers.interpolation import DeferredInterpolants
+from physode.solvers.method import Method
+from physode.solvers.runge_kutta import Rhs, Step
+from physode.solvers.trace import SavePolicy, Trace
 from physode.status import Status
 
 __all__ = ["integrate", "march"]
@@ -45,28 +53,28 @@ def integrate(
     y0: Tensor,
     k0: Tensor,
     *,
-    wanted: Wanted,
+    wanted: SavePolicy,
     statistics: Statistics,
     watch: Watch | None = None,
     observer: Observer | None = None,
     taker: Taker = PLAIN,
     skip: Callable[[Number], None] | None = None,
-    lookout: Lookout | None = None,
-    keep: Callable[..., Trajectory] = Trajectory,
+    detector: EventDetector | None = None,
+    keep: Callable[..., Trace] = Trace,
     constant_sizes: bool = False,
-) -> Trajectory:
+) -> Trace:
     """Integrate from ``t0`` to ``t1`` with steps that keep the local error within the tolerance.
 
     Times are floats for a shared clock without a graph, else tensors, one value a group. Each attempt is a step for
     every group; a group that rejects its attempt, has arrived or has failed keeps its time and state. ``k0`` is the
     derivative at the start. The ``observer`` sees each attempt and may end the solve; so may the ``watch``, with a
     status of its own; the ``taker`` takes the steps; ``skip`` is told which groups move, before each attempt; the
-    ``lookout`` may hold an attempt back, to have its group end earlier; ``keep`` makes the record. With
+    ``detector`` may hold an attempt back, to have its group end earlier; ``keep`` makes the record. With
     ``constant_sizes`` no gradient flows through the choice of step sizes.
 
     Returns
     -------
-    Trajectory
+    Trace
         With a status per group; never raises on a failing solution.
     """
     tableau = steps.tableau
@@ -75,7 +83,7 @@ def integrate(
     size = first_size(rhs, steps, t0, t1, y0, k0, statistics)
     control = steps.controller.start(detached(size) if constant_sizes else size)
     steps = steps.with_tolerances(*(_tolerance(value, y0) for value in (steps.rtol, steps.atol)))
-    later = Later(rhs, tableau, y0)
+    later = DeferredInterpolants(rhs, tableau, y0)
     t, y, k, length = t0, y0, k0, t1 - t0
     for _ in range(steps.max_steps):
         if not anywhere(active):
@@ -83,7 +91,7 @@ def integrate(
         before = statistics.snapshot()
         if skip is not None:
             skip(active)
-        size, h, t_next = propose(steps, control, t, t1, active)
+        size, h, t_next = next_step(steps, control, t, t1, active)
         if observer is not None:
             observer.before(t, y, h)
         step, k_end, error = attempt(rhs, steps, t, y, h, k, taker)
@@ -91,11 +99,11 @@ def integrate(
         accepted = steps.controller.accepts(error, size) & active
         rejected = active & logical_not(accepted)
         control = steps.controller.next(control, error, size, accepted, tableau.error_order)
-        if lookout is None:
+        if detector is None:
             record.count(accepted, rejected)
         else:
             passed = accepted
-            accepted, t1 = lookout.look(rhs, tableau, t, y, h, t_next, step, k_end, accepted, t1)
+            accepted, t1 = detector.look(rhs, tableau, t, y, h, t_next, step, k_end, accepted, t1)
             record.count(accepted, rejected | (passed & logical_not(accepted)))
 
         some = anywhere(accepted)
@@ -119,7 +127,7 @@ def integrate(
         else:
             statistics.restore(before)
         del step, k_end  # a rejected attempt's graph goes before the next one's is made
-        lost, floor = stuck(steps, size, rejected, active, t, t0, t1)
+        lost, floor = underflow(steps, size, rejected, active, t, t0, t1)
         if anywhere(lost):
             record.end(lost, where(isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE)), t)
             active = active & logical_not(lost)
@@ -145,12 +153,12 @@ def march(
     y0: Tensor,
     k0: Tensor | None,
     *,
-    wanted: Wanted,
+    wanted: SavePolicy,
     watch: Watch | None = None,
     observer: Observer | None = None,
     taker: Taker = PLAIN,
-    keep: Callable[..., Trajectory] = Trajectory,
-) -> Trajectory:
+    keep: Callable[..., Trace] = Trace,
+) -> Trace:
     """Take the steps of a grid, without error control. ``k0`` is the derivative at the start, where it is known."""
     record = _begin(y0, grid.starts[0], grid.ends[-1], keep)
     count = len(grid.starts)
@@ -175,7 +183,7 @@ def march(
     return record
 
 
-def _begin(y0: Tensor, t0: Number, t1: Number, keep: Callable[..., Trajectory]) -> Trajectory:
+def _begin(y0: Tensor, t0: Number, t1: Number, keep: Callable[..., Trace]) -> Trace:
     """Return an empty record; groups count as successful, arriving at the end, until they fail."""
     ended = tensor_beside(t1, y0).detach().clone()
     record = keep(nodes=[y0], status=torch.zeros_like(ended, dtype=torch.int8), ended=ended)
@@ -189,7 +197,7 @@ def _tolerance(value: Tensor | float, y: Tensor) -> Tensor:
     return value if isinstance(value, Tensor) else y.real.new_full((), value)
 
 
-def _finite_start(record: Trajectory, derivative_size: Number, t0: Number) -> Number:
+def _finite_start(record: Trace, derivative_size: Number, t0: Number) -> Number:
     """End the groups whose derivative is not finite at the start; return those that go on."""
     good = isfinite(detached(derivative_size))
     record.end(logical_not(good), int(Status.NON_FINITE), t0)

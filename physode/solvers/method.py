@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from physode.solvers.numbers import Number
+from physode.solvers.clock import Number
 from physode.solvers.tableaus.base import Tableau
 
 __all__ = ["Method", "StepMethod"]
@@ -51,12 +51,12 @@ class StepMethod(ABC):
     backward: str | None = None
 
     def posed(self, problem: Any) -> Any:
-        """Return the :class:`~physode.problem.Problem` as the method solves it; raise where it cannot."""
+        """Return the :class:`~physode.problem.problem.Problem` as the method solves it; raise where it cannot."""
         return problem
 
     @abstractmethod
     def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Any:
-        """Take one step: a :class:`~physode.solvers.stepper.Step`, whose first slope is the derivative at its start."""
+        """Take one step: a ``Step``, whose first slope is the derivative at its start."""
 
     def prepared(self, *, rtol: Tensor | float, atol: Tensor | float) -> StepMethod:
         """Return the method made ready for one solve with these tolerances."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from physode.extras import needs
+from physode.optional_imports import needs
 
 __all__ = ["Board"]
 

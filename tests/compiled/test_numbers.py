@@ -10,7 +10,7 @@ import torch
 import physode as po
 from physode.compiled.build import Unsupported
 from physode.compiled.capture import capture
-from physode.posing import pose
+from physode.problem.checks import pose
 
 pytestmark = pytest.mark.usefixtures("float64")
 

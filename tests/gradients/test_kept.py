@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 import physode as po
-from physode.gradients.budget import free_bytes, saved_bytes
-from physode.gradients.kept import Kept
-from physode.leaves import graph_clock
-from physode.posing import pose
+from physode.gradients.kept_graphs import KeptGraphs, free_bytes, saved_bytes
+from physode.problem.checks import pose
+from physode.problem.parameters import graph_clock
 from physode.solvers.tableaus import METHODS
 from tests.systems import Spiral, van_der_pol
 
@@ -54,7 +53,7 @@ def spiral(gradient, *, times=9, through=None, **options):
 
 def bytes_of_a_step():
     """The cost of one step of the spiral by dopri5, as the estimate has it."""
-    return Kept(pose(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 2.0]), 0).cost
+    return KeptGraphs(pose(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 2.0]), 0).cost
 
 
 @pytest.mark.parametrize("method", ADAPTIVE)

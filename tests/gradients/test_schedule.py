@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from physode.gradients.schedule import longest, split
+from physode.gradients.checkpointing import longest, split
 
 
 @cache

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import physode as po
-from physode.gradients import segments
-from physode.solvers.reached import InMemory, Reached
-from physode.solvers.thinned import Thinned, Ticks
+from physode.gradients import checkpointing
+from physode.solvers.online_output import InMemory, OnlineOutput
+from physode.solvers.trace import CheckpointedTrace, Ticks
 from physode.tally import peak_bytes
 from tests.systems import Spiral, van_der_pol
 
@@ -34,7 +34,7 @@ CASES = {
 @pytest.fixture(autouse=True)
 def _no_other_room(monkeypatch):
     """Let the backward pass hold few states, however small they are."""
-    monkeypatch.setattr(segments, "_BYTES", 0)
+    monkeypatch.setattr(checkpointing, "_BYTES", 0)
 
 
 def gradients(gradient, *, times=None, batch=None, clock=True, **options):
@@ -170,7 +170,7 @@ def test_outputs_between_steps_need_no_states():
 @pytest.mark.parametrize("most", [1, 2, 5, 8])
 def test_the_nodes_kept_are_few_and_evenly_spaced(most):
     status, ended = torch.zeros((), dtype=torch.int8), torch.tensor(1.0)
-    record = Thinned(nodes=[torch.zeros(1)], status=status, ended=ended, most=most)
+    record = CheckpointedTrace(nodes=[torch.zeros(1)], status=status, ended=ended, most=most)
     for i in range(1, 101):
         record.append(i - 1.0, 1.0, float(i), torch.full((1,), float(i)), None)
         assert [float(node) for node in record.kept] == [record.stride * j for j in range(len(record.kept))]
@@ -194,7 +194,7 @@ def test_ticks_are_numbers_or_rows_of_them():
 def test_outputs_are_read_once_each_and_by_sample():
     times = torch.tensor([[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]])
     values = InMemory(3, torch.zeros(2, 1))
-    reader = Reached(times, torch.zeros(2, 1), values)
+    reader = OnlineOutput(times, torch.zeros(2, 1), values)
     start, size = torch.zeros(2), torch.tensor([1.0, 4.0])
     dense = torch.tensor([[[1.0], [4.0]], [[0.0], [0.0]], [[0.0], [0.0]]])
     reader.step(start, size, size, torch.zeros(2, 1), size[:, None], dense)

@@ -18,7 +18,7 @@ import torch
 import physode as po
 from physode.solvers.methods import find_method
 from physode.solvers.norms import error_ratio
-from physode.solvers.stepper import end_derivative, local_errors, take_step
+from physode.solvers.runge_kutta import end_derivative, local_errors, take_step
 from physode.solvers.tableaus import METHODS, Tableau
 
 pytestmark = pytest.mark.usefixtures("float64")

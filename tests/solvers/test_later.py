@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import physode as po
-from physode.solvers import later
-from physode.solvers.later import Later
-from physode.solvers.stepper import end_derivative, interpolant, take_step
+from physode.solvers import interpolation
+from physode.solvers.interpolation import DeferredInterpolants
+from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.solvers.tableaus import METHODS
-from physode.solvers.trajectory import Trajectory
+from physode.solvers.trace import Trace
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -23,7 +23,7 @@ def turning(t, y):
 @pytest.mark.parametrize("sizes", [[0.1, 0.2, 0.05], [torch.tensor([0.1, 0.3]), torch.tensor([0.0, 0.2])]])
 def test_they_equal_those_of_single_steps(method, sizes):
     tableau, y = METHODS[method], torch.tensor([[1.0, 0.0], [0.5, -0.5]])
-    record, waiting, expected, t = Trajectory(nodes=[y]), Later(turning, tableau, y), [], 0.0
+    record, waiting, expected, t = Trace(nodes=[y]), DeferredInterpolants(turning, tableau, y), [], 0.0
     for h in sizes:
         step = take_step(turning, tableau, t * h, y, h)
         k_end = end_derivative(turning, t * h, h, step)
@@ -42,9 +42,9 @@ def test_outputs_do_not_depend_on_how_many_wait(monkeypatch):
             return po.solve(turning, torch.tensor([1.0, 0.0]), torch.linspace(0.0, 5.0, 50)).y
 
     together = outputs()
-    monkeypatch.setattr(later, "_ELEMENTS", 40)
+    monkeypatch.setattr(interpolation, "_ELEMENTS", 40)
     assert torch.equal(outputs(), together)
 
 
 def test_methods_with_extra_stages_do_not_wait():
-    assert not Later(turning, METHODS["dopri8"], torch.zeros(2)).useful
+    assert not DeferredInterpolants(turning, METHODS["dopri8"], torch.zeros(2)).useful

@@ -13,7 +13,7 @@ from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller
 from physode.solvers.loop import integrate
 from physode.solvers.tableaus import METHODS
-from physode.solvers.trajectory import Wanted
+from physode.solvers.trace import SavePolicy
 from physode.status import Status
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -37,7 +37,7 @@ def run(errors, *, t1=1.0, first_step=0.25, **options):
     steps = Adaptive(METHODS["heun_euler"], Controller(), norm, 1e-3, 1e-3, first_step=first_step, **options)
     start, end = torch.tensor(0.0), torch.tensor(t1)
     record = integrate(
-        rhs, steps, start, end, torch.zeros(2), torch.ones(2), wanted=Wanted([]), statistics=Statistics()
+        rhs, steps, start, end, torch.zeros(2), torch.ones(2), wanted=SavePolicy([]), statistics=Statistics()
     )
     return record, calls
 
@@ -114,7 +114,7 @@ def test_states_that_nothing_needs_are_forgotten(gradient, monkeypatch):
     def counting(self):
         kept.append(sum(node.numel() > 0 for node in self.nodes))
 
-    monkeypatch.setattr("physode.solvers.trajectory.Trajectory.close", counting)
+    monkeypatch.setattr("physode.solvers.trace.Trace.close", counting)
     y0 = torch.tensor([1.0, 0.0], requires_grad=gradient == "adjoint")
     times = [0.0, 3.0, 30.0]
     sol = po.solve(lambda t, y: torch.stack([y[1], -y[0]]), y0, times, rtol=1e-8, atol=1e-8, gradient=gradient)

@@ -12,7 +12,7 @@ from physode.solvers.grid import grid_of_times
 from physode.solvers.loop import integrate, march
 from physode.solvers.norms import rms_shared
 from physode.solvers.tableaus import METHODS
-from physode.solvers.trajectory import Wanted
+from physode.solvers.trace import SavePolicy
 from physode.status import Status
 
 
@@ -40,13 +40,13 @@ def adaptive(log, *, first_step=None):
     t0, t1, y0 = torch.tensor(0.0, dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64), torch.ones(1)
     steps = Adaptive(METHODS["dopri5"], Controller(), rms_shared, 1e-5, 1e-7, first_step=first_step)
     return integrate(
-        falling, steps, t0, t1, y0, falling(t0, y0), wanted=Wanted([]), statistics=Statistics(), observer=log
+        falling, steps, t0, t1, y0, falling(t0, y0), wanted=SavePolicy([]), statistics=Statistics(), observer=log
     )
 
 
 def fixed(log):
     grid = grid_of_times(torch.linspace(0.0, 2.0, 9, dtype=torch.float64))
-    return march(falling, METHODS["rk4"], grid, torch.ones(1), None, wanted=Wanted([]), observer=log)
+    return march(falling, METHODS["rk4"], grid, torch.ones(1), None, wanted=SavePolicy([]), observer=log)
 
 
 def test_every_attempt_is_seen_with_its_verdict():

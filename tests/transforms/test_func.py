@@ -7,7 +7,7 @@ import torch
 from torch.autograd import forward_ad
 
 import physode as po
-from physode.solvers import constants, stepper
+from physode.solvers import runge_kutta
 
 pytestmark = [
     pytest.mark.usefixtures("float64"),
@@ -179,8 +179,8 @@ def test_regularised_solves_refuse_transforms():
 
 
 def test_a_first_solve_under_a_transform_leaves_nothing_of_it_behind():
-    stepper._remembered_ratios.cache_clear()
-    constants.column.cache_clear()
+    runge_kutta._remembered_ratios.cache_clear()
+    runge_kutta.column.cache_clear()
     torch.func.hessian(lambda y: po.solve(rhs, y, [0.0, 1.0], args=(RATE,)).y[-1].sum())(START)
     torch.func.vmap(lambda y: po.solve(rhs, y, [0.0, 1.0], args=(RATE,), step_size=0.1).y[-1])(START[:, None])
     close(po.solve(rhs, START, [0.0, 1.0], args=(RATE,), **TIGHT).y[-1], exact(RATE, START))

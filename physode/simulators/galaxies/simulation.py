@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from physode.datasets.images import Images
-from physode.gradients.budget import free_bytes
+from physode.gradients.kept_graphs import free_bytes
 from physode.simulators.galaxies.camera import SKY, convolve, moffat, pixels, record, signal_to_noise, stretch
 from physode.simulators.galaxies.drawing import draw_galaxy
 from physode.simulators.galaxies.galaxy import Galaxy, columns

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from physode.solvers.clock import Number
 from physode.solvers.implicit.cyclic_reduction import reduced, solved
-from physode.solvers.numbers import Number
 from physode.transforms import to_keep, transformed
 
 __all__ = ["Band", "BandFactors", "factor_band", "windows"]

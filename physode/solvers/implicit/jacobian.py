@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from physode.solvers.clock import Number
 from physode.solvers.implicit.banded import Band
 from physode.solvers.implicit.jacobian_structure import DENSE, Blocks, Structure, blocks_of
-from physode.solvers.numbers import Number
-from physode.solvers.stepper import Rhs
+from physode.solvers.runge_kutta import Rhs
 from physode.transforms import transformed
 
 __all__ = ["Derivatives", "check_jacobian", "derivatives", "structure_for", "with_graph"]
@@ -38,7 +38,7 @@ _OFF_OF_OWN = 1e-2  # a user's Jacobian may be one of differences
 
 
 class KnownRhs(Protocol):
-    """A right-hand side of whose Jacobian something may be known, as :class:`~physode.dynamics.Dynamics`."""
+    """A right-hand side of whose Jacobian something may be known, as of the engine's ``Dynamics``."""
 
     jac: Callable[..., Any] | None
     structure: Structure | None
@@ -72,7 +72,7 @@ def derivatives(rhs: Rhs | KnownRhs, t: Number, y: Tensor, blocks: Blocks, *, wi
     Parameters
     ----------
     rhs
-        Called as ``rhs(t, y)``, a :class:`~physode.dynamics.Dynamics` or a plain function. Of the former the user's
+        Called as ``rhs(t, y)``, a ``Dynamics`` or a plain function. Of the former the user's
         Jacobian is taken where there is one, and its ``structure`` is believed; where it is ``opaque`` only plain
         autograd differentiates it.
     t, y

@@ -11,9 +11,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from physode.solvers.groups import expand
+from physode.solvers.clock import Number, expand
 from physode.solvers.implicit.banded import Band
-from physode.solvers.numbers import Number
 from physode.transforms import to_keep
 
 __all__ = ["DENSE", "Blocks", "Structure", "blocks_of", "structure_of", "to_solve"]

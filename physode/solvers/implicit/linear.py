@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from physode.solvers.constants import identity
+from physode.solvers.clock import Number
 from physode.solvers.implicit.banded import Band, BandFactors, factor_band
-from physode.solvers.numbers import Number
+from physode.solvers.runge_kutta import identity
 from physode.transforms import transformed
 
 __all__ = ["Factors", "coupled_factors", "factor", "shifted"]

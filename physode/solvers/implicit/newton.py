@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from physode.solvers.clock import Number, anywhere, clamp, isfinite, logical_not, where
 from physode.solvers.norms import root_mean_square
-from physode.solvers.numbers import Number, anywhere, clamp, isfinite, logical_not, where
 from physode.transforms import plain
 
 __all__ = ["Found", "newton", "seen", "size_of"]

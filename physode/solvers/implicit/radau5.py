@@ -26,8 +26,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from physode.solvers.constants import Row
-from physode.solvers.groups import sized
+from physode.solvers.clock import Number, sized
 from physode.solvers.implicit.banded import BandFactors
 from physode.solvers.implicit.linear import Factors, factor, shifted
 from physode.solvers.implicit.newton import seen, size_of
@@ -35,7 +34,7 @@ from physode.solvers.implicit.rosenbrock import combined
 from physode.solvers.implicit.runge_kutta import ImplicitRungeKutta
 from physode.solvers.implicit.stage_equations import StageSolver
 from physode.solvers.implicit.tableaus import FIXED
-from physode.solvers.numbers import Number
+from physode.solvers.runge_kutta import Row
 from physode.transforms import plain
 
 __all__ = ["RADAU5", "Radau"]

@@ -19,14 +19,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from physode.solvers.constants import Row, column, stage_times
-from physode.solvers.groups import sized
+from physode.solvers.clock import Number, sized
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.jacobian_structure import blocks_of, to_solve
 from physode.solvers.implicit.linear import factor, shifted
 from physode.solvers.method import StepMethod
-from physode.solvers.numbers import Number
-from physode.solvers.stepper import Rhs, Step, added
+from physode.solvers.runge_kutta import Rhs, Row, Step, added, column, stage_times
 
 __all__ = ["RODAS5P", "Rosenbrock", "Running", "columns_of", "combined"]
 

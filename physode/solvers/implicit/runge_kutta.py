@@ -18,13 +18,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from physode.solvers.constants import Row, stage_times
+from physode.solvers.clock import Number
 from physode.solvers.implicit.dense_output import dense_rows, guess_rows
 from physode.solvers.implicit.rosenbrock import Running, columns_of, combined
 from physode.solvers.implicit.stage_equations import StageSolver
 from physode.solvers.method import StepMethod
-from physode.solvers.numbers import Number
-from physode.solvers.stepper import Rhs, Step
+from physode.solvers.runge_kutta import Rhs, Row, Step, stage_times
 
 __all__ = ["ImplicitRungeKutta"]
 

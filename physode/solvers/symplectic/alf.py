@@ -21,11 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.packing import Packing
-from physode.solvers.groups import expand, sized
+from physode.problem.packing import Packing
+from physode.solvers.clock import Number, expand, sized
 from physode.solvers.method import StepMethod
-from physode.solvers.numbers import Number
-from physode.solvers.stepper import Step
+from physode.solvers.runge_kutta import Step
 
 __all__ = ["ALF", "Paired", "paired", "restarted"]
 
@@ -96,7 +95,7 @@ class Paired(Packing):
 
 
 def paired(problem: Any) -> Any:
-    """Return a :class:`~physode.problem.Problem` of the state and its velocity, which starts as the derivative.
+    """Return a :class:`~physode.problem.problem.Problem` of the state and its velocity, which starts as the derivative.
 
     Gradients in what the first velocity depends on are ordinary ones of this one evaluation. Errors are judged by the
     state alone.

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.dynamics import Dynamics
+from physode.problem.dynamics import Dynamics
 from physode.rhs_state import Statistics
-from physode.solvers.numbers import Number
+from physode.solvers.clock import Number
 from physode.transforms import plain
 
 __all__ = ["check_halves", "force_of", "parts_of", "require_halves", "velocity_of"]

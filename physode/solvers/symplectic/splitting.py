@@ -20,10 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.solvers.groups import sized
+from physode.solvers.clock import Number, sized
 from physode.solvers.method import StepMethod
-from physode.solvers.numbers import Number
-from physode.solvers.stepper import Step
+from physode.solvers.runge_kutta import Step
 from physode.solvers.symplectic.separable import check_halves, force_of, parts_of, velocity_of
 
 __all__ = ["LEAPFROG", "SUZUKI4", "YOSHIDA4", "Splitting"]

@@ -9,7 +9,7 @@ import torch
 
 import physode as po
 from physode.solvers.methods import METHODS
-from physode.solvers.stepper import local_errors, take_step
+from physode.solvers.runge_kutta import local_errors, take_step
 from tests.solvers.implicit.problems import ADAPTIVE, ALL, Logarithmic
 
 pytestmark = pytest.mark.usefixtures("float64")

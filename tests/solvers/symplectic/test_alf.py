@@ -12,7 +12,7 @@ import physode as po
 from physode.errors import SolveError
 from physode.sensitivity import sensitivities
 from physode.solvers.methods import find_method
-from physode.solvers.stepper import take_step
+from physode.solvers.runge_kutta import take_step
 from tests.systems import Spiral, van_der_pol
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 
 import physode as po
 from physode.solvers.methods import find_method
-from physode.solvers.stepper import take_step
+from physode.solvers.runge_kutta import take_step
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -1,0 +1,218 @@
+"""Which crossings of a step count: in the order of time, ties in the order of events, up to the first that stops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from physode.events.conditions import Conditions
+from physode.events.event import Event
+from physode.events.implicit_gradient import differentiable, of_fired
+from physode.events.result import Firings
+from physode.solvers.clock import expand
+from physode.status import Status
+
+if TYPE_CHECKING:
+    from physode.events.segment import Segment
+    from physode.events.state import State
+
+__all__ = ["Carried", "Chosen", "Crossing", "Firing", "choose", "passed", "tie_of"]
+
+
+_TIE = 1e-10  # of a step: events this close happen at once
+
+
+class Crossing(NamedTuple):
+    """A crossing of one event: its time for each group, ``(groups,)``, infinite where there is none.
+
+    ``counts``: in which groups it is in a direction that was asked for.
+    """
+
+    event: int
+    t: Tensor
+    counts: Tensor
+
+
+class Firing(NamedTuple):
+    """An event that fired and goes on: its times for some groups, and how often it had fired in each before."""
+
+    event: int
+    groups: Tensor
+    t: Tensor
+    nth: Tensor
+
+
+class Chosen(NamedTuple):
+    """What fired in a step.
+
+    ``firings``: those that stop nothing. ``counts``: how often each event has fired by now, ``(events, groups)``.
+    ``stop``: the times at which groups are stopped, infinite where not. ``stopping``: by which events,
+    ``(events, groups)``; ``silent``: by which of them in a direction that does not count; ``first``: by which first, -1
+    where by none.
+    """
+
+    firings: list[Firing]
+    counts: Tensor
+    stop: Tensor
+    stopping: Tensor
+    silent: Tensor
+    first: Tensor
+
+
+def choose(
+    events: Sequence[Event],
+    crossings: Sequence[Crossing],
+    counts: Tensor,
+    switching: Tensor,
+    direction: Tensor,
+    tie: Tensor,
+) -> Chosen:
+    """Go through the crossings of a step.
+
+    Parameters
+    ----------
+    crossings
+        At least one, in the order of events.
+    counts
+        How often each event had fired before, ``(events, groups)``.
+    switching
+        Which events stop groups whatever the direction, ``(events, groups)``: the right-hand side switches there.
+    direction
+        The sign of each group's step.
+    tie
+        How close events happen at once.
+    """
+    limits = torch.tensor([event.limit or -1 for event in events], device=counts.device)
+    jumps = torch.tensor([event.jump is not None for event in events], device=counts.device)
+    owners = torch.tensor([crossing.event for crossing in crossings], device=counts.device)
+    rows = [torch.where(torch.isfinite(one.t), direction * one.t, torch.inf) for one in crossings]
+    times, order = torch.sort(torch.stack(rows), dim=0, stable=True)
+    asked = torch.stack([one.counts for one in crossings]).gather(0, order)
+    column = torch.arange(counts.shape[1], device=counts.device)
+    counts, firings = counts.clone(), []
+    stop, first = torch.full_like(times[0], torch.inf), torch.full_like(column, -1)
+    stopping, silent = (torch.zeros_like(counts, dtype=torch.bool) for _ in range(2))
+    for t, event, wanted in zip(times, owners[order], asked, strict=True):
+        switches = switching[event, column]
+        fires = torch.isfinite(t) & (t <= stop + tie) & ~stopping[event, column] & (wanted | switches)
+        counts[event, column] += fires & wanted
+        ends = wanted & (jumps[event] | (counts[event, column] == limits[event]))
+        stops = fires & (switches | ends)
+        stop = torch.where(stops & (first < 0), t, stop)
+        first = torch.where(stops & (first < 0), event, first)
+        stopping[event, column] |= stops
+        silent[event, column] |= stops & ~wanted
+        at = torch.minimum(t, stop) * direction
+        going = fires & ~stops
+        for index in torch.unique(event[going]).tolist():
+            groups = (going & (event == index)).nonzero().flatten()
+            firings.append(Firing(index, groups, at[groups], counts[index, groups] - 1))
+    return Chosen(firings, counts, stop * direction, stopping, silent, first)
+
+
+def tie_of(t: Tensor, h: Tensor) -> Tensor:
+    """Return how close events of a step happen at once."""
+    return _TIE * h.abs() + 4 * torch.finfo(torch.float64).eps * t.abs()
+
+
+class Carried(NamedTuple):
+    """What is known of the conditions from before a jump, ``(events, groups)`` each.
+
+    ``residual``: how far from zero a condition was at the jump, where its sign there is not to be trusted; else -1.
+    ``signs``: the sign that it had, NaN where it was crossing zero just then.
+    """
+
+    residual: Tensor
+    signs: Tensor
+
+    @classmethod
+    def nothing(cls, like: Tensor) -> Carried:
+        """Return what is known at the start."""
+        return cls(
+            torch.full_like(like, -1.0, dtype=torch.float64), torch.full_like(like, math.nan, dtype=torch.float64)
+        )
+
+
+_RESOLUTION = 16 * torch.finfo(torch.float64).eps
+
+Noted = list[tuple[int, Firings]]
+"""Firings, each with the number of its event."""
+
+
+def passed(state: State, segment: Segment, y: Tensor, going: Tensor, last: Tensor) -> tuple[State, bool, Noted]:
+    """Let the events that stopped groups have their say.
+
+    Parameters
+    ----------
+    state
+        Where groups were when the piece began.
+    y
+        The states at its end.
+    going
+        The groups that have come to its end.
+    last
+        When the solve ends: behind it there is nothing to jump to.
+
+    Returns
+    -------
+    tuple
+        Where groups are now; whether any has jumped; the firings.
+    """
+    search, groups = segment.search, state.t.shape
+    conditions, t_stop = search.conditions, segment.t[-1].detach()
+    stopped = going & ~torch.isnan(search.stop).reshape(groups)
+    t_next, y_next, noted = _fired(segment, y, stopped)
+    ends, at_end = stopped & search.last.reshape(groups), going & (t_stop == last.detach())
+    jumps = torch.zeros_like(stopped)
+    for index, event in enumerate(conditions.events):
+        if event.jump is not None:
+            jumps |= stopped & ~ends & ~at_end & search.stopping[index].reshape(groups)
+    jumped, crossed = bool(jumps.any()), search.stopping | search.silent
+    switched = crossed & (search.sides != 0)
+    carried = Carried.nothing(state.counts)
+    if jumped or bool(switched.any()):
+        carried = search.carry(t_stop, y)
+    sides = torch.where(switched, -search.sides, search.sides)
+    sides = torch.where(jumps.reshape(-1) & (sides != 0), torch.nan, sides)
+    for index, event in enumerate(conditions.events):
+        fired = jumps & search.stopping[index].reshape(groups)
+        if event.jump is not None and bool(fired.any()):
+            y_next = _jumped(conditions, index, t_next, y_next, fired)
+    crowded = (jumps | (stopped & switched.any(0).reshape(groups))) & (
+        (t_stop - state.t.detach()).abs() <= _RESOLUTION * t_stop.abs()
+    )
+    state = replace(state, t=t_next, y=y_next, counts=search.counts, carried=carried, sides=sides)
+    state.end(ends, Status.EVENT, t_stop)
+    state.end(crowded, Status.ACCUMULATION, t_stop)
+    state.end(at_end, Status.SUCCESS, t_stop)
+    return state, jumped, noted
+
+
+def _fired(segment: Segment, y: Tensor, stopped: Tensor) -> tuple[Tensor, Tensor, Noted]:
+    """Return times and states to go on from, with the gradients of the events that stopped groups, and the firings."""
+    search, groups = segment.search, stopped.shape
+    t_next, y_next, noted = segment.t[-1], y, Noted()
+    for index in (search.stopping | search.silent).any(1).nonzero().flatten().tolist():
+        fired, silent = (stopped & part[index].reshape(groups) for part in (search.stopping, search.silent))
+        if not bool((fired | silent).any()):
+            continue
+        t_event, y_event = differentiable(search.conditions, index, segment.t[-1].detach(), y, fired | silent)
+        if bool(fired.any()):
+            noted.append((index, Firings.of(t_event, y_event, fired)))
+        first = (fired | silent) & (search.first == index).reshape(groups)
+        t_next = torch.where(first, t_event, t_next)
+        y_next = torch.where(expand(first, y.ndim), y_event, y_next)
+    return t_next, y_next, noted
+
+
+def _jumped(conditions: Conditions, index: int, t: Tensor, y: Tensor, fired: Tensor) -> Tensor:
+    """Return the states behind a jump; groups that do not jump get no gradient of it."""
+    wide = expand(fired, y.ndim)
+    states = of_fired(fired, torch.where(wide, y, y.detach()))
+    after = conditions.jumped(index, torch.where(fired, t, t.detach()), states)
+    return torch.where(wide, after, y)

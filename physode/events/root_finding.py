@@ -1,0 +1,202 @@
+"""Roots in brackets, for many functions at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from physode.events.conditions import Conditions
+from physode.events.jumps import Crossing, tie_of
+from physode.solvers.clock import Number, anywhere, clamp, isfinite, logical_not, maximum, minimum, sign, where
+from physode.solvers.interpolation import StepInterpolant
+
+__all__ = ["POINTS", "Looks", "chord_crossing", "crossings_of", "refine", "signs_around"]
+
+
+_MOST = 200
+_EPS = torch.finfo(torch.float64).eps
+
+
+def refine(
+    value: Callable[[Number], Number],
+    low: Number,
+    high: Number,
+    at_low: Number,
+    at_high: Number,
+    before: Number,
+    wanted: Number,
+    width: Number,
+) -> Number:
+    """Return where each function first leaves the sign it has at ``low``, by Chandrupatla's method.
+
+    Inverse quadratic interpolation where the last three points are as on a monotonic curve, bisection elsewhere
+    (Chandrupatla, Advances in Engineering Software 28 (1997) 145-149). Functions do not influence one another.
+
+    Parameters
+    ----------
+    value
+        The functions, ``(n,)`` arguments to ``(n,)`` values; or one function of a float, all else being floats, too.
+    low, high
+        The brackets, ``low < high``.
+    at_low, at_high
+        The values there; a value at ``low`` may be zero, or of the wrong sign by rounding.
+    before
+        The sign, -1 or 1, that counts as that at ``low``.
+    wanted
+        Which functions are to be looked at.
+    width
+        How narrow a bracket is narrow enough.
+
+    Returns
+    -------
+    Number
+        The upper end of the last brackets: there, the sign has changed.
+    """
+    a, b, c = high, low, high  # the newest point, the other end of the bracket, the point before
+    at_a, at_b, at_c = at_high, before * abs(at_low), at_high
+    early = wanted & False  # whether the newest point has the sign at the lower end
+    share: Number = 0.5
+    for _ in range(_MOST):
+        least = maximum(width, 2 * _EPS * maximum(abs(a), abs(b)))
+        going = wanted & (abs(b - a) > least)
+        if not anywhere(going):
+            break
+        tried = where(going, a + share * (b - a), a)
+        found = value(tried)
+        now = sign(found) == before
+        same = now == early
+        c, at_c = (where(going, where(same, *pair), old) for pair, old in (((a, b), c), ((at_a, at_b), at_c)))
+        b, at_b = (where(going & logical_not(same), new, old) for new, old in ((a, b), (at_a, at_b)))
+        a, at_a, early = (where(going, new, old) for new, old in ((tried, a), (found, at_a), (now, early)))
+        share = _share((a, b, c), (at_a, at_b, at_c), least)
+    return where(early, b, a)
+
+
+def _share(points: tuple[Number, ...], values: tuple[Number, ...], least: Number) -> Number:
+    """Return how far from the newest point to the other end of the bracket to go."""
+    (a, b, c), (at_a, at_b, at_c) = points, values
+    place, level = _over(a - b, c - b), _over(at_a - at_b, at_c - at_b)
+    monotonic = (level * level < place) & ((1 - level) * (1 - level) < 1 - place)
+    share = _over(at_a, at_b - at_a) * _over(at_c, at_b - at_c)
+    share = share + _over(c - a, b - a) * _over(at_a, at_c - at_a) * _over(at_b, at_c - at_b)
+    share = where(monotonic & isfinite(share), share, 0.5)
+    margin = clamp(_over(0.5 * least, abs(b - a)), high=0.5)
+    return minimum(maximum(share, margin), 1 - margin)
+
+
+def _over(a: Number, b: Number) -> Number:
+    """Return a quotient, NaN or infinite where the divisor is zero."""
+    return a / b if isinstance(b, Tensor) or b != 0.0 else math.nan
+
+
+POINTS = (0.25, 0.5, 0.75, 1.0)
+"""Places in a step where conditions are looked at."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """The conditions' values and signs at a step's start and at each of :data:`POINTS`, ``(events, groups)`` each."""
+
+    values: Sequence[Tensor]
+    signs: Sequence[Tensor]
+
+
+def crossings_of(
+    conditions: Conditions, step: StepInterpolant, looks: Looks, watched: Tensor, landed: Tensor
+) -> list[Crossing]:
+    """Return the crossings, in the order of events.
+
+    Parameters
+    ----------
+    step
+        The step.
+    looks
+        What was seen of it.
+    watched
+        The groups whose crossings are asked for.
+    landed
+        The events that groups have landed on at the step's end, ``(events, groups)``: these cross there, as far as
+        rounding allows to tell.
+    """
+    if not bool(landed.any()) and all(bool((signs == looks.signs[0]).all()) for signs in looks.signs[1:]):
+        return []
+    wanted = torch.tensor([[event.direction] for event in conditions.events], device=watched.device)
+    changed = torch.stack([
+        watched & ~landed & (before != 0) & (after != before)
+        for before, after in zip(looks.signs[:-1], looks.signs[1:], strict=True)
+    ])  # fmt: skip
+    found = []
+    for index in range(len(conditions.events)):
+        for j in changed[:, index].any(-1).nonzero().flatten().tolist():
+            t = _located(conditions, step, looks, index, j, changed[j, index])
+            found.append(Crossing(index, t, _counts(wanted[index], looks.signs[j][index])))
+        if bool(landed[index].any()):
+            t = torch.where(landed[index], step.t_next.reshape(-1), torch.inf)
+            found.append(Crossing(index, t, _counts(wanted[index], looks.signs[0][index])))
+    return found
+
+
+def chord_crossing(conditions: Conditions, step: StepInterpolant, index: int, looks: Looks, wanted: Tensor) -> Tensor:
+    """Return how far into a step, seen at its ends only, an event's conditions cross zero, one a group."""
+    (at_low, at_high), before = (values[index] for values in looks.values), looks.signs[0][index]
+    return _root(conditions, step, index, (0.0, 1.0), (at_low, at_high), before, wanted)
+
+
+def signs_around(conditions: Conditions, step: StepInterpolant, stop: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the signs of the conditions just before and just behind the stops of groups, ``(events, groups)``."""
+    size = torch.where(step.h == 0, 1.0, step.h)
+    tie = 2 * tie_of(step.t, step.h) / size.abs()
+    theta = torch.where(held.reshape(tie.shape), (stop.reshape(tie.shape) - step.t) / size, 0.0)
+    sides = [(theta - tie).clamp(min=0.0), (theta + tie).clamp(max=1.0)]
+    before, after = (torch.sign(conditions.values(*step.at(side))) for side in sides)
+    return before, after
+
+
+def _counts(wanted: Tensor, before: Tensor) -> Tensor:
+    """Whether crossings from a sign are in the direction that is asked for."""
+    return (wanted == 0) | (wanted == -before)
+
+
+def _located(conditions: Conditions, step: StepInterpolant, looks: Looks, index: int, j: int, wanted: Tensor) -> Tensor:
+    """Return the times of one event's crossings between two points of a step, infinite for other groups."""
+    ends = (0.0 if j == 0 else POINTS[j - 1], POINTS[j])
+    values = (looks.values[j][index], looks.values[j + 1][index])
+    theta = _root(conditions, step, index, ends, values, looks.signs[j][index], wanted)
+    return torch.where(wanted, step.time(theta.reshape(step.t.shape)).reshape(-1), torch.inf)
+
+
+def _root(
+    conditions: Conditions,
+    step: StepInterpolant,
+    index: int,
+    ends: tuple[float, float],
+    values: tuple[Tensor, Tensor],
+    before: Tensor,
+    wanted: Tensor,
+) -> Tensor:
+    if not step.t.ndim:  # as floats, which cost a tenth
+
+        def one(theta: float) -> float:
+            return float(conditions.value(index, *step.at(torch.full_like(step.t, theta))))
+
+        size = abs(float(step.h)) or 1.0
+        given = (
+            *ends,
+            *(float(value) for value in values),
+            float(before),
+            bool(wanted),
+            2 * _EPS * abs(float(step.t)) / size,
+        )
+        return torch.full_like(values[0], refine(one, *given))
+    low, high = (torch.full_like(values[0], end) for end in ends)
+    width = 2 * _EPS * step.t.abs() / torch.where(step.h == 0, 1.0, step.h.abs())
+
+    def value(theta: Tensor) -> Tensor:
+        return conditions.value(index, *step.at(theta.reshape(step.t.shape))).reshape(-1)
+
+    found: Tensor = refine(value, low, high, *values, before, wanted, width.reshape(-1))
+    return found

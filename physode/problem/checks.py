@@ -1,0 +1,188 @@
+"""The arguments of a solve, checked and made into the problem that a gradient method works on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from physode.problem.dynamics import Dynamics
+from physode.problem.packing import Packing
+from physode.problem.parameters import Referred
+from physode.problem.problem import (
+    Problem,
+    checked_state,
+    checked_times,
+    checked_tolerance,
+    default_norm,
+    make_dynamics,
+    user_norm,
+)
+from physode.rhs_state import Statistics
+from physode.solvers.attempt import Adaptive
+from physode.solvers.controllers import Controller, Predictive
+from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
+from physode.solvers.implicit.jacobian import check_jacobian
+from physode.solvers.implicit.jacobian_structure import structure_of
+from physode.solvers.method import Method, StepMethod
+from physode.solvers.methods import find_method
+from physode.typing import Norm, Progress
+
+__all__ = ["pose"]
+
+_TOLERANCES = {torch.float64: (1e-6, 1e-9), torch.float32: (1e-5, 1e-7)}
+_COARSE = (1e-2, 1e-3)  # half precision
+
+
+def pose(
+    f: Callable[..., Any],
+    y0: Any,
+    t: Tensor | Sequence[float],
+    *,
+    args: Any = (),
+    method: str | Method = "dopri5",
+    rtol: float | Tensor | None = None,
+    atol: float | Tensor | None = None,
+    step_size: float | None = None,
+    grid: Tensor | None = None,
+    first_step: float | None = None,
+    min_step: float = 0.0,
+    max_step: float | None = None,
+    max_steps: int = 100_000,
+    step_control: str = "shared",
+    skip_finished: bool = False,
+    controller: Controller | None = None,
+    norm: Norm | None = None,
+    dense: bool = False,
+    finite: bool = True,
+    progress: Progress | None = None,
+    jac: Callable[..., Any] | None = None,
+    jac_structure: Any = "dense",
+) -> Problem:
+    """Check the arguments of :func:`solve` and make the problem that a gradient method works on."""
+    tableau = find_method(method)
+    if step_control not in ("shared", "per-sample"):
+        raise ValueError(f"`step_control` must be 'shared' or 'per-sample', got {step_control!r}")
+    if not callable(f):
+        raise TypeError(f"`f` must be callable as f(t, y, *args), got {type(f).__name__}")
+    if isinstance(args, Tensor):
+        raise TypeError("`args` must be a tuple of further inputs, got a tensor; write args=(tensor,)")
+    per_sample = step_control == "per-sample"
+    if per_sample and isinstance(y0, Tensor) and y0.ndim == 0:
+        raise ValueError("`y0` needs a leading batch axis with step_control='per-sample', got a 0-dimensional tensor")
+    if skip_finished and (args or not per_sample):
+        raise ValueError(
+            "`skip_finished` needs step_control='per-sample' and no `args`, whose rows would belong to samples; "
+            f"got {step_control!r} and {len(args)} args"
+        )
+    packing = Packing.of(y0, per_sample=per_sample)
+    state = checked_state(y0, packing, finite=finite)
+    times = checked_times(t, batch=len(state) if per_sample else None, device=state.device)
+    steps, given = _steps(
+        tableau, packing, state, times, rtol, atol, step_size, grid, first_step, min_step, max_step, max_steps,
+        controller, norm,
+    )  # fmt: skip
+    referred = Referred.by(f)
+    dynamics = make_dynamics(
+        f, tuple(args), packing, state, times, drawing=referred.uses_dropout, skipping=skip_finished
+    )
+    if isinstance(tableau, StepMethod):
+        if skip_finished:
+            raise ValueError(f"`skip_finished` is for explicit methods; `method` is {tableau.name!r}")
+        if steps is not None:
+            tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
+            steps = replace(steps, tableau=tableau)
+        dynamics = _with_jacobian(dynamics, jac, jac_structure)
+        if jac is not None or jac_structure != "dense":
+            with Statistics(referred.modules).preserved():
+                check_jacobian(replace(dynamics), times[0], state, jac_structure)
+    elif jac is not None or jac_structure != "dense":
+        raise ValueError(f"`jac` and `jac_structure` are for implicit methods; `method` is {tableau.name!r}")
+    problem = Problem(
+        dynamics=dynamics,
+        tableau=tableau,
+        y0=state,
+        t=times,
+        steps=steps,
+        grid=given,
+        keep_dense=dense,
+        statistics=Statistics(referred.modules),
+        referred=referred,
+        progress=progress,
+        step_size=step_size,
+    )
+    return tableau.posed(problem) if isinstance(tableau, StepMethod) else problem
+
+
+def _with_jacobian(dynamics: Dynamics, jac: Any, hint: Any) -> Dynamics:
+    """Return the right-hand side with what is known of its Jacobian."""
+    if jac is not None and not callable(jac):
+        raise TypeError(f"`jac` must be callable as jac(t, y, *args), got {type(jac).__name__}")
+    if jac is not None and dynamics.packing.keys is not None:
+        raise ValueError("`jac` needs a state `y0` of one tensor; leave it out, and it is found automatically")
+    return replace(dynamics, jac=jac, structure=structure_of(hint))
+
+
+def _steps(
+    tableau: Method,
+    packing: Packing,
+    y0: Tensor,
+    t: Tensor,
+    rtol: float | Tensor | None,
+    atol: float | Tensor | None,
+    step_size: float | None,
+    grid: Tensor | None,
+    first_step: float | None,
+    min_step: float,
+    max_step: float | None,
+    max_steps: int,
+    controller: Controller | None,
+    norm: Norm | None,
+) -> tuple[Adaptive | None, Grid | None]:
+    """Decide between adaptive steps and a grid, and check what belongs to each."""
+    default_rtol, default_atol = _TOLERANCES.get(_real(y0.dtype), _COARSE)
+    relative, absolute = checked_tolerance("rtol", rtol, default_rtol), checked_tolerance("atol", atol, default_atol)
+    for name, value in (("first_step", first_step), ("max_step", max_step)):
+        if value is not None and not (value > 0.0 and math.isfinite(value)):
+            raise ValueError(f"`{name}` must be positive and finite, got {value}")
+    if not (min_step >= 0.0 and math.isfinite(min_step)):
+        raise ValueError(f"`min_step` must be at least 0 and finite, got {min_step}")
+    if max_step is not None and min_step > max_step:
+        raise ValueError(f"`min_step` must not be above `max_step`, got {min_step} and {max_step}")
+    if not _is_whole(max_steps) or max_steps < 1:
+        raise ValueError(f"`max_steps` must be a whole number, at least 1, got {max_steps!r}")
+    if grid is not None:
+        if step_size is not None:
+            raise ValueError("give `grid` or `step_size`, not both")
+        ends = checked_times(grid, batch=len(y0) if packing.per_sample else None, device=y0.device)
+        if not torch.equal(ends.detach()[[0, -1]], t.detach()[[0, -1]]):
+            raise ValueError("`grid` must start at t[0] and end at t[-1]")
+        return None, grid_of_times(torch.cat([t[:1], ends[1:-1], t[-1:]]))
+    if step_size is not None:
+        return None, grid_of_step_size(t[0], t[-1], float(step_size), max_steps)
+    if not tableau.adaptive:
+        return None, grid_of_times(t)
+    return Adaptive(
+        tableau=tableau,
+        controller=Predictive() if controller is None else controller,
+        norm=default_norm(packing) if norm is None else user_norm(norm, packing),
+        rtol=relative,
+        atol=absolute,
+        first_step=first_step,
+        min_step=min_step,
+        max_step=max_step,
+        max_steps=max_steps,
+    ), None
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral)
+
+
+def _real(dtype: torch.dtype) -> torch.dtype:
+    return {torch.complex128: torch.float64, torch.complex64: torch.float32}.get(dtype, dtype)

@@ -1,0 +1,346 @@
+"""Watching a solve from outside its loop: callbacks, events, and whatever ends a solve early."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from physode.problem.dynamics import Dynamics
+from physode.solvers.clock import Number, smallest
+from physode.solvers.method import Method
+from physode.solvers.runge_kutta import Rhs, Step
+from physode.solvers.trace import Trace
+from physode.status import Status
+from physode.typing import Progress
+
+__all__ = [
+    "EventDetector",
+    "Moment",
+    "Monitor",
+    "Observer",
+    "Recorded",
+    "Recorder",
+    "Watch",
+    "checked_seconds",
+    "progress_bar",
+    "recorder_of",
+]
+
+
+class Observer(Protocol):
+    """Told of every attempt of a loop, in order. It changes nothing but may end the solve."""
+
+    def before(self, t: Tensor, y: Tensor, h: Tensor) -> None:
+        """Take note of an attempt, about to be made, from time ``t`` and state ``y`` with the signed size ``h``."""
+
+    def after(self, record: Trace, accepted: bool) -> bool:
+        """Take note of the attempt's verdict; where accepted (by any group), it is the last step of ``record``.
+
+        Returns
+        -------
+        bool
+            Whether the solve shall end here; it counts as successful.
+        """
+
+
+class EventDetector(Protocol):
+    """Looks into every accepted attempt before it counts, and may give its group an earlier end."""
+
+    def look(
+        self,
+        rhs: Rhs,
+        tableau: Method,
+        t: Number,
+        y: Tensor,
+        h: Number,
+        t_next: Number,
+        step: Step,
+        k_end: Tensor | None,
+        accepted: Number,
+        t1: Number,
+    ) -> tuple[Number, Number]:
+        """Look into an attempt from ``(t, y)`` to ``(t_next, step.y)``.
+
+        Returns
+        -------
+        accepted, t1
+            Which groups keep their accepted attempt; the others make another one towards their new end, which lies
+            inside it. The ends of all groups.
+        """
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far a solve is. With per-sample steps: of the sample that is furthest from its end, failed ones left out.
+
+    Attributes
+    ----------
+    fraction
+        The finished fraction of the span, from 0 to 1.
+    t
+        The time.
+    step
+        The signed size of the step accepted last (0 where the sample that is furthest behind rejected it, or waits for
+        the others at an event of its own).
+    accepted, rejected
+        Steps and rejected attempts so far, of all samples together.
+    seconds
+        Wall-clock time since the solve's first step was tried.
+    """
+
+    fraction: float
+    t: float
+    step: float
+    accepted: int
+    rejected: int
+    seconds: float
+
+
+Monitor = Callable[[Moment], object]
+"""Told after each accepted step; True ends the solve there."""
+
+
+@dataclass
+class Watch:
+    """What a loop asks after each attempt.
+
+    Attributes
+    ----------
+    progress
+        Told the finished fraction after each accepted step.
+    monitor
+        Told more.
+    max_seconds
+        The wall-clock time after which no further attempt is made.
+    """
+
+    progress: Progress | None = None
+    monitor: Monitor | None = None
+    max_seconds: float = math.inf
+    began: float = field(default_factory=time.monotonic)
+
+    def after(self, record: Trace, t: Number, h: Number, done: Number, accepted: bool) -> int:
+        """Take note of an attempt; return 0, or the status with which the groups under way end here.
+
+        Parameters
+        ----------
+        record
+            With the counts up to here.
+        t, h, done
+            Time, signed size of the last step, and finished fraction, one value a group.
+        accepted
+            Whether any group accepted the attempt.
+        """
+        if accepted:
+            if self.progress is not None:
+                self.progress(smallest(done))
+            if self.monitor is not None and self._asks_to_stop(self.monitor, record, t, h, done):
+                return int(Status.STOPPED)
+        return int(Status.OUT_OF_TIME) if self.seconds > self.max_seconds else 0
+
+    def _asks_to_stop(self, monitor: Monitor, record: Trace, t: Number, h: Number, done: Number) -> bool:
+        """Tell the monitor of an accepted step; return whether it ends the solve."""
+        return _is_true(monitor(self._moment(record, t, h, done)))
+
+    def _moment(self, record: Trace, t: Number, h: Number, done: Number) -> Moment:
+        if isinstance(done, Tensor) and done.ndim:  # one that failed is not on its way
+            done = torch.where(record.status == Status.SUCCESS, done.detach(), 1.0)
+        fraction = smallest(done)
+        if isinstance(done, Tensor):
+            last = int(done.detach().argmin())
+            t, h = (float(part.detach().reshape(-1)[last]) for part in (t, h))
+        accepted, rejected = (int(torch.as_tensor(n).sum()) for n in (record.accepted, record.rejected))
+        accepted = max(accepted, len(record))  # steps of a grid are counted at its end only
+        return Moment(fraction, t, h, accepted, rejected, self.seconds)
+
+    @property
+    def seconds(self) -> float:
+        """The wall-clock time since the beginning."""
+        return time.monotonic() - self.began
+
+
+def _is_true(verdict: object) -> bool:
+    """Whether a monitor returned True, its own or a tensor's or array's; what else it returns means nothing."""
+    return verdict is True or (str(getattr(verdict, "dtype", "")) in ("torch.bool", "bool") and bool(verdict))
+
+
+def checked_seconds(max_seconds: float | None) -> float:
+    """Return a limit of wall-clock time, positive; infinite for None."""
+    if max_seconds is None:
+        return math.inf
+    if not (isinstance(max_seconds, int | float) and max_seconds > 0.0):
+        raise ValueError(f"`max_seconds` must be a positive number, got {max_seconds!r}; leave it out for no limit")
+    return max_seconds
+
+
+class Recorded(NamedTuple):
+    """A quantity by time.
+
+    Attributes
+    ----------
+    t
+        The first time and the accepted steps' ends, ``(steps + 1, *groups)``, float64.
+    values
+        The quantity there, ``(steps + 1, ...)``, without gradients.
+    """
+
+    t: Tensor
+    values: Tensor
+
+
+@dataclass
+class Recorder:
+    """An observer of a solve's loop that evaluates functions of time and state.
+
+    Attributes
+    ----------
+    dynamics
+        In whose form functions get times and states.
+    functions
+        ``function(t, y)`` by name; a tensor, or a mapping of tensors by name.
+    """
+
+    dynamics: Dynamics
+    functions: Mapping[str, Callable[..., Any]]
+    _times: list[Tensor] = field(default_factory=list)
+    _values: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def before(self, t: Number, y: Tensor, h: Number) -> None:
+        """Note the first state."""
+        if not self._times:
+            self.note(t, y)
+
+    def after(self, record: Trace, accepted: bool) -> bool:
+        """Note the state at an accepted step's end; never end the solve."""
+        if accepted:
+            self.note(record.ends[-1], record.nodes[-1])
+        return False
+
+    def note(self, t: Number, y: Tensor) -> None:
+        """Evaluate the functions, and note their values."""
+        with torch.no_grad():
+            time = torch.as_tensor(t, dtype=torch.float64, device=y.device).detach()
+            state = self.dynamics.packing.unpack(y.detach())
+            self._times.append(time)
+            for name, function in self.functions.items():
+                found = function(time, state)
+                parts = found if isinstance(found, Mapping) else {name: found}
+                for part, value in parts.items():
+                    self._add(name, part, _tensor(name, value))
+        for part, values in self._values.items():
+            if len(values) != len(self._times):
+                raise ValueError(
+                    f"`record` must give {part!r} once at every step, got it {len(values)} times at "
+                    f"{len(self._times)}: name it in one function, and always"
+                )
+
+    @property
+    def noted(self) -> int:
+        """How many states have been noted."""
+        return len(self._times)
+
+    def forget(self, noted: int) -> None:
+        """Forget all but the first states noted."""
+        del self._times[noted:]
+        for values in self._values.values():
+            del values[noted:]
+
+    def _add(self, name: str, part: str, value: Tensor) -> None:
+        values = self._values.setdefault(part, [])
+        if values and value.shape != values[0].shape:
+            raise ValueError(
+                f"`record[{name!r}]` must return values of one shape, got {tuple(values[0].shape)} first and then "
+                f"{tuple(value.shape)}"
+            )
+        values.append(value)
+
+    def found(self) -> dict[str, Recorded]:
+        """Return what was noted, by name."""
+        if not self._times:
+            return {}
+        times = torch.stack(self._times)
+        return {name: Recorded(times, torch.stack(values)) for name, values in self._values.items()}
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value).detach().clone()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"`record[{name!r}]` must return a tensor or a number, or a mapping of them by name; "
+            f"got {type(value).__name__}"
+        ) from None
+
+
+def recorder_of(record: Any, f: Callable[..., Any], dynamics: Dynamics) -> Recorder | None:
+    """Return the recorder that ``solve(record=...)`` asks for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither a mapping of functions nor ``"invariants"`` of a right-hand side that knows its own.
+    """
+    if record is None:
+        return None
+    if record == "invariants":
+        if not callable(getattr(f, "invariants", None)):
+            raise ValueError(
+                f"`record` 'invariants' needs an `f` that knows them, such as rhs.NBody; got {type(f).__name__}: "
+                "give a mapping such as {'energy': lambda t, y: ...}"
+            )
+        return Recorder(dynamics, {"invariants": lambda t, y: f.invariants(y, *dynamics.args)})  # type: ignore[attr-defined]
+    if not isinstance(record, Mapping) or not all(map(callable, record.values())):
+        raise TypeError(f"`record` must be 'invariants' or a mapping of names to functions of (t, y), got {record!r}")
+    return Recorder(dynamics, record)
+
+
+@contextmanager
+def progress_bar(description: str = "solving") -> Iterator[Monitor]:
+    """Show a bar while the block runs, and give the ``monitor`` of :func:`physode.solve` that moves it.
+
+    It shows the finished fraction, the time left, and where the solve is: time, step size, steps and rejected attempts.
+    Where stderr is neither a terminal nor a notebook nothing is shown.
+
+    Parameters
+    ----------
+    description
+        What stands before the bar.
+
+    Examples
+    --------
+    >>> import torch, physode as po
+    >>> with po.progress_bar("decay") as monitor:
+    ...     sol = po.solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0], monitor=monitor)
+    >>> sol.success
+    True
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[where]}"),
+    )
+    shown = console.is_terminal or console.is_jupyter
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
+        task = bar.add_task(description, total=1.0, where="")
+
+        def monitor(moment: Moment) -> None:
+            bar.update(task, completed=moment.fraction, where=_where(moment))
+
+        yield monitor
+
+
+def _where(moment: Moment) -> str:
+    return f"t {moment.t:.6g}, step {moment.step:.3g}, {moment.accepted} steps, {moment.rejected} rejected"
