@@ -24,7 +24,7 @@ from torch import Tensor
 from physode.problem.packing import Packing
 from physode.solvers.clock import Number, expand, sized
 from physode.solvers.method import StepMethod
-from physode.solvers.runge_kutta import Step
+from physode.solvers.runge_kutta import Rhs, Step
 
 __all__ = ["ALF", "Paired", "paired", "restarted"]
 
@@ -46,7 +46,7 @@ class ALF(StepMethod):
         """Return the problem of the pair."""
         return paired(problem)
 
-    def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
+    def take(self, rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
         """Take one step of the pair."""
         packing = getattr(rhs, "packing", None)
         if not isinstance(packing, Paired):
