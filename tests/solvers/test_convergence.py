@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -21,6 +19,8 @@ from physode.solvers.norms import error_ratio
 from physode.solvers.runge_kutta import end_derivative, local_errors, take_step
 from physode.solvers.tableaus import METHODS, Tableau
 from physode.solvers.tableaus.base import in_basis
+from tests.solvers.implicit.problems import Logarithmic
+from tests.solvers.rooted_trees import density, square, trees
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -36,19 +36,6 @@ ORDERS = {
     "tsit5": 5,
     "dopri8": 8,
 }
-
-
-class Logarithmic:
-    """dy1/dt = 2 t y1 log y2, dy2/dt = -2 t y2 log y1; solved by exp(sin t^2), exp(cos t^2)."""
-
-    span = (0.0, 1.5)
-
-    def __call__(self, t, y):
-        a, b = y.unbind(-1)
-        return torch.stack([2 * t * a * torch.log(b), -2 * t * b * torch.log(a)], -1)
-
-    def exact(self, t):
-        return torch.stack([torch.exp(torch.sin(t * t)), torch.exp(torch.cos(t * t))], -1)
 
 
 class WarpedKepler:
@@ -157,32 +144,6 @@ def test_the_error_estimate_falls_with_its_order(method):
 # ---- Order conditions: Butcher's trees, independent of any measurement.
 
 
-@lru_cache
-def trees(order: int) -> tuple[tuple, ...]:
-    """Rooted trees of so many nodes; a tree is the sorted tuple of its subtrees."""
-    if order == 1:
-        return ((),)
-    return tuple(dict.fromkeys(tuple(sorted(forest)) for forest in forests(order - 1, order - 1)))
-
-
-def forests(nodes: int, largest: int) -> Iterator[tuple]:
-    if nodes == 0:
-        yield ()
-        return
-    for size in range(min(nodes, largest), 0, -1):
-        for tree in trees(size):
-            for rest in forests(nodes - size, size):
-                yield (tree, *rest)
-
-
-def size_of(tree):
-    return 1 + sum(map(size_of, tree))
-
-
-def density(tree):
-    return size_of(tree) * math.prod(map(density, tree))
-
-
 def stage_weights(tree, a):
     """Each stage's elementary weight: the product over subtrees of A times theirs."""
     result = np.ones(len(a))
@@ -193,11 +154,7 @@ def stage_weights(tree, a):
 
 def all_stages(tableau: Tableau):
     """The stage matrix over the stages, the derivative at the step's end, and the interpolant's extra stages."""
-    rows = [*tableau.a, tableau.b, *tableau.a_extra]
-    a = np.zeros((len(rows), len(rows)))
-    for i, row in enumerate(rows):
-        a[i, : len(row)] = row
-    return a
+    return square([*tableau.a, tableau.b, *tableau.a_extra])
 
 
 def order_of(weights, a, *, largest=9, theta=1.0):
