@@ -79,8 +79,7 @@ class _Case:
         max_seconds: float,
     ) -> _Case:
         y0 = y0.detach().clone().requires_grad_()
-        problem = pose(f, y0, t, **options)
-        problem.start(keep_graph=False)
+        problem = pose(f, y0, t, **options).started()
         return cls(f, y0, problem.leaves.tensors, t, weights.to(y0), options, max_seconds)
 
     def solve(self, gradient: str, **options: Any) -> Solution:

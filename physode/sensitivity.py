@@ -25,6 +25,7 @@ from physode.gradients.outputs import StepTable, fetch_recorded, read_outputs
 from physode.problem.checks import pose
 from physode.problem.problem import Problem
 from physode.solution import raise_failures
+from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import Grid
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.solvers.symplectic.alf import Paired
@@ -88,11 +89,11 @@ def sensitivities(
         problem = pose(f, y0.detach(), t, args=args, **options)
         if isinstance(problem.dynamics.packing, Paired):
             raise ValueError(f"`method` must not be {problem.tableau.name!r} for sensitivities; use 'dopri5'")
-        problem.start(keep_graph=False)
-        record = problem.integrate()
+        problem, plan = problem.started(), Plan()
+        record = forward(problem, plan)
         raise_failures(record)
         grid = record.clock()
-        y = read_outputs(problem, record, grid, fetch_recorded(record)).outputs
+        y = read_outputs(problem, plan, record, grid, fetch_recorded(record)).outputs
         flat = torch.cat([p.detach().reshape(-1) for p in parameters]) if parameters else y0.new_empty(0)
         steps = _Steps(problem, bind, flat, any(dense is not None for dense in record.dense))
         nodes = torch.stack(record.nodes[:-1])

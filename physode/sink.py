@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -13,12 +12,13 @@ from torch import Tensor
 
 from physode.gradients.outputs import Outcome, Recorded
 from physode.interrupts import interrupts_held
+from physode.solvers.symplectic.alf import Paired
 from physode.problem.packing import Packing
 from physode.problem.problem import Problem
 from physode.sink_buffer import Buffer
+from physode.solvers.checkpoints import Checkpoints
+from physode.solvers.driver import Plan, forward
 from physode.solvers.online_output import OnlineOutput, Receiver
-from physode.solvers.symplectic.alf import Paired
-from physode.solvers.trace import CheckpointedTrace
 from physode.transforms import transformed
 
 __all__ = ["Sink", "as_sink", "solve_into"]
@@ -66,18 +66,19 @@ def as_sink(sink: Sink | str | os.PathLike[str]) -> Sink:
     raise TypeError(f"`sink` must be the name of a file or a Sink, got {type(sink).__name__}")
 
 
-def _step_by_step(problem: Problem, receiver: Receiver) -> Recorded:
+def _step_by_step(problem: Problem, plan: Plan, receiver: Receiver) -> Recorded:
     """Solve a problem, its outputs handed on as steps reach them."""
     reader = OnlineOutput(problem.t, problem.y0, receiver)
-    return problem.integrate(keep=partial(CheckpointedTrace, reader=reader, grid=problem.grid))
+    return forward(problem.started(), plan, store=Checkpoints(reader=reader, grid=problem.grid))
 
 
 def solve_into(
     problem: Problem,
+    plan: Plan,
     sink: Sink,
     *,
     compiled: object = False,
-    solve: Callable[[Problem, Receiver], Recorded] = _step_by_step,
+    solve: Callable[[Problem, Plan, Receiver], Recorded] = _step_by_step,
 ) -> Outcome:
     """Solve a problem, its outputs into a file; the outcome has none.
 
@@ -111,8 +112,7 @@ def solve_into(
         raise ValueError("`sink` takes outputs step by step, which compiled programs do not give: leave out `compile`")
     if transformed():
         raise ValueError("`sink` cannot be used under torch.func or in forward mode; solve outside, or leave it out")
-    problem.start(keep_graph=False)
-    _check(problem)
+    _check(problem, plan)
     times = problem.t.detach().cpu()
     ragged = problem.per_sample
     shared_times = ragged and bool((times == times[:, :1]).all())
@@ -142,7 +142,7 @@ def solve_into(
         receiver: Receiver = _StateOnly(buffer) if isinstance(packing, Paired) else buffer
         try:
             with interrupts.let_through():
-                record = solve(problem, receiver)
+                record = solve(problem, plan, receiver)
         except KeyboardInterrupt as error:
             interruption = error
             stream.attrs["interrupted"] = True
@@ -180,10 +180,10 @@ def _numbers(tolerance: Tensor | float) -> Any:
     return tolerance.detach().tolist() if isinstance(tolerance, Tensor) else tolerance
 
 
-def _check(problem: Problem) -> None:
-    if problem.needs_gradient:
+def _check(problem: Problem, plan: Plan) -> None:
+    if problem.started().needs_gradient:
         raise ValueError("`sink` keeps no outputs to differentiate: solve under torch.no_grad(), or without a sink")
-    if problem.keep_dense:
+    if plan.dense:
         raise ValueError(
             "`dense=True` keeps every step in memory, which `sink` is to spare: give one of them, not both"
         )

@@ -14,8 +14,9 @@ from physode.events.result import Events, EventTimes
 from physode.gradients.first_order import held
 from physode.gradients.outputs import Outcome, StepTable
 from physode.gradients.outputs import Recorded as StepsTaken
+from physode.problem.dynamics import Calls
 from physode.problem.packing import Packing
-from physode.problem.problem import Problem, Tally
+from physode.problem.problem import Problem
 from physode.solvers.callbacks import Recorded
 from physode.solvers.clock import expand
 from physode.solvers.grid import Grid
@@ -44,7 +45,7 @@ class Stats:
     accepted: Tensor
     rejected: Tensor
     rhs_forward: int
-    _backward: Tally
+    _backward: Calls
     by_method: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -55,7 +56,7 @@ class Stats:
     @property
     def rhs_backward(self) -> int:
         """Calls of the right-hand side in backward passes so far (a batched replay counts once)."""
-        return self._backward.calls
+        return self._backward.count
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def answer(
     events: Events,
     recorded: dict[str, Recorded],
     *,
+    dense: bool = False,
     plans: Sequence[Any] = (),
     stored: bool = False,
 ) -> Solution:
@@ -172,7 +174,7 @@ def answer(
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
     by_method = problem.tableau.attempts() if isinstance(problem.tableau, StepMethod) else {}
-    forward_calls, backward = problem.dynamics.calls, problem.backward  # not the problem, which holds the state
+    forward_calls, backward = problem.dynamics.calls.count, problem.backward  # not the problem, which holds the state
     return Solution(
         t=t if isinstance(t, Tensor) else problem.t,
         y=None if stored else _holding(packing.unpack(outcome.outputs, leading=1), packing, plans),
@@ -181,7 +183,7 @@ def answer(
         stats=Stats(record.accepted, record.rejected, forward_calls, backward, by_method),
         step_times=ends,
         recorded=recorded,
-        _dense=_Reader.of(problem, outcome.table, plans) if problem.keep_dense else None,
+        _dense=_Reader.of(problem, outcome.table, plans) if dense else None,
         events=Events([_with_plans(one, packing, plans) for one in events]) if plans else events,
     )
 

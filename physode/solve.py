@@ -17,7 +17,7 @@ from physode.events.event import Event, checked_events
 from physode.events.result import Events, Found
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.first_order import collected
-from physode.gradients.naive import Direct, Empty
+from physode.gradients.naive import Empty, Transformed
 from physode.gradients.outputs import Outcome, Recorded
 from physode.problem.checks import pose
 from physode.problem.problem import Problem
@@ -25,6 +25,7 @@ from physode.sink import Sink, as_sink, solve_into
 from physode.solution import Solution, answer, raise_failures
 from physode.solvers.callbacks import Monitor, checked_seconds, recorder_of
 from physode.solvers.controllers import Controller
+from physode.solvers.driver import Plan
 from physode.solvers.method import Method
 from physode.solvers.online_output import Receiver
 from physode.transforms import is_mapped, transformed
@@ -192,7 +193,7 @@ def solve(
             f, y0, t, args=args, method=method, step_size=step_size, grid=grid, step_control=step_control,
             gradient=gradient, throw=throw, max_steps=max_steps, others=unused,
         )  # fmt: skip
-    way = find_gradient(gradient)
+    gradient_method = find_gradient(gradient)
     if isinstance(t, Tensor) and is_mapped(t):
         raise ValueError(
             "`t` cannot be mapped by torch.func.vmap; give times of shape (time, batch) to 'per-sample' steps"
@@ -200,20 +201,21 @@ def solve(
     problem = pose(
         f, y0, t, args=args, method=method, rtol=rtol, atol=atol, step_size=step_size, grid=grid,
         first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,
-        skip_finished=skip_finished, controller=controller, norm=norm, dense=dense,
-        finite=throw or step_control == "shared", progress=progress,
+        skip_finished=skip_finished, controller=controller, norm=norm, finite=throw or step_control == "shared",
         jac=jac, jac_structure=jac_structure,
     )  # fmt: skip
     if not problem.y0.numel():
-        way, compile = Empty(), False  # noqa: A001
-    problem.monitor, problem.max_seconds = monitor, checked_seconds(max_seconds)
+        gradient_method, compile = Empty(), False  # noqa: A001
     for name, callback in (("monitor", monitor), ("progress", progress)):
         if callback is not None and not callable(callback):
             raise TypeError(f"`{name}` must be callable with one argument, got {type(callback).__name__}")
-    recorder = problem.observer = recorder_of(record, f, problem.dynamics)
+    recorder = recorder_of(record, f, problem.dynamics)
+    plan = Plan(
+        dense=dense, recorder=recorder, progress=progress, monitor=monitor, max_seconds=checked_seconds(max_seconds)
+    )
     wanted = checked_events(events)
     in_pieces = bool(wanted) or jump_t is not None
-    bounded = isinstance(way, ACA) and way.checkpoints is not None
+    bounded = isinstance(gradient_method, ACA) and gradient_method.checkpoints is not None
     _check_together(
         in_pieces,
         {
@@ -224,21 +226,25 @@ def solve(
 
     def solved(outcome: Outcome, found: Events) -> Solution:
         recorded = {} if recorder is None else recorder.found()
-        return answer(t, problem, outcome, found, recorded, plans=plans, stored=sink is not None)
+        return answer(t, problem, outcome, found, recorded, dense=dense, plans=plans, stored=sink is not None)
 
     try:
         events_found = Events()
         with collected() as plans:
             if in_pieces:
-                outcome, events_found = _with_events(problem, way, wanted, jump_t, compile, sink)
+                outcome, events_found = _with_events(problem, plan, gradient_method, wanted, jump_t, compile, sink)
             elif sink is not None:
-                outcome = solve_into(problem, as_sink(sink), compiled=compile)
+                outcome = solve_into(problem, plan, as_sink(sink), compiled=compile)
             elif transformed():
                 if compile is True:
                     _warn_uncompiled("the solve itself is being transformed by torch.func")
-                outcome = Direct().solve(problem)
+                outcome = Transformed().solve(problem, plan)
             else:
-                outcome = way.solve(problem) if compile is False else _compiled(problem, way, compile)
+                outcome = (
+                    gradient_method.solve(problem, plan)
+                    if compile is False
+                    else _compiled(problem, plan, gradient_method, compile)
+                )
     except SolveError as error:
         if isinstance(error.solution, Outcome | Found):
             error.solution = solved(*_parts(error.solution))
@@ -270,32 +276,34 @@ def _warn_uncompiled(reason: str) -> None:
 
 def _with_events(
     problem: Problem,
-    way: GradientMethod,
+    plan: Plan,
+    gradient_method: GradientMethod,
     events: Sequence[Event],
     jump_t: Any,
     when: Any,
     sink: Sink | str | os.PathLike[str] | None,
 ) -> Found:
-    from physode.events.solving import solve_with_events
+    from physode.events.rounds import solve_with_events
 
     times = None if jump_t is None else checked_jump_times(jump_t, problem.y0.device)
     if sink is None:
         if when is True:
             _warn_uncompiled("events and `jump_t` are not compiled")
-        return solve_with_events(problem, way, events, times)
+        return solve_with_events(problem, plan, gradient_method, events, times)
     found = Events()
 
-    def solved(problem: Problem, receiver: Receiver) -> Recorded:
+    def solved(problem: Problem, plan: Plan, receiver: Receiver) -> Recorded:
         nonlocal found
-        outcome, found = solve_with_events(problem, way, events, times, receiver)
+        outcome, found = solve_with_events(problem, plan, gradient_method, events, times, receiver)
         return outcome.record
 
-    return Found(solve_into(problem, as_sink(sink), compiled=when, solve=solved), found)
+    return Found(solve_into(problem, plan, as_sink(sink), compiled=when, solve=solved), found)
 
 
-def _compiled(problem: Problem, way: GradientMethod, when: Any) -> Outcome:
+def _compiled(problem: Problem, plan: Plan, gradient_method: GradientMethod, when: Any) -> Outcome:
     if not (when is True or when == "auto"):
         raise ValueError(f"`compile` must be True, False or 'auto', got {when!r}")
     from physode.compiled.choice import solve_with  # the compiler takes a while to import
 
-    return solve_with(problem, when, lambda: way.solve(problem), aca=way if isinstance(way, ACA) else None)
+    aca = gradient_method if isinstance(gradient_method, ACA) else None
+    return solve_with(problem, plan, when, gradient_method.solve, aca=aca)

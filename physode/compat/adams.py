@@ -82,7 +82,7 @@ class Adams:
             warnings.warn(f"max_order is below {_LEAST_ORDER}, so the solver reduces to `rk4`.", stacklevel=5)
         return cls(implicit, rtol, atol, max_iters, max_order - 1)
 
-    def march(self, rhs: Rhs, grid: Grid, y0: Tensor, *, wanted: SavePolicy, observer: Observer) -> Trace:
+    def walk_grid(self, rhs: Rhs, grid: Grid, y0: Tensor, *, wanted: SavePolicy, observer: Observer) -> Trace:
         """Take the steps of a grid, going on from the memory."""
         record = Trace(nodes=[y0], ended=grid.ends[-1].detach())
         y = y0

@@ -10,7 +10,7 @@ from torch import Tensor
 from physode.compat.adams import hermite
 from physode.compat.adaptive import integrate_adaptive
 from physode.compat.errors import InvalidArgument, SolveAssertionError
-from physode.compat.fixed import march_over, start_history
+from physode.compat.fixed import start_history, walk_grid_over
 from physode.compat.observers import EventWatch
 from physode.compat.setup import Setup, just_behind
 from physode.compat.solving import interpolation
@@ -69,7 +69,7 @@ def _march_until(setup: Setup, watch: EventWatch) -> Trace:
     for first in range(0, _MAX_FIXED_STEPS, _CHUNK):
         counts = torch.arange(first, first + _CHUNK + 1, dtype=torch.float64, device=y.device)
         grid = grid_of_times(setup.t[0] + setup.direction * float(size) * counts)
-        record = march_over(setup, grid, y, history, wanted=SavePolicy([]), observer=watch)
+        record = walk_grid_over(setup, grid, y, history, wanted=SavePolicy([]), observer=watch)
         if watch.found:
             return record
         y = record.nodes[-1]

@@ -1,4 +1,4 @@
-"""Fixed-step methods: the engine's march, or an Adams method's, over a grid."""
+"""Fixed-step methods: the engine's walk of a grid, or an Adams method's, over a grid."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from physode.compat.errors import InvalidArgument
 from physode.compat.setup import Setup
 from physode.solvers.callbacks import Observer
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
-from physode.solvers.loop import march
+from physode.solvers.loop import walk_grid
 from physode.solvers.trace import SavePolicy, Trace
 
-__all__ = ["grid_of", "march_over", "start_history"]
+__all__ = ["grid_of", "start_history", "walk_grid_over"]
 
 _MAX_STEPS = 2**31 - 1
 
@@ -54,15 +54,15 @@ def start_history(setup: Setup) -> Adams | None:
     )
 
 
-def march_over(
+def walk_grid_over(
     setup: Setup, grid: Grid, y0: Tensor, history: Adams | None, *, wanted: SavePolicy, observer: Observer
 ) -> Trace:
     """Take the steps of a grid; with ``perturb``, every step sees ``func`` from inside only."""
     flow = setup.flow
     if not setup.options.get("perturb", False):
         if history is not None:
-            return history.march(flow, grid, y0, wanted=wanted, observer=observer)
-        return march(flow, setup.method.tableau, grid, y0, None, wanted=wanted, observer=observer)
+            return history.walk_grid(flow, grid, y0, wanted=wanted, observer=observer)
+        return walk_grid(flow, setup.method.tableau, grid, y0, None, wanted=wanted, observer=observer)
     record = Trace(nodes=[y0])
     for i in range(len(grid.starts)):
         step = Grid(*(part[i : i + 1] for part in grid))
@@ -70,9 +70,9 @@ def march_over(
         inside = between(flow, start, end, {start, end})
         keywords: dict[str, Any] = {"wanted": wanted, "observer": observer}
         if history is not None:
-            part = history.march(inside, step, record.nodes[-1], **keywords)
+            part = history.walk_grid(inside, step, record.nodes[-1], **keywords)
         else:
-            part = march(inside, setup.method.tableau, step, record.nodes[-1], None, **keywords)
+            part = walk_grid(inside, setup.method.tableau, step, record.nodes[-1], None, **keywords)
         record.append(part.starts[0], part.sizes[0], part.ends[0], part.nodes[1], part.dense[0])
         record.status, record.ended = part.status, part.ended
     return record

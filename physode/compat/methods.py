@@ -35,7 +35,7 @@ class Method:
     Attributes
     ----------
     name, kind
-        Its name there, and who integrates: the engine's adaptive loop, its march over a grid, or an adapter.
+        Its name there, and who integrates: the engine's adaptive loop, its walk of a grid, or an adapter.
     tableau
         The one-step method; of an Adams method, the one that starts it.
     implicit

@@ -75,7 +75,7 @@ class Flow(Dynamics):
             return self.evaluate(t, y)
         self.conduct.settled = True
         with Probe(self.conduct.draws) as probe:
-            self.calls += 1
+            self.calls.count += 1
             value = self.f(self._time(t), self.packing.unpack(y))
         self.settle(probe)
         self.conduct.lends = isinstance(value, Tensor) and probe.is_lent(value)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from physode.compat.adaptive import integrate_adaptive
 from physode.compat.errors import InvalidArgument
-from physode.compat.fixed import grid_of, march_over, start_history
+from physode.compat.fixed import grid_of, start_history, walk_grid_over
 from physode.compat.scipy_solver import solve_with_scipy
 from physode.compat.setup import Setup
 from physode.gradients.outputs import StepTable, fetch_recorded, read_outputs
 from physode.problem.problem import Problem
+from physode.solvers.driver import Plan
 from physode.solvers.grid import Grid
 from physode.solvers.trace import SavePolicy, Trace
 
@@ -30,11 +31,11 @@ def solve(setup: Setup) -> Tensor:
     direction = setup.direction
     wanted = SavePolicy([] if linear else (setup.t.detach() * direction).tolist(), direction)
     record = _record(setup, wanted)
-    grid = grid_taken(record)
+    record.times, grid = setup.t, grid_taken(record)
     if linear:
         starts, ends = torch.stack(record.nodes[:-1]), torch.stack(record.nodes[1:])
         return StepTable(_direction(grid), grid, starts, (ends - starts)[:, None], ends).read(setup.t)
-    return read_outputs(_problem(setup), record, grid, fetch_recorded(record)).outputs
+    return read_outputs(_problem(setup), Plan(), record, grid, fetch_recorded(record)).outputs
 
 
 def solve_dense(setup: Setup) -> Callable[[Tensor], Tensor]:
@@ -69,7 +70,9 @@ def _direction(grid: Grid) -> Tensor:
 def _record(setup: Setup, wanted: SavePolicy) -> Trace:
     if setup.method.kind == "adaptive":
         return integrate_adaptive(setup, setup.t[-1], wanted=wanted, observer=setup.callbacks)
-    return march_over(setup, grid_of(setup), setup.y0, start_history(setup), wanted=wanted, observer=setup.callbacks)
+    return walk_grid_over(
+        setup, grid_of(setup), setup.y0, start_history(setup), wanted=wanted, observer=setup.callbacks
+    )
 
 
 def _problem(setup: Setup) -> Problem:
@@ -80,6 +83,5 @@ def _problem(setup: Setup) -> Problem:
         t=setup.t,
         steps=None,
         grid=None,
-        keep_dense=False,
         statistics=setup.statistics,
     )

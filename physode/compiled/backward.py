@@ -19,11 +19,11 @@ from physode.solvers.grid import Grid
 from physode.solvers.interpolation import Location, locate
 from physode.status import Status
 
-__all__ = ["Plan", "differentiable"]
+__all__ = ["BackwardPass", "differentiable"]
 
 
 @dataclass(eq=False)
-class Plan:
+class BackwardPass:
     """One solve, for its pass back. ``wanted``: which of the program's tensors ask for gradients."""
 
     problem: Problem
@@ -89,7 +89,7 @@ class Plan:
         return self.clock_too and self.engine.dense
 
 
-def differentiable(plan: Plan, outputs: Tensor, grid: Grid) -> Tensor:
+def differentiable(plan: BackwardPass, outputs: Tensor, grid: Grid) -> Tensor:
     """Return the outputs with their gradients in the clock, the output times, the initial state and the tensors."""
     problem = plan.problem
     theta = None
@@ -102,7 +102,7 @@ def differentiable(plan: Plan, outputs: Tensor, grid: Grid) -> Tensor:
 class _Solved(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, plan: Plan, outputs: Tensor, theta: Tensor | None, starts: Tensor, sizes: Tensor, y0: Tensor,
+        ctx: Any, plan: BackwardPass, outputs: Tensor, theta: Tensor | None, starts: Tensor, sizes: Tensor, y0: Tensor,
         *chosen: Tensor,
     ) -> Tensor:  # fmt: skip
         ctx.plan = reference(plan)
@@ -113,14 +113,14 @@ class _Solved(torch.autograd.Function):
     @staticmethod
     @one_by_one
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        plan: Plan = ctx.plan()
+        plan: BackwardPass = ctx.plan()
         theta = ctx.saved_tensors[0]
         with torch.no_grad():
             found = _pull_back(plan, cotangents[0].detach(), theta)
         return None, None, *first_order_only(found, [*ctx.saved_tensors, *cotangents], FIRST_ORDER)
 
 
-def _pull_back(plan: Plan, cotangents: Tensor, theta: Tensor | None) -> list[Tensor | None]:
+def _pull_back(plan: BackwardPass, cotangents: Tensor, theta: Tensor | None) -> list[Tensor | None]:
     layout, tableau = plan.engine.layout, plan.engine.tableau
     given = layout.rows(cotangents, 1)
     blank = plan.blank(given[0])
@@ -139,7 +139,7 @@ def _pull_back(plan: Plan, cotangents: Tensor, theta: Tensor | None) -> list[Ten
         if d_theta is not None and theta is not None:
             _in_theta(d_theta, theta, block, given, layout.batch_last)
         totals = parts if totals is None else [a + b for a, b in zip(totals, parts, strict=True)]
-        plan.problem.backward.calls += block.taken * (
+        plan.problem.backward.count += block.taken * (
             tableau.stages + (1 + len(tableau.c_extra) if plan.engine.dense else 0)
         )
     assert totals is not None

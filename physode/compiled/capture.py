@@ -232,10 +232,10 @@ def _found() -> tuple[_Trace, tuple[Tensor, ...]]:
 
 def _compare(program: Program, tensors: tuple[Tensor, ...], dynamics: Dynamics, t: Tensor, state: Tensor) -> None:
     """Check what no trace shows: that the value has the state's structure, and does not depend on anything unseen."""
-    calls, time, layout = dynamics.calls, t.to(dynamics.dtype), Layout.of(state)
+    calls, time, layout = dynamics.calls.count, t.to(dynamics.dtype), Layout.of(state)
     with torch.no_grad():
         expected = dynamics.first(t, state)
-        dynamics.calls = calls
+        dynamics.calls.count = calls
         if not _same(program(time, state, tensors), expected):
             raise Unsupported("the right-hand side is not a function of time and state alone")
         if layout.batch_last:

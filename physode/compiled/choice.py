@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from physode.compiled.build import Unsupported, reason
@@ -15,6 +15,7 @@ from physode.compiled.solving import solve_compiled
 from physode.gradients.aca import ACA
 from physode.gradients.outputs import Outcome
 from physode.problem.problem import Problem
+from physode.solvers.driver import Plan
 from physode.typing import Progress
 
 __all__ = ["forget", "solve_with"]
@@ -44,7 +45,12 @@ def forget() -> None:
 
 
 def solve_with(
-    problem: Problem, when: Literal[True, "auto"], uncompiled: Callable[[], Outcome], *, aca: ACA | None
+    problem: Problem,
+    plan: Plan,
+    when: Literal[True, "auto"],
+    uncompiled: Callable[[Problem, Plan], Outcome],
+    *,
+    aca: ACA | None,
 ) -> Outcome:
     """Solve by compiled programs where that is possible and wanted, else ``uncompiled``, with one warning why.
 
@@ -59,15 +65,15 @@ def solve_with(
     kind = (code, tuple(problem.y0.shape), problem.y0.dtype, problem.tableau, problem.t.shape[1:])
     wanted = when is True or _memory.spent.get(kind, 0.0) > _PAYS_AFTER
     if wanted and _memory.failed.get(code, 0) < _TRIES:
-        told = _Told.by(problem)
+        told = None if plan.progress is None else _Told(plan.progress)
         try:
-            return solve_compiled(problem, aca)
+            return solve_compiled(problem, plan if told is None else replace(plan, progress=told), aca)
         except Exception as error:  # whatever the compiler may raise: the solve itself goes on
             if told is not None and error is told.error:
                 raise
             _note(code, error, loud=when is True)
     before = time.perf_counter()
-    outcome = uncompiled()
+    outcome = uncompiled(problem, plan)
     if when == "auto" and not wanted:
         _memory.spent[kind] = _memory.spent.get(kind, 0.0) + time.perf_counter() - before
     return outcome
@@ -79,14 +85,6 @@ class _Told:
 
     progress: Progress
     error: Exception | None = None
-
-    @classmethod
-    def by(cls, problem: Problem) -> _Told | None:
-        """Stand between a problem and its progress function, if it has one."""
-        if problem.progress is None:
-            return None
-        problem.progress = told = cls(problem.progress)
-        return told
 
     def __call__(self, fraction: float) -> None:
         try:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from physode.compiled.build import Compiled, Layout, Unsupported, fresh, reason
 from physode.compiled.capture import Program, code_of
-from physode.compiled.forward import Walk, marching, walking
+from physode.compiled.forward import Walk, grid_walk, walking
 from physode.compiled.loops import Loop, Replayed, as_program
 from physode.compiled.pullback import pulling, pulling_chunks
 from physode.compiled.reading import gather_each, scatter_each
@@ -68,9 +68,9 @@ class Engine:
         *walk, summary = self._loop("walk", make, None, inputs)
         return Walk(*walk), summary
 
-    def march(self, count: int, *inputs: Any) -> tuple[Tensor, ...]:
-        """Take a grid's steps, see :func:`~physode.compiled.forward.marching`."""
-        make = lambda: marching(self.program, self.tableau, self.layout, dense=self.dense)  # noqa: E731
+    def walk_grid(self, count: int, *inputs: Any) -> tuple[Tensor, ...]:
+        """Take a grid's steps, see :func:`~physode.compiled.forward.grid_walk`."""
+        make = lambda: grid_walk(self.program, self.tableau, self.layout, dense=self.dense)  # noqa: E731
         return self._loop("march", make, count, (torch.tensor(count, device=self.device), *inputs))
 
     def pull(self, wanted: tuple[int, ...], clock_too: bool, count: int, *inputs: Any) -> tuple[Tensor, ...]:

@@ -20,6 +20,7 @@ from physode.solvers.clock import expand
 from physode.solvers.controllers import Control, initial_step
 from physode.solvers.runge_kutta import Rhs, Step, coefficients, take_step
 from physode.solvers.tableaus import Tableau
+from physode.solvers.trace import EVERY_NODE
 from physode.status import Status
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
     "Walk",
     "advance",
     "begin",
-    "marching",
+    "grid_walk",
     "rhs_of",
     "summary",
     "walking",
@@ -201,7 +202,7 @@ def advance(
     t, active, y, k = groups.t, groups.active, layout.view(walk.y), layout.view(walk.k)
     control = Control(groups.size, groups.error_1, groups.error_2, groups.was_rejected)
     size, h, t_next = next_step(steps, control, t, clock.t1, active)
-    step, k_end, error = attempt(rhs, steps, t, y, h, k)
+    step, k_end, error = attempt(rhs, steps, t, y, h, k, EVERY_NODE)
     accepted = steps.controller.accepts(error, size) & active
     rejected = active & ~accepted
     control = steps.controller.next(control, error, size, accepted, steps.tableau.error_order)
@@ -238,7 +239,7 @@ def advance(
     return Walk(counts, groups.pack(), layout.store(y_new), layout.store(select(k_end, k)))
 
 
-def marching(program: Program, tableau: Tableau, layout: Layout, *, dense: bool) -> Loop:
+def grid_walk(program: Program, tableau: Tableau, layout: Layout, *, dense: bool) -> Loop:
     """Return the loop that takes a block's ``count`` steps, whose clock the record holds.
 
     Its inputs are ``(count, y, record, clock, tensors)``. It writes states and interpolants into the record, and

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from physode.compiled.backward import Plan, differentiable
+from physode.compiled.backward import BackwardPass, differentiable
 from physode.compiled.blocks import Block, Reading
 from physode.compiled.build import Layout, Unsupported
 from physode.compiled.capture import Captured, capture
@@ -18,6 +18,7 @@ from physode.compiled.forward import Clock, Groups, Record, Summary, Walk
 from physode.gradients.aca import ACA
 from physode.gradients.outputs import Outcome, StepTable, adaptive_clock, blank_unreached
 from physode.problem.problem import Problem
+from physode.solvers.driver import Plan
 from physode.solvers.grid import Grid
 from physode.solvers.tableaus import Tableau
 from physode.status import Status
@@ -43,7 +44,7 @@ class Walked:
         return self.grid
 
 
-def solve_compiled(problem: Problem, aca: ACA | None) -> Outcome:
+def solve_compiled(problem: Problem, plan: Plan, aca: ACA | None) -> Outcome:
     """Solve by compiled programs, the outputs' gradients by ``aca``.
 
     Raises
@@ -51,28 +52,28 @@ def solve_compiled(problem: Problem, aca: ACA | None) -> Outcome:
     Unsupported
         If this problem cannot be; the caller then solves without.
     """
-    _check(problem)
+    _check(problem, plan)
     with problem.statistics.preserved():
         captured = capture(problem.dynamics, problem.t[0], problem.y0)
-    solve = _Solve.of(problem, captured, aca)
+    solve = _Solve.of(problem, plan, captured, aca)
     with torch.no_grad():
-        walked = solve.march() if problem.grid is not None else solve.walk()
-    problem.dynamics.calls += solve.calls
+        walked = solve.walk_grid() if problem.grid is not None else solve.walk()
+    problem.dynamics.calls.count += solve.calls
     outputs, table = solve.outputs(walked), solve.table(walked)
     if solve.differentiable:
-        grid = problem.grid if problem.grid is not None else adaptive_clock(problem, walked.grid)
-        outputs = differentiable(solve.plan(walked), outputs, grid)
+        grid = problem.grid if problem.grid is not None else adaptive_clock(problem.t, walked.grid)
+        outputs = differentiable(solve.backward_pass(walked), outputs, grid)
     return Outcome(solve.blanked(outputs, walked), walked, table)
 
 
-def _check(problem: Problem) -> None:
+def _check(problem: Problem, plan: Plan) -> None:
     if problem.y0.is_complex():
         raise Unsupported("complex states are not compiled")
-    if problem.observer is not None:
+    if plan.recorder is not None:
         raise Unsupported("`record` looks at every step")
     if problem.dynamics.skipping:
         raise Unsupported("`skip_finished` has samples leave the batch")
-    if problem.monitor is not None or problem.max_seconds < math.inf:
+    if plan.monitor is not None or plan.max_seconds < math.inf:
         raise Unsupported("`monitor` and `max_seconds` ask after each step")
     if not isinstance(problem.tableau, Tableau):
         raise Unsupported(f"the method {problem.tableau.name} is not compiled, only explicit Runge-Kutta methods are")
@@ -85,6 +86,7 @@ def _check(problem: Problem) -> None:
 @dataclass
 class _Solve:
     problem: Problem
+    plan: Plan
     captured: Captured
     engine: Engine
     clock: Clock
@@ -99,7 +101,7 @@ class _Solve:
     calls: int = 0
 
     @classmethod
-    def of(cls, problem: Problem, captured: Captured, aca: ACA | None) -> _Solve:
+    def of(cls, problem: Problem, plan: Plan, captured: Captured, aca: ACA | None) -> _Solve:
         t, y0 = problem.t, problem.y0
         differentiable = torch.is_grad_enabled() and (
             _clock_requires_grad(problem) or any(x.requires_grad for x in (y0, *captured.tensors))
@@ -110,10 +112,10 @@ class _Solve:
             raise Unsupported("the graph of ACA(memory='graph') is not compiled")
         if differentiable and aca is not None and aca.checkpoints is not None:
             raise Unsupported("ACA(checkpoints=...) is not compiled")
-        if differentiable and problem.keep_dense:
+        if differentiable and plan.dense:
             raise Unsupported("gradients of a dense solution are not compiled")
         at_nodes = len(t) == 2 or (problem.grid is not None and torch.equal(problem.grid.ends, t[1:]))
-        dense = problem.keep_dense or not at_nodes
+        dense = plan.dense or not at_nodes
         layout = Layout.of(y0) if captured.program.any_layout else Layout(False)
         engine = engine_of(
             problem, captured.program, layout, dense=dense, parallel=aca is not None and aca.parallel is True
@@ -122,22 +124,23 @@ class _Solve:
         y = layout.store(y0.detach())
         solve = cls(
             problem,
+            plan,
             captured,
             engine,
             Clock(t[0].detach().clone(), t[-1].detach().clone(), low, high),
             tuple(tensor.detach() for tensor in captured.tensors),
             Reading(engine, t.detach(), y, ends_only=len(t) == 2 and not dense),
             differentiable,
-            problem.keep_dense or (differentiable and (not dense or _clock_requires_grad(problem))),
+            plan.dense or (differentiable and (not dense or _clock_requires_grad(problem))),
             y.clone() if y.data_ptr() == y0.data_ptr() else y,
         )
         if differentiable:
-            solve.plan(None).compile(y)  # what fails does so before any work
+            solve.backward_pass(None).compile(y)  # what fails does so before any work
         return solve
 
     def walk(self) -> Walked:
         """Take adaptive steps to the end."""
-        problem, engine, steps = self.problem, self.engine, self.problem.steps
+        engine, steps = self.engine, self.problem.steps
         assert steps is not None
         tolerances = tuple(_tensor(value, self.y.device) for value in (steps.rtol, steps.atol))
         most = torch.full((), steps.max_steps, device=self.y.device)
@@ -147,9 +150,9 @@ class _Solve:
             state, flags = engine.walk(fresh, tuple(state), record, self.clock.pack(), self.tensors, *tolerances, most)
             summary = Summary(*flags.tolist())
             self._keep(record, summary.rows, state.y, broken=bool(summary.broken))
-            if problem.progress is not None:
+            if self.plan.progress is not None:
                 done = (state.groups[0] - self.clock.t0) / (self.clock.t1 - self.clock.t0)
-                problem.progress(float(done.min()))
+                self.plan.progress(float(done.min()))
             if not summary.active or summary.attempts >= steps.max_steps:
                 break
             state = state._replace(counts=torch.tensor([0, summary.attempts], device=self.y.device))
@@ -169,7 +172,7 @@ class _Solve:
             self._name_broken(block, walked)
         return walked
 
-    def march(self) -> Walked:
+    def walk_grid(self) -> Walked:
         """Take the steps of the problem's grid."""
         problem, engine = self.problem, self.engine
         grid = problem.grid
@@ -182,10 +185,10 @@ class _Solve:
             count = len(starts[rows])
             for part, given in zip(record[:3], (starts, sizes, ends), strict=True):
                 part[:count] = given[rows]
-            state, finite = engine.march(count, state, record, self.clock.pack(), self.tensors)
+            state, finite = engine.walk_grid(count, state, record, self.clock.pack(), self.tensors)
             self._keep(record, count, state, broken=not bool(finite))
-            if problem.progress is not None:
-                problem.progress(min(1.0, (low + count) / len(starts)))
+            if self.plan.progress is not None:
+                self.plan.progress(min(1.0, (low + count) / len(starts)))
         tableau = engine.tableau
         self.calls = len(starts) * (tableau.stages + (len(tableau.c_extra) if engine.dense else 0)) + len(self.blocks)
         none = torch.zeros_like(self.clock.t0)
@@ -246,7 +249,7 @@ class _Solve:
 
     def table(self, walked: Walked) -> StepTable | None:
         """Return the steps with their interpolants, if they are asked for."""
-        if not self.problem.keep_dense or not len(walked):
+        if not self.plan.dense or not len(walked):
             return None
         view = self.engine.layout.view
         start = torch.cat([view(block.steps[: block.taken, 0], 1) for block in self.blocks])
@@ -255,10 +258,10 @@ class _Solve:
         direction = torch.sign(self.clock.t1 - self.clock.t0)
         return StepTable(direction, walked.grid, start, dense, end)
 
-    def plan(self, walked: Walked | None) -> Plan:
+    def backward_pass(self, walked: Walked | None) -> BackwardPass:
         """Return what the backward pass needs."""
         wanted = tuple(i for i, tensor in enumerate(self.captured.tensors) if tensor.requires_grad)
-        return Plan(
+        return BackwardPass(
             self.problem,
             self.engine,
             self.captured,

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from physode.events.result import Events
 from physode.gradients import MALI, Adjoint, find_gradient
-from physode.problem.dynamics import Dynamics
+from physode.problem.dynamics import Calls, Dynamics
 from physode.problem.packing import Packing
-from physode.problem.problem import Tally, checked_state, make_dynamics
+from physode.problem.problem import checked_state, make_dynamics
 from physode.solution import Solution, Stats
 from physode.solvers.grid import Grid, count_of_steps, grid_of_times, steps_of_size
 from physode.solvers.interpolation import interpolate, locate
@@ -78,7 +78,7 @@ def solve_traced(
     outputs = _outputs(dynamics, found, steps, y, times, at_ends=step_size is None and grid is None)
     if throw:
         torch._assert_async(torch.isfinite(outputs[-1]).all(), "the solve reached a state that is not finite")
-    return _solution(times, packing.unpack(outputs, leading=1), steps, dynamics.calls)
+    return _solution(times, packing.unpack(outputs, leading=1), steps, dynamics.calls.count)
 
 
 def _check_method(method: Method, f: Any, *, fixed: bool) -> None:
@@ -164,7 +164,7 @@ def _solution(t: Tensor, y: Any, steps: Grid, calls: int) -> Solution:
         y=y,
         status=torch.zeros(groups, dtype=torch.int8, device=t.device),
         ended=t[-1].detach(),
-        stats=Stats(taken, torch.zeros_like(taken), calls, Tally()),
+        stats=Stats(taken, torch.zeros_like(taken), calls, Calls()),
         step_times=torch.cat([t[:1].detach(), steps.ends.detach()]),
         events=_NO_EVENTS,
     )

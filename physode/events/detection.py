@@ -84,7 +84,7 @@ class Detector:
                 found |= self.stopping[index] & (self.counts[index] >= event.limit)
         return found
 
-    def begin(self, t: Tensor, y: Tensor, f: Tensor, carried: Carried, span: Tensor) -> None:
+    def look_at_start(self, t: Tensor, y: Tensor, f: Tensor, carried: Carried, span: Tensor) -> None:
         r"""Find the signs that the solve starts with.
 
         Where a jump has left a condition as near zero as the error of the state there (within twice its residual), the

@@ -34,7 +34,9 @@ def of_fired(where: Tensor, y: Tensor) -> Tensor:
     return torch.where(expand(where, y.ndim), y, y[good : good + 1].detach())
 
 
-def differentiable(conditions: Conditions, index: int, t: Tensor, y: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+def differentiable(
+    conditions: Conditions, index: int, t: Tensor, y: Tensor, where: Tensor, *, any_order: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return an event's times and states with their gradients.
 
     Parameters

@@ -18,8 +18,8 @@ from physode.solvers.clock import expand
 from physode.status import Status
 
 if TYPE_CHECKING:
-    from physode.events.segment import Segment
-    from physode.events.state import State
+    from physode.events.detection import Detector
+    from physode.events.rounds import State
 
 __all__ = ["Carried", "Chosen", "Crossing", "Firing", "choose", "passed", "tie_of"]
 
@@ -144,67 +144,77 @@ Noted = list[tuple[int, Firings]]
 """Firings, each with the number of its event."""
 
 
-def passed(state: State, segment: Segment, y: Tensor, going: Tensor, last: Tensor) -> tuple[State, bool, Noted]:
+def passed(
+    state: State, detector: Detector, end: Tensor, y: Tensor, going: Tensor, last: Tensor, *, any_order: bool
+) -> tuple[State, bool, Noted]:
     """Let the events that stopped groups have their say.
 
     Parameters
     ----------
     state
-        Where groups were when the piece began.
-    y
-        The states at its end.
+        Where groups were when the round began.
+    detector
+        What was found in it.
+    end, y
+        The times and the states at its end.
     going
         The groups that have come to its end.
     last
         When the solve ends: behind it there is nothing to jump to.
+    any_order
+        Whether gradients are to be differentiated in turn.
 
     Returns
     -------
     tuple
         Where groups are now; whether any has jumped; the firings.
     """
-    search, groups = segment.search, state.t.shape
-    conditions, t_stop = search.conditions, segment.t[-1].detach()
-    stopped = going & ~torch.isnan(search.stop).reshape(groups)
-    t_next, y_next, noted = _fired(segment, y, stopped)
-    ends, at_end = stopped & search.last.reshape(groups), going & (t_stop == last.detach())
+    detector, groups = detector, state.t.shape
+    conditions, t_stop = detector.conditions, end.detach()
+    stopped = going & ~torch.isnan(detector.stop).reshape(groups)
+    t_next, y_next, noted = _fired(detector, end, y, stopped, any_order=any_order)
+    ends, at_end = stopped & detector.last.reshape(groups), going & (t_stop == last.detach())
     jumps = torch.zeros_like(stopped)
     for index, event in enumerate(conditions.events):
         if event.jump is not None:
-            jumps |= stopped & ~ends & ~at_end & search.stopping[index].reshape(groups)
-    jumped, crossed = bool(jumps.any()), search.stopping | search.silent
-    switched = crossed & (search.sides != 0)
+            jumps |= stopped & ~ends & ~at_end & detector.stopping[index].reshape(groups)
+    jumped, crossed = bool(jumps.any()), detector.stopping | detector.silent
+    switched = crossed & (detector.sides != 0)
     carried = Carried.nothing(state.counts)
     if jumped or bool(switched.any()):
-        carried = search.carry(t_stop, y)
-    sides = torch.where(switched, -search.sides, search.sides)
+        carried = detector.carry(t_stop, y)
+    sides = torch.where(switched, -detector.sides, detector.sides)
     sides = torch.where(jumps.reshape(-1) & (sides != 0), torch.nan, sides)
     for index, event in enumerate(conditions.events):
-        fired = jumps & search.stopping[index].reshape(groups)
+        fired = jumps & detector.stopping[index].reshape(groups)
         if event.jump is not None and bool(fired.any()):
             y_next = _jumped(conditions, index, t_next, y_next, fired)
     crowded = (jumps | (stopped & switched.any(0).reshape(groups))) & (
         (t_stop - state.t.detach()).abs() <= _RESOLUTION * t_stop.abs()
     )
-    state = replace(state, t=t_next, y=y_next, counts=search.counts, carried=carried, sides=sides)
+    state = replace(state, t=t_next, y=y_next, counts=detector.counts, carried=carried, sides=sides)
     state.end(ends, Status.EVENT, t_stop)
     state.end(crowded, Status.ACCUMULATION, t_stop)
     state.end(at_end, Status.SUCCESS, t_stop)
     return state, jumped, noted
 
 
-def _fired(segment: Segment, y: Tensor, stopped: Tensor) -> tuple[Tensor, Tensor, Noted]:
+def _fired(
+    detector: Detector, end: Tensor, y: Tensor, stopped: Tensor, *, any_order: bool
+) -> tuple[Tensor, Tensor, Noted]:
     """Return times and states to go on from, with the gradients of the events that stopped groups, and the firings."""
-    search, groups = segment.search, stopped.shape
-    t_next, y_next, noted = segment.t[-1], y, Noted()
-    for index in (search.stopping | search.silent).any(1).nonzero().flatten().tolist():
-        fired, silent = (stopped & part[index].reshape(groups) for part in (search.stopping, search.silent))
+    groups = stopped.shape
+    t_next, y_next, noted = end, y, Noted()
+    for index in (detector.stopping | detector.silent).any(1).nonzero().flatten().tolist():
+        fired, silent = (stopped & part[index].reshape(groups) for part in (detector.stopping, detector.silent))
         if not bool((fired | silent).any()):
             continue
-        t_event, y_event = differentiable(search.conditions, index, segment.t[-1].detach(), y, fired | silent)
+        t_event, y_event = differentiable(
+            detector.conditions, index, end.detach(), y, fired | silent, any_order=any_order
+        )
         if bool(fired.any()):
             noted.append((index, Firings.of(t_event, y_event, fired)))
-        first = (fired | silent) & (search.first == index).reshape(groups)
+        first = (fired | silent) & (detector.first == index).reshape(groups)
         t_next = torch.where(first, t_event, t_next)
         y_next = torch.where(expand(first, y.ndim), y_event, y_next)
     return t_next, y_next, noted

@@ -1,7 +1,7 @@
 r"""Right-hand sides that are discontinuous where an event's condition :math:`g` is zero.
 
-A piece of a solve lies on one side of such a surface, where :math:`s g > 0` with :math:`s = \pm 1`. Stages of a step
-that reach over it, and a piece's start and end, which lie on it up to rounding, must see the right-hand side of that
+A round of a solve lies on one side of such a surface, where :math:`s g > 0` with :math:`s = \pm 1`. Stages of a step
+that reach over it, and a round's start and end, which lie on it up to rounding, must see the right-hand side of that
 side. So f is evaluated at a place that is moved along the gradient of :math:`g`,
 
 .. math::
@@ -9,8 +9,8 @@ side. So f is evaluated at a place that is moved along the gradient of :math:`g`
     \quad \text{where} \quad s g < \varepsilon ,
 
 with :math:`\varepsilon` the rounding of :math:`g`, and the derivatives there are taken for those at :math:`(t, y)`: the
-continuation of f that a piece's gradient needs. At the surface the time, and the state with it, have the gradients of
-the event; so the pieces together have those of the whole (saltation; di Bernardo et al., Piecewise-smooth Dynamical
+continuation of f that a round's gradient needs. At the surface the time, and the state with it, have the gradients of
+the event; so the rounds together have those of the whole (saltation; di Bernardo et al., Piecewise-smooth Dynamical
 Systems, 2008, Sect. 2.5).
 """
 
@@ -202,7 +202,6 @@ def sides_from(
             held = on_sides(dynamics, events, trial)
             ahead = Conditions(events, held).tendency(index, t, y, held(t, y)) * direction
             leaves.append(side * ahead.reshape(-1) >= 0)
-            dynamics.calls += held.calls
         below, above = leaves
         sliding |= near & ~below & ~above
         found[index] = torch.where(near & (below ^ above), torch.where(above, 1.0, -1.0), found[index])

@@ -10,6 +10,7 @@ from physode.gradients.naive import Naive
 from physode.gradients.outputs import Outcome
 from physode.gradients.reversible import MALI
 from physode.problem.problem import Problem
+from physode.solvers.driver import Plan
 
 __all__ = ["ACA", "GRADIENTS", "MALI", "Adjoint", "GradientMethod", "Naive", "find_gradient"]
 
@@ -17,8 +18,8 @@ __all__ = ["ACA", "GRADIENTS", "MALI", "Adjoint", "GradientMethod", "Naive", "fi
 class GradientMethod(Protocol):
     """A way to solve a problem with differentiable outputs."""
 
-    def solve(self, problem: Problem) -> Outcome:
-        """Solve the problem."""
+    def solve(self, problem: Problem, plan: Plan) -> Outcome:
+        """Solve the problem, walked as the plan says."""
 
 
 GRADIENTS: dict[str, GradientMethod] = {

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from physode.gradients.outputs import Fetch, Outcome, clock, differentiable_fetc
 from physode.gradients.replay import Replay, safe_nodes
 from physode.gradients.vjp import Cotangents, Gradients, Steps
 from physode.problem.problem import Problem
+from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import Grid
 from physode.solvers.trace import Trace
 from physode.status import Status
@@ -87,29 +88,28 @@ class ACA:
         if self.parallel not in (True, False, "auto"):
             raise ValueError(f"`parallel` must be True, False or 'auto', got {self.parallel!r}")
 
-    def solve(self, problem: Problem) -> Outcome:
+    def solve(self, problem: Problem, plan: Plan) -> Outcome:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
         if self.checkpoints is not None and torch.is_grad_enabled():
-            return self._in_segments(problem, self.checkpoints)
+            return self._with_checkpoints(problem, plan, self.checkpoints)
         kept = KeptGraphs(problem, self.budget) if self._keeps(problem) else None
-        if kept is None:
-            problem.start(keep_graph=False)
-        problem.keep_nodes = problem.needs_gradient or problem.keep_dense
+        problem = problem.started() if kept is None else kept.problem
+        plan = replace(plan, nodes=problem.needs_gradient or plan.dense, any_order=self.memory == "graph")
         if not problem.needs_gradient:
             kept = None
         with torch.no_grad(), problem.hooks.held_back():
-            record = problem.integrate() if kept is None else kept.integrate()
+            record = forward(problem, plan) if kept is None else kept.forward(plan)
         if bool((record.status != Status.SUCCESS).any()):
             kept = None  # failed samples may have NaN in their graphs, which replays leave out
         grid = clock(problem, record)
         fetch = fetch_recorded(record)
         if problem.needs_gradient and (len(record) or problem.y0.requires_grad):
             fetch = _graph_fetch(problem, grid) if self.memory == "graph" else self._fetch(problem, record, grid, kept)
-        return read_outputs(problem, record, grid, fetch)
+        return read_outputs(problem, plan, record, grid, fetch)
 
-    def _in_segments(self, problem: Problem, checkpoints: int) -> Outcome:
+    def _with_checkpoints(self, problem: Problem, plan: Plan, checkpoints: int) -> Outcome:
         parallel = self.parallel if _in_parallel(problem, self.parallel) else None
-        return solve_with_checkpoints(problem, checkpoints, partial(_pull_back, parallel=parallel))
+        return solve_with_checkpoints(problem, plan, checkpoints, partial(_pull_back, parallel=parallel))
 
     def _keeps(self, problem: Problem) -> bool:
         """Whether graphs of steps are kept as long as they fit the budget."""
@@ -129,10 +129,7 @@ class ACA:
             steps = Steps(nodes, starts, sizes, ends=dict(enumerate(nodes[1:])) if whole else {})
             totals: list[Tensor | None] = [None] * len(replay.inputs)
             parallel = self.parallel if record.starts and _in_parallel(problem, self.parallel) else None
-            try:
-                return _pull_back(replay, steps, given, totals, clock_too=clock_too, parallel=parallel, kept=kept)
-            finally:
-                problem.backward.calls += replay.dynamics.calls
+            return _pull_back(replay, steps, given, totals, clock_too=clock_too, parallel=parallel, kept=kept)
 
         return differentiable_fetch(back, problem, record, grid, replayed=partial(_replayed, problem))
 
@@ -194,7 +191,7 @@ def _replayed(
     problem: Problem, grid: Grid, y0: Tensor, nodes: Sequence[int], steps: Sequence[int]
 ) -> tuple[Tensor, Tensor | None]:
     """Return states and interpolants from a replay of the steps that keeps their graph."""
-    replay = Replay(problem.tableau, problem.dynamics.with_args(problem.dynamics.args), [], True)
+    replay = Replay(problem.tableau, problem.dynamics.counted_by(problem.backward), [], True)
     wanted = set(steps)
     states, dense = [y0], {}
     for i in range(max([*nodes, *(step + 1 for step in steps)])):
@@ -202,5 +199,4 @@ def _replayed(
         states.append(y)
         if coefficients:
             dense[i] = coefficients[0]
-    problem.backward.calls += replay.dynamics.calls
     return torch.stack([states[i] for i in nodes]), torch.stack([dense[i] for i in steps]) if wanted else None

@@ -32,6 +32,7 @@ from physode.rhs_state import Statistics
 from physode.solvers.attempt import Adaptive
 from physode.solvers.clock import expand
 from physode.solvers.controllers import Controller
+from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import grid_of_step_size
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
@@ -66,22 +67,21 @@ class Adjoint:
         if not callable(self.norm) and self.norm not in ("full", "seminorm"):
             raise ValueError(f"`norm` must be 'full', 'seminorm' or a callable, got {self.norm!r}")
 
-    def solve(self, problem: Problem) -> Outcome:
+    def solve(self, problem: Problem, plan: Plan) -> Outcome:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
-        problem.start(keep_graph=False)
-        problem.keep_nodes = problem.keep_dense
+        problem, plan = problem.started(), replace(plan, nodes=plan.dense)
         with torch.no_grad():
-            record = problem.integrate()
-            outcome = read_outputs(problem, record, clock(problem, record), fetch_recorded(record))
+            record = forward(problem, plan)
+            outcome = read_outputs(problem, plan, record, clock(problem, record), fetch_recorded(record))
         if not problem.needs_gradient:
             return outcome
         if bool((record.status != Status.SUCCESS).any()):
             reason = Status(int(record.status.max())).reason
             raise SolveError(f"the adjoint method needs a solve that reached its end: {reason}", outcome)
         with torch.no_grad(), problem.statistics.preserved():
-            end = problem.t[-1].detach(), outcome.outputs[-1]
-            problem.last = (*end, problem.dynamics(*end))
-        inputs = (outcome.outputs, problem.y0, problem.t, *problem.inputs)
+            end = record.times[-1].detach(), outcome.outputs[-1]
+            problem = replace(problem, last=(*end, problem.dynamics(*end)))
+        inputs = (outcome.outputs, problem.y0, record.times, *problem.inputs)
         outputs = Backsolve.apply(self, problem, *inputs)  # type: ignore[no-untyped-call]
         return outcome._replace(outputs=outputs)
 
@@ -108,7 +108,6 @@ class Backsolve(torch.autograd.Function):
             gradients = _back_through_outputs(
                 ctx.method, problem, replay, times, outputs, cotangents[0], clock_too=ctx.needs_input_grad[4]
             )
-        problem.backward.calls += replay.dynamics.calls
         return (
             None,
             None,
@@ -196,9 +195,8 @@ def _backsolve(
 
     joined = tuple(part.to(common) for part in outer)
     longest = float(span.abs().max())
-    inner = _inner_problem(method, problem, augmented, joined, longest, first_step)
-    inner.start(keep_graph=False)
-    record = inner.integrate()
+    inner = _inner_problem(method, problem, augmented, joined, longest, first_step).started()
+    record = forward(inner, Plan(nodes=False))
     status = Status(int(record.status))
     if status is not Status.SUCCESS:
         raise SolveError(
@@ -248,7 +246,7 @@ def _inner_problem(
         if isinstance(tableau, StepMethod):
             tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
             steps = replace(steps, tableau=tableau)
-    return Problem(dynamics, tableau, y0, t, steps, grid, keep_dense=False, statistics=Statistics(), keep_nodes=False)
+    return Problem(dynamics, tableau, y0, t, steps, grid, statistics=Statistics())
 
 
 def _backward(tableau: Method) -> Method:

@@ -18,7 +18,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from math import comb
 from typing import Any, NamedTuple, Protocol
 
@@ -30,12 +29,13 @@ from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outpu
 from physode.gradients.replay import Replay, safe_nodes
 from physode.gradients.vjp import Cotangents, Gradients, Steps, add
 from physode.problem.problem import Problem
+from physode.solvers.checkpoints import CheckpointedTrace, Checkpoints
 from physode.solvers.clock import expand
+from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import Grid
 from physode.solvers.interpolation import Location, interpolate, locate
 from physode.solvers.online_output import InMemory, OnlineOutput
 from physode.solvers.runge_kutta import take_step
-from physode.solvers.trace import CheckpointedTrace
 from physode.status import Status
 
 __all__ = ["OutputCotangents", "Places", "longest", "places", "solve_with_checkpoints", "split"]
@@ -62,7 +62,7 @@ class _Plan:
     outputs: list[Tensor]
 
 
-def solve_with_checkpoints(problem: Problem, checkpoints: int, stretch: Stretch) -> Outcome:
+def solve_with_checkpoints(problem: Problem, plan: Plan, checkpoints: int, stretch: Stretch) -> Outcome:
     """Solve a problem with gradients, keeping at most ``checkpoints`` states.
 
     Raises
@@ -70,26 +70,26 @@ def solve_with_checkpoints(problem: Problem, checkpoints: int, stretch: Stretch)
     ValueError
         If every step's interpolant is to be kept.
     """
-    if problem.keep_dense:
+    if plan.dense:
         raise ValueError(
             "`dense=True` keeps every step, which ACA(checkpoints=...) does not: give one of them, not both"
         )
-    problem.start(keep_graph=False)
+    problem = problem.started()
     outputs = InMemory(len(problem.t), problem.y0)
     with torch.no_grad():
         reader = OnlineOutput(problem.t, problem.y0, outputs)
-        record = problem.integrate(keep=partial(CheckpointedTrace, most=checkpoints, reader=reader, grid=problem.grid))
+        record = forward(problem, plan, store=Checkpoints(checkpoints, reader, problem.grid))
     assert isinstance(record, CheckpointedTrace)
     grid = clock(problem, record)
     if not len(record):
         record.nodes = [problem.y0]
-        return read_outputs(problem, record, grid, fetch_recorded(record))
+        return read_outputs(problem, plan, record, grid, fetch_recorded(record))
     if not problem.needs_gradient:
         return Outcome(outputs.values, record, None)
     found = places(problem.t, grid)
-    plan = _Plan(problem, record, found, stretch, [outputs.values])
+    back = _Plan(problem, record, found, stretch, [outputs.values])
     inputs = (grid.starts, grid.sizes, found.theta, problem.y0, *problem.inputs)
-    return Outcome(_Segmented.apply(plan, *inputs), record, None)  # type: ignore[no-untyped-call]
+    return Outcome(_Segmented.apply(back, *inputs), record, None)  # type: ignore[no-untyped-call]
 
 
 class _Segmented(torch.autograd.Function):
@@ -137,14 +137,11 @@ class _Sweep:
             self._clock = (torch.zeros_like(self._grid.starts), torch.zeros_like(self._grid.sizes), theta)
         end, record = self._plan.found.steps, self._record
         self._replay.confirm(self._plan.problem)
-        try:
-            for number in reversed(range(len(record.kept))):
-                begin = number * record.stride
-                if begin < end:
-                    self._segment(begin, end, record.kept[number], self._known(end, number))
-                    end = begin
-        finally:
-            self._plan.problem.backward.calls += self._replay.dynamics.calls
+        for number in reversed(range(len(record.kept))):
+            begin = number * record.stride
+            if begin < end:
+                self._segment(begin, end, record.kept[number], self._known(end, number))
+                end = begin
         state = torch.zeros_like(record.kept[0]) if self._state is None else self._state
         return [*(self._clock or (None, None, None)), state, *self._totals]
 

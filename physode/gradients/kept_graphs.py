@@ -36,12 +36,12 @@ from torch import Tensor
 from physode.gradients.vjp import Cotangents, add, pull
 from physode.problem.parameters import check_no_new_leaf, graph_clock
 from physode.problem.problem import Problem
-from physode.solvers.attempt import End, Plain
 from physode.solvers.clock import Number, expand
+from physode.solvers.driver import Plan, forward
 from physode.solvers.method import Method
 from physode.solvers.norms import all_finite
 from physode.solvers.runge_kutta import Rhs, Step
-from physode.solvers.trace import Trace
+from physode.solvers.trace import End, NodeStore, Trace
 
 __all__ = ["KeptGraphs", "free_bytes", "room_for_graphs", "saved_bytes"]
 
@@ -56,7 +56,7 @@ class _Start(NamedTuple):
     k: Tensor | None
 
 
-class KeptGraphs(Plain):
+class KeptGraphs(NodeStore):
     """Takes the steps of a solve, and keeps the graphs of the accepted ones within a budget.
 
     With a clock a sample, one whose attempt is rejected, or that has arrived, stands still: it passes through a step.
@@ -72,18 +72,21 @@ class KeptGraphs(Plain):
 
     Attributes
     ----------
+    problem
+        The problem, started.
     cost
         The bytes that a step's graph counts for.
     """
 
+    defers = False
+
     def __init__(self, problem: Problem, budget: int | None) -> None:
-        self._problem = problem
-        self._dynamics, copies = problem.dynamics.detached()
+        self._dynamics, copies = problem.dynamics.detached(problem.dynamics.calls)
         self._y0 = problem.y0.detach().requires_grad_()
         since = graph_clock()
-        first = problem.first(self._dynamics, copies, self._y0)
+        self.problem, first = problem.started_by(self._dynamics, copies, self._y0)
         self._k0: Tensor | None = first
-        self._inputs = [*copies, *problem.leaves.tensors]
+        self._inputs = [*copies, *self.problem.leaves.tensors]
         state = self._y0.numel() * self._y0.element_size()
         evaluations = problem.tableau.stages + len(problem.tableau.c_extra)
         self.cost = evaluations * (_NODES + state + saved_bytes(first, since))
@@ -95,14 +98,12 @@ class KeptGraphs(Plain):
     def __len__(self) -> int:
         return len(self._steps)
 
-    def integrate(self) -> Trace:
-        """Run the forward loop of the problem; its record has no graph."""
-        self._dynamics.calls = 0
-        record = self._problem.integrate(self._dynamics, self)
+    def forward(self, plan: Plan) -> Trace:
+        """Take the problem's steps; the record has no graph."""
+        record = forward(self.problem, plan, dynamics=self._dynamics, store=self)
         self._tried = self._y0
         if not self._steps:
             self._k0 = None
-        self._problem.dynamics.calls += self._dynamics.calls
         return record
 
     def take(
@@ -197,7 +198,7 @@ class KeptGraphs(Plain):
         values, aheads = zip(*asked, strict=True)
         inputs = [start.y, start.y.new_empty(0) if start.k is None else start.k, *self._inputs]
         check_no_new_leaf(values, inputs)
-        state, slope, *parts = pull(values, inputs, aheads, keep=self._problem.leaves.outside)
+        state, slope, *parts = pull(values, inputs, aheads, keep=self.problem.leaves.outside)
         return state, slope, [add(total, part) for total, part in zip(totals, parts, strict=True)]
 
 

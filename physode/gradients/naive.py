@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outputs
 from physode.problem.problem import Problem
+from physode.solvers.driver import Plan, forward
 from physode.transforms import is_differentiated, is_mapped
 
-__all__ = ["Direct", "Empty", "Naive"]
+__all__ = ["Empty", "Naive", "Transformed"]
 
 
 @dataclass(frozen=True)
@@ -28,22 +29,20 @@ class Naive:
 
     step_sizes: bool = False
 
-    def solve(self, problem: Problem) -> Outcome:
+    def solve(self, problem: Problem, plan: Plan) -> Outcome:
         """Solve the problem, its outputs differentiable."""
-        problem.start(keep_graph=True)
-        problem.constant_sizes = not self.step_sizes
-        record = problem.integrate()
-        return read_outputs(problem, record, clock(problem, record), fetch_recorded(record))
+        return _by_operations(problem.started(keep_graph=True), replace(plan, constant_sizes=not self.step_sizes))
 
 
 @dataclass(frozen=True)
-class Direct:
-    """Run the loop's own operations under the transform, with steps that are constants, as ACA has it.
+class Transformed:
+    """Differentiate by whatever is at work: torch.func's transforms, forward mode, derivatives of any order.
 
-    Under ``vmap`` all mapped solves share their steps: the largest of their errors decides.
+    The loop's own operations run under the transform, with steps that are constants, as ACA has it. Under ``vmap`` all
+    mapped solves share their steps: the largest of their errors decides.
     """
 
-    def solve(self, problem: Problem) -> Outcome:
+    def solve(self, problem: Problem, plan: Plan) -> Outcome:
         """Solve the problem.
 
         Raises
@@ -51,36 +50,35 @@ class Direct:
         ValueError
             If mapped solves would need clocks of their own.
         """
-        times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
-        differentiated = any(is_differentiated(time) for time in times)
-        if problem.steps is not None and (problem.per_sample or differentiated):
-            return _own_clocks(problem)
-        if differentiated:
-            return Naive().solve(problem)
-        problem.start(keep_graph=True)
-        problem.constant_sizes = True
-        record = problem.integrate()
-        return read_outputs(problem, record, clock(problem, record), fetch_recorded(record))
-
-
-def _own_clocks(problem: Problem) -> Outcome:
-    """Solve with steps that carry derivatives or are chosen for each sample, which cannot be mapped."""
-    problem.start(keep_graph=True)
-    assert problem.k0 is not None
-    if is_mapped(problem.y0) or is_mapped(problem.k0):
-        raise ValueError(
-            "torch.func.vmap cannot map adaptive solves with step_control='per-sample' or with differentiated times: "
-            "map one with shared steps or with `step_size`, or put the mapped axis into the batch of 'per-sample'"
-        )
-    return Naive().solve(problem)
+        problem = problem.started(keep_graph=True)
+        assert problem.k0 is not None
+        own_clocks = problem.steps is not None and (problem.per_sample or is_differentiated(problem.t))
+        if own_clocks and (is_mapped(problem.y0) or is_mapped(problem.k0)):
+            raise ValueError(
+                "torch.func.vmap cannot map adaptive solves with step_control='per-sample' or with differentiated "
+                "times: map one with shared steps or with `step_size`, or put the mapped axis into the batch of "
+                "'per-sample'"
+            )
+        return _by_operations(problem, replace(plan, constant_sizes=True))
 
 
 @dataclass(frozen=True)
 class Empty:
-    """Stands in for every gradient method where a state is empty; gradients of what ``f`` depends on are 0."""
+    """Stands in for every gradient method where a state has no components, or a batch no samples.
 
-    def solve(self, problem: Problem) -> Outcome:
+    Nothing is kept, replayed or solved backwards; gradients of what ``f`` depends on are 0.
+    """
+
+    def solve(self, problem: Problem, plan: Plan) -> Outcome:
         """Solve the problem; without samples there is no step, and the first evaluation alone leads to parameters."""
-        outcome = Naive().solve(problem)
+        problem = problem.started(keep_graph=True)
         assert problem.k0 is not None
+        outcome = _by_operations(problem, replace(plan, constant_sizes=True))
         return outcome._replace(outputs=outcome.outputs + 0.0 * problem.k0)
+
+
+def _by_operations(problem: Problem, plan: Plan) -> Outcome:
+    """Run the loop with the graph of all that it does."""
+    plan = replace(plan, any_order=True)
+    trace = forward(problem, plan)
+    return read_outputs(problem, plan, trace, clock(problem, trace), fetch_recorded(trace))

@@ -13,6 +13,7 @@ from physode.gradients.first_order import first_order_only, one_by_one, referenc
 from physode.gradients.vjp import Cotangents, Gradients
 from physode.problem.problem import Problem
 from physode.solvers.clock import expand
+from physode.solvers.driver import Plan
 from physode.solvers.grid import Grid
 from physode.solvers.interpolation import Location, interpolate, locate
 from physode.solvers.trace import Trace
@@ -86,21 +87,15 @@ def clock(problem: Problem, record: Trace) -> Grid:
     Adaptive step sizes count as constants, as ACA has it; the first step starts at the first time and the last one
     ends at the last.
     """
-    if problem.grid is None:
-        return adaptive_clock(problem, record.clock())
-    return (
-        Grid(*(part[: len(record)] for part in problem.grid))
-        if len(record) < len(problem.grid.starts)
-        else problem.grid
-    )
+    return adaptive_clock(record.times, record.clock()) if record.grid is None else record.grid
 
 
-def adaptive_clock(problem: Problem, taken: Grid) -> Grid:
+def adaptive_clock(times: Tensor, taken: Grid) -> Grid:
     """Return the clock of the adaptive steps ``taken``, differentiable as :func:`clock` has it."""
     starts, sizes, ends = taken
-    if sizes.requires_grad or not problem.t.requires_grad:  # the naive method's clock has its graph already
+    if sizes.requires_grad or not times.requires_grad:  # the naive method's clock has its graph already
         return Grid(starts, sizes, ends)
-    t0, t1 = problem.t[0], problem.t[-1]
+    t0, t1 = times[0], times[-1]
     starts = starts + (t0 - t0.detach())
     is_last = (ends == t1.detach()) & (sizes != 0)
     return Grid(starts, torch.where(is_last, t1 - starts, sizes), torch.where(is_last, t1, starts + sizes))
@@ -116,22 +111,22 @@ def fetch_recorded(record: Trace) -> Fetch:
     return fetch
 
 
-def read_outputs(problem: Problem, record: Trace, grid: Grid, fetch: Fetch) -> Outcome:
+def read_outputs(problem: Problem, plan: Plan, record: Trace, grid: Grid, fetch: Fetch) -> Outcome:
     """Read the problem's outputs from its record.
 
     Only the states and interpolants that outputs need are fetched: for an end state, the one node.
     """
     if len(record) == 0:
-        return Outcome(_nothing_but_start(problem, fetch), record, None)
-    direction = torch.sign(problem.t[-1] - problem.t[0]).detach()
+        return Outcome(_nothing_but_start(len(record.times), fetch), record, None)
+    direction = torch.sign(record.times[-1] - record.times[0]).detach()
     has_dense = any(dense is not None for dense in record.dense)
     every = range(len(record))
-    if problem.per_sample or problem.keep_dense:
+    if problem.per_sample or plan.dense:
         nodes, dense = fetch([*every, len(record)], every if has_dense else [])
         table = StepTable(direction, grid, nodes[:-1], dense, nodes[1:])
-        return Outcome(table.read(problem.t), record, table if has_dense else None)
+        return Outcome(table.read(record.times), record, table if has_dense else None)
 
-    location = locate(problem.t, *grid)
+    location = locate(record.times, *grid)
     if not has_dense:
         needed, position = torch.unique(location.step + (location.theta == 1.0), return_inverse=True)
         nodes, _ = fetch(needed.tolist(), [])
@@ -141,7 +136,7 @@ def read_outputs(problem: Problem, record: Trace, grid: Grid, fetch: Fetch) -> O
         with_dense = [i for i in steps.tolist() if record.dense[i] is not None]
         nodes, dense = fetch(sorted({*steps.tolist(), *(steps + 1).tolist()}), with_dense)
         outputs = _read_rows(location.theta, steps, row, with_dense, nodes, dense)
-    return Outcome(blank_unreached(outputs, problem.t, direction, grid.ends[-1]), record, None)
+    return Outcome(blank_unreached(outputs, record.times, direction, grid.ends[-1]), record, None)
 
 
 def _read_rows(
@@ -159,10 +154,10 @@ def _read_rows(
     return interpolate(Location(row, theta), nodes.index_select(0, start), dense, nodes.index_select(0, end))
 
 
-def _nothing_but_start(problem: Problem, fetch: Fetch) -> Tensor:
+def _nothing_but_start(count: int, fetch: Fetch) -> Tensor:
     start, _ = fetch([0], [])
     blank = torch.full_like(start, torch.nan)
-    return torch.cat([start, *[blank] * (len(problem.t) - 1)])
+    return torch.cat([start, *[blank] * (count - 1)])
 
 
 def blank_unreached(outputs: Tensor, times: Tensor, direction: Tensor, last: Tensor) -> Tensor:

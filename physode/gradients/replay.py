@@ -49,7 +49,7 @@ class Replay:
     @classmethod
     def of(cls, problem: Problem) -> Replay:
         """Make the step function of ``problem`` with detached inputs."""
-        dynamics, copies = problem.dynamics.detached()
+        dynamics, copies = problem.dynamics.detached(problem.backward)
         return cls(
             problem.tableau,
             dynamics,

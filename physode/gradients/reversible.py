@@ -13,7 +13,7 @@ and tell how far it has strayed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from physode.gradients.outputs import Fetch, Outcome, clock, differentiable_fetc
 from physode.gradients.replay import Replay
 from physode.gradients.vjp import Cotangents, Gradients, Steps
 from physode.problem.problem import Problem
+from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import Grid
 from physode.solvers.method import StepMethod
 from physode.solvers.runge_kutta import take_step
@@ -45,24 +46,23 @@ class MALI:
     not grow with the number of steps but for two numbers a step; per-sample records keep their states.
     """
 
-    def solve(self, problem: Problem) -> Outcome:
+    def solve(self, problem: Problem, plan: Plan) -> Outcome:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
         tableau = problem.tableau
         if not (isinstance(tableau, StepMethod) and tableau.symmetric):
             raise ValueError(
                 f"`gradient` 'mali' needs `method` 'alf', 'leapfrog', 'yoshida4' or 'suzuki4', got {tableau.name!r}"
             )
-        problem.start(keep_graph=False)
-        problem.keep_nodes = problem.keep_dense
+        problem, plan = problem.started(), replace(plan, nodes=plan.dense)
         with torch.no_grad():
-            record = problem.integrate()
+            record = forward(problem, plan)
         grid, fetch = clock(problem, record), fetch_recorded(record)
         if problem.needs_gradient:
             if bool((record.status != Status.SUCCESS).any()):
                 with torch.no_grad():
-                    raise SolveError(_unfinished(record), read_outputs(problem, record, grid, fetch))
+                    raise SolveError(_unfinished(record), read_outputs(problem, plan, record, grid, fetch))
             fetch = _fetch(problem, record, grid)
-        return read_outputs(problem, record, grid, fetch)
+        return read_outputs(problem, plan, record, grid, fetch)
 
 
 def _unfinished(record: Trace) -> str:
@@ -80,10 +80,7 @@ def _fetch(problem: Problem, record: Trace, grid: Grid) -> Fetch:
         with torch.no_grad():
             replay.confirm(problem)
         steps = Steps(_Undone(replay, record.nodes, starts, sizes), starts, sizes)
-        try:
-            return pull_back_sequentially(replay, steps, given, [None] * len(replay.inputs), clock_too=clock_too)
-        finally:
-            problem.backward.calls += replay.dynamics.calls
+        return pull_back_sequentially(replay, steps, given, [None] * len(replay.inputs), clock_too=clock_too)
 
     return differentiable_fetch(back, problem, record, grid, message=_FIRST_ORDER)
 

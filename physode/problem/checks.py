@@ -31,7 +31,7 @@ from physode.solvers.implicit.jacobian import check_jacobian
 from physode.solvers.implicit.jacobian_structure import structure_of
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
-from physode.typing import Norm, Progress
+from physode.typing import Norm
 
 __all__ = ["pose"]
 
@@ -58,9 +58,7 @@ def pose(
     skip_finished: bool = False,
     controller: Controller | None = None,
     norm: Norm | None = None,
-    dense: bool = False,
     finite: bool = True,
-    progress: Progress | None = None,
     jac: Callable[..., Any] | None = None,
     jac_structure: Any = "dense",
 ) -> Problem:
@@ -110,10 +108,8 @@ def pose(
         t=times,
         steps=steps,
         grid=given,
-        keep_dense=dense,
         statistics=Statistics(referred.modules),
         referred=referred,
-        progress=progress,
         step_size=step_size,
     )
     return tableau.posed(problem) if isinstance(tableau, StepMethod) else problem

@@ -17,13 +17,23 @@ from physode.solvers.clock import Number, expand
 from physode.solvers.implicit.jacobian_structure import Structure
 from physode.transforms import transformed
 
-__all__ = ["CHANGED", "Dynamics"]
+__all__ = ["CHANGED", "Calls", "Dynamics"]
 
 _COARSE_CLOCK = 1e-3  # of the span, that two neighbouring times may be apart
 CHANGED = (
     "the right-hand side changes its state `y` in place, which the solve and its gradients still need; "
     "make new tensors: y = y + ... instead of y += ..."
 )
+
+
+@dataclass
+class Calls:
+    """Calls of the right-hand side, counted on by whoever makes them."""
+
+    count: int = 0
+
+    def __repr__(self) -> str:
+        return str(self.count)
 
 
 @dataclass
@@ -47,7 +57,7 @@ class Dynamics:
     skipping
         Whether samples that do not move are left out of evaluations: ``f`` takes each by itself.
     calls
-        How often ``f`` was called.
+        Counts how often ``f`` is called; one object for all right-hand sides made from this one, unless told otherwise.
     moving
         The samples that are evaluated, where some are left out; the derivative of the others is 0.
     jac, structure
@@ -66,7 +76,7 @@ class Dynamics:
     time_ndim: int = 0
     conduct: Conduct = field(default_factory=Conduct, compare=False)
     skipping: bool = False
-    calls: int = field(default=0, compare=False)
+    calls: Calls = field(default_factory=Calls, compare=False)
     moving: Tensor | None = field(default=None, compare=False)
     jac: Callable[..., Any] | None = None
     structure: Structure | None = None
@@ -118,7 +128,7 @@ class Dynamics:
         if self.packing.keys is not None:
             given = given.reshape(shape[: int(self.packing.per_sample)] + self.packing.shapes[0])
         value = self._apply(part, time if rows is None else time[rows], given).reshape(shape)
-        self.calls += int(counts)
+        self.calls.count += int(counts)
         return value if rows is None else torch.zeros_like(half).index_copy(0, rows, value)
 
     def skip(self, moving: Number) -> None:
@@ -131,7 +141,7 @@ class Dynamics:
         return self._call(self._time(t), self.packing.unpack(y))
 
     def _call(self, time: Tensor, state: Any) -> Any:
-        self.calls += 1
+        self.calls.count += 1
         return self._apply(self.f, time, state)
 
     def _apply(self, f: Callable[..., Any], time: Tensor, state: Any) -> Any:
@@ -165,14 +175,14 @@ class Dynamics:
     def _span(self) -> tuple[float, float]:
         return float(self.low), float(self.high)
 
-    def with_args(self, args: Sequence[Any]) -> Dynamics:
-        """Return the same right-hand side with other arguments, its calls counted from 0."""
-        return replace(self, args=args, calls=0, moving=None)
+    def counted_by(self, calls: Calls) -> Dynamics:
+        """Return the same right-hand side, its calls counted by another object."""
+        return replace(self, calls=calls, moving=None)
 
-    def detached(self) -> tuple[Dynamics, list[Tensor]]:
+    def detached(self, calls: Calls) -> tuple[Dynamics, list[Tensor]]:
         """Return the right-hand side with detached copies of the ``args`` that require gradients, and these copies.
 
-        The copies require gradients in turn; calls are counted from 0.
+        The copies require gradients in turn; ``calls`` counts.
         """
         copies: list[Tensor] = []
         args: list[Any] = []
@@ -181,7 +191,7 @@ class Dynamics:
                 arg = arg.detach().requires_grad_()
                 copies.append(arg)
             args.append(arg)
-        return self.with_args(tuple(args)), copies
+        return replace(self, args=tuple(args), calls=calls, moving=None), copies
 
     def first(self, t: Tensor, y: Tensor, probe: Probe | None = None) -> Tensor:
         """Evaluate once and check that the result is a derivative of the state.

@@ -5,45 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from physode.problem.dynamics import Dynamics
+from physode.problem.dynamics import Calls, Dynamics
 from physode.problem.evaluation import Conduct, Draws, Probe
 from physode.problem.packing import Packing
 from physode.problem.parameters import NOTHING, Leaves, Referred, find_leaves, graph_clock
 from physode.rhs_state import Hooks, Statistics, Surroundings
-from physode.solvers.attempt import PLAIN, Adaptive, Taker
-from physode.solvers.callbacks import EventDetector, Monitor, Observer, Watch
-from physode.solvers.clock import Number
+from physode.solvers.attempt import Adaptive
 from physode.solvers.grid import Grid
-from physode.solvers.loop import integrate, march
 from physode.solvers.method import Method
 from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
-from physode.solvers.trace import SavePolicy, Trace
-from physode.transforms import is_differentiated, transformed
-from physode.typing import Norm, Progress
+from physode.transforms import transformed
+from physode.typing import Norm
 
-__all__ = ["Problem", "Tally", "UserNorm", "checked_state", "checked_times", "default_norm", "user_norm"]
-
-
-@dataclass
-class Tally:
-    """Calls of the right-hand side, counted on by whoever makes them."""
-
-    calls: int = 0
-
-    def __repr__(self) -> str:
-        return str(self.calls)
+__all__ = ["Problem", "UserNorm", "checked_state", "checked_times", "default_norm", "user_norm"]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Problem:
-    """What the gradient methods work on.
+    """What is asked of a solve.
 
     Attributes
     ----------
@@ -57,26 +43,19 @@ class Problem:
         Output times, float64, ``(outputs, *groups)``, as given: with their graph.
     steps
         How adaptive steps are chosen; None for steps on a grid.
-    grid
-        The grid, for given or fixed steps.
-    keep_dense
-        Whether every step's interpolant is kept.
-    keep_nodes
-        Whether every step's state is kept, to be replayed; else, with shared steps, only those that outputs need.
-    observer
-        Told of every attempt of the forward loop.
-    detector
-        Looks into adaptive steps, and may end groups earlier.
+    grid, step_size
+        The grid, for given or fixed steps, and the size of the latter.
+    statistics
+        Tensors from outside that evaluations change.
     referred
         What the right-hand side refers to.
-    surroundings
-        How that was in the solve.
+    backward
+        Calls of the right-hand side by passes back.
+    k0, leaves, surroundings
+        By :meth:`started`: the derivative at the start, the tensors that the right-hand side depends on, and how what
+        it refers to was in the solve.
     last
         The end's time, state and derivative, where a pass back has nothing else to be held against.
-    constant_sizes
-        Whether step sizes are constants to the gradient, also where the loop runs with gradients.
-    progress, monitor, max_seconds
-        Who watches the forward loop, and how long it may take.
     """
 
     dynamics: Dynamics
@@ -85,20 +64,12 @@ class Problem:
     t: Tensor
     steps: Adaptive | None
     grid: Grid | None
-    keep_dense: bool
     statistics: Statistics
     referred: Referred = field(default_factory=Referred)
-    keep_nodes: bool = True
-    progress: Progress | None = None
-    monitor: Monitor | None = None
-    max_seconds: float = math.inf
+    step_size: float | None = None
+    backward: Calls = field(default_factory=Calls)
     k0: Tensor | None = None
     leaves: Leaves = NOTHING
-    step_size: float | None = None
-    backward: Tally = field(default_factory=Tally)
-    observer: Observer | None = None
-    detector: EventDetector | None = None
-    constant_sizes: bool = False
     surroundings: Surroundings | None = None
     last: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -106,11 +77,6 @@ class Problem:
     def per_sample(self) -> bool:
         """Whether every sample has its own clock."""
         return self.t.ndim == 2
-
-    @property
-    def watched(self) -> bool:
-        """Whether anyone watches the forward loop, or it may not take as long as it likes."""
-        return self.progress is not None or self.monitor is not None or self.max_seconds < math.inf
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -128,20 +94,20 @@ class Problem:
         tensors = [self.y0, self.t, *self.inputs]
         return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
-    def start(self, *, keep_graph: bool) -> None:
+    def started(self, *, keep_graph: bool = False) -> Problem:
         """Evaluate the right-hand side once: check it, find its leaves, and keep the derivative for the first step.
 
         With ``keep_graph`` (the naive method) the derivative keeps its graph, and there is no need to know the leaves.
         """
         if keep_graph:
             probe = self._probe()
-            self.k0 = self.dynamics.first(self.t[0], self.y0, probe)
+            value = self.dynamics.first(self.t[0], self.y0, probe)
             self.statistics.watch(() if probe is None else probe.changed())
-            return
-        self.first(*self.dynamics.detached(), self.y0.detach())
+            return replace(self, k0=value)
+        return self.started_by(*self.dynamics.detached(self.dynamics.calls), self.y0.detach())[0]
 
-    def first(self, dynamics: Dynamics, copies: Sequence[Tensor], y0: Tensor) -> Tensor:
-        """Start with the first evaluation by ``dynamics`` at ``y0``, and return it with its graph.
+    def started_by(self, dynamics: Dynamics, copies: Sequence[Tensor], y0: Tensor) -> tuple[Problem, Tensor]:
+        """Start with the first evaluation by ``dynamics`` at ``y0``, and return it with its graph, too.
 
         ``copies`` are the ``args`` of ``dynamics`` that require gradients: like ``y0`` they are no leaves of ``f``.
         """
@@ -151,16 +117,14 @@ class Problem:
         probe = self._probe()
         with self.hooks.held_back():
             value = dynamics.first(self.t[0].detach(), y0, probe)
-        self.dynamics.calls += dynamics.calls
         self.statistics.watch(() if probe is None else probe.changed())
-        self.k0 = value.detach()
+        leaves = NOTHING
         if graph:
             joints = [] if probe is None else probe.joints()
-            self.leaves = find_leaves(value, self.referred.tensors, [*copies, y0], joints, since)
+            leaves = find_leaves(value, self.referred.tensors, [*copies, y0], joints, since)
         if surroundings is not None:
             surroundings.settle()
-            self.surroundings = surroundings
-        return value
+        return replace(self, k0=value.detach(), leaves=leaves, surroundings=surroundings), value
 
     def _probe(self) -> Probe | None:
         """Return what watches the first evaluation; None inside of transforms and for what torch.compile made."""
@@ -183,72 +147,6 @@ class Problem:
     def hooks(self) -> Hooks:
         """The backward hooks of the right-hand side's modules."""
         return Hooks.of(self.referred.modules)
-
-    def integrate(
-        self,
-        dynamics: Dynamics | None = None,
-        taker: Taker = PLAIN,
-        keep: Callable[..., Trace] = Trace,
-    ) -> Trace:
-        """Run the forward loop; gradients flow as the caller's grad mode says.
-
-        ``dynamics`` is the right-hand side, by default the problem's own; its calls count as the problem's. ``keep``
-        makes the record.
-        """
-        rhs = self.dynamics if dynamics is None else dynamics
-        assert self.k0 is not None
-        if self.grid is not None:
-            return march(
-                rhs,
-                self.tableau,
-                self.grid,
-                self.y0,
-                self.k0,
-                wanted=self._wanted(),
-                observer=self.observer,
-                watch=self._watch(),
-                taker=taker,
-                keep=keep,
-            )
-        assert self.steps is not None
-        record = integrate(
-            rhs,
-            self.steps,
-            *self._span(),
-            self.y0,
-            self.k0,
-            wanted=self._wanted(),
-            statistics=self.statistics,
-            observer=self.observer,
-            watch=self._watch(),
-            taker=taker,
-            skip=rhs.skip if rhs.skipping else None,
-            detector=self.detector,
-            keep=keep,
-            constant_sizes=self.constant_sizes,
-        )
-        rhs.moving = None
-        return record
-
-    def _watch(self) -> Watch | None:
-        return Watch(self.progress, self.monitor, self.max_seconds) if self.watched else None
-
-    def _span(self) -> tuple[Number, Number]:
-        """Return the first and the last time, floats where one clock runs without a graph."""
-        t0, t1 = self.t[0], self.t[-1]
-        differentiated = torch.is_grad_enabled() and (not self.constant_sizes or is_differentiated(self.t))
-        if self.per_sample or differentiated:
-            return t0, t1
-        return t0.item(), t1.item()
-
-    def _wanted(self) -> SavePolicy:
-        if self.keep_dense:
-            return SavePolicy(None)
-        if not self.per_sample:
-            direction = 1.0 if self.t[-1] >= self.t[0] else -1.0
-            return SavePolicy((self.t.detach() * direction).tolist(), direction, self.keep_nodes)
-        at_ends = len(self.t) == 2 or (self.grid is not None and torch.equal(self.grid.ends, self.t[1:]))
-        return SavePolicy([] if at_ends else None)
 
 
 def default_norm(packing: Packing) -> Norm:
@@ -363,6 +261,7 @@ def make_dynamics(
         time_ndim=0 if not packing.per_sample else 1 + (shapes.pop() if len(shapes) == 1 else 0),
         conduct=Conduct(Draws(expected=drawing)),
         skipping=skipping,
+        calls=Calls(),  # said, for torch.compile does not trace the default
     )
 
 

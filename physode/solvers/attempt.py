@@ -1,9 +1,8 @@
-"""How a loop takes its steps: a point where the gradient methods may take them in another way."""
+"""One attempt of an adaptive solve: how long it is to be, what it gives, and when there is no going on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,16 +12,13 @@ from physode.solvers.clock import Number, clamp, detached, is_shared, maximum, s
 from physode.solvers.controllers import Control, Controller, initial_step
 from physode.solvers.method import Method
 from physode.solvers.norms import error_ratio, scale_of
-from physode.solvers.runge_kutta import Rhs, Step, end_derivative, interpolant, local_errors, take_step
+from physode.solvers.runge_kutta import Rhs, Step, local_errors
+from physode.solvers.trace import NodeStore
 from physode.transforms import plain
 from physode.typing import Norm
 
 __all__ = [
-    "PLAIN",
     "Adaptive",
-    "End",
-    "Plain",
-    "Taker",
     "attempt",
     "first_size",
     "like_clock",
@@ -30,76 +26,6 @@ __all__ = [
     "tensor_beside",
     "underflow",
 ]
-
-
-class End(NamedTuple):
-    """What a loop goes on from: the state at a step's end, the derivative there, the step's interpolant."""
-
-    y: Tensor
-    k: Tensor | None
-    dense: Tensor | None
-
-
-class Taker(Protocol):
-    """Takes the steps of a loop: each is tried, perhaps several times with other sizes, and finished where accepted."""
-
-    def take(
-        self, rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
-    ) -> tuple[Step, Tensor | None]:
-        """Try a step; return it, and the derivative at its end if that is asked for."""
-
-    def finish(
-        self,
-        rhs: Rhs,
-        tableau: Method,
-        t: Number,
-        y: Tensor,
-        h: Number,
-        t_end: Number,
-        step: Step,
-        k_end: Tensor | None,
-        *,
-        with_end: bool,
-        dense: bool,
-    ) -> End:
-        """Finish the step taken last: its end's derivative and its interpolant, where they are asked for."""
-
-
-class Plain:
-    """Evaluates what is asked for and nothing else; gradients flow as the caller's grad mode says."""
-
-    def take(
-        self, rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool
-    ) -> tuple[Step, Tensor | None]:
-        """Try a step."""
-        step = take_step(rhs, tableau, t, y, h, k)
-        return step, end_derivative(rhs, t, h, step) if with_end else None
-
-    def finish(
-        self,
-        rhs: Rhs,
-        tableau: Method,
-        t: Number,
-        y: Tensor,
-        h: Number,
-        t_end: Number,
-        step: Step,
-        k_end: Tensor | None,
-        *,
-        with_end: bool,
-        dense: bool,
-    ) -> End:
-        """Finish a step."""
-        k_end = step.end if k_end is None else k_end
-        if k_end is None and (with_end or dense):
-            k_end = rhs(t_end, step.y)
-        if not dense:
-            return End(step.y, k_end, None)
-        assert k_end is not None
-        return End(step.y, k_end, interpolant(rhs, tableau, t, y, h, step, k_end))
-
-
-PLAIN = Plain()
 
 
 _STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
@@ -166,10 +92,10 @@ def next_step(
 
 
 def attempt(
-    rhs: Rhs, steps: Adaptive, t: Number, y: Tensor, h: Number, k: Tensor, taker: Taker = PLAIN
+    rhs: Rhs, steps: Adaptive, t: Number, y: Tensor, h: Number, k: Tensor, store: NodeStore
 ) -> tuple[Step, Tensor | None, Tensor]:
     """Return a step, the derivative at its end if the error estimate needs it, and the error ratio."""
-    step, k_end = taker.take(rhs, steps.tableau, t, y, h, k, with_end=steps.tableau.fsal)
+    step, k_end = store.take(rhs, steps.tableau, t, y, h, k, with_end=steps.tableau.fsal)
     ks = step.ks if k_end is None else (*step.ks, k_end)
     scale = scale_of(y, step.y, steps.rtol, steps.atol)
     return step, k_end, error_ratio(local_errors(steps.tableau, h, ks), scale, steps.norm)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,9 +16,12 @@ from physode.problem.dynamics import Dynamics
 from physode.solvers.clock import Number, smallest
 from physode.solvers.method import Method
 from physode.solvers.runge_kutta import Rhs, Step
-from physode.solvers.trace import Trace
+from physode.solvers.trace import SavePolicy, Trace
 from physode.status import Status
 from physode.typing import Progress
+
+if TYPE_CHECKING:
+    from physode.problem.problem import Problem
 
 __all__ = [
     "EventDetector",
@@ -51,7 +54,31 @@ class Observer(Protocol):
 
 
 class EventDetector(Protocol):
-    """Looks into every accepted attempt before it counts, and may give its group an earlier end."""
+    """Looks into every accepted attempt before it counts, and may give its group an earlier end.
+
+    Attributes
+    ----------
+    stop
+        When each group is stopped, NaN where not, ``(groups,)``.
+    defers
+        Whether steps may wait to be looked into many at a time.
+    """
+
+    stop: Tensor
+    defers: bool
+
+    @property
+    def target(self) -> Tensor:
+        """Where groups are to end earlier than they would, NaN where not."""
+
+    def begin(self, problem: Problem, *, defers: bool) -> None:
+        """Look at the start; ``defers``: whether steps may wait to be looked into."""
+
+    def policy(self, wanted: SavePolicy, problem: Problem, dense: bool) -> SavePolicy:
+        """Return what is to be kept for outputs and events."""
+
+    def end(self, rhs: Rhs, tableau: Method, trace: Trace, times: Tensor) -> Tensor:
+        """Look into the steps that wait, and return the times that are to be read instead of ``times``."""
 
     def look(
         self,

@@ -21,10 +21,10 @@ class Grid(NamedTuple):
     sizes: Tensor
     ends: Tensor
 
-    def rows(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def rows(self) -> Iterator[Grid]:
         """Give each step's start, size and end; a block of them at a time, as each is a tensor object."""
         for low in range(0, len(self.starts), _BLOCK):
-            yield from zip(*(part[low : low + _BLOCK] for part in self), strict=True)
+            yield from map(Grid, *(part[low : low + _BLOCK] for part in self))
 
 
 def grid_of_times(times: Tensor) -> Grid:

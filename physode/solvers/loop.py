@@ -6,16 +6,14 @@ from; with gradients enabled the same operations are the naive method's graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from physode.rhs_state import Statistics
 from physode.solvers.attempt import (
-    PLAIN,
     Adaptive,
-    Taker,
     attempt,
     first_size,
     like_clock,
@@ -39,10 +37,10 @@ from physode.solvers.grid import Grid
 from physode.solvers.interpolation import DeferredInterpolants
 from physode.solvers.method import Method
 from physode.solvers.runge_kutta import Rhs, Step
-from physode.solvers.trace import SavePolicy, Trace
+from physode.solvers.trace import EVERY_NODE, NodeStore, SavePolicy, Trace
 from physode.status import Status
 
-__all__ = ["integrate", "march"]
+__all__ = ["integrate", "walk_grid"]
 
 
 def integrate(
@@ -57,10 +55,9 @@ def integrate(
     statistics: Statistics,
     watch: Watch | None = None,
     observer: Observer | None = None,
-    taker: Taker = PLAIN,
+    store: NodeStore = EVERY_NODE,
     skip: Callable[[Number], None] | None = None,
     detector: EventDetector | None = None,
-    keep: Callable[..., Trace] = Trace,
     constant_sizes: bool = False,
 ) -> Trace:
     """Integrate from ``t0`` to ``t1`` with steps that keep the local error within the tolerance.
@@ -68,9 +65,9 @@ def integrate(
     Times are floats for a shared clock without a graph, else tensors, one value a group. Each attempt is a step for
     every group; a group that rejects its attempt, has arrived or has failed keeps its time and state. ``k0`` is the
     derivative at the start. The ``observer`` sees each attempt and may end the solve; so may the ``watch``, with a
-    status of its own; the ``taker`` takes the steps; ``skip`` is told which groups move, before each attempt; the
-    ``detector`` may hold an attempt back, to have its group end earlier; ``keep`` makes the record. With
-    ``constant_sizes`` no gradient flows through the choice of step sizes.
+    status of its own; the ``store`` takes the steps and makes the record; ``skip`` is told which groups move, before
+    each attempt; the ``detector`` may hold an attempt back, to have its group end earlier. With ``constant_sizes`` no
+    gradient flows through the choice of step sizes.
 
     Returns
     -------
@@ -78,7 +75,7 @@ def integrate(
         With a status per group; never raises on a failing solution.
     """
     tableau = steps.tableau
-    record = _begin(y0, t0, t1, keep)
+    record = _begin(y0, t0, t1, store)
     active = _finite_start(record, like_clock(t0, steps.norm(k0)), t0)
     size = first_size(rhs, steps, t0, t1, y0, k0, statistics)
     control = steps.controller.start(detached(size) if constant_sizes else size)
@@ -94,7 +91,7 @@ def integrate(
         size, h, t_next = next_step(steps, control, t, t1, active)
         if observer is not None:
             observer.before(t, y, h)
-        step, k_end, error = attempt(rhs, steps, t, y, h, k, taker)
+        step, k_end, error = attempt(rhs, steps, t, y, h, k, store)
         error = like_clock(t, detached(error) if constant_sizes else error)
         accepted = steps.controller.accepts(error, size) & active
         rejected = active & logical_not(accepted)
@@ -113,9 +110,9 @@ def integrate(
             h = _select(accepted, h, 0.0)
             active = active & (t != t1)
             inside = wanted.inside(t_from, t)
-            waits = inside and later.useful and record.defers and taker is PLAIN
+            waits = inside and later.useful and store.defers
             more = k_end is None and (waits or anywhere(active))
-            y, k_end, dense = taker.finish(
+            y, k_end, dense = store.finish(
                 rhs, tableau, t_from, y_from, h, t, step._replace(y=y), k_end, with_end=more, dense=inside and not waits
             )
             record.append(t_from, h, t, y, dense)
@@ -146,7 +143,7 @@ def integrate(
     return record
 
 
-def march(
+def walk_grid(
     rhs: Rhs,
     tableau: Method,
     grid: Grid,
@@ -156,37 +153,100 @@ def march(
     wanted: SavePolicy,
     watch: Watch | None = None,
     observer: Observer | None = None,
-    taker: Taker = PLAIN,
-    keep: Callable[..., Trace] = Trace,
+    store: NodeStore = EVERY_NODE,
+    detector: EventDetector | None = None,
 ) -> Trace:
-    """Take the steps of a grid, without error control. ``k0`` is the derivative at the start, where it is known."""
-    record = _begin(y0, grid.starts[0], grid.ends[-1], keep)
-    count = len(grid.starts)
+    """Take the steps of a grid, without error control. ``k0`` is the derivative at the start, where it is known.
+
+    Where the ``detector`` stops a group, its step is shortened, and the rest of the grid is left; the record's ``grid``
+    has the steps as they were taken.
+    """
+    record = _begin(y0, grid.starts[0], grid.ends[-1], store)
+    count, ended = len(grid.starts), grid.ends[-1].detach()
     y, k = y0, k0 if count else None
-    for i, (t, h, end) in enumerate(grid.rows()):
+    taken: list[Grid] = []
+    moving: Number = torch.ones_like(ended, dtype=torch.bool)
+    for i, whole in enumerate(grid.rows() if detector is None else _rows_with_graph(grid)):
+        part = t, h, end = whole if detector is None else _shortened(whole, moving, detector)
         if observer is not None:
             observer.before(t, y, h)
-        step, _ = taker.take(rhs, tableau, t, y, h, k, with_end=False)
+        redone = torch.zeros_like(record.rejected)
+        while True:
+            step, _ = store.take(rhs, tableau, t, y, h, k, with_end=False)
+            if detector is None:
+                break
+            goes = moving & (h != 0)
+            held = goes & ~_looked_into(detector, rhs, tableau, y, part, whole.ends, step, goes)
+            if not bool(held.any()):
+                break
+            redone = redone + held
+            part = t, h, end = _shortened(whole, moving, detector)
         more = tableau.fsal and i + 1 < count
-        y, k, dense = taker.finish(rhs, tableau, t, y, h, end, step, None, with_end=more, dense=wanted.inside(t, end))
+        y, k, dense = store.finish(rhs, tableau, t, y, h, end, step, None, with_end=more, dense=wanted.inside(t, end))
         record.append(t, h, end, y, dense)
         record.thin(wanted)
+        if detector is not None:
+            record.count(goes.long(), redone)
+            taken.append(part)
+            moving = moving & torch.isnan(detector.stop).reshape(ended.shape)
         if observer is not None and observer.after(record, True):
-            record.ended = end.detach().clone()
+            record.end(moving, int(Status.SUCCESS), end)
             break
         if watch is not None and (reason := watch.after(record, end, h, torch.full_like(end, (i + 1) / count), True)):
-            record.end(end != grid.ends[-1], reason, end)
+            record.end((end != ended) & moving, reason, end)
             break
-    taken = grid.sizes[: len(record)] != 0
-    record.count(taken.sum(0), torch.zeros_like(record.rejected))
+        if detector is not None and not bool(moving.any()):
+            break
+    if detector is None:
+        sizes = grid.sizes[: len(record)]
+        record.count((sizes != 0).sum(0), torch.zeros_like(record.rejected))
+    record.grid = _cut(grid, len(record)) if detector is None else _stacked(taken, grid)
     record.close()
     return record
 
 
-def _begin(y0: Tensor, t0: Number, t1: Number, keep: Callable[..., Trace]) -> Trace:
+def _rows_with_graph(grid: Grid) -> list[Grid]:
+    with torch.enable_grad():  # whoever records the steps
+        return [Grid(*row) for row in zip(*grid, strict=True)]
+
+
+def _looked_into(
+    detector: EventDetector, rhs: Rhs, tableau: Method, y: Tensor, part: Grid, ends: Tensor, step: Step, goes: Tensor
+) -> Tensor:
+    """Return which groups keep their step."""
+    clock: Sequence[Number] = (*part, goes, ends.detach())
+    if detector.defers:  # as numbers, so that steps can wait
+        clock = [value.item() for value in clock]
+    start, size, end, kept, last = clock
+    kept, _ = detector.look(rhs, tableau, start, y, size, end, step, None, kept, last)
+    return torch.as_tensor(kept, device=goes.device)
+
+
+def _shortened(part: Grid, moving: Tensor, detector: EventDetector) -> Grid:
+    """End a step where its group is to end; a group that stands still has steps of size 0."""
+    stop = detector.target.reshape(moving.shape)
+    stopped = ~torch.isnan(stop)
+    if not bool(stopped.any()):
+        return part
+    with torch.enable_grad():
+        starts = torch.where(moving, part.starts, stop)
+        ends = torch.where(stopped, stop, part.ends)
+        return Grid(starts, torch.where(stopped, ends - starts, part.sizes), ends)
+
+
+def _cut(grid: Grid, steps: int) -> Grid:
+    return Grid(*(part[:steps] for part in grid)) if steps < len(grid.starts) else grid
+
+
+def _stacked(taken: Sequence[Grid], grid: Grid) -> Grid:
+    with torch.enable_grad():
+        return Grid(*(torch.stack(parts) for parts in zip(*taken, strict=True))) if taken else grid
+
+
+def _begin(y0: Tensor, t0: Number, t1: Number, store: NodeStore) -> Trace:
     """Return an empty record; groups count as successful, arriving at the end, until they fail."""
     ended = tensor_beside(t1, y0).detach().clone()
-    record = keep(nodes=[y0], status=torch.zeros_like(ended, dtype=torch.int8), ended=ended)
+    record = store.open(y0, torch.zeros_like(ended, dtype=torch.int8), ended)
     if isinstance(t0, Tensor):
         record.accepted = record.rejected = torch.zeros_like(ended, dtype=torch.int64)
     return record

@@ -9,7 +9,7 @@ from physode.rhs_state import Statistics
 from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller
 from physode.solvers.grid import grid_of_times
-from physode.solvers.loop import integrate, march
+from physode.solvers.loop import integrate, walk_grid
 from physode.solvers.norms import rms_shared
 from physode.solvers.tableaus import METHODS
 from physode.solvers.trace import SavePolicy
@@ -46,7 +46,7 @@ def adaptive(log, *, first_step=None):
 
 def fixed(log):
     grid = grid_of_times(torch.linspace(0.0, 2.0, 9, dtype=torch.float64))
-    return march(falling, METHODS["rk4"], grid, torch.ones(1), None, wanted=SavePolicy([]), observer=log)
+    return walk_grid(falling, METHODS["rk4"], grid, torch.ones(1), None, wanted=SavePolicy([]), observer=log)
 
 
 def test_every_attempt_is_seen_with_its_verdict():

@@ -1,4 +1,4 @@
-"""What watches a solve with events from outside, piece by piece: its monitor and limit of time, its recorder."""
+"""What watches a solve with events from outside, round by round: its monitor and limit of time, its recorder."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from physode.solvers.clock import Number, expand
 from physode.solvers.trace import Trace
 from physode.status import Status
 
-__all__ = ["PieceRecorder", "PieceWatch"]
+__all__ = ["RoundRecorder", "RoundWatch"]
 
 
 @dataclass
-class PieceWatch(Watch):
-    """What the loop of one piece asks after each attempt, on behalf of the whole solve.
+class RoundWatch(Watch):
+    """What the loop of one round asks after each attempt, on behalf of the whole solve.
 
     Attributes
     ----------
     stops
         The whole solve's times.
-    search
-        The piece's search for events.
+    detector
+        The round's detector of events.
     going
-        The groups that are on their way in this piece; what others solve meanwhile is not told.
+        The groups that are on their way in this round; what others solve meanwhile is not told.
     accepted, rejected
-        Steps and rejected attempts of the pieces before, all groups together.
+        Steps and rejected attempts of the rounds before, all groups together.
     reason
-        The status with which this piece was ended, 0 if it was not.
+        The status with which this round was ended, 0 if it was not.
     """
 
     stops: Stops = field(kw_only=True)
-    search: Detector = field(kw_only=True)
+    detector: Detector = field(kw_only=True)
     going: Tensor = field(kw_only=True)
     accepted: int = field(kw_only=True)
     rejected: int = field(kw_only=True)
@@ -53,7 +53,7 @@ class PieceWatch(Watch):
     def _moment(self, record: Trace, t: Number, h: Number, done: Number) -> Moment:
         """Tell of the group furthest behind of those under way; when all have ended, of the one that came furthest."""
         time, size = (_one_a_group(value, self.going) for value in (t, h))
-        ended = self.search.last.reshape(time.shape) & (time == self.search.stop.reshape(time.shape))
+        ended = self.detector.last.reshape(time.shape) & (time == self.detector.stop.reshape(time.shape))
         under_way = self.going & ~ended & (record.status == Status.SUCCESS)
         share = self.stops.share(time)
         if bool(under_way.any()):
@@ -65,10 +65,10 @@ class PieceWatch(Watch):
         return Moment(fraction, at, step, self.accepted + accepted, self.rejected + rejected, self.seconds)
 
 
-class PieceRecorder:
-    """A recorder as the loop of each piece in turn calls it; see :class:`~physode.solvers.callbacks.Recorder`.
+class RoundRecorder:
+    """A recorder as the loop of each round in turn calls it; see :class:`~physode.solvers.callbacks.Recorder`.
 
-    A piece that begins with a jump has its start noted, the state behind it. Groups that have ended stay as they were.
+    A round that begins with a jump has its start noted, the state behind it. Groups that have ended stay as they were.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -79,17 +79,17 @@ class PieceRecorder:
         self._before: tuple[int, tuple[Tensor, Tensor] | None] = (0, None)
 
     def begin(self, going: Tensor, *, jumped: bool) -> None:
-        """Begin a piece in which some groups are on their way; ``jumped``: whether any of them jumped before it."""
+        """Begin a round in which some groups are on their way; ``jumped``: whether any of them jumped before it."""
         self._going, self._starts = going, jumped
         self._before = (self._recorder.noted, self._last)
 
     def rewind(self) -> None:
-        """Forget the piece begun last."""
+        """Forget the round begun last."""
         noted, self._last = self._before
         self._recorder.forget(noted)
 
     def before(self, t: Number, y: Tensor, h: Number) -> None:
-        """Note the state at the start of the piece."""
+        """Note the state at the start of the round."""
         if self._starts or self._last is None:
             self._note(t, y)
         self._starts = False
