@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from physode.gradients.outputs import Outcome, Recorded
+from physode.gradients.outputs import Outcome, StepRecord
 from physode.interrupts import interrupts_held
 from physode.problem.packing import Packing
 from physode.problem.problem import Problem
@@ -66,7 +66,7 @@ def as_sink(sink: Sink | str | os.PathLike[str]) -> Sink:
     raise TypeError(f"`sink` must be the name of a file or a Sink, got {type(sink).__name__}")
 
 
-def _step_by_step(problem: Problem, plan: Plan, receiver: Receiver) -> Recorded:
+def _step_by_step(problem: Problem, plan: Plan, receiver: Receiver) -> StepRecord:
     """Solve a problem, its outputs handed on as steps reach them."""
     reader = OnlineOutput(problem.t, problem.y0, receiver)
     return forward(problem.started(), plan, store=Checkpoints(reader=reader, grid=problem.grid))
@@ -78,7 +78,7 @@ def solve_into(
     sink: Sink,
     *,
     compiled: object = False,
-    solve: Callable[[Problem, Plan, Receiver], Recorded] = _step_by_step,
+    solve: Callable[[Problem, Plan, Receiver], StepRecord] = _step_by_step,
 ) -> Outcome:
     """Solve a problem, its outputs into a file; the outcome has none.
 

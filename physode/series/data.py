@@ -14,7 +14,7 @@ from physode.datasets.series.arrays import observed_arrays
 from physode.datasets.series.checks import check_observed
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
-from physode.models.points import Points, compact
+from physode.models.observations import Points, compact
 from physode.series.config import SeriesConfig
 
 if TYPE_CHECKING:
