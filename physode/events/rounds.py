@@ -29,7 +29,6 @@ from physode.events.sides import on_sides, sides_from
 from physode.events.waiting import AnewError
 from physode.gradients import ACA, GradientMethod, Naive
 from physode.gradients.outputs import Outcome
-from physode.pairing import restarted
 from physode.problem.dynamics import Dynamics
 from physode.problem.problem import Problem
 from physode.solvers.callbacks import Recorder
@@ -37,6 +36,7 @@ from physode.solvers.clock import expand
 from physode.solvers.driver import Plan
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.online_output import Receiver
+from physode.solvers.symplectic.alf import restarted
 from physode.status import Status
 from physode.typing import Progress
 

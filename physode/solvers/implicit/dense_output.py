@@ -17,10 +17,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from physode.solvers.tableaus.base import Row, in_basis
+
 __all__ = ["dense_rows", "guess_rows"]
 
 Array = NDArray[np.float64]
-Row = tuple[float, ...]
 
 _MEETS = 1e-10
 
@@ -34,7 +35,7 @@ def dense_rows(a: Sequence[Row], b: Row, c: Row) -> tuple[tuple[Row, ...], int]:
     for order in (4, 3, 2):
         powers = _powers(matrix, weights, nodes, order)
         if powers is not None:
-            return _in_basis(powers), order
+            return in_basis(powers.tolist())[1:], order
     return (), 1
 
 
@@ -90,12 +91,3 @@ def _powers(a: Array, b: Array, c: Array, order: int) -> Array | None:
     if np.abs(system @ found - target).max() > _MEETS:
         return None
     return np.asarray(found.T, dtype=np.float64)
-
-
-def _in_basis(powers: Array) -> tuple[Row, ...]:
-    """Return the weights of theta (1 - theta), theta^2 (1 - theta), theta^2 (1 - theta)^2."""
-    second, third, fourth = np.concatenate([powers[1:], np.zeros((4 - len(powers), powers.shape[1]))])
-    f4 = fourth
-    f3 = -third - 2 * f4
-    f2 = f3 + f4 - second
-    return tuple(tuple(row.tolist()) for row in (f2, f3, f4)[: len(powers) - 1])

@@ -1,26 +1,99 @@
-"""Newton's method in one step of an implicit Runge-Kutta method: what its stages share."""
+r"""The equations of coupled stages: :math:`w_i = h f(t_i, \; Y_i)`, :math:`Y_i = z_i + \sum_j a_{ij} w_j`.
+
+The unknowns :math:`w_i` are increments, not slopes, so that a step of size 0 has the solution 0. What is known of the
+state, :math:`z_i`, holds the step's start and earlier stages.
+
+The solution is differentiated by the implicit function theorem. With :math:`r(w; y, \theta)` the residual and
+:math:`M = \partial r / \partial w` at the solution,
+
+.. math:: dw = - M^{-1} \Big(\frac{\partial r}{\partial y} dy + \frac{\partial r}{\partial \theta} d\theta\Big) ,
+
+whatever iteration has found it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from physode.solvers.clock import Number, sized
-from physode.solvers.implicit.band import Band
-from physode.solvers.implicit.banded import BandFactors
-from physode.solvers.implicit.blocks import Blocks, blocks_of
+from physode.solvers.clock import Number, detached, sized
+from physode.solvers.implicit.banded import Band, BandFactors
 from physode.solvers.implicit.jacobian import derivatives, structure_for
-from physode.solvers.implicit.linear import Factors
+from physode.solvers.implicit.jacobian_structure import Blocks, blocks_of
+from physode.solvers.implicit.linear import Factors, coupled_factors
 from physode.solvers.implicit.newton import newton
-from physode.solvers.implicit.stages import Stages, differentiated, differentiating
 from physode.solvers.norms import root_mean_square
+from physode.solvers.runge_kutta import Rhs
 from physode.transforms import under_func
 
-__all__ = ["StageSolver"]
+__all__ = ["StageSolver", "Stages", "differentiated", "differentiating", "first_derivative_only"]
+
+
+class Stages(NamedTuple):
+    """Coupled stages: their times ``t_i``, known parts ``z_i``, and weights ``a_ij``."""
+
+    rhs: Rhs
+    times: Sequence[Number]
+    known: Sequence[Tensor]
+    a: Sequence[Sequence[float]]
+    h: Number
+    blocks: Blocks
+
+    def detached(self) -> Stages:
+        """Return the same equations without a graph."""
+        times, known = [detached(t) for t in self.times], [z.detach() for z in self.known]
+        return self._replace(times=times, known=known, h=detached(self.h))
+
+    def parts(self, w: Tensor) -> list[Tensor]:
+        """Return the unknowns of each stage, in the state's shape."""
+        return [self.blocks.join(part) for part in (w.chunk(len(self.a), 1) if len(self.a) > 1 else [w])]
+
+    def states(self, w: Tensor) -> list[Tensor]:
+        """Return the stages' states."""
+        if len(self.a) == 1:
+            return [torch.add(self.known[0], self.blocks.join(w), alpha=self.a[0][0])]
+        parts, found = self.parts(w), []
+        for z, row in zip(self.known, self.a, strict=True):
+            for weight, part in zip(row, parts, strict=True):
+                z = torch.add(z, part, alpha=weight) if weight else z
+            found.append(z)
+        return found
+
+    def residual(self, w: Tensor) -> Tensor:
+        """Return ``w - h f``, ``(blocks, stages * D)``."""
+        slopes = [self.blocks.split(self.rhs(t, state)) for t, state in zip(self.times, self.states(w), strict=True)]
+        slope = slopes[0] if len(slopes) == 1 else torch.cat(slopes, 1)
+        if isinstance(self.h, Tensor):
+            return torch.addcmul(w, self.blocks.size(self.h, slope), slope, value=-1)
+        return torch.sub(w, slope, alpha=self.h)
+
+    def factors(self, jacobians: Sequence[Tensor | Band]) -> Factors | BandFactors:
+        """Return the factors of ``dr/dw`` from df/dy at each stage, or one for all."""
+        return coupled_factors(jacobians, self.a, self.h)
+
+    def exact_factors(self, w: Tensor) -> Factors | BandFactors:
+        """Return the factors of ``dr/dw`` at ``w`` itself."""
+        pairs = zip(self.times, self.states(w), strict=True)
+        return self.factors([derivatives(self.rhs, t, state, self.blocks).by_state for t, state in pairs])
+
+
+def differentiating() -> bool:
+    """Whether derivatives may be asked for: backwards, or forwards by ``torch.func.jvp``."""
+    return torch.is_grad_enabled() or forward_ad._current_level >= 0
+
+
+def differentiated(stages: Stages, root: Tensor) -> Tensor:
+    """Return the solution ``root`` with its derivative; its value stays."""
+    residual = stages.residual(root)
+    with torch.no_grad():
+        factors = stages.detached().exact_factors(root)
+    return first_derivative_only(root - factors.solve(residual - residual.detach()))
+
 
 _CHORDS, _NEWTONS = 15, 20  # iterations with one derivative, with a new one each
 _ROUNDING, _MOST = 100, 0.02  # units of rounding that an iteration may leave, and what they may amount to
@@ -46,7 +119,7 @@ class StageSolver:
         finite, too: the naive method's gradients pass through rejected attempts, and would meet a NaN.
     """
 
-    rhs: Any
+    rhs: Rhs
     t: Number
     h: Number
     blocks: Blocks
@@ -62,7 +135,7 @@ class StageSolver:
     @classmethod
     def of(
         cls,
-        rhs: Any,
+        rhs: Rhs,
         t: Number,
         y: Tensor,
         h: Number,
@@ -152,3 +225,55 @@ class StageSolver:
 def _rounding(dtype: torch.dtype) -> float:
     """Return the share of a root that counts as rounding."""
     return min(_ROUNDING * torch.finfo(dtype).eps, _MOST)
+
+
+_NO_SECOND = "second derivatives through implicit Runge-Kutta methods are not computed; method='rodas5p' has them"
+
+
+class _Refusing(torch.autograd.Function):
+    """The identity; its derivative, with respect to the cotangent or to what it belongs to, raises."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(cotangent: Tensor, value: Tensor) -> Tensor:
+        return cotangent.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        raise RuntimeError(_NO_SECOND)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        raise RuntimeError(_NO_SECOND)
+
+
+class _Once(torch.autograd.Function):
+    """The identity; its derivative is the identity once."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        return _Refusing.apply(cotangents[0], *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Any:
+        return _Refusing.apply(tangents[0], *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+
+
+def first_derivative_only(value: Tensor) -> Tensor:
+    """Return the value so that differentiating it twice raises ``RuntimeError``."""
+    return _Once.apply(value)  # type: ignore[no-untyped-call, no-any-return]

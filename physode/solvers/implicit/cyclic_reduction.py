@@ -1,4 +1,4 @@
-r"""Banded systems by orthogonal reduction in a tree: a number of batched operations that grows as the logarithm of D.
+r"""Banded systems by orthogonal cyclic reduction: a number of batched operations that grows as the logarithm of D.
 
 With :math:`w = l + u`, rows :math:`[kw, kw + w)` of a banded matrix join two groups of w unknowns,
 :math:`E_k z_k + F_k z_{k+1} = r_k`. Of two such nodes that are neighbours, Householder reflections of
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from physode.solvers.implicit.band import Band
-
 __all__ = ["reduced", "solved"]
 
 
-def reduced(band: Band) -> Tensor:
+def reduced(rows: Tensor, lower: int, upper: int) -> Tensor:
     """Return the reduction of banded matrices, ``(blocks, nodes, 2 w, 4 w)``: of each node Q^T beside (T; R 0).
+
+    ``rows`` ``(blocks, D, w + 1)`` has of row i the columns :math:`i - l` to :math:`i + u`.
 
     The nodes of the lowest level come first, the root last, with unknowns of its own in place of the second node's.
     """
-    width, levels = band.lower + band.upper, []
-    nodes = _leaves(band)
+    width, levels = lower + upper, []
+    nodes = _leaves(rows, lower)
     while nodes.shape[1] > 1:
         first, second = nodes[:, 0::2], nodes[:, 1::2]
         common = torch.cat([first[..., width:], second[..., :width]], -2)
@@ -31,7 +31,7 @@ def reduced(band: Band) -> Tensor:
         level, nodes = _eliminated(common, ends)
         levels.append(level)
     (root,) = nodes.unbind(1)
-    square = torch.cat([root[..., band.lower : width], root[..., width : width + band.lower]], -1)
+    square = torch.cat([root[..., lower:width], root[..., width : width + lower]], -1)
     level, _ = _eliminated(pad(square, (0, 0, 0, width))[:, None], root.new_zeros(len(root), 1, 2 * width, 2 * width))
     return torch.cat([*levels, level], 1)
 
@@ -116,14 +116,14 @@ def _part(x: Tensor, start: int, end: int) -> Tensor:
     return x.index_select(-1, torch.arange(start, end, device=x.device))
 
 
-def _leaves(band: Band) -> Tensor:
+def _leaves(rows: Tensor, lower: int) -> Tensor:
     """Return the rows of the matrices, ``(blocks, leaves, w, 2 w)``; those added say that unknowns added are 0."""
-    width, size = band.lower + band.upper, band.entries.shape[1]
+    width, size = rows.shape[2] - 1, rows.shape[1]
     count = 1 << (-(-size // width) - 1).bit_length()
-    rows = pad(band.transposed().entries, (0, 0, 0, count * width - size))
+    rows = pad(rows, (0, 0, 0, count * width - size))
     device = rows.device
     added = (torch.arange(count * width, device=device) >= size)[:, None]
-    rows = torch.where(added & (torch.arange(width + 1, device=device) == band.lower), 1.0, rows)
+    rows = torch.where(added & (torch.arange(width + 1, device=device) == lower), 1.0, rows)
     place = torch.arange(2 * width, device=device) - torch.arange(width, device=device)[:, None]
     leaves = rows.reshape(len(rows), count, width, width + 1)
     found = leaves.gather(3, place.clamp(0, width).expand(*leaves.shape[:2], -1, -1))

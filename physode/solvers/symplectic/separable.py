@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from physode.problem.dynamics import Dynamics
+from physode.problem.packing import Packing
 from physode.rhs_state import Statistics
 from physode.solvers.clock import Number
+from physode.solvers.runge_kutta import Rhs
 from physode.transforms import plain
 
 __all__ = ["check_halves", "force_of", "parts_of", "require_halves", "velocity_of"]
@@ -21,29 +22,52 @@ _NOTICED = 1e3  # roundings
 Part = Callable[..., Tensor]
 
 
-def parts_of(rhs: Any) -> tuple[Part, Part] | None:
+class PackedRhs(Protocol):
+    """What is asked of a right-hand side: the user's function, how states are packed, evaluations of a half."""
+
+    @property
+    def f(self) -> Callable[..., Any]:
+        """The user's function."""
+
+    @property
+    def packing(self) -> Packing:
+        """How states are packed."""
+
+    def __call__(self, t: Number, y: Tensor) -> Tensor:
+        """Return dy/dt, packed."""
+
+    def first(self, t: Tensor, y: Tensor) -> Tensor:
+        """Evaluate once and check what comes of it."""
+
+    def part(self, part: Part, t: Number, half: Tensor, *, counts: bool) -> Tensor:
+        """Return a half of dy/dt that is a function of its own."""
+
+
+def parts_of(rhs: Rhs | PackedRhs) -> tuple[Part, Part] | None:
     """Return ``velocity(t, p, *args)`` and ``force(t, q, *args)`` of a right-hand side that calls itself separable."""
     f = getattr(rhs, "f", None)
-    if not isinstance(rhs, Dynamics) or getattr(f, "separable", None) is not True:
+    if not hasattr(rhs, "part") or getattr(f, "separable", None) is not True:
         return None
     return f.velocity, f.force  # type: ignore[union-attr]
 
 
-def velocity_of(rhs: Any, t: Number, q: Tensor, p: Tensor) -> Tensor:
+def velocity_of(rhs: Rhs | PackedRhs, t: Number, q: Tensor, p: Tensor) -> Tensor:
     """Return dq/dt, which the momenta decide."""
     parts = parts_of(rhs)
-    whole: Callable[[], Tensor] = lambda: rhs(t, torch.cat((q, p), -1))[..., : q.shape[-1]]  # noqa: E731
-    return whole() if parts is None else rhs.part(parts[0], t, p, counts=False)
+    if parts is None:
+        return rhs(t, torch.cat((q, p), -1))[..., : q.shape[-1]]
+    return rhs.part(parts[0], t, p, counts=False)  # type: ignore[union-attr]
 
 
-def force_of(rhs: Any, t: Number, q: Tensor, p: Tensor) -> Tensor:
+def force_of(rhs: Rhs | PackedRhs, t: Number, q: Tensor, p: Tensor) -> Tensor:
     """Return dp/dt, which the positions decide."""
     parts = parts_of(rhs)
-    whole: Callable[[], Tensor] = lambda: rhs(t, torch.cat((q, p), -1))[..., q.shape[-1] :]  # noqa: E731
-    return whole() if parts is None else rhs.part(parts[1], t, q, counts=True)
+    if parts is None:
+        return rhs(t, torch.cat((q, p), -1))[..., q.shape[-1] :]
+    return rhs.part(parts[1], t, q, counts=True)  # type: ignore[union-attr]
 
 
-def check_halves(name: str, rhs: Dynamics, t: Tensor, y: Tensor, statistics: Statistics) -> None:
+def check_halves(name: str, rhs: PackedRhs, t: Tensor, y: Tensor, statistics: Statistics) -> None:
     """Check that a state has two halves, and, beside its start, that neither acts on its own derivative.
 
     Both halves are pushed first: at rest, or at the origin, what depends on both may vanish.
@@ -72,7 +96,7 @@ def check_halves(name: str, rhs: Dynamics, t: Tensor, y: Tensor, statistics: Sta
             )
 
 
-def require_halves(name: str, rhs: Dynamics, y: Tensor) -> None:
+def require_halves(name: str, rhs: PackedRhs, y: Tensor) -> None:
     """Check that a state has two halves; raise ``ValueError`` if they are unknown."""
     if not _has_halves(rhs, y):
         if getattr(rhs.f, "separable", None) is False:
@@ -86,7 +110,7 @@ def require_halves(name: str, rhs: Dynamics, y: Tensor) -> None:
         )
 
 
-def _has_halves(rhs: Dynamics, y: Tensor) -> bool:
+def _has_halves(rhs: PackedRhs, y: Tensor) -> bool:
     packing = rhs.packing
     if packing.keys is not None:
         return len(packing.shapes) == 2 and packing.shapes[0] == packing.shapes[1]
@@ -105,7 +129,7 @@ def _pushed(half: Tensor, other: Tensor) -> Tensor:
     return half + _PUSH * (half.abs() + size)
 
 
-def _described(rhs: Dynamics) -> str:
+def _described(rhs: PackedRhs) -> str:
     shapes = ", ".join(str(tuple(shape)) for shape in rhs.packing.shapes)
     kind = "one tensor" if rhs.packing.keys is None else f"parts of shapes {shapes}"
     return f"{kind} and {getattr(rhs.f, '__name__', type(rhs.f).__name__)}"
