@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 
 import physode as po
 from physode.gradcheck.diagnosis import peak_bytes
 from physode.gradients import checkpointing
+from physode.gradients.checkpointing import longest, split
 from physode.solvers.checkpoints import CheckpointedTrace, Ticks
 from physode.solvers.online_output import InMemory, OnlineOutput
 from tests.systems import Spiral, van_der_pol
@@ -221,3 +224,32 @@ def test_derivatives_of_its_gradients_are_refused():
     (found,) = torch.autograd.grad(sol.y[-1].sum(), y0, create_graph=True)
     with pytest.raises(RuntimeError, match="memory='graph'"):
         found.sum().backward()
+
+
+@cache
+def fewest(steps: int, room: int) -> int:
+    """The walks that a chain needs at least, by trying every place of the next checkpoint."""
+    if steps <= room + 1:
+        return max(0, steps - 1)
+    return min(
+        at + fewest(steps - at, room - 1) + fewest(at, room) for at in range(1, steps) if room > 1 or at == steps - 1
+    )
+
+
+def walked(steps: int, room: int) -> int:
+    if steps <= room + 1:
+        return max(0, steps - 1)
+    at = split(steps, room)
+    return at + walked(steps - at, room - 1) + walked(at, room)
+
+
+@pytest.mark.parametrize("room", [1, 2, 3, 5])
+def test_no_other_places_would_walk_fewer_steps(room):
+    for steps in range(2, 70):
+        assert walked(steps, room) == fewest(steps, room)
+
+
+def test_the_longest_chain_of_three_walks_with_sixteen_states():
+    assert longest(16, 1) == 17
+    assert longest(16, 3) == 969
+    assert walked(969, 16) <= 3 * 969
