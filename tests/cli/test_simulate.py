@@ -261,7 +261,6 @@ def test_a_derived_file_can_be_inspected():
     assert CliRunner().invoke(cli, ["inspect", "robertson.h5"]).exit_code == 0
 
 
-@pytest.mark.xfail(reason="fitting/objective hands `progress` to `sensitivities`, whose `pose` no longer takes it")
 def test_a_derived_file_can_be_fitted():
     assert run("harmonic-oscillator", "--omega", 2, "--t-end", 5, "--points", 40).exit_code == 0
     fitted = CliRunner().invoke(cli, ["fit", "harmonic_oscillator.h5", "--rhs", "physical", "--json"])
