@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from physode.cli.words import is_terminal, visible
-from physode.jsontext import dumps
+from physode.json_values import dumps
 
 __all__ = ["cell", "precise", "shorten", "show_json", "show_pairs", "show_table"]
 

@@ -10,16 +10,18 @@ from typing import Any
 import h5py
 import numpy as np
 
-from physode.datasets.images.describing import summarise_image_file
-from physode.datasets.images.hdf5 import holds_images
-from physode.datasets.loading import kind_of, read_data
-from physode.datasets.reading import Layout, open_trajectories, read_attributes, read_layout, read_times
-from physode.datasets.schema import SCHEMA_VERSION
-from physode.datasets.series.reading import holds_series
-from physode.datasets.series.summary import summarise_series
+from physode.datasets.formats import kind_of, read_data
+from physode.datasets.images.hdf5 import holds_images, summarise_image_file
+from physode.datasets.series.formats import holds_series, summarise_series
 from physode.datasets.trajectories import Array, check_sigma, check_times
-
-__all__ = ["summarise", "summarise_data"]
+from physode.datasets.trajectory_file import (
+    SCHEMA_VERSION,
+    Layout,
+    open_trajectories,
+    read_attributes,
+    read_layout,
+    read_times,
+)
 
 _BLOCK_BYTES = 1 << 24
 

@@ -9,12 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from physode.datasets.atomic import write_text
-from physode.datasets.files import json_of
+from physode.datasets.atomic_write import write_text
 from physode.datasets.provenance import provenance
 from physode.errors import ConfigError
 from physode.experiments.cell import Cell, Outcome
 from physode.experiments.schedulers import in_processes, in_turn, on_cluster
+from physode.json_values import read_json
 from physode.training import discard
 
 __all__ = ["Cell", "CellProgress", "Outcome", "forget_cells", "run_cells"]
@@ -133,7 +133,7 @@ def _kept(path: Path, cell: Cell) -> Outcome | None:
     try:
         if not path.exists():
             return None
-        record = json_of(path, largest=_LARGEST)
+        record = read_json(path, largest=_LARGEST)
         if record["fingerprint"] != cell.fingerprint or record["failure"] is not None:
             return None
         return Outcome(result=record["result"], seconds=float(record["seconds"]))

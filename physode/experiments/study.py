@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from physode.datasets.claims import claimed_folder
+from physode.datasets.locks import claimed_folder
 from physode.experiments import ON_IMAGES, TRAININGS, find_experiment
 from physode.experiments.cells import Cell, forget_cells, run_cells
 from physode.experiments.report import Result, check_free, check_writable, holds, write

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from physode.json_values import plain
 from physode.metrics.arguments import checked_classes, checked_labels, checked_probabilities
 from physode.metrics.calibration import Calibration, calibrate
 from physode.metrics.curves import Curves, curves_of
-from physode.metrics.plain import plain
 from physode.metrics.wilson import wilson_interval
 from physode.optional_imports import needs
 

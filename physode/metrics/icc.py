@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from physode.metrics.plain import plain
+from physode.json_values import plain
 
 __all__ = ["Icc", "icc"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from physode.datasets.atomic import replacing
+from physode.datasets.atomic_write import replacing
 from physode.errors import ConfigError
 from physode.fitting.run import Run
 from physode.plotting.comparison import Comparison

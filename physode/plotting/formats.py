@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from physode.datasets.atomic import filling
+from physode.datasets.atomic_write import filling
 from physode.errors import ConfigError, DataError
 
 __all__ = ["FORMATS", "Draw", "choose_format", "write_frames"]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from physode.datasets import Trajectories, read_trajectories, summarise, summarise_data, write_trajectories
+from physode.datasets.formats import kind_of
 from physode.datasets.images import Images, read_images, write_images
-from physode.datasets.images.describing import summarise_image_file
-from physode.datasets.loading import kind_of
+from physode.datasets.images.hdf5 import summarise_image_file
 from physode.datasets.series import IrregularSeries, read_series
 from physode.datasets.series.hdf5 import write_series
 from physode.errors import DataError

@@ -7,8 +7,8 @@ import torch
 
 import physode as po
 from physode.gradients import checkpointing
-from physode.solvers.online_output import InMemory, OnlineOutput
 from physode.solvers.checkpoints import CheckpointedTrace, Ticks
+from physode.solvers.online_output import InMemory, OnlineOutput
 from physode.tally import peak_bytes
 from tests.systems import Spiral, van_der_pol
 
