@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from physode.gradients.outputs import Outcome, Recorded
+from physode.gradients.outputs import Outcome, StepRecord
 from physode.interrupts import interrupts_held
 from physode.pairing import Paired
 from physode.problem.packing import Packing
@@ -70,7 +70,7 @@ def as_sink(sink: Sink | str | os.PathLike[str]) -> Sink:
     raise TypeError(f"`sink` must be the name of a file or a Sink, got {type(sink).__name__}")
 
 
-def _step_by_step(problem: Problem, plan: Plan, receiver: Receiver) -> Recorded:
+def _step_by_step(problem: Problem, plan: Plan, receiver: Receiver) -> StepRecord:
     """Solve a problem, its outputs handed on as steps reach them."""
     reader = OnlineOutput(problem.t, problem.y0, receiver)
     return forward(problem.started(), plan, store=Checkpoints(reader=reader, grid=problem.grid))
@@ -82,7 +82,7 @@ def solve_into(
     sink: Sink,
     *,
     compiled: object = False,
-    solve: Callable[[Problem, Plan, Receiver], Recorded] = _step_by_step,
+    solve: Callable[[Problem, Plan, Receiver], StepRecord] = _step_by_step,
 ) -> Outcome:
     """Solve a problem, its outputs into a file; the outcome has none.
 

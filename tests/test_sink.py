@@ -15,7 +15,7 @@ import physode as po
 from physode import sink as sink_module
 from physode.datasets import read_trajectories
 from physode.errors import DataError
-from physode.tally import peak_bytes
+from physode.gradcheck.diagnosis import peak_bytes
 from tests.systems import Spiral
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -86,7 +86,7 @@ def command(
 def _computed(run: Run, name: str, *, points: int, width: float, data: tuple[Path, ...]) -> Profile:
     from physode.fitting.checkpoint import read_checkpoint
     from physode.fitting.profile import profile
-    from physode.plotting.view import open_view
+    from physode.plotting.run import open_view
 
     observed = open_view(run, data=data).observed
     config = dataclasses.replace(run.config, trajectories=())  # those observed are chosen already

@@ -20,20 +20,6 @@ from physode.json_values import plain, read_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "Finding",
-    "Result",
-    "Row",
-    "Series",
-    "as_dict",
-    "check_free",
-    "check_writable",
-    "holds",
-    "markdown",
-    "paths",
-    "write",
-]
-
 _LARGEST = 64 * 2**20  # bytes of a data file
 
 Row = Mapping[str, Any]

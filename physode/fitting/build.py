@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError
-from physode.fitting.config import DTYPES, FitConfig
+from physode.fitting.config import FitConfig
 from physode.fitting.constants import constants_of, system_name, told_settings
 from physode.fitting.data import has_bodies
 from physode.rhs import MLP, SYSTEMS, AugmentedNBody, Hybrid, NBody, System, build
@@ -23,7 +23,7 @@ def build_rhs(config: FitConfig, trajectories: Trajectories) -> System:
         If the data do not name a system that the settings need, or guesses do not fit its constants.
     """
     rhs = _BUILDERS[config.rhs](config, trajectories)
-    return rhs.to(device=config.device, dtype=DTYPES[config.dtype])
+    return rhs.to(device=config.device, dtype=config.torch_dtype)
 
 
 def _physical(config: FitConfig, trajectories: Trajectories) -> System:

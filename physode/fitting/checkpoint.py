@@ -6,7 +6,7 @@ import dataclasses
 import os
 
 from physode.fitting.state import TrainingState
-from physode.training import read_tensors, write_tensors
+from physode.training.checkpoints import read_tensors, write_tensors
 
 __all__ = ["CHECKPOINT_VERSION", "read_checkpoint", "write_checkpoint"]
 

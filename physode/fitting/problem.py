@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from physode.datasets import Trajectories
 from physode.errors import ConfigError
 from physode.fitting.build import build_rhs
-from physode.fitting.config import DTYPES, FitConfig
+from physode.fitting.config import FitConfig
 from physode.fitting.constants import constants_of
 from physode.fitting.data import FitData, observed_columns, prepare
 from physode.fitting.initial import estimate_state
@@ -111,7 +111,7 @@ class FitProblem:
         columns = observed_columns(own.columns, self.config.loss)
         y = np.where(columns | (start == 0), own.y[trajectory], np.nan)[: data.steps].astype(np.float64)
         state = estimate_state(self.rhs, t[: data.steps], y, start)
-        return torch.tensor(state, dtype=DTYPES[self.config.dtype], device=self.config.device)
+        return torch.tensor(state, dtype=self.config.torch_dtype, device=self.config.device)
 
 
 def pose_fit(trajectories: Trajectories, config: FitConfig) -> FitProblem:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError
-from physode.fitting.config import DTYPES, FitConfig
+from physode.fitting.config import FitConfig
 from physode.fitting.data import FitData, has_bodies, prepare
 from physode.fitting.ending import status_of
 from physode.fitting.report import Report, span_errors
@@ -45,7 +45,7 @@ def build_recurrent(config: FitConfig, trajectories: Trajectories) -> Trajectory
     assert config.hidden is not None
     width = config.hidden[0]
     model = TrajectoryLSTM(bodies, augmented=config.rhs == "lstm-aug", hidden=width, layers=len(config.hidden))
-    return model.to(device=config.device, dtype=DTYPES[config.dtype])
+    return model.to(device=config.device, dtype=config.torch_dtype)
 
 
 def fit_recurrent(

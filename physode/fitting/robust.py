@@ -17,9 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["ROBUST", "SCALES", "rho"]
+__all__ = ["SCALES", "rho"]
 
-ROBUST = ("huber", "soft_l1", "cauchy")
 # Where a loss keeps 95 % of the efficiency of squares on normal errors: Holland and Welsch (1977) for huber and cauchy;
 # for soft_l1, psi = r / sqrt(1 + (r/C)^2), from E[psi']^2 / E[psi^2] = 0.95.
 SCALES = {"huber": 1.345, "soft_l1": 1.287, "cauchy": 2.385}

@@ -17,7 +17,7 @@ from physode.fitting.config import FitConfig
 from physode.fitting.report import ConstantFit
 from physode.fitting.state import Epoch, TrainingState
 from physode.json_values import read_json
-from physode.training import RunFolder, has_fields, making_folder, read_settings
+from physode.training.folder import RunFolder, has_fields, making_folder, read_settings
 
 __all__ = ["RUN_VERSION", "Run", "create_run", "open_run"]
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from physode.errors import ConfigError
 from physode.fitting.state import Epoch, OnEpoch, TrainingState
-from physode.models.cutting import check_gaps, cut, time_step
 from physode.models.lstm import TrajectoryLSTM
+from physode.models.windows import check_gaps, cut, time_step
 
 __all__ = ["cut", "fit_sequences", "time_step"]
 

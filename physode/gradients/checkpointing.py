@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from math import comb
 from typing import Any, NamedTuple, Protocol
 
@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from physode.gradients.first_order import FIRST_ORDER, first_order_only, one_by_one, reference
-from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outputs
+from physode.gradients.outputs import Outcome, StepTable, clock, fetch_recorded, read_outputs
 from physode.gradients.replay import Replay, safe_nodes
 from physode.gradients.vjp import Cotangents, Gradients, Steps, add
 from physode.problem.problem import Problem
-from physode.solvers.checkpoints import CheckpointedTrace, Checkpoints
+from physode.solvers.checkpoints import CheckpointedTrace, Checkpoints, thin_together
 from physode.solvers.clock import expand
 from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import Grid
@@ -65,31 +65,91 @@ class _Plan:
 def solve_with_checkpoints(problem: Problem, plan: Plan, checkpoints: int, stretch: Stretch) -> Outcome:
     """Solve a problem with gradients, keeping at most ``checkpoints`` states.
 
-    Raises
-    ------
-    ValueError
-        If every step's interpolant is to be kept.
+    Outputs are read on the way. Where they are not known beforehand, as those at events, or may be asked for later, as
+    of a dense solution, steps are walked once more for them.
     """
-    if plan.dense:
-        raise ValueError(
-            "`dense=True` keeps every step, which ACA(checkpoints=...) does not: give one of them, not both"
-        )
     problem = problem.started()
-    outputs = InMemory(len(problem.t), problem.y0)
+    outputs = None if plan.detector else InMemory(len(problem.t), problem.y0)
     with torch.no_grad():
-        reader = OnlineOutput(problem.t, problem.y0, outputs)
-        record = forward(problem, plan, store=Checkpoints(checkpoints, reader, problem.grid))
+        reader = None if outputs is None else OnlineOutput(problem.t, problem.y0, outputs)
+        grid = None if plan.detector else problem.grid
+        record = forward(problem, replace(plan, dense=False), store=Checkpoints(checkpoints, reader, grid))
     assert isinstance(record, CheckpointedTrace)
+    plan.traces.append(record)
+    thin_together(plan.traces, checkpoints)
     grid = clock(problem, record)
     if not len(record):
         record.nodes = [problem.y0]
         return read_outputs(problem, plan, record, grid, fetch_recorded(record))
+    steps = _Steps(problem, record, grid, stretch)
+    table = steps if plan.dense else None
     if not problem.needs_gradient:
-        return Outcome(outputs.values, record, None)
-    found = places(problem.t, grid)
-    back = _Plan(problem, record, found, stretch, [outputs.values])
-    inputs = (grid.starts, grid.sizes, found.theta, problem.y0, *problem.inputs)
-    return Outcome(_Segmented.apply(back, *inputs), record, None)  # type: ignore[no-untyped-call]
+        values = steps.values(places(record.times, grid)) if outputs is None else outputs.values
+        return Outcome(values, record, table)
+    return Outcome(steps.read(record.times, None if outputs is None else outputs.values), record, table)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The steps of a solve, of whose states few are known, as a function of time."""
+
+    problem: Problem
+    record: CheckpointedTrace
+    grid: Grid
+    stretch: Stretch
+
+    def read(self, times: Tensor, values: Tensor | None = None) -> Tensor:
+        """Return the solution at times, ``(outputs, *groups)``, with its gradient; ``values`` where they are known."""
+        found = places(times, self.grid)
+        values = self.values(found) if values is None else values
+        plan = _Plan(self.problem, self.record, found, self.stretch, [values])
+        inputs = (self.grid.starts, self.grid.sizes, found.theta, self.problem.y0, *self.problem.inputs)
+        return _Segmented.apply(plan, *inputs)  # type: ignore[no-any-return, no-untyped-call]
+
+    def values(self, found: Places) -> Tensor:
+        """Walk the steps once more, and read outputs on the way; NaN where none is reached."""
+        y = self.record.kept[0]
+        values = y.new_full((len(found.theta), *y.shape), torch.nan)
+        theta = found.theta.detach()
+        with torch.no_grad(), self.problem.statistics.preserved():
+            for i, y, y_end, dense in self._walked(found.steps, lambda i: found.inside(i, theta)):
+                rows = found.rows(i)
+                if rows.start == rows.stop:
+                    continue
+                part = found.pick(theta, rows)
+                if found.groups is None:
+                    coefficients = None if dense is None else dense[None]
+                    index = torch.zeros(len(part), dtype=torch.int64, device=y.device)
+                    values[found.outputs[rows]] = interpolate(Location(index, part), y[None], coefficients, y_end[None])
+                else:
+                    coefficients = None if dense is None else dense.movedim(1, 0)
+                    groups = found.groups[rows]
+                    values[found.outputs[rows], groups] = interpolate(Location(groups, part), y, coefficients, y_end)
+        return values
+
+    def _walked(self, count: int, dense: Callable[[int], bool]) -> Iterator[tuple[int, Tensor, Tensor, Tensor | None]]:
+        """Give the first steps: number, states at its ends, and the interpolant where it is asked for."""
+        replay = Replay(self.problem.tableau, self.problem.dynamics, [], False)
+        y = self.record.kept[0]
+        for i in range(count):
+            t, h = self.record.moment(i)
+            new, *coefficients = replay.step(t, y, h, dense=dense(i))
+            moves = h != 0
+            if isinstance(moves, Tensor) and moves.ndim:
+                new = torch.where(expand(moves, y.ndim), new, y)
+            if coefficients:
+                self.record.coefficients = len(coefficients[0])
+            yield i, y, new, coefficients[0] if coefficients else None
+            y = new
+        replay.dynamics.moving = None
+
+    def kept(self) -> StepTable:
+        """Return the same as a table, without gradients."""
+        with torch.no_grad(), self.problem.statistics.preserved():
+            _, y, y_end, dense = zip(*self._walked(len(self.record), lambda _: True), strict=True)
+        grid = Grid(*(part.detach() for part in self.grid))
+        direction = torch.sign(grid.ends[-1] - grid.starts[0])
+        return StepTable(direction, grid, torch.stack(y), torch.stack(dense), torch.stack(y_end))
 
 
 class _Segmented(torch.autograd.Function):
@@ -252,6 +312,11 @@ class Places(NamedTuple):
         """How many steps there are up to the last that an output lies in."""
         return bisect_left(self.bounds, len(self.outputs))
 
+    def inside(self, step: int, theta: Tensor) -> bool:
+        """Whether an output lies strictly inside a step."""
+        part = self.pick(theta, self.rows(step))
+        return bool(((part > 0.0) & (part < 1.0)).any())
+
     def rows(self, step: int) -> slice:
         """Return which of them lie in a step."""
         return slice(self.bounds[step], self.bounds[step + 1])
@@ -266,7 +331,7 @@ class Places(NamedTuple):
 def places(times: Tensor, grid: Grid) -> Places:
     """Find the steps that output times lie in."""
     step, theta = locate(times, *grid)
-    direction = torch.sign(times[-1] - times[0]).detach()
+    direction = torch.sign(grid.ends[-1] - grid.starts[0]).detach()
     reached = (direction * (times - grid.ends[-1]).detach() <= 0).nonzero()
     outputs, groups = reached[:, 0], reached[:, 1] if times.ndim == 2 else None
     steps = step[outputs] if groups is None else step[outputs, groups]
@@ -302,9 +367,7 @@ class OutputCotangents:
 
     def inside(self, step: int) -> bool:
         """Whether an output lies strictly inside a step."""
-        rows = self._found.rows(step)
-        theta = self._found.pick(self._theta, rows)
-        return bool(((theta > 0.0) & (theta < 1.0)).any())
+        return self._found.inside(step, self._theta)
 
     def dense(self, step: int) -> Tensor:
         """Return what outputs ask of a step's interpolant, ``(m, *state)``."""

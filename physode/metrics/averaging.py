@@ -13,8 +13,6 @@ from physode.json_values import plain
 from physode.metrics.classification import Classification
 from physode.metrics.curves import Curve, Curves, Kind, mean_curve
 
-__all__ = ["Averaged", "Spread", "averaged"]
-
 Array = np.ndarray[Any, Any]
 
 

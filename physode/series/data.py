@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from physode.datasets.series.arrays import check_observed, observed_arrays
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
-from physode.models.points import Points, compact
+from physode.models.observations import Points, compact
 from physode.series.config import SeriesConfig
 
 if TYPE_CHECKING:

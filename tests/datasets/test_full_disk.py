@@ -21,7 +21,7 @@ from physode.datasets.atomic_write import append_line, replacing, write_all, wri
 from physode.datasets.images import read_images, write_images
 from physode.datasets.series import IrregularSeries, read_series, write_series
 from physode.plotting.style import new_figure, save
-from physode.training import write_tensors
+from physode.training.checkpoints import write_tensors
 from tests.conftest import make_images
 from tests.disks import room_for, small_disk
 

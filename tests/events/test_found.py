@@ -260,19 +260,6 @@ def test_events_are_solved_uncompiled_with_a_warning():
     assert int(sol.status) == po.Status.EVENT
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("skip_finished", {"skip_finished": True}),
-        (r"ACA\(checkpoints\)", {"gradient": po.ACA(checkpoints=2)}),
-    ],
-)
-def test_what_events_do_not_go_together_with_is_refused(name, options):
-    event = po.Event(lambda t, y: y[:, 0] - 0.5)
-    with pytest.raises(ValueError, match=f"`{name}` and `events` or `jump_t` do not go together"):
-        po.solve(lambda t, y: -y, torch.ones(2, 1), [0.0, 1.0], events=event, step_control="per-sample", **options)
-
-
 @pytest.mark.parametrize("options", [{}, {"dense": True}, {"method": "rodas5p"}, {"method": "rk4", "step_size": 0.1}])
 @pytest.mark.parametrize("kind", [{"terminal": True}, {"jump": lambda t, y: -y}])
 def test_a_batch_without_samples_has_no_events(options, kind):

@@ -11,7 +11,8 @@ from scipy.optimize import least_squares
 
 from physode.errors import ConfigError
 from physode.fitting import FitConfig, fit
-from physode.fitting.robust import ROBUST, SCALES, rho
+from physode.fitting.config import ROBUST
+from physode.fitting.robust import SCALES, rho
 from physode.rhs import HarmonicOscillator
 from physode.simulators import simulate_in_box
 

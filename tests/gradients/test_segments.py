@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import physode as po
+from physode.gradcheck.diagnosis import peak_bytes
 from physode.gradients import checkpointing
 from physode.solvers.checkpoints import CheckpointedTrace, Ticks
 from physode.solvers.online_output import InMemory, OnlineOutput
-from physode.tally import peak_bytes
 from tests.systems import Spiral, van_der_pol
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -213,11 +213,6 @@ def test_outputs_are_read_once_each_and_by_sample():
 def test_options_that_make_no_sense_are_errors(options, message):
     with pytest.raises(ValueError, match=message):
         po.ACA(**options)
-
-
-def test_every_interpolant_kept_contradicts_few_checkpoints():
-    with pytest.raises(ValueError, match="`dense=True` keeps every step"):
-        po.solve(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 1.0], gradient=po.ACA(checkpoints=4), dense=True)
 
 
 def test_derivatives_of_its_gradients_are_refused():
