@@ -31,7 +31,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise DataError(str(error) if str(error).startswith(f"{path} ") else f"{path}: {error}") from error
+        named = str(error).startswith((f"{path} ", f"{path}: "))
+        raise DataError(str(error) if named else f"{path}: {error}") from error
 
 
 def shown(text: str, *, longest: int = 40) -> str:

@@ -1,26 +1,50 @@
-"""Data of any kind that physode reads, told apart by what the files hold."""
+"""The formats of trajectories that physode reads, told apart by what the files hold."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import h5py
 
 from physode.datasets.bodies import check_bodies
 from physode.datasets.csv_trajectories import read_csv
-from physode.datasets.files import check_file
-from physode.datasets.horizons import read_horizons
+from physode.datasets.files import check_file, naming
+from physode.datasets.hdf5_file import is_hdf5
+from physode.datasets.horizons import is_horizons, read_horizons
 from physode.datasets.trajectories import Trajectories
 from physode.datasets.trajectory_file import read_trajectories
 from physode.errors import DataError
 
-Kind = Literal["HDF5", "Horizons", "CSV"]
 
-_HEAD = 1_000_000  # bytes in which a table of Horizons begins
-_ANSWER = b"NASA/JPL Horizons API"  # at the top of all that the API says, refusals included
+@dataclass(frozen=True)
+class Format:
+    """A format of files of trajectories.
+
+    Attributes
+    ----------
+    name
+        What users call it.
+    recognises
+        Whether a file, which exists and is not empty, has it.
+    read
+        Reads one file, or, where files are read `together`, all of them.
+    together
+        Whether several files are one set of data.
+    """
+
+    name: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Sequence[Path]], Trajectories]
+    together: bool = False
+
+
+FORMATS = (
+    Format("HDF5", is_hdf5, lambda files: read_trajectories(files[0])),
+    Format("Horizons", is_horizons, read_horizons, together=True),
+    Format("CSV", lambda _: True, lambda files: read_csv(files[0])),
+)
+"""The first that recognises a file reads it."""
 
 
 def read_data(paths: Sequence[str | os.PathLike[str]]) -> Trajectories:
@@ -40,23 +64,20 @@ def read_data(paths: Sequence[str | os.PathLike[str]]) -> Trajectories:
     files = [Path(path) for path in paths]
     if not files:
         raise DataError("no file is given; name one file of trajectories, or the tables of Horizons")
-    kinds = [kind_of(path) for path in files]
-    if "Horizons" in kinds:
-        return read_horizons(files)
+    formats = [format_of(path) for path in files]
+    joint = next((each for each in formats if each.together), None)
+    if joint is not None:
+        return joint.read(files)
     if len(files) > 1:
         raise DataError(f"{files[0]} is no table of Horizons: only those are read together, one file a body")
-    if kinds[0] == "CSV":
-        return read_csv(files[0])
-    trajectories = read_trajectories(files[0])
-    try:
+    with naming(files[0]):
+        trajectories = formats[0].read(files)
         check_bodies(trajectories)
-    except DataError as error:
-        raise DataError(f"{files[0]}: {error}") from error
     return trajectories
 
 
-def kind_of(path: Path) -> Kind:
-    """Return what a file holds, by its first bytes, or by its name where that says HDF5.
+def format_of(path: Path) -> Format:
+    """Return the format of a file, by its bytes, or by its name where that says HDF5.
 
     Raises
     ------
@@ -64,9 +85,4 @@ def kind_of(path: Path) -> Kind:
         If the file is missing or empty.
     """
     check_file(path)
-    if path.suffix.casefold() in {".h5", ".hdf5"} or h5py.is_hdf5(path):
-        return "HDF5"
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    answered = _ANSWER in head[:1000] and not head.lstrip().startswith(b"#")
-    return "Horizons" if answered or b"$$SOE" in head else "CSV"
+    return next(each for each in FORMATS if each.recognises(path))

@@ -169,6 +169,11 @@ def check_total(file: h5py.File, datasets: Iterable[h5py.Dataset]) -> None:
         )
 
 
+def is_hdf5(path: Path) -> bool:
+    """Whether a file's name or its first bytes say that it is HDF5."""
+    return path.suffix.casefold() in {".h5", ".hdf5"} or bool(h5py.is_hdf5(path))
+
+
 def layout_of(path: str | os.PathLike[str]) -> str | None:
     """Return what a file says that its layout is, its attribute ``format``; None if it is no HDF5 or does not say."""
     if not Path(path).is_file() or not h5py.is_hdf5(path):

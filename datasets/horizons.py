@@ -23,7 +23,7 @@ from physode.datasets.bodies import (
     over,
     time_unit,
 )
-from physode.datasets.files import check_file, shown
+from physode.datasets.files import check_file, naming, shown
 from physode.datasets.trajectories import Trajectories
 from physode.errors import DataError
 
@@ -59,7 +59,10 @@ def read_horizons(paths: Sequence[str | os.PathLike[str]]) -> Trajectories:
         alone, or if two bodies are at one place.
     """
     files = [Path(path) for path in paths]
-    tables = [_read(path) for path in files]
+    tables = []
+    for path in files:
+        with naming(path):
+            tables.append(read_vector_table(path))
     if len(tables) < 2:
         raise DataError(f"{', '.join(map(str, files)) or 'no file'}: give two bodies or more, one file each")
     for what in ("center", "frame", "scale"):
@@ -95,13 +98,6 @@ def read_horizons(paths: Sequence[str | os.PathLike[str]]) -> Trajectories:
     return trajectories
 
 
-def _read(path: Path) -> VectorTable:
-    try:
-        return read_vector_table(path)
-    except DataError as error:
-        raise DataError(str(error) if str(error).startswith(f"{path} ") else f"{path}: {error}") from error
-
-
 def _check_same(what: str, tables: Sequence[VectorTable], files: Sequence[Path]) -> None:
     values = [getattr(table, what) for table in tables]
     for value, path in zip(values, files, strict=True):
@@ -128,6 +124,8 @@ def _notes(table: VectorTable) -> list[str]:
 
 
 _LARGEST = 250_000_000  # bytes: the whole text is held in memory
+_HEAD = 1_000_000  # bytes in which a table begins
+_ANSWER = b"NASA/JPL Horizons API"  # at the top of all that the API says, refusals included
 _COMPONENTS = ("X", "Y", "Z", "VX", "VY", "VZ")
 _START, _END = "$$SOE", "$$EOE"
 
@@ -156,6 +154,14 @@ class VectorTable:
     frame: str
     scale: str
     states: Series
+
+
+def is_horizons(path: Path) -> bool:
+    """Whether a file holds a table of Horizons, or what its API says where it has none."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    answered = _ANSWER in head[:1000] and not head.lstrip().startswith(b"#")
+    return answered or _START.encode() in head
 
 
 def read_vector_table(path: Path) -> VectorTable:

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from physode.datasets.formats import kind_of, read_data
+from physode.datasets.formats import format_of, read_data
 from physode.datasets.images.hdf5 import holds_images, summarise_image_file
 from physode.datasets.series.formats import holds_series, summarise_series
 from physode.datasets.trajectories import Array, check_sigma, check_times
@@ -67,7 +67,7 @@ def summarise_data(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     files = [Path(path) for path in paths]
     if len(files) == 1 and holds_series(files[0]):
         return summarise_series(files[0])
-    if len(files) == 1 and kind_of(files[0]) == "HDF5":
+    if len(files) == 1 and format_of(files[0]).name == "HDF5":
         return summarise_image_file(files[0]) if holds_images(files[0]) else summarise(files[0])
     trajectories = read_data(files)
     # Arrays give their shapes and slices as datasets of a file do.
@@ -77,7 +77,7 @@ def summarise_data(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     return {
         "path": ", ".join(map(str, files)),
         "bytes": sum(path.stat().st_size for path in files),
-        "format": kind_of(files[0]),
+        "format": format_of(files[0]).name,
         "schema_version": None,
         **_described(layout, trajectories.t, dict(trajectories.attrs)),
     }

@@ -1,9 +1,10 @@
-"""Series of any kind that physode reads, told apart by what they hold."""
+"""The formats of series that physode reads, told apart by what they hold, and what is in them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,30 @@ _ACCEPTED = (
 )
 
 
+@dataclass(frozen=True)
+class Format:
+    """A format of series: its kind, what users call it, whether a file or folder has it, and what reads it."""
+
+    kind: SeriesKind
+    name: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, Callable[[float], object] | None], IrregularSeries]
+
+
+FORMATS = (
+    Format("physionet", "PhysioNet 2012", Path.is_dir, lambda path, progress: read_physionet(path, progress=progress)),
+    Format("hdf5", "HDF5", lambda path: layout_of(path) == SERIES_FORMAT, lambda path, _: read_series_file(path)),
+    Format(
+        "trajectories",
+        "HDF5 of trajectories",
+        lambda path: layout_of(path) == FORMAT,
+        lambda path, _: read_trajectory_file(path),
+    ),
+    Format("csv", "CSV", lambda path: bool(LABELS & _header(path)), lambda path, _: read_long_csv(path)),
+)
+"""The first that recognises a file or folder reads it."""
+
+
 def read_series(path: str | os.PathLike[str], *, progress: Callable[[float], object] | None = None) -> IrregularSeries:
     """Read irregular series.
 
@@ -49,15 +74,7 @@ def read_series(path: str | os.PathLike[str], *, progress: Callable[[float], obj
         If there are no series in it, or none that can be read; the message names the file, and where in it.
     """
     source = Path(path)
-    match kind_of_series(source):
-        case "physionet":
-            return read_physionet(source, progress=progress)
-        case "hdf5":
-            return read_series_file(source)
-        case "trajectories":
-            return read_trajectory_file(source)
-        case "csv":
-            return read_long_csv(source)
+    return _format_of(source).read(source, progress)
 
 
 def kind_of_series(path: str | os.PathLike[str]) -> SeriesKind:
@@ -68,46 +85,44 @@ def kind_of_series(path: str | os.PathLike[str]) -> SeriesKind:
     DataError
         If it is nothing that series are read from.
     """
-    source = Path(path)
-    if source.is_dir():
-        return "physionet"
-    check_file(source)
-    layout = layout_of(source)
-    if layout == SERIES_FORMAT:
-        return "hdf5"
-    if layout == FORMAT:
-        return "trajectories"
-    if layout is not None:
-        raise DataError(f"{source} is HDF5 of {shown(layout)}; series are read from {_ACCEPTED}")
-    if h5py.is_hdf5(source):
-        raise DataError(f"{source} is HDF5 of something else, or damaged; series are read from {_ACCEPTED}")
-    _check_table(source)
-    return "csv"
+    return _format_of(Path(path)).kind
 
 
 def holds_series(path: str | os.PathLike[str]) -> bool:
     """Whether a folder or file is of series and of nothing else: trajectories are not."""
     source = Path(path)
-    if source.is_dir() or layout_of(source) == SERIES_FORMAT:
-        return True
+    return source.is_dir() or layout_of(source) == SERIES_FORMAT or _header(source) >= LABELS
+
+
+def _format_of(path: Path) -> Format:
+    if not path.is_dir():
+        check_file(path)
+    found = next((each for each in FORMATS if each.recognises(path)), None)
+    if found is None:
+        raise DataError(_refusal(path))
+    return found
+
+
+def _header(path: Path) -> frozenset[str]:
+    """Return the names of a table's columns; none where it is no table."""
     try:
-        return set(read_header(source, words=LABELS)) >= LABELS
+        return frozenset(read_header(path, words=LABELS))
     except DataError:  # its readers say how
-        return False
+        return frozenset()
 
 
-def _check_table(path: Path) -> None:
+def _refusal(path: Path) -> str:
+    layout = layout_of(path)
+    if layout is not None or h5py.is_hdf5(path):
+        what = "something else, or damaged" if layout is None else shown(layout)
+        return f"{path} is HDF5 of {what}; series are read from {_ACCEPTED}"
     try:
         names = read_header(path, words=LABELS)
     except DataError as error:
-        raise DataError(f"{path} is no table of text: {error}; series are read from {_ACCEPTED}") from error
+        return f"{path} is no table of text: {error}; series are read from {_ACCEPTED}"
     if ",".join(names) == HEADER:
-        raise DataError(f"{path} is one record of PhysioNet's 2012 challenge; name its folder")
-    if not LABELS & set(names):
-        raise DataError(f"{path} is a table with the columns {quoted(names)}; series are read from {_ACCEPTED}")
-
-
-_FORMATS = {"csv": "CSV", "hdf5": "HDF5", "physionet": "PhysioNet 2012", "trajectories": "HDF5 of trajectories"}
+        return f"{path} is one record of PhysioNet's 2012 challenge; name its folder"
+    return f"{path} is a table with the columns {quoted(names)}; series are read from {_ACCEPTED}"
 
 
 def summarise_series(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -126,16 +141,17 @@ def summarise_series(path: str | os.PathLike[str]) -> dict[str, Any]:
     DataError
         As `read_series`.
     """
-    source, kind = Path(path), kind_of_series(path)
-    series = read_series(source)
+    source = Path(path)
+    found = _format_of(source)
+    series = found.read(source, None)
     attributes = dict(series.attrs)
     points, spans = series.points, series.spans
     length = np.diff(spans, axis=1)
     return {
         "path": os.fspath(path),
         "bytes": _bytes(source),
-        "format": _FORMATS[kind],
-        "schema_version": SERIES_SCHEMA_VERSION if kind == "hdf5" else None,
+        "format": found.name,
+        "schema_version": SERIES_SCHEMA_VERSION if found.kind == "hdf5" else None,
         "series": len(series),
         "points": {"min": int(points.min()), "median": float(np.median(points)), "max": int(points.max())},
         "time": {
