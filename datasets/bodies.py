@@ -1,4 +1,4 @@
-"""Columns that are positions and velocities of bodies."""
+"""Bodies: the columns that are their positions and velocities, and the units that tables of them declare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text in columns, CSV and its relatives, read into numbers row by row."""
+"""Tables: rows of cells under a header, read into columns of numbers and of words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ WORDS = frozenset({"body", "trajectory", "unit", "units"})
 """Columns of text in tables of trajectories."""
 
 _LARGEST = 1_000_000_000  # bytes of a file
-
 
 _NAME_AND_UNIT = re.compile(r"(?P<name>[^\[(]*)[\[(](?P<unit>[^\])]*)[\])]\s*")
 
@@ -89,7 +88,7 @@ def read_table(path: Path, *, words: frozenset[str] = WORDS) -> Table:
         If the file is missing, too large or no text, if columns have no name or the same, if a row has another number
         of cells, or if a cell is not a finite number.
     """
-    with _opened(path) as rows:
+    with _rows(path) as rows:
         return _read(rows, words)
 
 
@@ -101,7 +100,7 @@ def read_header(path: Path, *, words: frozenset[str] = WORDS) -> tuple[str, ...]
     DataError
         As of `read_table`, as far as the first row shows it.
     """
-    with _opened(path) as rows:
+    with _rows(path) as rows:
         return tuple(_named(next(rows, (0, []))[1], words))
 
 
@@ -111,7 +110,8 @@ def quoted(names: Sequence[str]) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
+def _rows(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """Open a file as numbered rows of cells, which is all that a table is made of: other formats of tables go here."""
     check_file(path, largest=_LARGEST)
     try:
         with path.open(encoding="utf-8-sig") as file:

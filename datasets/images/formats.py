@@ -1,15 +1,15 @@
-"""Images from any source that physode reads, told apart by what is in it."""
+"""The formats of labelled images that physode reads, told apart by what is in them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
-import h5py
-
 from physode.datasets.files import check_file, shown
+from physode.datasets.hdf5_file import is_hdf5
 from physode.datasets.images.cache import cached
 from physode.datasets.images.cifar import CIFAR, read_cifar
 from physode.datasets.images.containers import Container, Folder, Tar, Zip, is_tar, is_zip
@@ -29,6 +29,58 @@ _ACCEPTED = (
     "a folder or archive with a folder of images for each class, CIFAR-10 or CIFAR-100 in the binary version, "
     "a folder with Kaggle's Galaxy Zoo, HDF5 of physode, or .npz"
 )
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of labelled images.
+
+    Attributes
+    ----------
+    kind
+        Its name.
+    of_file
+        Whether a file, by its path, has it.
+    of_names
+        Whether a folder or archive has it, by the names of the files in it that are at most one folder deep.
+    stored
+        Reads images that are stored as pixels; None where they are files to be decoded.
+    decoded
+        Reads image files of a container, scaled to `size`; what it returns is kept in the cache.
+    """
+
+    kind: ImageKind
+    of_file: Callable[[Path], bool] = lambda _: False
+    of_names: Callable[[set[str]], bool] = lambda _: False
+    stored: Callable[[Path, Container | None], Images] | None = None
+    decoded: Callable[..., Images] = lambda place, **options: read_folder(place, **options)
+
+
+def _cifar(kind: ImageKind) -> Format:
+    layout = CIFAR[kind]
+    return Format(
+        kind,
+        of_names=lambda names: bool(names & {*layout.training, layout.test}),
+        stored=lambda path, container: read_cifar(_needed(path, container, kind), kind),
+    )
+
+
+FORMATS = (
+    Format("hdf5", of_file=is_hdf5, stored=lambda path, _: read_hdf5(path)),
+    Format("npz", of_file=lambda path: path.suffix.casefold() == ".npz", stored=lambda path, _: read_npz(path)),
+    Format(
+        "galaxy-zoo",
+        of_file=lambda path: path.name in TABLES,
+        of_names=lambda names: bool(names & set(TABLES)),
+        decoded=lambda place, **options: read_galaxy_zoo(place.path, **options),
+    ),
+    _cifar("cifar10"),
+    _cifar("cifar100"),
+    Format("folder"),
+)
+"""The first that has a source reads it; the last is for what holds image files in folders."""
+
+_BY_KIND = {each.kind: each for each in FORMATS}
 
 
 def read_images(
@@ -83,21 +135,19 @@ def read_images(
     if not source.exists():
         raise DataError(f"{source} does not exist")
     container = _container(source)
-    found = kind or _kind_of(source, container)
-    images = _stored(source, container, found)
-    if images is not None:
+    found = _BY_KIND[kind or _kind_of(source, container)]
+    if found.stored is not None:
+        images = found.stored(source, container)
         return images if size is None else resized(images, size)
-    if found == "galaxy-zoo":
+    if found.kind == "galaxy-zoo":
         container = Folder(source if source.is_dir() else source.parent)
-    place = _needed(source, container, found)
+    place = _needed(source, container, found.kind)
     side = size or _USUAL
 
     def read() -> Images:
-        if found == "galaxy-zoo":
-            return read_galaxy_zoo(place.path, size=side, workers=workers, progress=progress)
-        return read_folder(place, size=side, workers=workers, progress=progress)
+        return found.decoded(place, size=side, workers=workers, progress=progress)
 
-    return cached(place, kind=found, size=side, read=read) if cache else read()
+    return cached(place, kind=found.kind, size=side, read=read) if cache else read()
 
 
 def kind_of_images(path: str | os.PathLike[str]) -> ImageKind:
@@ -110,15 +160,6 @@ def kind_of_images(path: str | os.PathLike[str]) -> ImageKind:
     """
     source = Path(path)
     return _kind_of(source, _container(source))
-
-
-def _stored(path: Path, container: Container | None, kind: ImageKind) -> Images | None:
-    """Read images that are stored as pixels; None where they are files to be decoded."""
-    if kind == "hdf5":
-        return read_hdf5(path)
-    if kind == "npz":
-        return read_npz(path)
-    return read_cifar(_needed(path, container, kind), kind) if kind in CIFAR else None
 
 
 def _needed(path: Path, container: Container | None, kind: ImageKind) -> Container:
@@ -137,34 +178,24 @@ def _container(path: Path) -> Container | None:
 
 
 def _kind_of(path: Path, container: Container | None) -> ImageKind:
-    if path.is_file():
-        if path.suffix.casefold() in {".h5", ".hdf5"} or h5py.is_hdf5(path):
-            return "hdf5"
-        if path.suffix.casefold() == ".npz":
-            return "npz"
-        if path.name in TABLES:
-            return "galaxy-zoo"
+    found = next((each.kind for each in FORMATS if path.is_file() and each.of_file(path)), None)
+    if found is not None:
+        return found
     if container is None:
         raise DataError(f"{path} is nothing that images are read from; that is {_ACCEPTED}")
-    return _kind_inside(path, container)
-
-
-def _kind_inside(path: Path, container: Container) -> ImageKind:
     names = [entry.name for entry in container.listing.entries]
     near = {PurePosixPath(name).name for name in names if name.count("/") <= 1}
-    if near & set(TABLES):
-        if not isinstance(container, Folder):
-            raise DataError(f"{path} holds Kaggle's Galaxy Zoo; unpack it, the .zip files in it can stay as they are")
-        return "galaxy-zoo"
-    for kind, layout in CIFAR.items():
-        if near & {*layout.training, layout.test}:
-            return "cifar10" if kind == "cifar10" else "cifar100"
+    found = next((each.kind for each in FORMATS if each.of_names(near)), None)
+    if found == "galaxy-zoo" and not isinstance(container, Folder):
+        raise DataError(f"{path} holds Kaggle's Galaxy Zoo; unpack it, the .zip files in it can stay as they are")
+    if found is not None:
+        return found
     if {"data_batch_1", "test_batch"} & near or {"train", "test", "meta"} <= near:
         raise DataError(
             f"{path} is the pickled version of CIFAR, which could run programs when it is read; "
             "get the binary version, such as cifar-10-binary.tar.gz"
         )
     if not any(is_image(name) for name in names):
-        found = f"such as {shown(names[0])}" if names else "it is empty"
-        raise DataError(f"{path} holds no images ({found}); images are read from {_ACCEPTED}")
+        example = f"such as {shown(names[0])}" if names else "it is empty"
+        raise DataError(f"{path} holds no images ({example}); images are read from {_ACCEPTED}")
     return "folder"

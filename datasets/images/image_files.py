@@ -1,4 +1,4 @@
-"""Bytes of image files into pixels of one size."""
+"""Image files decoded into pixels of one size, many side by side."""
 
 from __future__ import annotations
 

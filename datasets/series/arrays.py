@@ -1,4 +1,4 @@
-"""Arrays of others as times and values of series."""
+"""Times and values of series as arrays: made of others' arrays or of single values, and what must hold of them."""
 
 from __future__ import annotations
 
