@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from physode.gradients.outputs import StepTable, fetch_recorded, read_outputs
-from physode.pairing import Paired
 from physode.problem.checks import pose
 from physode.problem.problem import Problem
 from physode.solution import raise_failures
 from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import Grid
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
+from physode.solvers.symplectic.alf import Paired
 from physode.typing import Progress
 
 __all__ = ["Sensitivities", "correlation", "covariance", "sensitivities"]

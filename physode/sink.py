@@ -15,12 +15,12 @@ from torch import Tensor
 
 from physode.gradients.outputs import Outcome, StepRecord
 from physode.interrupts import interrupts_held
-from physode.pairing import Paired
 from physode.problem.packing import Packing
 from physode.problem.problem import Problem
 from physode.solvers.checkpoints import Checkpoints
 from physode.solvers.driver import Plan, forward
 from physode.solvers.online_output import OnlineOutput, Receiver
+from physode.solvers.symplectic.alf import Paired
 from physode.transforms import transformed
 
 if TYPE_CHECKING:

@@ -122,7 +122,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         run = _new_run(ctx, options)
     from physode.datasets import read_data
     from physode.fitting import fit
-    from physode.fitting.ending import FAILED
+    from physode.fitting.sanity_checks import FAILED
 
     trajectories = read_data(run.data)
     _choose_threads(options["threads"], trajectories.y[:, 0].size)

@@ -16,7 +16,7 @@ from physode.cli.show import precise, show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
     from physode.fitting import Run
-    from physode.fitting.profile import Profile
+    from physode.fitting.profile_likelihood import Profile
 
 __all__ = ["command"]
 
@@ -84,8 +84,8 @@ def command(
 
 
 def _computed(run: Run, name: str, *, points: int, width: float, data: tuple[Path, ...]) -> Profile:
-    from physode.fitting.checkpoint import read_checkpoint
-    from physode.fitting.profile import profile
+    from physode.fitting.profile_likelihood import profile
+    from physode.fitting.state import read_checkpoint
     from physode.plotting.run import open_view
 
     observed = open_view(run, data=data).observed

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from physode.compat.errors import InvalidArgument
 from physode.compat.tableaus import FEHLBERG2, HEUN3, RK4_38
 from physode.solvers import method as engine
-from physode.solvers.implicit.fixed import FIXED as IMPLICIT
+from physode.solvers.implicit.tableaus import FIXED as IMPLICIT
 from physode.solvers.tableaus import METHODS as ENGINE
 
 __all__ = ["METHODS", "Method", "find_method"]

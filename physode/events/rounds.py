@@ -20,16 +20,15 @@ from physode.errors import SolveError
 from physode.events.breakpoints import Stops
 from physode.events.callbacks import RoundRecorder, RoundWatch
 from physode.events.conditions import Conditions
+from physode.events.deferred import AnewError
+from physode.events.discontinuity import on_sides, sides_from
 from physode.events.event import Event
 from physode.events.implicit_gradient import differentiable
 from physode.events.jumps import Carried, passed
 from physode.events.outputs import JoinedTrace, RoundDetector, Rows, StreamedRows
 from physode.events.result import Firings, Found, gather
-from physode.events.sides import on_sides, sides_from
-from physode.events.waiting import AnewError
 from physode.gradients import ACA, GradientMethod, Naive
 from physode.gradients.outputs import Outcome
-from physode.pairing import restarted
 from physode.problem.dynamics import Dynamics
 from physode.problem.problem import Problem
 from physode.solvers.callbacks import Recorder
@@ -37,6 +36,7 @@ from physode.solvers.clock import expand
 from physode.solvers.driver import Plan
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.online_output import Receiver
+from physode.solvers.symplectic.alf import restarted
 from physode.status import Status
 from physode.typing import Progress
 

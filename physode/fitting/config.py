@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from physode.errors import ConfigError
-from physode.fitting.targets import parse_target
+from physode.fitting.labels import parse_target
 from physode.training.settings import (
     ATOL,
     EPOCHS,

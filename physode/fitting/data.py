@@ -16,8 +16,6 @@ from physode.errors import ConfigError, DataError
 from physode.fitting.config import FitConfig
 from physode.rhs import body_columns
 
-__all__ = ["FitData", "choose", "digest", "has_bodies", "observed_columns", "prepare", "start_is_known", "train_end"]
-
 
 @dataclass(frozen=True)
 class FitData:

@@ -25,7 +25,7 @@ from physode.plotting.style import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from physode.fitting.profile import Profile
+    from physode.fitting.profile_likelihood import Profile
 
 
 Array = np.ndarray[Any, Any]

@@ -14,11 +14,10 @@ import torch
 from physode.datasets import Trajectories, read_data
 from physode.datasets.trajectories import Array
 from physode.errors import ConfigError, DataError
-from physode.fitting.build import known_system
 from physode.fitting.data import choose, digest, has_bodies, observed_columns
-from physode.fitting.fitted import fitted_rhs, residual_parts
-from physode.fitting.run import Run
-from physode.fitting.targets import parse_target
+from physode.fitting.labels import parse_target
+from physode.fitting.rhs import known_system, residual_parts
+from physode.fitting.run import Run, fitted_rhs
 from physode.plotting.comparison import Comparison, Group, group_columns
 from physode.plotting.constants import plot_constants
 from physode.plotting.invariants import plot_drift

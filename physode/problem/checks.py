@@ -27,8 +27,8 @@ from physode.rhs_state import Statistics
 from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
-from physode.solvers.implicit.claims import check_claims
-from physode.solvers.implicit.structure import structure_of
+from physode.solvers.implicit.jacobian import check_jacobian
+from physode.solvers.implicit.jacobian_structure import structure_of
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.typing import Norm
@@ -96,7 +96,7 @@ def pose(
         dynamics = _with_jacobian(dynamics, jac, jac_structure)
         if jac is not None or jac_structure != "dense":
             with Statistics(referred.modules).preserved():
-                check_claims(replace(dynamics), times[0], state, jac_structure)
+                check_jacobian(replace(dynamics), times[0], state, jac_structure)
     elif jac is not None or jac_structure != "dense":
         raise ValueError(f"`jac` and `jac_structure` are for implicit methods; `method` is {tableau.name!r}")
     problem = Problem(

@@ -14,7 +14,7 @@ from torch import Tensor
 from physode.problem.evaluation import Conduct, Probe
 from physode.problem.packing import Packing
 from physode.solvers.clock import Number, expand
-from physode.solvers.implicit.structure import Structure
+from physode.solvers.implicit.jacobian_structure import Structure
 from physode.transforms import transformed
 
 __all__ = ["CHANGED", "Calls", "Dynamics"]

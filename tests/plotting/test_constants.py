@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from physode.fitting.profile import Profile
+from physode.fitting.profile_likelihood import Profile
 from physode.plotting import plot_constants, plot_profile
 
 HISTORY = [

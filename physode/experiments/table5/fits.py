@@ -10,8 +10,9 @@ import torch
 
 from physode.datasets import Trajectories
 from physode.fitting import Fit, FitConfig, fit
-from physode.fitting.sequences import cut, fit_sequences
+from physode.fitting.recurrent import fit_sequences
 from physode.models import TrajectoryLSTM
+from physode.models.windows import cut
 from physode.simulators import simulate_three_body
 from physode.solve import solve
 
