@@ -52,9 +52,9 @@ def writing_images(out: Path, figure: Path | None, *, force: bool) -> Iterator[C
     Yields what takes the images, and what they were made from, when they are there. The sheet is drawn when the images
     are written.
     """
-    from physode.datasets.atomic import replacing
+    from physode.datasets.atomic_write import replacing
+    from physode.datasets.files import check_different
     from physode.datasets.images.hdf5 import fill_images
-    from physode.datasets.outputs import check_different
     from physode.plotting import plot_sheet
     from physode.plotting.style import claiming_figure
 

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import click
 
-from physode.jsontext import dumps
+from physode.json_values import dumps
 
 # Where nobody looks at columns: wide enough that no cell of a table in a file or a pipe is broken into lines.
 _WIDTH_OF_A_FILE = 400

@@ -156,9 +156,9 @@ def test_an_interruption_leaves_what_was_reached(tmp_path):
 
 @pytest.mark.parametrize("where", ["fill", "flush", "put", "_add"])
 def test_a_second_interruption_does_not_undo_what_the_first_has_left(tmp_path, monkeypatch, where):
-    from physode.datasets import streaming
+    from physode.datasets import trajectory_stream
 
-    home = streaming if where == "_add" else streaming.TrajectoryStream
+    home = trajectory_stream if where == "_add" else trajectory_stream.TrajectoryStream
     work, interrupted = getattr(home, where), []
 
     def impatient(*arguments):
@@ -198,7 +198,7 @@ def test_a_file_made_while_a_sink_is_written_is_kept_and_so_is_the_sink(tmp_path
 
 
 def test_an_interruption_after_the_last_step_leaves_the_whole_file_and_is_heard(tmp_path, monkeypatch):
-    from physode.datasets.streaming import TrajectoryStream
+    from physode.datasets.trajectory_stream import TrajectoryStream
 
     fill = TrajectoryStream.fill
     monkeypatch.setattr(TrajectoryStream, "fill", lambda self: (signal.raise_signal(signal.SIGINT), fill(self)))
@@ -213,8 +213,8 @@ def test_a_killed_process_leaves_a_part_that_can_be_read(tmp_path):
     script = """
 import os, sys, torch, physode as po, physode.sink as sink
 sink._SLAB_BYTES = 2**10
-from physode.datasets import streaming
-streaming._FLUSH_BYTES = 1
+from physode.datasets import trajectory_stream
+trajectory_stream._FLUSH_BYTES = 1
 def f(t, y):
     if t > 0.5:
         print("half", flush=True)
@@ -239,7 +239,7 @@ po.solve(f, torch.ones(2, dtype=torch.float64), torch.linspace(0, 1, 1001), meth
 
 
 def test_outputs_are_written_after_a_while_though_their_slab_is_not_full(tmp_path, monkeypatch):
-    monkeypatch.setattr("physode.sink_buffer._SECONDS", 0.0)
+    monkeypatch.setattr("physode.sink._SECONDS", 0.0)
     seen = []
 
     def look(moment):

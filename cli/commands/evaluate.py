@@ -121,7 +121,7 @@ def command(
 
 def _check_shared(runs: tuple[Path, ...], out: Path, *, figures: bool, force: bool) -> None:
     """Ask whether what several runs share can be written, before the work."""
-    from physode.datasets.outputs import check_outputs
+    from physode.datasets.files import check_outputs
     from physode.images import open_train_run
     from physode.plotting.classification import averaged_figures
 
@@ -150,8 +150,8 @@ def _evaluate(
     path: Path, *, data: Path | None, figures: bool, force: bool, solver: dict[str, Any], which: str, **options: Any
 ) -> Evaluation:
     """Evaluate one run, and keep what is found in its folder."""
+    from physode.datasets.files import check_outputs
     from physode.datasets.images import read_images
-    from physode.datasets.outputs import check_outputs
     from physode.images import evaluate, open_train_run
     from physode.images.evaluation import keep_evaluation
     from physode.plotting.classification import EVALUATION_FIGURES, draw_evaluation
@@ -222,8 +222,8 @@ def _together(
     found: list[Evaluation], ratings: str, *, folder: Path, figures: bool, force: bool, as_json: bool
 ) -> None:
     """Average the runs of each model, and compare them with one another."""
-    from physode import jsontext
-    from physode.datasets.atomic import write_text
+    from physode import json_values
+    from physode.datasets.atomic_write import write_text
     from physode.images.evaluation import average_models, reliabilities
     from physode.plotting.classification import draw_averaged
 
@@ -235,7 +235,7 @@ def _together(
         "models": {model: mean.as_dict() for model, (mean, _) in means.items()},
         "reliability": {model: each.as_dict() for model, each in agreements.items()},
     }
-    write_text(folder / "evaluation.json", jsontext.dumps(content, indent=1) + "\n", overwrite=force)
+    write_text(folder / "evaluation.json", json_values.dumps(content, indent=1) + "\n", overwrite=force)
     drawn = draw_averaged(means, folder, overwrite=force) if figures else {}
     if as_json:
         show_json({**content, "figures": {name: str(path) for name, path in drawn.items()}})

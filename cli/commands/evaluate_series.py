@@ -43,7 +43,7 @@ def _evaluate(
     path: Path, *, data: Path | None, figures: bool, force: bool, solver: dict[str, Any], which: str, **options: Any
 ) -> SeriesEvaluation:
     """Evaluate one run, and keep what is found in its folder."""
-    from physode.datasets.outputs import check_outputs
+    from physode.datasets.files import check_outputs
     from physode.plotting import SERIES_FIGURES
     from physode.plotting.series import draw_series_run
     from physode.series import evaluate, open_series_run

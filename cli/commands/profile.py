@@ -66,7 +66,7 @@ def command(
       physode profile runs/vanderpol-physical mu --points 41 --range 6
       physode profile runs/threebody-physical masses[1] --json --force
     """
-    from physode.datasets.outputs import check_output
+    from physode.datasets.files import check_output
     from physode.fitting import open_run
     from physode.plotting import plot_profile
     from physode.plotting.style import save

@@ -87,8 +87,8 @@ def command(
     """
     if jobs is not None and scheduler is not None:
         raise click.UsageError("--jobs and --scheduler do not go together: a cluster has its own workers", ctx)
-    from physode.datasets.claims import claimed_folder
-    from physode.datasets.outputs import check_folder
+    from physode.datasets.files import check_folder
+    from physode.datasets.locks import claimed_folder
     from physode.experiments.study import check, configuration, forget
 
     chosen = list(EXPERIMENTS) if "all" in names else list(dict.fromkeys(names))

@@ -109,8 +109,8 @@ def output_options(file: str, *, noise: float = 0.0) -> Decorator:
 
 def write(simulate: Simulate, out: Path, *, force: bool, as_json: bool) -> None:
     """Simulate with a progress bar, write the file, and show what is in it."""
-    from physode.datasets.atomic import replacing
-    from physode.datasets.writing import fill_trajectories
+    from physode.datasets.atomic_write import replacing
+    from physode.datasets.trajectory_file import fill_trajectories
 
     # The name is claimed before the work, so that a file in the way is found at once and not after it.
     with replacing(out, overwrite=force) as part:

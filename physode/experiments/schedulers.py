@@ -24,11 +24,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from physode.datasets.atomic import write_text
-from physode.datasets.files import json_of
+from physode.datasets.atomic_write import write_text
 from physode.datasets.provenance import provenance
 from physode.errors import ConfigError
 from physode.experiments.cells import Cell, Outcome, one_line, outcome_of, perform
+from physode.json_values import read_json
 from physode.optional_imports import needs
 from physode.training.folder import discard
 
@@ -153,7 +153,7 @@ def _kept(path: Path, cell: Cell) -> Outcome | None:
     try:
         if not path.exists():
             return None
-        record = json_of(path, largest=_LARGEST)
+        record = read_json(path, largest=_LARGEST)
         if record["fingerprint"] != cell.fingerprint or record["failure"] is not None:
             return None
         return Outcome(result=record["result"], seconds=float(record["seconds"]))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from physode.datasets.claims import claimed_folder
+from physode.datasets.locks import claimed_folder
 from physode.experiments import ON_IMAGES, find_experiment
 from physode.experiments.cells import Cell, Outcome
 from physode.experiments.report import Finding, Result, Row, Series, check_free, check_writable, holds, write

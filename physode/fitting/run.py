@@ -10,16 +10,16 @@ from typing import Any, ClassVar, TypeGuard
 
 import torch
 
-from physode import jsontext
+from physode import json_values
 from physode.datasets import Trajectories, read_trajectories, write_trajectories
-from physode.datasets.atomic import write_text
-from physode.datasets.files import json_of
+from physode.datasets.atomic_write import write_text
 from physode.errors import ConfigError, DataError
 from physode.fitting.config import FitConfig
 from physode.fitting.data import choose
 from physode.fitting.report import ConstantFit
 from physode.fitting.rhs import build_rhs
 from physode.fitting.state import Epoch, TrainingState, read_checkpoint, write_checkpoint
+from physode.json_values import read_json
 from physode.rhs import System
 from physode.training.folder import RunFolder, has_fields, making_folder, read_settings
 
@@ -73,7 +73,7 @@ class Run(RunFolder):
     def write_results(self, predictions: Trajectories, report: Mapping[str, Any]) -> None:
         """Write the predictions and the report, replacing what is there."""
         write_trajectories(self.path / "predictions.h5", predictions, overwrite=True)
-        write_text(self.path / "report.json", jsontext.dumps(report, indent=2) + "\n", overwrite=True)
+        write_text(self.path / "report.json", json_values.dumps(report, indent=2) + "\n", overwrite=True)
 
     def predictions(self) -> Trajectories:
         """Read the predictions."""
@@ -90,7 +90,7 @@ class Run(RunFolder):
         path = self.path / "report.json"
         if not path.exists():
             raise DataError(f"{self.path} has no report.json: its fit has not ended; go on with --resume {self.path}")
-        found = json_of(path)
+        found = read_json(path)
         if not _is_report(found):
             raise DataError(f"{path} is damaged: it does not hold what a report does")
         return found

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from physode.jsontext import plain
+from physode.json_values import plain
 from physode.metrics.classification import Classification
 from physode.metrics.curves import Curve, Curves, Kind, mean_curve
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from physode.jsontext import plain
+from physode.json_values import plain
 from physode.metrics.arguments import checked_classes, checked_labels, checked_probabilities
 from physode.metrics.curves import Curves, curves_of
 from physode.optional_imports import needs

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from physode.jsontext import plain
+from physode.json_values import plain
 from physode.metrics.arguments import checked_labels, checked_probabilities
 
 Array = np.ndarray[Any, Any]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from physode.datasets.atomic import filling, replacing
+from physode.datasets.atomic_write import filling, replacing
 from physode.errors import ConfigError, DataError
 from physode.fitting.run import Run
 from physode.plotting.animated_scenes import Scene, make_scene, natural_size

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.datasets.atomic import fill_bytes, replacing
-from physode.datasets.outputs import check_outputs
+from physode.datasets.atomic_write import fill_bytes, replacing
+from physode.datasets.files import check_outputs
 from physode.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
-from physode.datasets.series.arrays import observed_arrays
-from physode.datasets.series.checks import check_observed
+from physode.datasets.series.arrays import check_observed, observed_arrays
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
 from physode.models.observations import Points, compact

@@ -14,7 +14,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-from physode.datasets.atomic import filling, replacing
+from physode.datasets.atomic_write import filling, replacing
 from physode.errors import DataError
 from physode.interrupts import interrupts_held
 

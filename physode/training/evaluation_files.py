@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physode import jsontext
-from physode.datasets.atomic import fill_text, replacing
+from physode import json_values
+from physode.datasets.atomic_write import fill_text, replacing
 from physode.datasets.provenance import provenance
 from physode.training.folder import RunFolder
 
@@ -66,7 +66,7 @@ def writing_evaluation(
     DataError
         If one exists, unless `overwrite` is set.
     """
-    from physode.datasets.hdf5 import filling_hdf5
+    from physode.datasets.hdf5_file import filling_hdf5
 
     paths["json"].parent.mkdir(exist_ok=True)
     with (
@@ -75,4 +75,4 @@ def writing_evaluation(
     ):
         with filling_hdf5(data) as file:
             yield file
-        fill_text(text, jsontext.dumps({**content, "made": provenance()}, indent=1) + "\n")
+        fill_text(text, json_values.dumps({**content, "made": provenance()}, indent=1) + "\n")
