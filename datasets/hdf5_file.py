@@ -14,9 +14,9 @@ import numpy as np
 from physode.datasets.atomic_write import filling
 from physode.datasets.files import check_file, shown
 from physode.datasets.hdf5_attributes import attribute_value, fixed_text
+from physode.datasets.interrupts import interrupts_held
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
-from physode.interrupts import interrupts_held
 
 LIBVER = ("v110", "v110")
 """HDF5 1.10's structures carry checksums, so that damage is found where it would otherwise be followed, and they lift

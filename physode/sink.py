@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from physode.datasets.interrupts import interrupts_held
 from physode.gradients.outputs import Outcome, StepRecord
-from physode.interrupts import interrupts_held
 from physode.problem.packing import Packing
 from physode.problem.problem import Problem
 from physode.solvers.checkpoints import Checkpoints

@@ -87,7 +87,7 @@ def make(kind: str, about: str) -> click.Command:
 
 
 def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
-    from physode.orphans import end_with_torchrun
+    from physode.training.distributed import end_with_torchrun
 
     end_with_torchrun()  # before the long imports, within which torchrun may end
     import torch

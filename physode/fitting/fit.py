@@ -28,8 +28,8 @@ from physode.fitting.run import Run
 from physode.fitting.sanity_checks import OUT_OF_TIME, verdict
 from physode.fitting.state import BeginError, Epoch, OutOfTimeError, TrainingState
 from physode.models import TrajectoryLSTM
-from physode.reach import check_reach
 from physode.rhs import System
+from physode.simulators.reach import check_reach
 from physode.solution import Solution
 from physode.solvers.callbacks import checked_seconds
 from physode.solvers.methods import METHODS

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from physode.datasets.atomic_write import filling, replacing
+from physode.datasets.interrupts import interrupts_held
 from physode.errors import DataError
-from physode.interrupts import interrupts_held
 
 __all__ = ["load_weights", "read_tensors", "write_tensors"]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,12 +17,20 @@ from torch import Tensor, distributed, nn
 from physode.errors import ConfigError
 from physode.gradients import ACA, Adjoint, GradientMethod, find_gradient
 from physode.gradients.kept_graphs import room_for_graphs
-from physode.orphans import end_with_torchrun
 from physode.solvers.norms import rms_shared
 from physode.training.device import usable
 from physode.typing import Norm
 
-__all__ = ["Place", "SharedBatchNorm", "agreed", "joined", "processes", "share_batch_norm", "shared_norm"]
+__all__ = [
+    "Place",
+    "SharedBatchNorm",
+    "agreed",
+    "end_with_torchrun",
+    "joined",
+    "processes",
+    "share_batch_norm",
+    "shared_norm",
+]
 
 
 _PATIENCE = dt.timedelta(minutes=30)
@@ -192,3 +202,23 @@ def share_batch_norm(model: nn.Module) -> nn.Module:
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SharedBatchNorm
     return model
+
+
+_LOOK = 0.5  # seconds between two looks
+_watching = threading.Lock()
+
+
+def end_with_torchrun() -> None:
+    """End this process when torchrun, which has started it, is no more.
+
+    An agent that is killed leaves its ranks behind: they would go on, or wait for each other for ever, and keep the
+    run's folder to themselves. Nothing is done where torchrun has not started this process.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ and _watching.acquire(blocking=False):  # not given back: one is enough
+        threading.Thread(target=_end_without, args=(os.getppid(),), name="torchrun watch", daemon=True).start()
+
+
+def _end_without(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(1)

@@ -178,7 +178,7 @@ def test_a_process_ends_with_torchrun_that_has_started_it():
     if agent == 0:
         os.environ["TORCHELASTIC_RUN_ID"] = "1"
         if os.fork() == 0:
-            from physode.orphans import end_with_torchrun
+            from physode.training.distributed import end_with_torchrun
 
             end_with_torchrun()
             os.write(open_end, b"y")
