@@ -7,13 +7,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from physode.compat.errors import InvalidArgument
-from physode.compat.tableaus import FEHLBERG2, HEUN3, RK4_38
-from physode.solvers import method as engine
-from physode.solvers.implicit.fixed import FIXED as IMPLICIT
-from physode.solvers.tableaus import METHODS as ENGINE
+from torch import Tensor
 
-__all__ = ["METHODS", "Method", "find_method"]
+from physode.compat.adams import RK4_38
+from physode.solvers import method as engine
+from physode.solvers.clock import Number
+from physode.solvers.implicit.fixed import FIXED as IMPLICIT
+from physode.solvers.runge_kutta import Step, take_step
+from physode.solvers.tableaus import METHODS as ENGINE
+from physode.solvers.tableaus import Tableau
+
+__all__ = ["ACCEPT", "METHODS", "REJECT", "STEP", "Method", "OnGrid", "find_method"]
+
+FEHLBERG2 = Tableau(
+    name="fehlberg2",
+    order=2,
+    c=(0.0, 1 / 2, 1.0),
+    a=((), (1 / 2,), (1 / 256, 255 / 256)),
+    b=(1 / 512, 255 / 256, 1 / 512),
+    b_err=((-1 / 512, 0.0, 1 / 512),),
+    error_order=1,
+    interpolant_order=2,
+    reference="E. Fehlberg, NASA Technical Report R-315 (1969), RK1(2)",
+)
+
+HEUN3 = Tableau(
+    name="heun3",
+    order=3,
+    c=(0.0, 1 / 3, 2 / 3),
+    a=((), (1 / 3,), (0.0, 2 / 3)),
+    b=(1 / 4, 0.0, 3 / 4),
+    reference="K. Heun, Z. Math. Phys. 45 (1900) 23-38",
+)
 
 _ADAPTIVE = frozenset(
     {
@@ -60,7 +85,7 @@ class Method:
         return frozenset() if self.kind == "scipy" else frozenset({STEP})
 
     def known(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options that the method knows; warn of others."""
+        """Return the options that the method knows; warn of others, as torchdiffeq does."""
         unused = {name: value for name, value in options.items() if name not in self.options}
         if unused:
             warnings.warn(f"{self.name}: Unexpected arguments {unused}", stacklevel=4)
@@ -102,5 +127,45 @@ def find_method(name: str | None) -> Method:
     if name is None:
         return METHODS["dopri5"]
     if name not in METHODS:
-        raise InvalidArgument(f"`method` must be one of {', '.join(METHODS)}; got {name!r}")
+        raise ValueError(f"`method` must be one of {', '.join(METHODS)}; got {name!r}")
     return METHODS[name]
+
+
+@dataclass(frozen=True, eq=False)
+class OnGrid(engine.StepMethod):
+    """A method as torchdiffeq takes it over a grid: outputs between steps lie on chords, or on Hermite's cubics.
+
+    An implicit method, too, has the derivative at each step's start evaluated, which Hermite's cubic needs.
+    """
+
+    method: engine.Method
+    linear: bool
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The method's name."""
+        return self.method.name
+
+    @property
+    def fsal(self) -> bool:  # type: ignore[override]
+        """Whether the derivative at a step's end, where the next one starts, is always evaluated."""
+        return self.method in IMPLICIT
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        """The method's order."""
+        return self.method.order
+
+    @property
+    def stages(self) -> int:  # type: ignore[override]
+        """The method's stages."""
+        return self.method.stages
+
+    def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
+        """Take one step."""
+        step: Step = take_step(rhs, self.method, t, y, h, k1)
+        return step if k1 is None or not self.fsal else step._replace(ks=(k1,))
+
+    def coefficients(self, y: Tensor, step: Step) -> list[Tensor] | None:
+        """Return the chord; None for Hermite's cubic."""
+        return [step.y - y] if self.linear else None

@@ -11,17 +11,16 @@ Gradients of :func:`odeint` go through every accepted step's graph, so that they
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from physode.compat.adjoint import odeint_adjoint
-from physode.compat.errors import InvalidArgument
-from physode.compat.events import implicit_event, solve_until_event
-from physode.compat.setup import Flow, combined_event, read_arguments
-from physode.compat.solving import solve, solve_dense
-from physode.problem.packing import Packing
+from physode.compat.arguments import Choice, InvalidArgument, asked_of, refusals
+from physode.compat.solving import check_event_graph, solved, solved_until
+from physode.gradients import Naive
 
 __all__ = ["odeint", "odeint_adjoint", "odeint_dense", "odeint_event"]
 
@@ -77,11 +76,15 @@ def odeint(
     ValueError, TypeError
         For arguments that cannot be used; most are an ``AssertionError`` as well.
     """
-    setup = read_arguments(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, event_fn=event_fn)
-    if event_fn is None:
-        return setup.unpack(solve(setup))
-    event_time, outputs = solve_until_event(setup)
-    return event_time.to(t), setup.unpack(outputs)
+    with refusals():
+        choice = Choice.of(method, options, rtol, atol)
+    asked = asked_of(func, y0, t, choice, event=event_fn is not None)
+    if event_fn is not None:
+        event_time, states = solved_until(asked, Naive(), event_fn)
+        return event_time.to(t), states
+    if len(asked.problem.t) == 1:
+        return asked.packing.unpack(asked.problem.y0[None], leading=1)
+    return asked.packing.unpack(solved(asked, Naive()).outputs, leading=1)
 
 
 def odeint_dense(
@@ -105,15 +108,21 @@ def odeint_dense(
     if not isinstance(y0, Tensor):
         raise InvalidArgument(f"`y0` must be a tensor here, got {type(y0).__name__}; join its parts")
     ends = [torch.as_tensor(end, dtype=torch.float64, device=y0.device).reshape(()) for end in (t0, t1)]
-    setup = read_arguments(func, y0, torch.stack(ends), rtol=rtol, atol=atol, method=method, options=options)
-    read = solve_dense(setup)
-    low, high = sorted(setup.t.detach().tolist())
+    with refusals():
+        choice = Choice.of(method, options, rtol, atol)
+        if choice.method.kind == "scipy":
+            raise InvalidArgument("odeint_dense needs a Runge-Kutta or Adams method, got method='scipy_solver'")
+        if choice.method.kind != "adaptive":
+            choice = replace(choice, options={"interp": "cubic", **choice.options})
+    table = solved(asked_of(func, y0, torch.stack(ends), choice, dense=True), Naive()).table
+    assert table is not None
+    low, high = sorted(float(end.detach()) for end in ends)
 
     def solution(t: Tensor | float) -> Tensor:
         times = torch.as_tensor(t, dtype=torch.float64, device=y0.device)
         if not bool(((times >= low) & (times <= high)).all()):
             raise InvalidArgument(f"`t` must lie inside the solved span from {low:g} to {high:g}, got {t}")
-        return read(times) if times.ndim else read(times[None])[0]
+        return table.read(times) if times.ndim else table.read(times[None])[0]
 
     return solution
 
@@ -152,19 +161,5 @@ def odeint_event(
     """
     start = t0.reshape(1)
     t = torch.cat([start, start.detach() + (-1.0 if reverse_time else 1.0)])
-    event_time, solution = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
-    packing = Packing.of(y0, per_sample=False)
-    state = packing.pack(packing.like([part[-1] for part in _parts(solution)]))
-    edge = torch.tensor(torch.inf, dtype=torch.float64, device=state.device)
-    real = state.real.dtype if state.is_complex() else state.dtype
-    flow = Flow(func, (), packing, -edge, edge, real, state.device)
-    event_time, state = implicit_event(
-        combined_event(event_fn, flow, t[0], packing.pack(y0), -1.0 if reverse_time else 1.0), flow, event_time, state
-    )
-    lasts = packing.components(state)
-    ended = [torch.cat([part[:-1], last[None]]) for part, last in zip(_parts(solution), lasts, strict=True)]
-    return event_time, packing.like(ended)
-
-
-def _parts(solution: Any) -> tuple[Tensor, ...]:
-    return (solution,) if isinstance(solution, Tensor) else tuple(solution)
+    check_event_graph(event_fn, t[0], y0)
+    return odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
