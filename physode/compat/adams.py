@@ -102,8 +102,7 @@ class Adams(StepMethod):
         t, h = (torch.as_tensor(part, dtype=torch.float64, device=y.device) for part in (t, h))
         near = _SAME * float(h.detach().abs())
         if self.end is None or abs(float((t - self.end).detach())) > near:
-            again = bool(self.times) and abs(float((t - self.times[0]).detach())) <= near  # an event is in the step
-            self.times, self.derivatives = (self.times[1:], self.derivatives[1:]) if again else ([], [])
+            self.times, self.derivatives = [], []
         k = rhs(t, y) if k1 is None else k1
         self.times, self.derivatives = [t, *self.times], [k, *self.derivatives]
         self._forget(max(self.max_order - 1, 0))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from physode.compat.adams import RK4_38
 from physode.solvers import method as engine
 from physode.solvers.clock import Number
 from physode.solvers.implicit.fixed import FIXED as IMPLICIT
-from physode.solvers.runge_kutta import Step, take_step
+from physode.solvers.interpolation import Location, interpolate
+from physode.solvers.runge_kutta import Step, end_derivative, interpolant, take_step
 from physode.solvers.tableaus import METHODS as ENGINE
 from physode.solvers.tableaus import Tableau
 
@@ -135,11 +137,13 @@ def find_method(name: str | None) -> Method:
 class OnGrid(engine.StepMethod):
     """A method as torchdiffeq takes it over a grid: outputs between steps lie on chords, or on Hermite's cubics.
 
-    An implicit method, too, has the derivative at each step's start evaluated, which Hermite's cubic needs.
+    An implicit method, too, has the derivative at each step's start evaluated, which Hermite's cubic needs. A step that
+    is taken again to end earlier, at an event, ends on the whole step's chord or cubic.
     """
 
     method: engine.Method
     linear: bool
+    _whole: list[tuple[Number, Tensor, Number, Step]] = field(default_factory=list)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -163,8 +167,17 @@ class OnGrid(engine.StepMethod):
 
     def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
         """Take one step."""
+        for start, state, size, whole in self._whole:
+            if start == t and state is y and abs(h) < abs(size):
+                k_end = end_derivative(rhs, start, size, whole)
+                cubic = interpolant(rhs, self, start, y, size, whole, k_end)[None]
+                theta = torch.as_tensor(h / size, dtype=torch.float64, device=y.device)
+                place = Location(torch.zeros(1, dtype=torch.long, device=y.device), theta[None])
+                return Step(interpolate(place, y[None], cubic, whole.y[None])[0], whole.ks)
         step: Step = take_step(rhs, self.method, t, y, h, k1)
-        return step if k1 is None or not self.fsal else step._replace(ks=(k1,))
+        step = step if k1 is None or not self.fsal else step._replace(ks=(k1,))
+        self._whole[:] = [(t, y, h, step)]
+        return step
 
     def coefficients(self, y: Tensor, step: Step) -> list[Tensor] | None:
         """Return the chord; None for Hermite's cubic."""
