@@ -95,12 +95,14 @@ class Adams(StepMethod):
         if self.max_order > _GREATEST_ORDER:
             raise ValueError(f"max_order must be at most {_GREATEST_ORDER}, got {self.max_order}")
         if self.max_order < _LEAST_ORDER:
-            warnings.warn(f"max_order is below {_LEAST_ORDER}, so the solver reduces to `rk4`.", stacklevel=7)
+            warnings.warn(f"max_order is below {_LEAST_ORDER}, so the solver reduces to `rk4`.", stacklevel=6)
 
     def take(self, rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
         """Take one step."""
         t, h = (torch.as_tensor(part, dtype=torch.float64, device=y.device) for part in (t, h))
         near = _SAME * float(h.detach().abs())
+        if near == 0.0:
+            return Step(y, (torch.zeros_like(y),))
         if self.end is None or abs(float((t - self.end).detach())) > near:
             self.times, self.derivatives = [], []
         k = rhs(t, y) if k1 is None else k1

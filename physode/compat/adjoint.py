@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from physode.compat.arguments import (
-    Choice,
-    Fitted,
-    InvalidArgument,
-    Line,
-    Stepping,
-    asked_of,
-    mixed_norm,
-    packed_norm,
-    refusals,
-)
-from physode.compat.callbacks import Callbacks, adjoint_callbacks
+from physode.compat.arguments import Fitted, asked_of, mixed_norm, packed_norm
+from physode.compat.methods import Callbacks, Line, adjoint_callbacks
 from physode.compat.solving import solved, solved_until
+from physode.compat.stepping import Choice, InvalidArgument, Stepping, refusals
 from physode.gradients import Adjoint
 from physode.gradients.outputs import Outcome
 from physode.problem.dynamics import Dynamics
@@ -81,8 +72,13 @@ def odeint_adjoint(
         raise InvalidArgument("`options` are those of `method`: pass `adjoint_options` for another `adjoint_method`")
     with refusals():
         choice = Choice.of(method, options, rtol, atol)
+    asked = asked_of(func, y0, t, choice, event=event_fn is not None, shifted=True)
+    with refusals():
         backward = _backward_choice(choice, adjoint_method, adjoint_options, adjoint_rtol, adjoint_atol)
     params = tuple(_parameters(func) if adjoint_params is None else adjoint_params)
+    for param in params:
+        if not isinstance(param, Tensor):
+            raise InvalidArgument(f"`adjoint_params` must be tensors, got {type(param).__name__}")
     wanted = tuple(param for param in params if param.requires_grad)
     own_norm = (adjoint_options or {}).get("norm")
     if len(wanted) < len(params) and callable(own_norm):
@@ -90,18 +86,17 @@ def odeint_adjoint(
             "An adjoint parameter does not require gradients: it is left out, and the adjoint norm does not get it.",
             stacklevel=2,
         )
-    asked = asked_of(func, y0, t, choice, event=event_fn is not None, shifted=True)
-    if len(asked.problem.t) == 1:
-        return asked.packing.unpack(asked.problem.y0[None], leading=1)
-    first = () if asked.shift is None else (asked.shift,)
-    named = _Named(**{**vars(asked.problem), "params": (*first, *wanted)})
-    callbacks = adjoint_callbacks(func)
-    gradient = _Backward(backward, {**backward.options, "norm": _adjoint_norm(own_norm, asked.packing)}, callbacks)
-    with refusals():  # of options, in the forward call
-        stops = _joined(asked.stops, gradient.checked(named))
-    asked = replace(asked, problem=named, stops=stops)
+    gradient = _Backward(
+        choice=backward,
+        adjoint_options={**backward.options, "norm": _adjoint_norm(own_norm, asked.packing)},
+        callbacks=adjoint_callbacks(func),
+    )
+    with refusals():
+        stops = _joined(asked.stops, gradient.checked(asked.problem))
+    shift = () if asked.shift is None else (asked.shift,)
+    asked = replace(asked, problem=_Named(**{**vars(asked.problem), "params": (*shift, *wanted)}), stops=stops)
     if event_fn is None:
-        return asked.packing.unpack(solved(asked, gradient).outputs, leading=1)
+        return solved(asked, gradient)
     event_time, states = solved_until(asked, gradient, event_fn)
     return event_time.to(t), states
 
@@ -148,7 +143,7 @@ class _Named(Problem):
         return replace(super().started(keep_graph=keep_graph), leaves=Leaves(self.params, True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Backward(Adjoint):
     """The engine's adjoint method with torchdiffeq's choices for the backward solve.
 
@@ -156,17 +151,12 @@ class _Backward(Adjoint):
     graph, as scripts may expect, and may be changed there.
     """
 
-    choice: Choice = field(kw_only=False, default=None)  # type: ignore[assignment]
-    adjoint_options: dict[str, Any] = field(default_factory=dict)
-    callbacks: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    choice: Choice
+    adjoint_options: dict[str, Any]
+    callbacks: Mapping[str, Callable[..., Any]]
 
     _second_order = "derivatives of odeint_adjoint's gradients need odeint"
     _every_leaf = False
-
-    def __init__(self, choice: Choice, options: dict[str, Any], callbacks: Mapping[str, Callable[..., Any]]) -> None:
-        super().__init__()
-        for name, value in (("choice", choice), ("adjoint_options", options), ("callbacks", callbacks)):
-            object.__setattr__(self, name, value)
 
     def checked(self, problem: Problem) -> Tensor:
         """Check the options as far as they can be before a backward solve; return where steps must end."""
@@ -213,7 +203,7 @@ class _Backward(Adjoint):
             lambda x: torch.abs(torch.as_tensor(given_norm(parts(x)), device=x.device)), line=line,
         )  # fmt: skip
         inner = Problem(dynamics, stepping.tableau, y0, t, stepping.steps, stepping.grid, statistics=Statistics())
-        recorder = Callbacks(self.callbacks, parts, line.time, abs(line.rate)) if self.callbacks else None
+        recorder = Callbacks(self.callbacks, parts, line) if self.callbacks else None
         return inner, Plan(nodes=False, recorder=recorder)
 
 

@@ -2,157 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from physode.compat.adams import Adams
-from physode.compat.callbacks import Callbacks
-from physode.compat.methods import Method, OnGrid, find_method
-from physode.compat.scipy_solver import SciPy
-from physode.errors import SolveError
-from physode.problem.checks import check_count, check_sizes
+from physode.compat.methods import Callbacks
+from physode.compat.stepping import EVENT_STEPS, Choice, InvalidArgument, Stepping, positive, refusals
 from physode.problem.packing import Packing
 from physode.problem.parameters import Referred
-from physode.problem.problem import (
-    Problem,
-    checked_number,
-    checked_state,
-    checked_times,
-    checked_tolerances,
-    make_dynamics,
-)
+from physode.problem.problem import Problem, checked_number, checked_state, checked_times, make_dynamics
 from physode.rhs_state import Statistics
-from physode.solvers import method as engine
-from physode.solvers.attempt import Adaptive
-from physode.solvers.clock import Number
-from physode.solvers.controllers import Controller
 from physode.solvers.driver import Plan
-from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.norms import root_mean_square
 from physode.typing import Norm
 
-__all__ = [
-    "Asked",
-    "Choice",
-    "InvalidArgument",
-    "Line",
-    "SolveAssertionError",
-    "Stepping",
-    "asked_of",
-    "mixed_norm",
-    "packed_norm",
-    "refusals",
-    "rms_norm",
-]
+__all__ = ["Asked", "Fitted", "asked_of", "mixed_norm", "packed_norm", "rms_norm"]
 
-EVENT_STEPS = 20_000
-"""How many steps are taken until an event is no longer hoped for."""
 _HORIZON = 2.0**40  # how far an event is looked for
-_MAX_STEPS = 2**31 - 1
-
-
-class InvalidArgument(ValueError, AssertionError):  # noqa: N818 - says what it is
-    """An argument that cannot be used; torchdiffeq asserts where physode raises ``ValueError``."""
-
-
-class SolveAssertionError(SolveError, AssertionError):
-    """A solve that did not reach its end; torchdiffeq asserts here."""
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Let errors of values be of the type that scripts written for torchdiffeq expect."""
-    try:
-        yield
-    except InvalidArgument:
-        raise
-    except ValueError as error:
-        raise InvalidArgument(str(error)) from None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A method, its options and its tolerances, as the caller gives them."""
-
-    method: Method
-    options: Mapping[str, Any]
-    rtol: Any
-    atol: Any
-
-    @classmethod
-    def of(cls, name: str | None, options: Any, rtol: Any, atol: Any, *, which: str = "options") -> Choice:
-        """Check the method's name and that the options are a mapping."""
-        if options is not None and not isinstance(options, Mapping):
-            raise InvalidArgument(f"`{which}` must be a dict of options by name, got {type(options).__name__}")
-        return cls(find_method(name), dict(options or {}), rtol, atol)
-
-
-class Line(NamedTuple):
-    """The times :math:`o + r s` of a clock :math:`s`: a backward solve's goes from 0 to 1."""
-
-    origin: float = 0.0
-    rate: float = 1.0
-
-    def time(self, s: Number) -> Tensor:
-        """Return a time, float64 and without a graph."""
-        return self.origin + self.rate * torch.as_tensor(s, dtype=torch.float64).detach()
-
-
-_ITSELF = Line()
-
-
-class Stepping(NamedTuple):
-    """How steps are taken: the engine's method, and adaptive steps or a grid; times where steps must end."""
-
-    tableau: engine.Method
-    steps: Adaptive | None
-    grid: Grid | None
-    stops: Tensor
-
-    @classmethod
-    def of(
-        cls, choice: Choice, y0: Tensor, t: Tensor, f: Any, norm: Norm, given_t: Tensor | None = None,
-        line: Line = _ITSELF, *, event: bool = False,
-    ) -> Stepping:  # fmt: skip
-        """Read a choice, for a state ``y0`` and the clock's times ``t``.
-
-        ``f`` and ``given_t`` are for a ``grid_constructor``.
-        """
-        kind, options = choice.method.kind, choice.options
-        scale = abs(line.rate)
-        rtol, atol = checked_tolerances(choice.rtol, choice.atol, y0, 1e-7, 1e-9)
-        none = t.new_empty(0)
-        if kind == "scipy":
-            check_sizes(None, *_sizes(options)[1:])
-            return cls(SciPy(options, rtol, atol, scale), None, grid_of_times(t), none)
-        if kind == "adaptive":
-            step_t, jump_t = (_stops(name, options.get(name), y0.device) for name in ("step_t", "jump_t"))
-            stops = torch.cat([step_t, jump_t])
-            if len(stops.unique()) < len(stops):
-                raise InvalidArgument("`step_t` and `jump_t` must not have any repeated elements between them")
-            return cls(
-                choice.method.tableau, _adaptive(choice, rtol, atol, norm, scale, len(t) - 1, event), None, stops
-            )
-        if options.get("interp", "linear") not in ("linear", "cubic"):
-            raise InvalidArgument(
-                f"Unknown interpolation method {options['interp']!r}; `interp` is 'linear' or 'cubic'"
-            )
-        grid = _grid(options, t, f, y0, given_t, line, event)
-        tableau = choice.method.tableau
-        if kind == "adams":
-            # Explicit weights of order 11 add up to thousands, and multiply the rounding errors of single precision.
-            order = int(options.get("max_order", 12 if torch.finfo(y0.dtype).eps < 1e-10 else 8))
-            iterations = int(options.get("max_iters", 4))
-            tableau = Adams(choice.method.implicit, rtol, atol, order, iterations)
-        nodes = torch.cat([grid.starts[:1], grid.ends]).detach() if options.get("perturb", False) else none
-        return cls(OnGrid(tableau, options.get("interp", "linear") == "linear"), None, grid, nodes)
 
 
 @dataclass(frozen=True)
@@ -166,8 +36,12 @@ class Asked:
     problem: Problem
     plan: Plan
     stops: Tensor
-    packing: Packing
     shift: Tensor | None
+
+    @property
+    def packing(self) -> Packing:
+        """How states are packed."""
+        return self.problem.dynamics.packing
 
 
 def asked_of(
@@ -224,7 +98,7 @@ def asked_of(
     )  # fmt: skip
     callbacks = Callbacks.of(func, choice.method, packing.unpack)
     stops = stops if shift is None else stops - shift
-    return Asked(problem, Plan(dense=dense, recorder=callbacks), stops, packing, shift)
+    return Asked(problem, Plan(dense=dense, recorder=callbacks), stops, shift)
 
 
 @dataclass(frozen=True)
@@ -265,7 +139,8 @@ def _fitted(what: str, value: Any, state: Tensor) -> Tensor:
         raise InvalidArgument(f"{what} must return a tensor on the device of `y0`, {state.device}, got {value.device}")
     if value.is_complex() and not state.is_complex():
         raise InvalidArgument(f"{what} must return real numbers as `y0` has, got {value.dtype}")
-    return value.to(state.dtype)
+    fitted: Tensor = value.to(state.dtype)
+    return fitted
 
 
 def _times(t: Any, device: torch.device) -> Tensor:
@@ -274,7 +149,7 @@ def _times(t: Any, device: torch.device) -> Tensor:
     if not t.is_floating_point():
         raise TypeError(f"`t` must be floating point, got {t.dtype}; convert it: t.double()")
     if t.device != device:
-        warnings.warn("t is not on the same device as y0. Coercing to y0.device.", stacklevel=5)
+        warnings.warn("t is not on the same device as y0. Coercing to y0.device.", stacklevel=4)
     if t.ndim == 1 and len(t) == 1 and bool(torch.isfinite(t.detach()).all()):
         return t.to(device=device, dtype=torch.float64)
     return checked_times(t, batch=None, device=device)
@@ -289,101 +164,9 @@ def _until(t: Tensor, choice: Choice, y0: Tensor) -> Tensor:
         size = choice.options.get("step_size")
         if size is None:
             raise InvalidArgument("`event_fn` with fixed steps needs options={'step_size': ...}")
-        far = EVENT_STEPS * _positive("step_size", size)
+        far = EVENT_STEPS * positive("step_size", size)
     start = t[:1]
     return torch.cat([start, start.detach() + torch.sign(t[1] - t[0]).detach() * far])
-
-
-def _positive(name: str, value: Any) -> float:
-    number = checked_number(name, value)
-    if not 0.0 < number < math.inf:
-        raise InvalidArgument(f"`{name}` must be positive and finite, got {value}")
-    return number
-
-
-def _grid(
-    options: Mapping[str, Any], t: Tensor, f: Any, y0: Tensor, given_t: Tensor | None, line: Line, event: bool
-) -> Grid:
-    """Return the steps that the options ask for: from output to output, of one size, or the caller's own grid."""
-    size, constructor = options.get("step_size"), options.get("grid_constructor")
-    if size is not None and constructor is not None:
-        raise InvalidArgument("step_size and grid_constructor are mutually exclusive arguments")
-    if size is not None:
-        return grid_of_step_size(t[0], t[-1], _positive("step_size", size) / abs(line.rate), _MAX_STEPS)
-    if constructor is None or event or len(t) < 2:
-        return grid_of_times(t)
-    given_t = line.time(t) if given_t is None else given_t
-    given = constructor(f, y0, given_t)
-    if not (bool(given[0] == given_t[0]) and bool(given[-1] == given_t[-1])):
-        raise InvalidArgument("`grid_constructor` must return a grid that starts at t[0] and ends at t[-1]")
-    return grid_of_times(torch.cat([t[:1], (given[1:-1].to(t) - line.origin) / line.rate, t[-1:]]))
-
-
-@dataclass(frozen=True)
-class _Controller(Controller):
-    """torchdiffeq's rule: steps of the smallest size are accepted whatever their error."""
-
-    smallest: float = 0.0
-
-    def accepts(self, error: Number, size: Number) -> Number:
-        """Whether an attempt is accepted."""
-        return (error <= 1.0) | ((size <= self.smallest) & (error < math.inf))
-
-
-def _adaptive(
-    choice: Choice, rtol: Tensor | float, atol: Tensor | float, norm: Norm, scale: float, intervals: int, event: bool
-) -> Adaptive:
-    """Return the engine's form of the options.
-
-    torchdiffeq counts ``max_num_steps`` anew from output to output; here the whole solve has their sum.
-    """
-    options = choice.options
-    first, smallest, largest = _sizes(options)
-    check_sizes(first, smallest, largest)
-    most = options.get("max_num_steps", EVENT_STEPS if event else _MAX_STEPS)
-    most = most.item() if isinstance(most, Tensor) else most
-    check_count("max_num_steps", most)
-    safety, growth, shrinking = (
-        checked_number(name, options.get(name, default))
-        for name, default in (("safety", 0.9), ("ifactor", 10.0), ("dfactor", 0.2))
-    )
-    if not (0.0 < safety <= 1.0 and 0.0 < shrinking < 1.0 < growth):
-        raise InvalidArgument(
-            "`safety` must lie in (0, 1], `dfactor` in (0, 1) and `ifactor` above 1, "
-            f"got {safety}, {shrinking} and {growth}"
-        )
-    return Adaptive(
-        tableau=choice.method.tableau,
-        controller=_Controller(
-            safety=safety, min_factor=shrinking, max_factor=growth, smallest=smallest / scale
-        ),
-        norm=norm,
-        rtol=rtol,
-        atol=atol,
-        first_step=None if first is None else first / scale,
-        min_step=smallest / scale,
-        max_step=None if largest is None else largest / scale,
-        max_steps=most * max(1, intervals),
-    )  # fmt: skip
-
-
-def _sizes(options: Mapping[str, Any]) -> tuple[float | None, float, float | None]:
-    """Return the first, smallest and largest step size; None for one that is chosen, or without bounds."""
-    first, smallest, largest = (
-        None if options.get(name) is None else checked_number(name, options[name])
-        for name in ("first_step", "min_step", "max_step")
-    )
-    return first, smallest or 0.0, None if largest == math.inf else largest
-
-
-def _stops(name: str, value: Any, device: torch.device) -> Tensor:
-    try:
-        times = torch.as_tensor(() if value is None else value, device=device).to(torch.float64).reshape(-1)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"`{name}` must be times, got {type(value).__name__}") from None
-    if not bool(torch.isfinite(times.detach()).all()):
-        raise InvalidArgument(f"`{name}` must be finite times")
-    return times.sort().values
 
 
 def rms_norm(x: Tensor) -> Tensor:

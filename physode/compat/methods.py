@@ -1,11 +1,11 @@
-"""torchdiffeq's methods by name: what each is here, which options it knows, and which callbacks it calls."""
+"""torchdiffeq's methods by name: what each is here, which options it knows, which callbacks it calls, and how."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,12 +14,11 @@ from physode.compat.adams import RK4_38
 from physode.solvers import method as engine
 from physode.solvers.clock import Number
 from physode.solvers.implicit.fixed import FIXED as IMPLICIT
-from physode.solvers.interpolation import Location, interpolate
-from physode.solvers.runge_kutta import Step, end_derivative, interpolant, take_step
 from physode.solvers.tableaus import METHODS as ENGINE
 from physode.solvers.tableaus import Tableau
+from physode.solvers.trace import Trace
 
-__all__ = ["ACCEPT", "METHODS", "REJECT", "STEP", "Method", "OnGrid", "find_method"]
+__all__ = ["IMPLICIT", "ITSELF", "METHODS", "Callbacks", "Line", "Method", "adjoint_callbacks", "find_method"]
 
 FEHLBERG2 = Tableau(
     name="fehlberg2",
@@ -133,52 +132,60 @@ def find_method(name: str | None) -> Method:
     return METHODS[name]
 
 
-@dataclass(frozen=True, eq=False)
-class OnGrid(engine.StepMethod):
-    """A method as torchdiffeq takes it over a grid: outputs between steps lie on chords, or on Hermite's cubics.
+class Line(NamedTuple):
+    """The times :math:`o + r s` of a clock :math:`s`: a backward solve's goes from 0 to 1."""
 
-    An implicit method, too, has the derivative at each step's start evaluated, which Hermite's cubic needs. A step that
-    is taken again to end earlier, at an event, ends on the whole step's chord or cubic.
+    origin: float = 0.0
+    rate: float = 1.0
+
+    def time(self, s: Tensor) -> Tensor:
+        """Return times."""
+        return self.origin + self.rate * s
+
+
+ITSELF = Line()
+"""A clock that shows the times themselves."""
+
+
+@dataclass
+class Callbacks:
+    """An observer of a solve's loop that calls each of ``found``, by name, with ``(t0, y0, dt)``.
+
+    ``state`` makes a packed state, and ``line`` a time of the loop's clock, what callbacks are given.
     """
 
-    method: engine.Method
-    linear: bool
-    _whole: list[tuple[Number, Tensor, Number, Step]] = field(default_factory=list)
+    found: Mapping[str, Callable[..., Any]]
+    state: Callable[[Tensor], Any]
+    line: Line = ITSELF
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The method's name."""
-        return self.method.name
+    @classmethod
+    def of(cls, func: Callable[..., Any], method: Method, state: Callable[[Tensor], Any]) -> Callbacks | None:
+        """Find the callbacks of ``func``; warn of those that the method does not call."""
+        found = {name: getattr(func, name) for name in (STEP, ACCEPT, REJECT) if hasattr(func, name)}
+        unsupported = {name for name in found if name not in method.callbacks}
+        if unsupported:
+            warnings.warn(f"Solver '{method.name}' does not support callbacks {unsupported}", stacklevel=4)
+        known = {name: call for name, call in found.items() if name in method.callbacks}
+        return cls(known, state) if known else None
 
-    @property
-    def fsal(self) -> bool:  # type: ignore[override]
-        """Whether the derivative at a step's end, where the next one starts, is always evaluated."""
-        return self.method in IMPLICIT
+    def before(self, t: Number, y: Tensor, h: Number) -> None:
+        """Call ``callback_step``."""
+        t, h = (torch.as_tensor(part, dtype=torch.float64, device=y.device).detach() for part in (t, h))
+        self._attempt = (self.line.time(t), self.state(y), h.abs() * abs(self.line.rate))
+        self._call(STEP)
 
-    @property
-    def order(self) -> int:  # type: ignore[override]
-        """The method's order."""
-        return self.method.order
+    def after(self, record: Trace, accepted: bool) -> bool:
+        """Call ``callback_accept_step`` or ``callback_reject_step``."""
+        del record
+        self._call(ACCEPT if accepted else REJECT)
+        return False
 
-    @property
-    def stages(self) -> int:  # type: ignore[override]
-        """The method's stages."""
-        return self.method.stages
+    def _call(self, name: str) -> None:
+        if name in self.found:
+            self.found[name](*self._attempt)
 
-    def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
-        """Take one step."""
-        for start, state, size, whole in self._whole:
-            if start == t and state is y and abs(h) < abs(size):
-                k_end = end_derivative(rhs, start, size, whole)
-                cubic = interpolant(rhs, self, start, y, size, whole, k_end)[None]
-                theta = torch.as_tensor(h / size, dtype=torch.float64, device=y.device)
-                place = Location(torch.zeros(1, dtype=torch.long, device=y.device), theta[None])
-                return Step(interpolate(place, y[None], cubic, whole.y[None])[0], whole.ks)
-        step: Step = take_step(rhs, self.method, t, y, h, k1)
-        step = step if k1 is None or not self.fsal else step._replace(ks=(k1,))
-        self._whole[:] = [(t, y, h, step)]
-        return step
 
-    def coefficients(self, y: Tensor, step: Step) -> list[Tensor] | None:
-        """Return the chord; None for Hermite's cubic."""
-        return [step.y - y] if self.linear else None
+def adjoint_callbacks(func: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Return the callbacks of the backward solve, by the names that they have in a forward one."""
+    names = {name: f"{name}_adjoint" for name in (STEP, ACCEPT, REJECT)}
+    return {name: getattr(func, other) for name, other in names.items() if hasattr(func, other)}

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.compat.arguments import EVENT_STEPS, Asked, InvalidArgument, SolveAssertionError
+from physode.compat.arguments import Asked
+from physode.compat.stepping import EVENT_STEPS, InvalidArgument, SolveAssertionError
 from physode.errors import SolveError
 from physode.events.conditions import Conditions
 from physode.events.event import Event
@@ -21,19 +22,26 @@ from physode.problem.problem import Problem
 from physode.status import Status
 from physode.transforms import transformed
 
-__all__ = ["check_event_graph", "solved", "solved_until"]
+__all__ = ["check_event_graph", "outcome_of", "solved", "solved_until"]
 
 _NEAR = 1e-2  # and relative to the time: how far from a solve's end its event may be
 
 
-def solved(asked: Asked, gradient: GradientMethod) -> Outcome:
-    """Solve to the last output time.
+def solved(asked: Asked, gradient: GradientMethod) -> Any:
+    """Solve, and return the states at the output times, in the structure of ``y0``: of a single one, the initial state.
 
     Raises
     ------
     SolveError
         If the solve ends early; it is an ``AssertionError`` too, as torchdiffeq's is.
     """
+    problem = asked.problem
+    outputs = problem.y0[None] if len(problem.t) == 1 else outcome_of(asked, gradient).outputs
+    return asked.packing.unpack(outputs, leading=1)
+
+
+def outcome_of(asked: Asked, gradient: GradientMethod) -> Outcome:
+    """Solve to the last output time; raise as :func:`solved` does."""
     outcome = _found(asked, gradient, ()).outcome
     if outcome.record.status != Status.SUCCESS:
         raise _failure(asked.problem, outcome)
@@ -52,6 +60,8 @@ def solved_until(asked: Asked, gradient: GradientMethod, event_fn: Callable[...,
     """
     problem, packing = asked.problem, asked.packing
     start, begin = problem.t[0], packing.components(problem.y0)
+    if not callable(event_fn):
+        raise InvalidArgument(f"`event_fn` must be callable as event_fn(t, y), got {type(event_fn).__name__}")
     given = event_fn if asked.shift is None else _shifted(event_fn, asked.shift)
     condition = _combined(given, problem)
     if condition is None:

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from physode.compat.adjoint import odeint_adjoint
-from physode.compat.arguments import Choice, InvalidArgument, asked_of, refusals
-from physode.compat.solving import check_event_graph, solved, solved_until
+from physode.compat.arguments import asked_of
+from physode.compat.solving import check_event_graph, outcome_of, solved, solved_until
+from physode.compat.stepping import Choice, InvalidArgument, refusals
 from physode.gradients import Naive
 
 __all__ = ["odeint", "odeint_adjoint", "odeint_dense", "odeint_event"]
@@ -82,9 +83,7 @@ def odeint(
     if event_fn is not None:
         event_time, states = solved_until(asked, Naive(), event_fn)
         return event_time.to(t), states
-    if len(asked.problem.t) == 1:
-        return asked.packing.unpack(asked.problem.y0[None], leading=1)
-    return asked.packing.unpack(solved(asked, Naive()).outputs, leading=1)
+    return solved(asked, Naive())
 
 
 def odeint_dense(
@@ -114,7 +113,7 @@ def odeint_dense(
             raise InvalidArgument("odeint_dense needs a Runge-Kutta or Adams method, got method='scipy_solver'")
         if choice.method.kind != "adaptive":
             choice = replace(choice, options={"interp": "cubic", **choice.options})
-    table = solved(asked_of(func, y0, torch.stack(ends), choice, dense=True), Naive()).table
+    table = outcome_of(asked_of(func, y0, torch.stack(ends), choice, dense=True), Naive()).table
     assert table is not None
     low, high = sorted(float(end.detach()) for end in ends)
 

@@ -34,7 +34,7 @@ from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.typing import Norm
 
-__all__ = ["check_count", "check_sizes", "pose"]
+__all__ = ["check_sizes", "checked_count", "pose"]
 
 _TOLERANCES = {torch.float64: (1e-6, 1e-9), torch.float32: (1e-5, 1e-7)}
 _COARSE = (1e-2, 1e-3)  # half precision
@@ -144,7 +144,7 @@ def _steps(
     """Decide between adaptive steps and a grid, and check what belongs to each."""
     relative, absolute = checked_tolerances(rtol, atol, y0, *_TOLERANCES.get(_real(y0.dtype), _COARSE))
     check_sizes(first_step, min_step, max_step)
-    check_count("max_steps", max_steps)
+    max_steps = checked_count("max_steps", max_steps)
     if grid is not None:
         if step_size is not None:
             raise ValueError("give `grid` or `step_size`, not both")
@@ -180,10 +180,11 @@ def check_sizes(first_step: float | None, min_step: float, max_step: float | Non
         raise ValueError(f"`min_step` must not be above `max_step`, got {min_step} and {max_step}")
 
 
-def check_count(name: str, value: object) -> None:
-    """Raise ``ValueError`` where this cannot be a number of attempts."""
-    if not isinstance(value, Integral) or value < 1:  # type: ignore[operator]
+def checked_count(name: str, value: object) -> int:
+    """Return a number of attempts; raise ``ValueError`` where it is none."""
+    if not isinstance(value, Integral) or int(value) < 1:
         raise ValueError(f"`{name}` must be a whole number, at least 1, got {value!r}")
+    return int(value)
 
 
 def _real(dtype: torch.dtype) -> torch.dtype:

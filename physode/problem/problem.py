@@ -273,7 +273,7 @@ def checked_tolerances(
                 f"`{name}` must be one number or one a component, of the state's shape {tuple(y0.shape)}, "
                 f"got shape {tuple(value.shape)}"
             )
-    least = [torch.as_tensor(value, device=y0.device) for value in (relative, absolute)]
+    least = [torch.as_tensor(value, dtype=torch.float64, device=y0.device) for value in (relative, absolute)]
     if not bool((least[0] + least[1] > 0.0).all()):
         raise ValueError(
             "`rtol` or `atol` must be positive for every component: got 0 for both, and no error is as small"
