@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -69,6 +70,7 @@ def asked_of(
     if not isinstance(y0, (Tensor, tuple)):
         raise InvalidArgument(f"`y0` must be a tensor or a tuple of tensors, got {type(y0).__name__}")
     with refusals():
+        y0 = _of_one_dtype(y0)
         packing = Packing.of(y0, per_sample=False)
         state = checked_state(y0, packing)
         times = _times(t, state.device)
@@ -141,6 +143,17 @@ def _fitted(what: str, value: Any, state: Tensor) -> Tensor:
         raise InvalidArgument(f"{what} must return real numbers as `y0` has, got {value.dtype}")
     fitted: Tensor = value.to(state.dtype)
     return fitted
+
+
+def _of_one_dtype(y0: Any) -> Any:
+    """Return the state, its parts promoted to the dtype that holds all of them."""
+    if isinstance(y0, Tensor) or not all(isinstance(part, Tensor) for part in y0):
+        return y0
+    dtypes = {part.dtype for part in y0}
+    if len(dtypes) < 2 or not all(dtype.is_floating_point or dtype.is_complex for dtype in dtypes):
+        return y0
+    common = reduce(torch.promote_types, dtypes)
+    return tuple(part.to(common) for part in y0)
 
 
 def _times(t: Any, device: torch.device) -> Tensor:

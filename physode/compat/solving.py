@@ -15,7 +15,7 @@ from physode.events.conditions import Conditions
 from physode.events.event import Event
 from physode.events.result import Found
 from physode.events.rounds import solve_with_events
-from physode.gradients import GradientMethod, Naive
+from physode.gradients import GradientMethod
 from physode.gradients.naive import Empty, Transformed
 from physode.gradients.outputs import Outcome
 from physode.problem.problem import Problem
@@ -81,7 +81,7 @@ def _found(asked: Asked, gradient: GradientMethod, events: tuple[Event, ...]) ->
     problem, plan = asked.problem, asked.plan
     if not problem.y0.numel():
         gradient = Empty()
-    elif transformed() and isinstance(gradient, Naive):
+    elif transformed():
         gradient = Transformed()
     try:
         if events or len(asked.stops):
