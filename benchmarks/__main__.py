@@ -67,7 +67,7 @@ def _one_thread() -> None:
 
 
 def _run(name: str, settings: Settings, *, save: bool) -> None:
-    from benchmarks.machine import describe
+    from benchmarks.report import describe
     from physode.plotting.style import finish, styled
 
     with warnings.catch_warnings():

@@ -1,16 +1,17 @@
-"""Whether contestants give the same answer: those that do not are not timed."""
+"""Whether contestants give the same answer, and the right one: those that do not are not timed."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from benchmarks.task import Answer
+from benchmarks.peers import on_union, physode, torchdiffeq
+from benchmarks.task import Answer, Task
 
-__all__ = ["Bounds", "Errors", "disagreement", "errors_of", "relative_error"]
+__all__ = ["Bounds", "Errors", "disagreement", "errors_of", "reference", "relative_error"]
 
 
 class Errors(NamedTuple):
@@ -54,3 +55,21 @@ def disagreement(errors: Errors, bounds: Bounds) -> str | None:
     if not errors.gradients <= bounds.gradients:
         return f"gradients differ by {errors.gradients:.1e}"
     return None
+
+
+_LARGE = 1000  # elements of a state beyond which a graph of all steps takes too much memory
+
+
+def reference(task: Task, gradient: bool) -> Answer:
+    """Solve a task that was posed at a tight tolerance in double precision.
+
+    torchdiffeq does it by plain back-propagation, so that physode is not its own judge; large states, or none of
+    torchdiffeq, leave it to physode's ACA with per-sample steps.
+    """
+    other = torchdiffeq()
+    small = task.y0.numel() <= _LARGE
+    other = on_union(other) if task.t.ndim > 1 else other
+    shape: dict[str, Any] = {"step_control": "per-sample"} if task.y0.ndim > 1 else {}
+    peer = other if small and other.missing is None else physode(**shape)
+    runner = peer.prepare(task, gradient)
+    return runner.answer(runner.run())

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 import physode as po
-from benchmarks.counting import Counted
 from benchmarks.memory import peak_bytes
 from benchmarks.task import Answer, Task, Work, loss_of
 
 __all__ = [
+    "Counted",
     "Peer",
     "Runner",
     "Solved",
@@ -293,3 +293,27 @@ def on_union(peer: Peer) -> Peer:
         return TorchRunner(solve, task, gradient, counts_itself=inner.counts_itself)
 
     return Peer(f"{peer.name}, on the union", peer.package, prepare, peer.obstacle)
+
+
+class Counted(torch.nn.Module):
+    """A right-hand side that counts its calls and the rows (samples) in them; never timed.
+
+    torchdiffeq tells its verdicts to methods of the right-hand side that are called ``callback_...``.
+    """
+
+    def __init__(self, f: torch.nn.Module) -> None:
+        super().__init__()
+        self.f = f
+        self.calls = self.rows = self.accepted = self.rejected = 0
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        self.calls += 1
+        self.rows += len(y) if y.ndim > 1 else 1
+        found: Tensor = self.f(t, y)
+        return found
+
+    def callback_accept_step(self, *_: Any) -> None:
+        self.accepted += 1
+
+    def callback_reject_step(self, *_: Any) -> None:
+        self.rejected += 1

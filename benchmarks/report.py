@@ -1,9 +1,14 @@
-"""Results as Markdown."""
+"""Results as Markdown: the sections of a report, what they say beside claims, and the machine they come from."""
 
 from __future__ import annotations
 
+import datetime as dt
+import os
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.race import Heat, Placing
@@ -11,7 +16,7 @@ from benchmarks.race import Heat, Placing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Report", "heat_section", "markdown_table"]
+__all__ = ["Claim", "Report", "claims_table", "describe", "heat_section", "markdown_table", "seen_ratio"]
 
 
 @dataclass(frozen=True)
@@ -73,3 +78,84 @@ def _count(count: float | None) -> str:
     if count is None:
         return "-"
     return f"{count:.0f}" if float(count).is_integer() or count >= 100 else f"{count:.1f}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That one contestant is so many times cheaper than another, in one measure of a heat.
+
+    Attributes
+    ----------
+    case, measure
+        What is done, and what is compared: ``"time"``, ``"rows"`` or ``"memory"``.
+    ours, other
+        The contestants' names.
+    asked
+        The ratio of the other's cost to ours that is asked for.
+    """
+
+    case: str
+    ours: str
+    other: str
+    asked: float
+    measure: str = "time"
+
+
+def seen_ratio(claim: Claim, heat: Heat) -> float | str:
+    """Return the other's cost over ours, or why there is none."""
+    costs = []
+    for name in (claim.other, claim.ours):
+        placing = heat.find(name)
+        if placing is None:
+            return next((note for note in heat.notes if note.startswith(f"{name}:")), f"{name}: did not run")
+        cost = _cost(placing, claim.measure)
+        if cost is None:
+            return f"{name}: its {claim.measure} are not known"
+        costs.append(cost)
+    return costs[0] / costs[1]
+
+
+def claims_table(found: Sequence[tuple[Claim, Heat]]) -> str:
+    """Return a Markdown table with a row a claim."""
+    rows = []
+    for claim, heat in found:
+        seen = seen_ratio(claim, heat)
+        verdict = ["-", seen] if isinstance(seen, str) else [_times(seen), "yes" if seen >= claim.asked else "no"]
+        rows.append([claim.case, claim.ours, claim.other, claim.measure, _times(claim.asked), *verdict])
+    return markdown_table(["case", "ours", "against", "measure", "asked", "seen", "reached"], rows)
+
+
+def _cost(placing: Placing, measure: str) -> float | None:
+    if measure == "time":
+        return placing.median
+    return placing.work.rows if measure == "rows" else placing.peak
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.3g}x" if ratio < 100 else f"{ratio:.0f}x"
+
+
+_PACKAGES = ("physode", "torch", "torchdiffeq", "torchode", "TorchDiffEqPack", "diffrax", "jax")
+
+
+def describe() -> str:
+    """Return one sentence: processor, cores, versions, date."""
+    packages = []
+    for name in _PACKAGES:
+        try:
+            packages.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
+    return (
+        f"One thread of {_processor()} ({os.cpu_count()} cores); {', '.join(packages)}; "
+        f"Python {platform.python_version()}; {today}."
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -10,9 +10,24 @@ import click
 
 import physode
 from physode.cli.errors import reporting
-from physode.cli.table import COMMANDS
 
-__all__ = ["cli", "main"]
+__all__ = ["COMMANDS", "cli", "main"]
+
+COMMANDS = {
+    "simulate": "Make trajectories of a system, or images of galaxies.",
+    "prepare": "Read images of any kind, and write them to HDF5.",
+    "fit": "Fit a right-hand side to observed trajectories.",
+    "train": "Train a classifier of images, or a model of time series.",
+    "evaluate": "Test trained models.",
+    "plot": "Draw the figures of a run.",
+    "profile": "Profile the likelihood of a fitted constant.",
+    "animate": "Animate a run: fitted against true trajectories.",
+    "inspect": "Describe a file of trajectories or images.",
+    "gradcheck": "Check gradients of your own right-hand side.",
+    "info": "Show versions, devices and methods.",
+    "reproduce": "Reproduce figures and tables of the papers.",
+}
+"""One line of help by name; the command itself is ``physode.cli.commands.<name>.command``."""
 
 
 class LazyGroup(click.Group):

@@ -3,113 +3,81 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
 
 import click
 
+from physode.training import settings
+from physode.training.settings import Range, whole
+
 __all__ = [
-    "ATOL", "EPOCHS", "NETWORK", "POSITIVE", "RTOL", "SECONDS", "SEED", "SHARE", "STEP", "THREADS",
-    "WIDTH", "Real", "Whole", "finite_numbers",
+    "POSITIVE", "SECONDS", "STEP", "THREADS", "Real", "Whole", "finite_numbers", "numbers_between_commas",
 ]  # fmt: skip
 
-LARGEST, SMALLEST = 1e150, 1e-150
-"""Sizes of numbers whose squares double precision holds."""
-
-_LARGE = "double precision cannot hold its square; choose other units"
-_SMALL = "its square is 0 in double precision; give 0 where that is meant, or choose other units"
+Number = TypeVar("Number", int, float)
 
 
 class Real(click.FloatRange):
-    """A finite number.
+    """A number of a :class:`~physode.training.settings.Range`, whose arguments it takes.
 
-    Parameters
-    ----------
-    least, above, most, below
-        The range that the option has a meaning in: bounds that belong to it, and bounds that do not.
-    largest, why
-        The largest size that can be worked with, and why.
-    smallest, why_small
-        The smallest size apart from 0, and why.
-    finite
-        Whether to refuse what is not finite; else that is left to the library, which says what it is for.
+    What is not finite is refused, or, where the range says so, left to the library, which says what it is for.
     """
 
-    def __init__(
-        self,
-        least: float | None = None,
-        most: float | None = None,
-        *,
-        above: float | None = None,
-        below: float | None = None,
-        largest: float = LARGEST,
-        why: str = _LARGE,
-        smallest: float = SMALLEST,
-        why_small: str = _SMALL,
-        finite: bool = True,
-    ) -> None:
+    def __init__(self, least: float | None = None, most: float | None = None, **limits: Any) -> None:
+        self.range = Range(least, most, **limits)
         super().__init__(
-            min=least if above is None else above,
-            max=most if below is None else below,
-            min_open=above is not None,
-            max_open=below is not None,
+            min=least if self.range.above is None else self.range.above,
+            max=most if self.range.below is None else self.range.below,
+            min_open=self.range.above is not None,
+            max_open=self.range.below is not None,
         )
-        self.largest, self.why, self.smallest, self.why_small = largest, why, smallest, why_small
-        self.finite = finite
+
+    @classmethod
+    def of(cls, within: Range) -> Self:
+        """Return the type of a setting's range."""
+        return cls(**{name: value for name, value in vars(within).items() if name != "whole"})
+
+    @property
+    def finite(self) -> bool:
+        """Whether what is not finite is refused."""
+        return self.range.finite
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it, or fail."""
         number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            if not self.finite:
-                return number
+        if not math.isfinite(number) and self.finite:
             self.fail(f"{value} is not a finite number.", param, ctx)
-        if abs(number) > self.largest:
-            self.fail(f"{value} is larger than {self.largest:g}: {self.why}.", param, ctx)
-        if 0 < abs(number) < self.smallest:
-            self.fail(f"{value} is smaller than {self.smallest:g}: {self.why_small}.", param, ctx)
+        refusal = self.range.refusal(number)
+        if refusal is not None:
+            self.fail(f"{value} is {refusal}.", param, ctx)
         return number
 
 
 class Whole(click.IntRange):
-    """A whole number.
-
-    Parameters
-    ----------
-    least, most
-        The range that the option has a meaning in.
-    largest, why
-        The largest that can be worked with, and why.
-    """
+    """A whole number, see :func:`physode.training.settings.whole`."""
 
     def __init__(self, least: int = 0, most: int | None = None, *, largest: int = 10**9, why: str = "") -> None:
         super().__init__(min=least, max=most)
-        self.largest, self.why = largest, why or "nobody could wait for it, or hold it; give less"
+        self.range = whole(least, most, largest=largest, why=why)
+
+    @classmethod
+    def of(cls, within: Range) -> Self:
+        """Return the type of a setting's range."""
+        most = None if within.most is None else int(within.most)
+        return cls(int(within.least or 0), most, largest=int(within.largest), why=within.why)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read it, or fail."""
         number = int(super().convert(value, param, ctx))
-        if self.max is None and number > self.largest:
-            self.fail(f"{value} is larger than {self.largest}: {self.why}.", param, ctx)
+        refusal = self.range.refusal(number)
+        if refusal is not None:
+            self.fail(f"{value} is {refusal}.", param, ctx)
         return number
 
 
-POSITIVE = Real(above=0.0)
+POSITIVE, STEP = Real.of(settings.POSITIVE), Real.of(settings.STEP)
 SECONDS = Real(above=0.0, largest=1e9, why="a run of decades has no limit; leave it out", smallest=1e-9)
-SHARE = Real(above=0.0, below=1.0)
-
-_WHY, _WHY_SMALL = "single precision cannot hold its square; give less", "single precision takes it for 0; give more"
-NETWORK = Real(above=0.0, largest=1e18, why=_WHY, smallest=1e-30, why_small=_WHY_SMALL)
-"""What networks, which compute in single precision, are to meet."""
-
-ATOL = Real(above=0.0, largest=1e18, why="no step would be held to it; give less", smallest=1e-30,
-            why_small="no step could meet it; give more")  # fmt: skip
-RTOL = Real(above=0.0, largest=1.0, why="no step would be held to it; give 1 or less", smallest=1e-30,
-            why_small="no step could meet it; give more")  # fmt: skip
-STEP = Real(above=0.0, smallest=1e-12, why_small="so many steps take for ever; give more")
-
-SEED = Whole(0, 2**63 - 1)
-EPOCHS = Whole(1)
-WIDTH = Whole(1, largest=65_536, why="no memory holds so many weights; give less")
 THREADS = Whole(1, largest=1024, why="give no more than the machine has cores")
 
 
@@ -133,6 +101,33 @@ def finite_numbers(text: str, *, infinite: bool = False) -> tuple[float, ...]:
     for number in numbers:
         if math.isnan(number) or (math.isinf(number) and not infinite):
             raise click.BadParameter(f"{text!r} has a number that is not finite.")
-        if math.isfinite(number) and abs(number) > LARGEST:
-            raise click.BadParameter(f"{text!r} has a number larger than {LARGEST:g}: {_LARGE}.")
+        if math.isfinite(number) and abs(number) > Range().largest:
+            raise click.BadParameter(f"{text!r} has a number {Range().refusal(number)}.")
     return numbers
+
+
+def numbers_between_commas(
+    number: type[Number], example: str
+) -> Callable[[click.Context, click.Parameter, str | None], tuple[Number, ...] | None]:
+    """Return a callback that reads numbers with commas between: finite ones, or whole ones, which are widths."""
+    widths = number is int
+
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Number, ...] | None:
+        if value is None:
+            return None
+        try:
+            found = tuple(number(part) for part in value.split(",") if part.strip())
+        except ValueError as error:
+            what = "whole numbers" if widths else "numbers"
+            raise click.BadParameter(f"{value!r} is not {what} with commas between, such as {example}.") from error
+        for each in found:
+            if widths and each < 1:
+                raise click.BadParameter(f"{value!r} has a width below 1.")
+            refusal = settings.WIDTH.refusal(each) if widths else None
+            if refusal is not None:
+                raise click.BadParameter(f"{value!r} has a width {refusal}.")
+            if not math.isfinite(each):
+                raise click.BadParameter(f"{value!r} has a number that is not finite.")
+        return found
+
+    return read

@@ -6,13 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import click
 
-from physode.cli.words import is_terminal, visible
+from physode.cli.show import is_terminal, visible
 
-__all__ = ["Words", "progress_bar", "showing_progress"]
+__all__ = ["Words", "progress_bar", "showing_epochs", "showing_progress"]
 
 _FIRST, _LATER = 10.0, 3.0  # seconds until the first line, and the factor to the next
 
@@ -45,6 +45,59 @@ def showing_progress(description: str) -> Iterator[Callable[[float], None]]:
             return
         with Words(description) as words:
             yield words.tell
+
+
+@contextmanager
+def showing_epochs(what: str, *, shown: bool = True) -> Iterator[Callable[..., None]]:
+    """Show how far work of many epochs is: a bar with the time that is left, or now and then a line.
+
+    Parameters
+    ----------
+    what
+        What is done: "training NAME".
+    shown
+        Whether to show anything at all.
+
+    Yields
+    ------
+    Callable
+        What is told the finished share, and in words where the work is, and what came of it last; None for what has not
+        changed.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[last]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    hidden = not (shown and is_terminal(sys.stderr))
+    with (
+        Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar,
+        Words(what) if hidden and shown else nullcontext() as words,
+    ):
+        task = bar.add_task(escape(visible(what)), total=1.0, last="")
+        told = {"where": "", "last": ""}
+
+        def tell(share: float, where: str | None = None, last: str | None = None) -> None:
+            told.update({name: text for name, text in (("where", where), ("last", last)) if text is not None})
+            bar.update(task, completed=share, description=told["where"], last=told["last"])
+            if words is not None:
+                words.tell(share, ", ".join(filter(None, told.values())))
+
+        yield tell
 
 
 class Words:

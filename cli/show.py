@@ -1,17 +1,14 @@
-"""Results as tables on a terminal, or as JSON."""
+"""Results as tables on a terminal, or as JSON; text of others is freed of what a terminal would obey."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-from physode.cli.words import is_terminal, visible
-from physode.jsontext import dumps
-
-__all__ = ["cell", "precise", "shorten", "show_json", "show_pairs", "show_table"]
+from physode.json_values import dumps
 
 # Where nobody looks at columns: wide enough that no cell of a table in a file or a pipe is broken into lines.
 _WIDTH_OF_A_FILE = 400
@@ -87,3 +84,13 @@ def _print(table: Any) -> None:
     width = None if is_terminal(sys.stdout) else _WIDTH_OF_A_FILE
     console = Console(width=width, markup=False, highlight=False, emoji=False)
     console.print(table)
+
+
+def visible(text: str) -> str:
+    r"""Return a text with what cannot be printed, escape sequences above all, written out: ``\x1b[31m``."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a stream is a terminal; one that was closed before Python began is None."""
+    return stream is not None and not stream.closed and stream.isatty()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from physode.datasets.bodies import check_bodies
-from physode.datasets.csv import read_csv
+from physode.datasets.csv_trajectories import read_csv
+from physode.datasets.formats import read_data
 from physode.datasets.horizons import read_horizons
-from physode.datasets.loading import read_data
-from physode.datasets.reading import read_trajectories
-from physode.datasets.schema import SCHEMA_VERSION
 from physode.datasets.summary import summarise, summarise_data
 from physode.datasets.trajectories import Trajectories
-from physode.datasets.writing import write_trajectories
+from physode.datasets.trajectory_file import SCHEMA_VERSION, read_trajectories, write_trajectories
 
 __all__ = [
     "SCHEMA_VERSION",

@@ -11,8 +11,6 @@ from physode.datasets.table import Table, Words, quoted
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
 
-__all__ = ["TIME_NAMES", "Observations", "groups", "labels_of", "observe", "prune", "time_column"]
-
 TIME_NAMES = ("time", "times", "t", "year", "years", "yr", "date", "jd", "mjd", "day", "days")
 """Names by which a column of times is known."""
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import physode
 
-__all__ = ["PACKAGES", "git_revision", "package_versions", "provenance"]
-
 PACKAGES = ("torch", "numpy", "scipy", "h5py", "matplotlib", "click", "rich")
 """The packages that physode's results may depend on."""
 

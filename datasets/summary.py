@@ -10,16 +10,18 @@ from typing import Any
 import h5py
 import numpy as np
 
-from physode.datasets.images.describing import summarise_image_file
-from physode.datasets.images.hdf5 import holds_images
-from physode.datasets.loading import kind_of, read_data
-from physode.datasets.reading import Layout, open_trajectories, read_attributes, read_layout, read_times
-from physode.datasets.schema import SCHEMA_VERSION
-from physode.datasets.series.reading import holds_series
-from physode.datasets.series.summary import summarise_series
+from physode.datasets.formats import format_of, read_data
+from physode.datasets.images.hdf5 import holds_images, summarise_image_file
+from physode.datasets.series.formats import holds_series, summarise_series
 from physode.datasets.trajectories import Array, check_sigma, check_times
-
-__all__ = ["summarise", "summarise_data"]
+from physode.datasets.trajectory_file import (
+    SCHEMA_VERSION,
+    Layout,
+    open_trajectories,
+    read_attributes,
+    read_layout,
+    read_times,
+)
 
 _BLOCK_BYTES = 1 << 24
 
@@ -65,7 +67,7 @@ def summarise_data(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     files = [Path(path) for path in paths]
     if len(files) == 1 and holds_series(files[0]):
         return summarise_series(files[0])
-    if len(files) == 1 and kind_of(files[0]) == "HDF5":
+    if len(files) == 1 and format_of(files[0]).name == "HDF5":
         return summarise_image_file(files[0]) if holds_images(files[0]) else summarise(files[0])
     trajectories = read_data(files)
     # Arrays give their shapes and slices as datasets of a file do.
@@ -75,7 +77,7 @@ def summarise_data(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
     return {
         "path": ", ".join(map(str, files)),
         "bytes": sum(path.stat().st_size for path in files),
-        "format": kind_of(files[0]),
+        "format": format_of(files[0]).name,
         "schema_version": None,
         **_described(layout, trajectories.t, dict(trajectories.attrs)),
     }

@@ -1,7 +1,8 @@
-"""Text in columns, CSV and its relatives, read into numbers row by row."""
+"""Tables: rows of cells under a header, read into columns of numbers and of words."""
 
 from __future__ import annotations
 
+import math
 import re
 from array import array
 from collections.abc import Iterator, Sequence
@@ -11,19 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from physode.datasets.cells import LONGEST_LABEL, NumberColumn, TextColumn
+from physode.datasets.csv_rows import rows_of
 from physode.datasets.files import check_file, shown
-from physode.datasets.rows import rows_of
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
-
-__all__ = ["WORDS", "Table", "Words", "quoted", "read_header", "read_table"]
 
 WORDS = frozenset({"body", "trajectory", "unit", "units"})
 """Columns of text in tables of trajectories."""
 
 _LARGEST = 1_000_000_000  # bytes of a file
-
 
 _NAME_AND_UNIT = re.compile(r"(?P<name>[^\[(]*)[\[(](?P<unit>[^\])]*)[\])]\s*")
 
@@ -91,7 +88,7 @@ def read_table(path: Path, *, words: frozenset[str] = WORDS) -> Table:
         If the file is missing, too large or no text, if columns have no name or the same, if a row has another number
         of cells, or if a cell is not a finite number.
     """
-    with _opened(path) as rows:
+    with _rows(path) as rows:
         return _read(rows, words)
 
 
@@ -103,7 +100,7 @@ def read_header(path: Path, *, words: frozenset[str] = WORDS) -> tuple[str, ...]
     DataError
         As of `read_table`, as far as the first row shows it.
     """
-    with _opened(path) as rows:
+    with _rows(path) as rows:
         return tuple(_named(next(rows, (0, []))[1], words))
 
 
@@ -113,7 +110,8 @@ def quoted(names: Sequence[str]) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
+def _rows(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """Open a file as numbered rows of cells, which is all that a table is made of: other formats of tables go here."""
     check_file(path, largest=_LARGEST)
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -167,3 +165,60 @@ def _named(header: Sequence[str], words: frozenset[str]) -> dict[str, str]:
         known.add(folded)
         units[folded if folded in words else name] = unit
     return units
+
+
+LONGEST_LABEL = 100
+"""Letters of a name or label."""
+
+_MISSING = frozenset({"", "nan", "na", "-"})
+
+
+def number_of(cell: str, *, row: int, column: str) -> float:
+    """Return the number in a cell, NaN where it is missing.
+
+    Raises
+    ------
+    DataError
+        If it is no number, or infinite.
+    """
+    text = cell.strip()
+    if text.casefold() in _MISSING:
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        value = None
+    if value is None or "_" in text:  # Python reads 1_000 as 1000
+        raise DataError(
+            f"row {row}, column {shown(column)}: {shown(text)!r} is not a number; "
+            "write 0.5, or leave the cell empty where a value is missing"
+        )
+    if math.isinf(value):
+        raise DataError(f"row {row}, column {shown(column)}: {shown(text)!r} is infinite; empty the cell")
+    return value
+
+
+class NumberColumn:
+    """Collects the numbers of a column."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values = array("d")
+
+    def add(self, cell: str, line: int) -> None:
+        """Take the number in a row's cell."""
+        self.values.append(number_of(cell, row=line, column=self.name))
+
+
+class TextColumn:
+    """Collects the labels of a column."""
+
+    def __init__(self) -> None:
+        self.labels: dict[str, int] = {}
+        self.codes = array("q")
+
+    def add(self, cell: str, line: int) -> None:
+        """Take the label in a row's cell."""
+        if len(cell) > LONGEST_LABEL:
+            raise DataError(f"row {line}: {shown(cell)!r} is a label of {len(cell)} letters; shorten it")
+        self.codes.append(self.labels.setdefault(cell.strip(), len(self.labels)))

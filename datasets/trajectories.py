@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from physode.errors import DataError
 
-__all__ = ["Array", "Trajectories", "check_shapes", "check_sigma", "check_times"]
-
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
 

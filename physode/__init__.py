@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
     from physode.events.event import Event
     from physode.gradients import ACA, MALI, Adjoint, Naive
-    from physode.regularised import solve_regularised
+    from physode.regularized_n_body import solve_regularised
     from physode.sink import Sink
     from physode.solution import Solution, Stats
     from physode.solve import solve
@@ -88,7 +88,7 @@ _HOMES = {
     "odesolve": "physode.compat",
     "progress_bar": "physode.solvers.callbacks",
     "solve": "physode.solve",
-    "solve_regularised": "physode.regularised",
+    "solve_regularised": "physode.regularized_n_body",
 }
 
 

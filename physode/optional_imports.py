@@ -1,13 +1,16 @@
-"""Packages that only some of physode needs: imported where they are, named where they are missing."""
+"""Imports that wait until they are needed: of packages that may be missing, and of a package's own public names."""
 
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 from physode.errors import ConfigError
 
-__all__ = ["needs"]
+__all__ = ["import_when_used", "needs"]
 
 _NAMES = {
     "distributed": "Dask",
@@ -42,3 +45,43 @@ def needs(module: str, *, extra: str, purpose: str = "this") -> ModuleType:
             raise  # the package is there, and broken
         name = _NAMES.get(package, package)
         raise ConfigError(f"{purpose} needs {name}; install it with: pip install 'physode[{extra}]'") from error
+
+
+class _LazyPackage(ModuleType):
+    """A package whose public names are imported when they are first used."""
+
+    _homes: Mapping[str, str] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._homes:
+            raise AttributeError(
+                f"module {self.__name__!r} has no attribute {name!r}; it has {', '.join(self.__all__)}"
+            )
+        value = getattr(importlib.import_module(self._homes[name]), name)
+        self.__dict__[name] = value
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system binds every submodule as an attribute of its package when it has been loaded, and so would
+        # put the module physode.fitting.fit over the function of the same name.
+        if isinstance(value, ModuleType) and self._homes.get(name) == value.__name__:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*self.__dict__, *self._homes})
+
+
+def import_when_used(package: str, homes: Mapping[str, str]) -> None:
+    """Let a package import its public names when they are first used, so that its settings do not wait for torch.
+
+    Parameters
+    ----------
+    package
+        Its ``__name__``.
+    homes
+        The module below it that has each name.
+    """
+    module = sys.modules[package]
+    module.__class__ = _LazyPackage
+    module.__dict__["_homes"] = {name: f"{package}.{home}" for name, home in homes.items()}

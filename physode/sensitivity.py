@@ -22,13 +22,14 @@ import torch
 from torch import Tensor, nn
 
 from physode.gradients.outputs import StepTable, fetch_recorded, read_outputs
-from physode.pairing import Paired
 from physode.problem.checks import pose
 from physode.problem.problem import Problem
 from physode.solution import raise_failures
 from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import Grid
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
+from physode.solvers.symplectic.alf import Paired
+from physode.typing import Progress
 
 __all__ = ["Sensitivities", "correlation", "covariance", "sensitivities"]
 
@@ -60,13 +61,14 @@ def sensitivities(
     *,
     args: Sequence[Any] = (),
     initial_state: bool = False,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Sensitivities:
     """Solve and differentiate the solution with respect to parameters, forwards.
 
     Parameters
     ----------
-    f, y0, t, args, options
+    f, y0, t, args, progress, options
         As for :func:`physode.solve`; ``y0`` is one real tensor. With ``step_control="per-sample"`` all samples share
         the parameters.
     parameters
@@ -89,7 +91,7 @@ def sensitivities(
         problem = pose(f, y0.detach(), t, args=args, **options)
         if isinstance(problem.dynamics.packing, Paired):
             raise ValueError(f"`method` must not be {problem.tableau.name!r} for sensitivities; use 'dopri5'")
-        problem, plan = problem.started(), Plan()
+        problem, plan = problem.started(), Plan(progress=progress)
         record = forward(problem, plan)
         raise_failures(record)
         grid = record.clock()

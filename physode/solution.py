@@ -12,14 +12,12 @@ from torch import Tensor
 from physode.errors import SolveError
 from physode.events.result import Events, EventTimes
 from physode.gradients.first_order import held
-from physode.gradients.outputs import Outcome, StepTable
-from physode.gradients.outputs import Recorded as StepsTaken
+from physode.gradients.outputs import Outcome, StepRecord, Table
 from physode.problem.dynamics import Calls
 from physode.problem.packing import Packing
 from physode.problem.problem import Problem
 from physode.solvers.callbacks import Recorded
 from physode.solvers.clock import expand
-from physode.solvers.grid import Grid
 from physode.solvers.method import StepMethod
 from physode.status import Status, failed
 
@@ -202,19 +200,19 @@ class _Reader:
     """Evaluates a table of steps at any time."""
 
     packing: Packing
-    table: StepTable | None
+    table: Table | None
     per_sample: bool
     ends: Tensor
     start: Tensor
     plans: tuple[Any, ...]
 
     @classmethod
-    def of(cls, problem: Problem, table: StepTable | None, plans: Sequence[Any]) -> _Reader:
+    def of(cls, problem: Problem, table: Table | None, plans: Sequence[Any]) -> _Reader:
         ends, start = problem.t.detach()[[0, -1]], problem.y0.detach()
         return cls(problem.dynamics.packing, table, problem.per_sample, ends, start, tuple(plans))
 
     def __getstate__(self) -> dict[str, Any]:
-        table = None if self.table is None else StepTable(*(_detached(part) for part in self.table))
+        table = None if self.table is None else self.table.kept()
         return {**vars(self), "table": table, "plans": ()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -257,13 +255,7 @@ class _Reader:
         return torch.where(known, self.start, torch.nan)
 
 
-def _detached(part: Any) -> Any:
-    if isinstance(part, Tensor):
-        return part.detach()
-    return Grid(*(each.detach() for each in part)) if isinstance(part, Grid) else part
-
-
-def raise_failures(record: StepsTaken, solution: Solution | None = None) -> None:
+def raise_failures(record: StepRecord, solution: Solution | None = None) -> None:
     """Raise :class:`SolveError` if any group of the record failed; it carries the ``solution``."""
     status, ended = record.status.reshape(-1), record.ended.reshape(-1)
     bad = failed(status).nonzero().flatten().tolist()

@@ -18,10 +18,10 @@ from physode.events.result import Events, Found
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.first_order import collected
 from physode.gradients.naive import Empty, Transformed
-from physode.gradients.outputs import Outcome, Recorded
+from physode.gradients.outputs import Outcome
 from physode.problem.checks import pose
 from physode.problem.problem import Problem
-from physode.sink import Sink, as_sink, solve_into
+from physode.sink import Sink, as_sink, solve_into, step_by_step
 from physode.solution import Solution, answer, raise_failures
 from physode.solvers.callbacks import Monitor, checked_seconds, recorder_of
 from physode.solvers.controllers import Controller
@@ -51,6 +51,7 @@ def solve(
     max_steps: int = 100_000,
     step_control: Literal["shared", "per-sample"] = "shared",
     skip_finished: bool = False,
+    sample_args: bool | Sequence[bool] | None = None,
     controller: Controller | None = None,
     norm: Norm | None = None,
     gradient: str | GradientMethod = "aca",
@@ -107,8 +108,10 @@ def solve(
         ``y0`` is a batch whose samples have their own clocks, step sizes and status, independent of one another.
     skip_finished
         With per-sample steps, leave samples that have arrived or failed out of evaluations of ``f``, forward and
-        backward. It must take each sample by itself, in batches of any size: no batch norm, no ``args``, nothing in it
-        with one row a sample.
+        backward. It must take each sample by itself, in batches of any size: no batch norm, nothing in it with one row
+        a sample but those ``args`` that ``sample_args`` tells of.
+    sample_args
+        With ``skip_finished``, which of the ``args`` have one row a sample: True, False, or one of these for each.
     controller
         The step-size controller, :func:`~physode.solvers.controllers.Predictive` by default.
     norm
@@ -147,8 +150,7 @@ def solve(
     events
         An :class:`~physode.Event` or several, found while solving: recorded in ``sol.events``, or terminal, or with a
         ``jump`` of the state behind which the solve starts anew. Their times and states have gradients. Where ``f`` is
-        discontinuous at an event, each side sees its own ``f``, and gradients pass it. Not together with
-        ``skip_finished``, ``ACA(checkpoints=...)`` and ``torch.func``.
+        discontinuous at an event, each side sees its own ``f``, and gradients pass it.
     jump_t
         Times at which ``f`` is known to be discontinuous, ``(n,)``: steps end there, and ``f`` is evaluated on the
         side that a step lies on.
@@ -159,8 +161,9 @@ def solve(
         Wall-clock time after which the solve ends as ``Status.OUT_OF_TIME``, asked after each attempt.
     sink
         A file, or a :class:`~physode.Sink`, that outputs are written to as they are reached, in the layout of
-        ``docs/data.md``; none is kept in memory, and ``y`` of the solution is None. Without gradients only. With
-        events, outputs are written piece by piece, and the events are in the solution, not in the file.
+        ``docs/data.md``; none is kept in memory, and ``y`` of the solution is None, without gradients, unless
+        ``Sink(..., keep=True)``. With events, outputs are written round by round, and the events are in the solution,
+        not in the file.
 
     Returns
     -------
@@ -198,14 +201,27 @@ def solve(
         raise ValueError(
             "`t` cannot be mapped by torch.func.vmap; give times of shape (time, batch) to 'per-sample' steps"
         )
+    if (events or jump_t is not None) and any(isinstance(x, Tensor) and is_mapped(x) for x in (y0, *args)):
+        return _mapped(f, y0, t, args, checked_events(events), dense=dense, record=record, options={
+            "method": method, "rtol": rtol, "atol": atol, "step_size": step_size, "grid": grid, "throw": throw,
+            "first_step": first_step, "min_step": min_step, "max_step": max_step, "max_steps": max_steps,
+            "step_control": step_control, "controller": controller, "norm": norm, "gradient": gradient, "jac": jac,
+            "jac_structure": jac_structure, "jump_t": jump_t, "monitor": monitor, "progress": progress,
+            "max_seconds": max_seconds,
+        })  # fmt: skip
     problem = pose(
         f, y0, t, args=args, method=method, rtol=rtol, atol=atol, step_size=step_size, grid=grid,
         first_step=first_step, min_step=min_step, max_step=max_step, max_steps=max_steps, step_control=step_control,
-        skip_finished=skip_finished, controller=controller, norm=norm, finite=throw or step_control == "shared",
+        skip_finished=skip_finished, sample_args=sample_args,
+        controller=controller, norm=norm, finite=throw or step_control == "shared",
         jac=jac, jac_structure=jac_structure,
     )  # fmt: skip
     if not problem.y0.numel():
         gradient_method, compile = Empty(), False  # noqa: A001
+    elif transformed():
+        if compile is True:
+            _warn_uncompiled("the solve itself is being transformed by torch.func")
+        gradient_method, compile = Transformed(), False  # noqa: A001
     for name, callback in (("monitor", monitor), ("progress", progress)):
         if callback is not None and not callable(callback):
             raise TypeError(f"`{name}` must be callable with one argument, got {type(callback).__name__}")
@@ -214,31 +230,30 @@ def solve(
         dense=dense, recorder=recorder, progress=progress, monitor=monitor, max_seconds=checked_seconds(max_seconds)
     )
     wanted = checked_events(events)
-    in_pieces = bool(wanted) or jump_t is not None
-    bounded = isinstance(gradient_method, ACA) and gradient_method.checkpoints is not None
-    _check_together(
-        in_pieces,
-        {
-            "skip_finished": skip_finished,
-            "ACA(checkpoints)": bounded,
-        },
-    )
+    stored = sink is not None and not as_sink(sink).keep
+    in_rounds = bool(wanted) or jump_t is not None
 
     def solved(outcome: Outcome, found: Events) -> Solution:
         recorded = {} if recorder is None else recorder.found()
-        return answer(t, problem, outcome, found, recorded, dense=dense, plans=plans, stored=sink is not None)
+        return answer(t, problem, outcome, found, recorded, dense=dense, plans=plans, stored=stored)
 
     try:
         events_found = Events()
         with collected() as plans:
-            if in_pieces:
+            if in_rounds:
                 outcome, events_found = _with_events(problem, plan, gradient_method, wanted, jump_t, compile, sink)
             elif sink is not None:
-                outcome = solve_into(problem, plan, as_sink(sink), compiled=compile)
-            elif transformed():
-                if compile is True:
-                    _warn_uncompiled("the solve itself is being transformed by torch.func")
-                outcome = Transformed().solve(problem, plan)
+                outcome = solve_into(
+                    problem,
+                    plan,
+                    as_sink(sink),
+                    lambda problem, plan, receiver: (
+                        gradient_method.solve(problem, plan)
+                        if receiver is None
+                        else step_by_step(problem, plan, receiver)
+                    ),
+                    compiled=compile,
+                )
             else:
                 outcome = (
                     gradient_method.solve(problem, plan)
@@ -255,15 +270,24 @@ def solve(
     return solution
 
 
-def _check_together(in_pieces: bool, others: Mapping[str, bool]) -> None:
-    """Refuse what events and known discontinuities do not go together with."""
-    if not in_pieces:
-        return
-    if transformed():
-        raise ValueError("`events` and `jump_t` cannot be used under torch.func or in forward mode; use backward()")
-    for name, given in others.items():
-        if given:
-            raise ValueError(f"`{name}` and `events` or `jump_t` do not go together; leave one out")
+def _mapped(
+    f: Callable[..., Any], y0: Any, t: Any, args: Sequence[Any], events: Sequence[Event], *, dense: bool,
+    record: Any, options: dict[str, Any],
+) -> Solution:  # fmt: skip
+    """Solve under ``torch.func.vmap`` with events: the mapped axis is a batch with a clock a sample."""
+    from physode.events.mapped import Mapped
+
+    if options["step_control"] != "shared" or dense or record is not None:
+        raise ValueError(
+            "torch.func.vmap maps solves with events and shared steps, without `dense` and `record`; put the mapped "
+            "axis into the batch of step_control='per-sample' instead"
+        )
+    mapped = Mapped(y0, args)
+    solution = solve(
+        mapped.over_samples(f), mapped.y0, t, args=mapped.args, events=mapped.events(events),
+        **{**options, "step_control": "per-sample"},
+    )  # fmt: skip
+    return mapped.put_back(solution)
 
 
 def _parts(found: Outcome | Found) -> Found:
@@ -292,12 +316,12 @@ def _with_events(
         return solve_with_events(problem, plan, gradient_method, events, times)
     found = Events()
 
-    def solved(problem: Problem, plan: Plan, receiver: Receiver) -> Recorded:
+    def solved(problem: Problem, plan: Plan, receiver: Receiver | None) -> Outcome:
         nonlocal found
         outcome, found = solve_with_events(problem, plan, gradient_method, events, times, receiver)
-        return outcome.record
+        return outcome
 
-    return Found(solve_into(problem, plan, as_sink(sink), compiled=when, solve=solved), found)
+    return Found(solve_into(problem, plan, as_sink(sink), solved, compiled=when), found)
 
 
 def _compiled(problem: Problem, plan: Plan, gradient_method: GradientMethod, when: Any) -> Outcome:

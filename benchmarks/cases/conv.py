@@ -14,13 +14,12 @@ from typing import Any
 import torch
 
 import physode as po
-from benchmarks.agreement import Bounds
+from benchmarks.agreement import Bounds, reference
 from benchmarks.figures import bars
 from benchmarks.floor import Floor, floor_peer
 from benchmarks.networks import ConvBlock
 from benchmarks.peers import Peer, checkpoints, physode, torch_diff_eq_pack_aca, torchdiffeq
 from benchmarks.race import Check, Heat, Settings, race
-from benchmarks.reference import reference
 from benchmarks.report import Report, heat_section, markdown_table
 from benchmarks.task import Task
 

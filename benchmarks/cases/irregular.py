@@ -9,14 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarks.agreement import Bounds
+from benchmarks.agreement import Bounds, reference
 from benchmarks.cases import mlp
 from benchmarks.figures import bars
 from benchmarks.jax_peer import diffrax
 from benchmarks.networks import MLP_TWIN
 from benchmarks.peers import Peer, on_union, physode, torchdiffeq, torchode
 from benchmarks.race import Check, Heat, Settings, race
-from benchmarks.reference import reference
 from benchmarks.report import Report, heat_section
 from benchmarks.task import Task
 

@@ -13,13 +13,12 @@ import torch
 from torch import Generator, Tensor
 
 from benchmarks.agreement import Bounds
-from benchmarks.claims import Claim, claims_table
 from benchmarks.figures import bars
-from benchmarks.latent_ode_update import Update, answer_of, physode_update, rows_alone, torchdiffeq_update
+from benchmarks.latent_ode import Update, answer_of, physode_update, rows_alone, torchdiffeq_update
 from benchmarks.race import Check, Heat, Settings, race
-from benchmarks.report import Report, heat_section, markdown_table
+from benchmarks.report import Claim, Report, claims_table, heat_section, markdown_table
 from physode.models import LatentODE
-from physode.models.points import Points
+from physode.models.observations import Points
 from physode.series.data import divide
 
 __all__ = ["check", "problem", "run", "series"]

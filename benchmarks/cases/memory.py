@@ -17,13 +17,13 @@ from functools import partial
 import torch
 
 from benchmarks.cases import mlp
+from benchmarks.costs import slope
 from benchmarks.figures import Curves, curves
 from benchmarks.peers import Peer, Runner, checkpoints, physode, segments, torch_diff_eq_pack_aca, torchdiffeq
 from benchmarks.race import Settings, first_line, interleave
 from benchmarks.report import Report, markdown_table
-from benchmarks.slopes import slope
 from benchmarks.task import Task
-from physode.tally import peak_bytes
+from physode.gradcheck.diagnosis import peak_bytes
 
 __all__ = ["run", "task_of_span"]
 

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.agreement import Bounds
+from benchmarks.agreement import Bounds, reference
 from benchmarks.figures import bars
 from benchmarks.jax_peer import diffrax
 from benchmarks.networks import MLP, MLP_TWIN
 from benchmarks.peers import Peer, physode, torch_diff_eq_pack, torch_diff_eq_pack_aca, torchdiffeq, torchode
 from benchmarks.race import Check, Heat, Settings, race
-from benchmarks.reference import reference
 from benchmarks.report import Report, heat_section
 from benchmarks.task import Task
 

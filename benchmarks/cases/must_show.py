@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from benchmarks.cases import conv, mlp, three_body, vdp_spread
-from benchmarks.claims import Claim, claims_table
 from benchmarks.figures import bars
 from benchmarks.jax_peer import diffrax
 from benchmarks.peers import (
@@ -21,7 +20,7 @@ from benchmarks.peers import (
     torchode,
 )
 from benchmarks.race import Heat, Settings
-from benchmarks.report import Report, heat_section
+from benchmarks.report import Claim, Report, claims_table, heat_section
 
 __all__ = ["run"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import torch
 
 from benchmarks.cases import mlp
+from benchmarks.costs import slope
 from benchmarks.figures import Curves, curves
 from benchmarks.jax_peer import diffrax
 from benchmarks.peers import Peer, physode, torchdiffeq, torchode
 from benchmarks.race import Settings, race
 from benchmarks.report import Report, markdown_table
-from benchmarks.slopes import slope
 from benchmarks.task import Task
 
 __all__ = ["run"]

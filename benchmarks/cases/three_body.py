@@ -12,14 +12,13 @@ from typing import Any
 import torch
 
 import physode as po
-from benchmarks.agreement import Bounds
+from benchmarks.agreement import Bounds, reference
+from benchmarks.costs import Cost, refusal
 from benchmarks.figures import bars
-from benchmarks.forecast import Cost, refusal
 from benchmarks.jax_peer import diffrax
 from benchmarks.memory import available_bytes
 from benchmarks.peers import Peer, physode, torch_diff_eq_pack, torchdiffeq, torchode
 from benchmarks.race import Check, Heat, Settings, race
-from benchmarks.reference import reference
 from benchmarks.report import Report, heat_section
 from benchmarks.task import Answer, Task, Twin
 

@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.agreement import Bounds
+from benchmarks.agreement import Bounds, reference
 from benchmarks.figures import bars
 from benchmarks.jax_peer import diffrax
 from benchmarks.peers import Peer, physode, torchdiffeq, torchode
 from benchmarks.race import Check, Heat, Settings, race
-from benchmarks.reference import reference
 from benchmarks.report import Report, heat_section
 from benchmarks.task import Task, Twin
 from physode.rhs import VanDerPol

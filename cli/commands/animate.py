@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,8 +11,6 @@ from physode.cli.numbers import POSITIVE, SECONDS, Real, Whole
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.progress import progress_bar
 from physode.cli.show import cell, show_json
-
-__all__ = ["command"]
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -58,17 +57,9 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 def command(
     run: Path,
     kind: str | None,
-    out: Path | None,
-    fps: int,
-    seconds: float,
-    tail: float | None,
-    rotate: float,
-    size: tuple[int, int] | None,
-    dpi: int,
-    data: tuple[Path, ...],
-    trajectory: int,
     force: bool,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Animate RUN, the folder of a fit: the fitted against the true trajectory.
 
@@ -86,21 +77,7 @@ def command(
     from physode.plotting import animate_run
 
     with progress_bar("animating") as progress:
-        path = animate_run(
-            open_run(run),
-            out=out,
-            format=kind,
-            fps=fps,
-            seconds=seconds,
-            tail=tail,
-            rotate=rotate,
-            size=size,
-            dpi=dpi,
-            data=data,
-            trajectory=trajectory,
-            overwrite=force,
-            progress=progress,
-        )
+        path = animate_run(open_run(run), format=kind, overwrite=force, progress=progress, **settings)
     if as_json:
         show_json({"run": str(run), "animation": str(path)})
     else:

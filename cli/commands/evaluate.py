@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from physode.cli.commands.evaluate_series import evaluate_series
-from physode.cli.images import warn_of_skipped
-from physode.cli.numbers import ATOL, RTOL, STEP, Real, Whole
+from physode.cli.data import warn_of_skipped
+from physode.cli.numbers import STEP, Real, Whole
 from physode.cli.options import METHODS, PATH, force_option, json_option, other_device_option
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
+from physode.training.settings import ATOL, RTOL
 
 if TYPE_CHECKING:
     from physode.images.evaluation import Evaluation
@@ -29,8 +30,8 @@ _ONLY = {False: ("ratings", "out"), True: ("observed", "draws")}  # of classifie
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--method", type=click.Choice(METHODS), help="Another method than in training.")
-@click.option("--rtol", type=RTOL, help="By another relative tolerance.")
-@click.option("--atol", type=ATOL, help="By another absolute tolerance.")
+@click.option("--rtol", type=Real.of(RTOL), help="By another relative tolerance.")
+@click.option("--atol", type=Real.of(ATOL), help="By another absolute tolerance.")
 @click.option("--step", type=STEP, help="By fixed steps of this size, at most 1.")
 @click.option(
     "--checkpoint",
@@ -120,9 +121,9 @@ def command(
 
 def _check_shared(runs: tuple[Path, ...], out: Path, *, figures: bool, force: bool) -> None:
     """Ask whether what several runs share can be written, before the work."""
-    from physode.datasets.outputs import check_outputs
+    from physode.datasets.files import check_outputs
     from physode.images import open_train_run
-    from physode.plotting.evaluation import averaged_figures
+    from physode.plotting.classification import averaged_figures
 
     models = dict.fromkeys(open_train_run(run).config.model for run in runs)
     drawn = averaged_figures(models) if figures else []
@@ -131,7 +132,7 @@ def _check_shared(runs: tuple[Path, ...], out: Path, *, figures: bool, force: bo
 
 def _of_series(ctx: click.Context, runs: tuple[Path, ...]) -> bool:
     """Whether the runs are of models of series; options that do not fit are refused."""
-    from physode.training import kind_of_run
+    from physode.training.folder import kind_of_run
 
     series = [kind_of_run(run) == "series" for run in runs]
     if any(series) and not all(series):
@@ -149,12 +150,12 @@ def _evaluate(
     path: Path, *, data: Path | None, figures: bool, force: bool, solver: dict[str, Any], which: str, **options: Any
 ) -> Evaluation:
     """Evaluate one run, and keep what is found in its folder."""
+    from physode.datasets.files import check_outputs
     from physode.datasets.images import read_images
-    from physode.datasets.outputs import check_outputs
     from physode.images import evaluate, open_train_run
-    from physode.images.keeping import keep_evaluation
-    from physode.plotting.evaluation import EVALUATION_FIGURES, draw_evaluation
-    from physode.training.evaluations import evaluation_name, evaluation_paths
+    from physode.images.evaluation import keep_evaluation
+    from physode.plotting.classification import EVALUATION_FIGURES, draw_evaluation
+    from physode.training.evaluation_files import evaluation_name, evaluation_paths
 
     run = open_train_run(path)
     name = evaluation_name(which=which, solver=solver, data=data, everything=options["all_images"])
@@ -211,7 +212,7 @@ def _show(found: Evaluation) -> None:
 
 
 def _solver(found: Evaluation) -> str:
-    from physode.training.solvers import solver_label
+    from physode.models.solver import solver_label
 
     assert found.solver is not None
     return solver_label(found.solver)
@@ -221,10 +222,10 @@ def _together(
     found: list[Evaluation], ratings: str, *, folder: Path, figures: bool, force: bool, as_json: bool
 ) -> None:
     """Average the runs of each model, and compare them with one another."""
-    from physode import jsontext
-    from physode.datasets.atomic import write_text
-    from physode.images.together import average_models, reliabilities
-    from physode.plotting.evaluation import draw_averaged
+    from physode import json_values
+    from physode.datasets.atomic_write import write_text
+    from physode.images.evaluation import average_models, reliabilities
+    from physode.plotting.classification import draw_averaged
 
     means = average_models(found)
     agreements = reliabilities(found, ratings=ratings)
@@ -234,7 +235,7 @@ def _together(
         "models": {model: mean.as_dict() for model, (mean, _) in means.items()},
         "reliability": {model: each.as_dict() for model, each in agreements.items()},
     }
-    write_text(folder / "evaluation.json", jsontext.dumps(content, indent=1) + "\n", overwrite=force)
+    write_text(folder / "evaluation.json", json_values.dumps(content, indent=1) + "\n", overwrite=force)
     drawn = draw_averaged(means, folder, overwrite=force) if figures else {}
     if as_json:
         show_json({**content, "figures": {name: str(path) for name, path in drawn.items()}})

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from physode.cli.data import read_shown, say
 from physode.cli.progress import progress_bar
-from physode.cli.series import read_shown, say
 from physode.cli.show import show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def _evaluate(
     path: Path, *, data: Path | None, figures: bool, force: bool, solver: dict[str, Any], which: str, **options: Any
 ) -> SeriesEvaluation:
     """Evaluate one run, and keep what is found in its folder."""
-    from physode.datasets.outputs import check_outputs
-    from physode.plotting.names import SERIES_FIGURES
-    from physode.plotting.series_run import draw_series_run
+    from physode.datasets.files import check_outputs
+    from physode.plotting import SERIES_FIGURES
+    from physode.plotting.series import draw_series_run
     from physode.series import evaluate, open_series_run
-    from physode.series.keeping import keep_series_evaluation
-    from physode.training.evaluations import evaluation_name, evaluation_paths
+    from physode.series.evaluation import keep_series_evaluation
+    from physode.training.evaluation_files import evaluation_name, evaluation_paths
 
     run = open_series_run(path)
     changes = {} if options["observed"] is None else {"observed": options["observed"]}

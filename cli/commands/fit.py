@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.commands.train_shared import numbers_between_commas
-from physode.cli.numbers import EPOCHS, POSITIVE, SECONDS, THREADS, Real, Whole, finite_numbers
+from physode.cli.numbers import SECONDS, Real, finite_numbers, numbers_between_commas
 from physode.cli.options import (
-    GRADIENTS,
-    METHODS,
     PATH,
-    device_option,
-    dtype_option,
-    folder_name,
     force_option,
+    given_settings,
     json_option,
+    options_of,
+    refuse_beside_resume,
     refuse_idle_tolerances,
-    seed_option,
-    tolerance_options,
-)
-from physode.cli.progress import Words
+    run_options,
+    threads_option,
+)  # fmt: skip
+from physode.cli.progress import showing_epochs
 from physode.cli.show import precise, show_json, show_pairs, show_table
-from physode.cli.words import is_terminal
+from physode.fitting.config import FitConfig
 
 if TYPE_CHECKING:
     from physode.fitting import ConstantFit, Epoch, Report, Run
@@ -35,13 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _DEFAULT_DATA = Path("threebody.h5")
-_NOT_WITH_RESUME = "the run's own settings count: with --resume, give --epochs at most"
-# Options that are settings of the same name.
-_SETTINGS = (
-    *("rhs", "optimizer", "gradient", "method", "rtol", "atol", "epochs", "lr", "lr_decay", "seed", "device", "dtype"),
-    *("compile", "train_until", "loss", "system", "free", "positive", "hidden"),
-    *("sigma", "robust", "robust_scale", "initial_state", "schedule", "stages"),
-)
 _WITH_RESUME = {"resume", "epochs", "as_json", "checkpoint_seconds", "max_seconds", "threads"}
 # Numbers in all states of a time below which threads cost more than they bring, above all where cores are shared.
 _SMALL = 4096
@@ -75,119 +62,22 @@ def _named(form: str, *, needs_value: bool = True, infinite: bool = False) -> An
 
 @click.command()
 @click.argument("data", type=PATH, nargs=-1)
-@click.option(
-    "--rhs",
-    type=click.Choice(["physical", "augmented", "neural", "hybrid", "lstm", "lstm-aug"]),
-    default="physical",
-    show_default=True,
-    help="What to fit: the data's own system with unknown constants, accelerations from one linear layer on pair "
-    "features, a network, physics and a network, or a recurrent network on positions or on pair features.",
-)
-@click.option(
-    "--optimizer",
-    type=click.Choice(["lm", "adam", "lbfgs", "sgd"]),
-    help="Levenberg-Marquardt on exact Jacobians (lm), or a gradient method.  [default: lm for physical, else adam]",
-)
-@click.option(
-    "--gradient",
-    type=click.Choice(GRADIENTS),
-    default="aca",
-    show_default=True,
-    help="How gradients are computed; lm has its own Jacobians.",
-)
-@click.option(
-    "--compile", is_flag=True, help="Compile the solves: for many epochs many times faster, after about a minute."
-)
-@click.option(
-    "--method", type=click.Choice(METHODS), help="Integration method.  [default: dopri8 for physical, else dopri5]"
-)
-@tolerance_options()
-@click.option("--epochs", type=EPOCHS, help="Steps; evaluations of lm.  [default: by optimizer]")
-@click.option("--lr", type=POSITIVE, help="Learning rate.  [default: by optimizer]")
-@click.option("--lr-decay", type=Real(above=0, most=1), help="Its factor from epoch to epoch.  [default: by optimizer]")
-@click.option(
-    "--train-until",
-    type=Real(finite=False),
-    metavar="TIME",
-    help="Use data up to this time.  [default: half their span]",
-)
-@click.option(
-    "--loss",
-    type=click.Choice(["positions", "state"]),
-    help="Which columns to fit.  [default: positions where there are bodies, else state]",
-)
-@click.option(
-    "--init",
-    multiple=True,
-    callback=_named("NAME=A,B,..."),
-    metavar="NAME=A,B,...",
-    help="Initial guess of a constant, or of an element such as masses[2]; repeat it.  [default: 1]",
+@options_of(
+    FitConfig,
+    without=("max_steps", "activation", "sequence", "given"),
+    train_until={"type": Real(finite=False), "metavar": "TIME"},
+    init={"callback": _named("NAME=A,B,..."), "metavar": "NAME=A,B,..."},
+    free={"metavar": "NAME"},
+    fix={
+        "callback": _named("NAME or NAME=A,B,...", needs_value=False),
+        "metavar": "NAME[=A,...]",
+    },
+    bounds={"callback": _named("NAME=LOW,HIGH", infinite=True), "metavar": "NAME=LOW,HIGH"},
+    priors={"callback": _named("NAME=MEAN,SD"), "metavar": "NAME=MEAN,SD"},
+    hidden={"callback": _widths},
 )
 @click.option("--init-masses", callback=_reals, metavar="A,B,...", help="Short for --init masses=A,B,...")
-@click.option(
-    "--free", multiple=True, metavar="NAME", help="Fit this constant, or element, only; repeat it.  [default: all]"
-)
-@click.option(
-    "--fix",
-    multiple=True,
-    callback=_named("NAME or NAME=A,B,...", needs_value=False),
-    metavar="NAME[=A,...]",
-    help="Keep a constant, an element, or a setting such as G, at this value or at the data's; repeat it.",
-)
-@click.option("--positive", is_flag=True, help="Keep fitted constants above 0.")
-@click.option(
-    "--bound",
-    "bounds",
-    multiple=True,
-    callback=_named("NAME=LOW,HIGH", infinite=True),
-    metavar="NAME=LOW,HIGH",
-    help="Keep a constant between these; repeat it.",
-)
-@click.option(
-    "--prior",
-    "priors",
-    multiple=True,
-    callback=_named("NAME=MEAN,SD"),
-    metavar="NAME=MEAN,SD",
-    help="Normal prior of a constant; repeat it.",
-)
-@click.option("--system", help="The system that the data are of, where they do not say so.")
-@click.option(
-    "--sigma", type=POSITIVE, help="Standard deviation of the observed values.  [default: the data's own, if any]"
-)
-@click.option(
-    "--robust", type=click.Choice(["huber", "soft_l1", "cauchy"]), help="Let outliers count less than squares do."
-)
-@click.option("--robust-scale", type=POSITIVE, help="From how many sigma on.  [default: by loss, about 1.3 to 2.4]")
-@click.option(
-    "--initial-state",
-    type=click.Choice(["known", "fit"]),
-    help="Whether the first state is exact, or fitted too.  [default: known where the file says so, else fit]",
-)
-@click.option(
-    "--schedule",
-    type=click.Choice(["full", "growing", "shooting", "matching"]),
-    help="All of the span at once; a short span first, doubled stage by stage; segments, merged stage by stage; or the "
-    "data's slopes, then growing spans.  [default: growing for lm on physics, matching for lm on networks, else full]",
-)
-@click.option(
-    "--stages",
-    type=Whole(1, largest=64, why="spans double from stage to stage; give less"),
-    help="How many stages.  [default: 5]",
-)
-@click.option(
-    "--hidden",
-    callback=_widths,
-    metavar="A,B,...",
-    help="Widths of hidden layers, or none.  [default: 64,64; augmented none]",
-)
-@click.option("--trajectory", type=Whole(0), multiple=True, help="Fit this one; repeat it.  [default: all]")
-@seed_option
-@device_option
-@dtype_option
-@click.option("--name", callback=folder_name, help="Name of the run.  [default: from DATA and --rhs]")
-@click.option("--out", type=PATH, default="runs", show_default=True, help="Folder that the run's folder is made in.")
-@click.option("--resume", type=PATH, metavar="RUN", help="Go on with this run from its last checkpoint.")
+@run_options(named_after="DATA and --rhs", resumed="from its last checkpoint")
 @click.option(
     "--checkpoint-seconds",
     type=Real(0, largest=1e9, why="no checkpoint would be kept; give less"),
@@ -200,11 +90,7 @@ def _named(form: str, *, needs_value: bool = True, infinite: bool = False) -> An
     type=SECONDS,
     help="End after this time with the best found so far; go on with --resume.  [default: no limit]",
 )
-@click.option(
-    "--threads",
-    type=THREADS,
-    help="Threads to compute with on CPU.  [default: 1 for small states, else torch's]",
-)
+@threads_option("1 for small states, else torch's")
 @force_option
 @json_option
 @click.pass_context
@@ -236,11 +122,12 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         run = _new_run(ctx, options)
     from physode.datasets import read_data
     from physode.fitting import fit
-    from physode.fitting.ending import FAILED
+    from physode.fitting.sanity_checks import FAILED
 
     trajectories = read_data(run.data)
     _choose_threads(options["threads"], trajectories.y[:, 0].size)
-    with _progress(run) as on_epoch:
+    epochs = run.config.epochs or 1
+    with showing_epochs(f"fitting {run.path.name}") as tell:
         found = fit(
             trajectories,
             run.config,
@@ -248,7 +135,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
             resume=resume,
             checkpoint_seconds=options["checkpoint_seconds"],
             max_seconds=options["max_seconds"],
-            on_epoch=on_epoch,
+            on_epoch=lambda each: tell(each.epoch / epochs, f"epoch {each.epoch}/{epochs}", _told(each)),
         )
     if options["as_json"]:
         show_json({"run": str(run.path), **found.report.as_dict()})
@@ -262,10 +149,10 @@ def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
     from physode.datasets import read_data
     from physode.datasets.files import naming
     from physode.errors import DataError
-    from physode.fitting import FitConfig, create_run, effective_config
+    from physode.fitting import create_run, effective_config
     from physode.fitting.data import choose, digest
     from physode.fitting.fit import check_model
-    from physode.training import check_new_folder, claimed_run
+    from physode.training.folder import check_new_folder, claimed_run
 
     name: str | None = options["name"]
     data: tuple[Path, ...] = options["data"] or (_DEFAULT_DATA,)
@@ -274,12 +161,8 @@ def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
             f"there is no {_DEFAULT_DATA} in this folder; make one with: physode simulate threebody; or name a file: "
             "physode fit DATA"
         )
-    init: dict[str, tuple[float, ...]] = options["init"]
-    if options["init_masses"] is not None:
-        init["masses"] = options["init_masses"]
-    same = {name: options[name] for name in _SETTINGS}
-    named = {name: options[name] for name in ("fix", "bounds", "priors")}
-    config = FitConfig(**same, **named, init=init, trajectories=options["trajectory"])
+    short = {} if options["init_masses"] is None else {"masses": options["init_masses"]}
+    config = FitConfig(**{**given_settings(FitConfig, options), "init": options["init"] | short})
     path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")
     check_new_folder(path, overwrite=options["force"])
     trajectories = read_data(data)
@@ -294,16 +177,11 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> Run | None:
     """Return the run to go on with, with as many epochs as asked for."""
     if options["resume"] is None:
         return None
-    given = [name for name in options if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
-    others = [name for name in given if name not in _WITH_RESUME]
-    if others:
-        raise click.UsageError(
-            f"--resume and {others[0].replace('_', '-')} do not go together; {_NOT_WITH_RESUME}", ctx
-        )
+    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs")
     import dataclasses
 
     from physode.fitting import open_run
-    from physode.training import claimed_run
+    from physode.training.folder import claimed_run
 
     run = open_run(options["resume"])
     ctx.with_resource(claimed_run(run.path))
@@ -320,36 +198,12 @@ def _choose_threads(threads: int | None, size: int) -> None:
         torch.set_num_threads(threads or 1)
 
 
-@contextmanager
-def _progress(run: Run) -> Iterator[Any]:
-    """Show epochs, loss and steps on stderr, where somebody looks."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("fitting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TextColumn("{task.fields[steps]}"),
-        TimeElapsedColumn(),
-    )
-    hidden = not is_terminal(sys.stderr)
-    with (
-        Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar,
-        Words(f"fitting {run.path.name}") if hidden else nullcontext() as words,
-    ):
-        task = bar.add_task("fitting", total=run.config.epochs, loss="-", steps="")
-
-        def on_epoch(epoch: Epoch) -> None:
-            loss = "failed" if epoch.loss is None else f"{epoch.loss:.3e}"
-            rejected = "" if epoch.rejected is None else f", {epoch.rejected} rejected"
-            steps = "" if epoch.accepted is None else f"{epoch.accepted} steps{rejected}"
-            bar.update(task, completed=epoch.epoch, loss=loss, steps=steps)
-            if words is not None:
-                words.tell(epoch.epoch / (run.config.epochs or 1), f"epoch {epoch.epoch}, loss {loss}")
-
-        yield on_epoch
+def _told(epoch: Epoch) -> str:
+    """Return loss and steps of an epoch."""
+    loss = "failed" if epoch.loss is None else f"{epoch.loss:.3e}"
+    rejected = "" if epoch.rejected is None else f", {epoch.rejected} rejected"
+    steps = "" if epoch.accepted is None else f", {epoch.accepted} steps{rejected}"
+    return f"loss {loss}{steps}"
 
 
 def _show(report: Report, run: Run) -> None:

@@ -24,8 +24,6 @@ from physode.cli.show import show_json, show_pairs, show_table
 if TYPE_CHECKING:
     from physode.gradcheck import GradientCheck
 
-__all__ = ["command"]
-
 
 class _Numbers(click.ParamType[Any]):
     """Numbers with commas between them."""
@@ -61,7 +59,7 @@ class _Numbers(click.ParamType[Any]):
 @method_option(methods=METHODS)
 @tolerance_options()
 @click.option("--step", type=STEP, help="Fixed steps of this size.")
-@click.option("--directions", type=Whole(1), default=8, show_default=True, help="Of differences, at most.")
+@click.option("--directions", "most", type=Whole(1), default=8, show_default=True, help="Of differences, at most.")
 @click.option(
     "--max-seconds",
     type=SECONDS,
@@ -82,16 +80,12 @@ def command(
     dim: int | None,
     t_end: float | None,
     points: int,
-    method: str,
-    rtol: float | None,
-    atol: float | None,
     step: float | None,
-    directions: int,
-    max_seconds: float,
     seed: int,
     dtype: str,
     device: str,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Compare aca, adjoint and naive gradients of your right-hand side with finite differences.
 
@@ -112,8 +106,8 @@ def command(
     refuse_idle_tolerances(ctx)
     import torch
 
+    from physode.cli.rhs_spec import find_target
     from physode.gradcheck import check_gradients
-    from physode.targets import find_target
 
     target = find_target(rhs)
     precision = getattr(torch, dtype)
@@ -125,14 +119,10 @@ def command(
             f,
             start,
             torch.linspace(0.0, t_end or min(target.t_end or 1.0, 1.0), points, dtype=torch.float64),
-            method=method,
-            rtol=rtol,
-            atol=atol,
             step_size=step,
-            most=directions,
             seed=seed,
-            max_seconds=max_seconds,
             progress=progress,
+            **settings,
         )
     if as_json:
         show_json(dataclasses.asdict(found))

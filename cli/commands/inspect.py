@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from physode.cli.images import show_classes, show_skipped
+from physode.cli.data import show_classes, show_skipped
 from physode.cli.options import PATH, json_option
 from physode.cli.show import cell, shorten, show_json, show_pairs, show_table
 

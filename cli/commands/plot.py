@@ -6,13 +6,11 @@ from pathlib import Path
 
 import click
 
+from physode.cli.data import read_shown
 from physode.cli.numbers import Whole
 from physode.cli.options import PATH, force_option, json_option
-from physode.cli.series import read_shown
 from physode.cli.show import cell, show_json
-from physode.plotting.names import FIGURES, SERIES_FIGURES
-
-__all__ = ["command"]
+from physode.plotting import FIGURES, SERIES_FIGURES
 
 
 @click.command()
@@ -50,7 +48,7 @@ def command(
       physode plot runs/threebody-physical --only residuals --only constants --force
       physode plot runs/hopper-latent-ode --only interpolation
     """
-    from physode.training import kind_of_run
+    from physode.training.folder import kind_of_run
 
     if kind_of_run(run) == "series":
         if ctx.get_parameter_source("trajectory") is click.core.ParameterSource.COMMANDLINE or len(data) > 1:
@@ -70,7 +68,7 @@ def command(
 
 
 def _draw_series(path: Path, *, only: tuple[str, ...], data: Path | None, force: bool) -> list[Path]:
-    from physode.plotting.series_run import draw_series_run
+    from physode.plotting.series import draw_series_run
     from physode.series import open_series_run
     from physode.series.evaluation import held_out_series, trained_forecaster
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.images import show_classes, show_skipped, writing_images
+from physode.cli.data import show_classes, show_skipped, writing_images
 from physode.cli.numbers import Whole
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.progress import progress_bar

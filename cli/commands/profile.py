@@ -16,7 +16,7 @@ from physode.cli.show import precise, show_json, show_pairs, show_table
 
 if TYPE_CHECKING:
     from physode.fitting import Run
-    from physode.fitting.profile import Profile
+    from physode.fitting.profile_likelihood import Profile
 
 __all__ = ["command"]
 
@@ -66,7 +66,7 @@ def command(
       physode profile runs/vanderpol-physical mu --points 41 --range 6
       physode profile runs/threebody-physical masses[1] --json --force
     """
-    from physode.datasets.outputs import check_output
+    from physode.datasets.files import check_output
     from physode.fitting import open_run
     from physode.plotting import plot_profile
     from physode.plotting.style import save
@@ -84,9 +84,9 @@ def command(
 
 
 def _computed(run: Run, name: str, *, points: int, width: float, data: tuple[Path, ...]) -> Profile:
-    from physode.fitting.checkpoint import read_checkpoint
-    from physode.fitting.profile import profile
-    from physode.plotting.view import open_view
+    from physode.fitting.profile_likelihood import profile
+    from physode.fitting.state import read_checkpoint
+    from physode.plotting.run import open_view
 
     observed = open_view(run, data=data).observed
     config = dataclasses.replace(run.config, trajectories=())  # those observed are chosen already

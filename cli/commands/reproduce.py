@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.images import usual_images
+from physode.cli.data import usual_images
 from physode.cli.numbers import THREADS
 from physode.cli.options import PATH, device_option, force_option, json_option, seed_option
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
-from physode.experiments import EXPERIMENTS, ON_IMAGES
+from physode.experiments import EXPERIMENTS, ON_IMAGES, find_experiment
 
 if TYPE_CHECKING:
     from physode.experiments.report import Result
@@ -87,12 +87,12 @@ def command(
     """
     if jobs is not None and scheduler is not None:
         raise click.UsageError("--jobs and --scheduler do not go together: a cluster has its own workers", ctx)
-    from physode.datasets.claims import claimed_folder
-    from physode.datasets.outputs import check_folder
-    from physode.experiments.study import check, configuration, forget, has_cells
+    from physode.datasets.files import check_folder
+    from physode.datasets.locks import claimed_folder
+    from physode.experiments.study import check, configuration, forget
 
     chosen = list(EXPERIMENTS) if "all" in names else list(dict.fromkeys(names))
-    if (jobs is not None or scheduler is not None) and not any(map(has_cells, chosen)):
+    if (jobs is not None or scheduler is not None) and all(find_experiment(name).cells is None for name in chosen):
         option = "--jobs" if scheduler is None else "--scheduler"
         raise click.UsageError(f"{option} needs a study of cells; there is none in {', '.join(chosen)}", ctx)
     if data is not None and not any(name in ON_IMAGES for name in chosen):
@@ -129,7 +129,7 @@ def _source(name: str, given: Path | None) -> Path | None:
 def _describe(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
-    from physode.experiments.images import describe
+    from physode.experiments.classifiers import describe
 
     with progress_bar(f"reading {path.name}") as progress:
         return describe(path, progress=progress)

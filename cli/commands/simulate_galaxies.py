@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.images import writing_images
+from physode.cli.data import writing_images
 from physode.cli.numbers import Real, Whole
 from physode.cli.options import PATH, force_option, json_option, seed_option
 from physode.cli.progress import showing_progress

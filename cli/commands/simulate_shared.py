@@ -81,11 +81,11 @@ def times_options(*, points: int | None = None, times: str = "grid") -> Decorato
     )
 
 
-def solver_options() -> Decorator:
-    """``--method``, ``--rtol``, ``--atol`` and ``--max-steps``."""
+def solver_options(*, stiff: bool = False) -> Decorator:
+    """``--method``, ``--rtol``, ``--atol`` and ``--max-steps``, with the defaults of `physode.simulators`."""
     return together(
-        method_option("dopri8", methods=ADAPTIVE_METHODS),
-        tolerance_options(rtol=1e-10, atol=1e-12),
+        method_option("rodas5p" if stiff else "dopri8", methods=ADAPTIVE_METHODS),
+        tolerance_options(rtol=1e-6, atol=1e-10) if stiff else tolerance_options(rtol=1e-10, atol=1e-12),
         click.option("--max-steps", type=Whole(1), default=20_000, show_default=True, help="Most steps a trajectory."),
     )
 
@@ -109,8 +109,8 @@ def output_options(file: str, *, noise: float = 0.0) -> Decorator:
 
 def write(simulate: Simulate, out: Path, *, force: bool, as_json: bool) -> None:
     """Simulate with a progress bar, write the file, and show what is in it."""
-    from physode.datasets.atomic import replacing
-    from physode.datasets.writing import fill_trajectories
+    from physode.datasets.atomic_write import replacing
+    from physode.datasets.trajectory_file import fill_trajectories
 
     # The name is claimed before the work, so that a file in the way is found at once and not after it.
     with replacing(out, overwrite=force) as part:

@@ -1,8 +1,10 @@
-"""``physode simulate threebody``, ``vanderpol`` and ``lotkavolterra``: systems that physode solves."""
+"""``physode simulate SYSTEM``: systems that physode solves, three with options of their own, the others derived."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,21 +19,147 @@ from physode.cli.commands.simulate_shared import (
     together,
     write,
 )
-from physode.cli.numbers import POSITIVE, Real
+from physode.cli.numbers import POSITIVE, Real, finite_numbers
 
 if TYPE_CHECKING:
     from physode.datasets import Trajectories
+    from physode.rhs import Constant, System
     from physode.typing import Progress
 
-__all__ = ["PRESETS", "lotkavolterra", "threebody", "vanderpol"]
+__all__ = ["PRESETS", "derived_command", "lotkavolterra", "physical_systems", "threebody", "vanderpol"]
 
 # The systems' own tables would have to import torch for `--help`; tests/cli/test_simulate.py holds the two together.
 PRESETS = {"three_body": ("aca", "figure-eight", "pythagorean"), "van_der_pol": ("aca", "classic", "relaxation")}
 
 
-def _options(file: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+@cache
+def physical_systems() -> dict[str, str]:
+    """Return the first line of each physical system's documentation by its name, read without importing torch."""
+    import physode
+
+    folder = Path(str(physode.__file__)).parent / "rhs" / "physical"
+    found = {}
+    for file in sorted(folder.glob("*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            name = _name_of(node) if isinstance(node, ast.ClassDef) else None
+            if name is not None:
+                about = ast.get_docstring(node) or ""  # type: ignore[arg-type]
+                found[name] = about.partition("\n")[0]
+    return found
+
+
+def _name_of(node: ast.ClassDef) -> str | None:
+    """Return the name that a class declares by ``name = "..."``."""
+    for line in node.body:
+        if (
+            isinstance(line, ast.Assign)
+            and isinstance(line.value, ast.Constant)
+            and ast.unparse(line.targets[0]) == "name"
+        ):
+            return str(line.value.value)
+    return None
+
+
+def derived_command(name: str) -> click.Command:
+    """Return the command of a system, with options from what its class declares."""
+    from physode.rhs import SYSTEMS
+
+    system = SYSTEMS[name]
+    options = [_constant_option(constant) for constant in system.declared.values()]
+    if system.presets:
+        options.append(
+            click.option(
+                "--preset",
+                type=click.Choice(list(system.presets)),
+                help="A known problem; other options replace its parts.",
+            )
+        )
+    if any(constant.ndim == 0 for constant in system.declared.values()):
+        options.append(vary_option)
+    options += [y0_option, range_option, _options(f"{name}.h5", stiff=system.stiff)]
+
+    def simulate(out: Path, force: bool, as_json: bool, **arguments: Any) -> None:
+        constants = {each: arguments.pop(each) for each in system.declared}
+        given = {each: value for each, value in constants.items() if value is not None}
+
+        def run(progress: Progress | None) -> Trajectories:
+            from physode.simulators import simulate_system
+
+            return simulate_system(name, constants=given, progress=progress, **arguments)
+
+        write(run, out, force=force, as_json=as_json)
+
+    return click.command(name, help=_help(name, system))(together(*options)(simulate))
+
+
+def _constant_option(constant: Constant) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option that a constant's declaration makes."""
+    meaning = constant.meaning[:1].upper() + constant.meaning[1:]
+    unit = f", in {constant.unit}" if constant.unit else ""
+    default = "" if constant.default is None else f"  [default: {constant.default:.9g}]"
+    option = f"--{constant.name.replace('_', '-')}"
+    if constant.ndim:
+        return click.option(
+            option, constant.name, callback=_numbers, metavar="X,X,...", required=constant.default is None,
+            help=f"{meaning}{unit}, with commas between them.",
+        )  # fmt: skip
+    kinds = {"positive": POSITIVE, "nonnegative": Real(0, finite=False)}
+    kind = kinds.get(constant.domain, Real(finite=False))
+    return click.option(option, constant.name, type=kind, help=f"{meaning}{unit}{default}")
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    return None if value is None else finite_numbers(value)
+
+
+def _help(name: str, system: type[System]) -> str:
+    """Return the text of ``--help``, with examples."""
+    about = (physical_systems()[name], _about_start(system))
+    needed = "".join(f" --{each.name} 1,1" for each in system.declared.values() if each.default is None)
+    numbers = [each for each in system.declared.values() if each.default is not None]
+    preset = next(iter(system.presets), None)
+    lines = [needed, f"{needed} --n 20 --times random --points 50 --noise 0.01"]
+    lines += [f" --{each.name.replace('_', '-')} {each.default:.3g} --vary 0.1" for each in numbers[:1]]
+    lines += [f" --preset {preset}"] if preset else []
+    examples = "\n".join(f"  physode simulate {name}{line}" for line in lines)
+    return "\n\n".join((*about, f"\b\nExamples:\n{examples}"))
+
+
+def _about_start(system: type[System]) -> str:
+    start = "Initial states are drawn" if system.initial_box or not system.presets else "All begin at the first preset"
+    if system.initial_box:
+        columns = zip(system.columns, system.initial_box, strict=True)
+        start += ": " + ", ".join(f"{column} from {low:g} to {high:g}" for column, (low, high) in columns)
+    until = "" if system.span is None else f" They are watched until {system.span.t_end:g} by default."
+    stiff = " The system is stiff." if system.stiff else ""
+    return f"{start}.{until}{stiff}"
+
+
+def _ranges(
+    ctx: click.Context, param: click.Parameter, value: tuple[tuple[str, float, float], ...]
+) -> dict[str, tuple[float, float]]:
+    return {column: (low, high) for column, low, high in value}
+
+
+y0_option = click.option(
+    "--y0", callback=_numbers, metavar="X,X,...", help="Initial state of all, its components with commas between them."
+)
+range_option = click.option(
+    "--range", "ranges", type=(str, Real(), Real()), multiple=True, callback=_ranges, metavar="COLUMN LOW HIGH",
+    help="Draw a column's initial value between bounds; may be given several times.",
+)  # fmt: skip
+vary_option = click.option(
+    "--vary",
+    type=Real(0, below=1, finite=False),
+    default=0.0,
+    show_default=True,
+    help="Share by which the constants of a trajectory differ from these at most.",
+)
+
+
+def _options(file: str, *, stiff: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options of every system; `file` is the default output."""
-    return together(count_option(), span_option, times_options(), solver_options(), output_options(file))
+    return together(count_option(), span_option, times_options(), solver_options(stiff=stiff), output_options(file))
 
 
 @click.command()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from physode.datasets.images.formats import KINDS, ImageKind, kind_of_images, read_images
+from physode.datasets.images.galaxy_zoo import PUBLISHED_COUNTS, Votes, galaxy_classes, read_votes
 from physode.datasets.images.hdf5 import IMAGE_SCHEMA_VERSION, holds_images, write_images
-from physode.datasets.images.images import Images, Skipped
-from physode.datasets.images.reading import KINDS, ImageKind, kind_of_images, read_images
-from physode.datasets.images.summary import summarise_images
-from physode.datasets.images.votes import PUBLISHED_COUNTS, Votes, galaxy_classes, read_votes
+from physode.datasets.images.images import Images, Skipped, summarise_images
 
 __all__ = [
     "IMAGE_SCHEMA_VERSION",

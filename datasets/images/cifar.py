@@ -12,8 +12,6 @@ from physode.datasets.images.containers import Container
 from physode.datasets.images.images import Images, Skipped
 from physode.errors import DataError
 
-__all__ = ["CIFAR", "Cifar", "read_cifar"]
-
 _PIXELS = 3 * 32 * 32
 
 Array = np.ndarray[Any, Any]

@@ -11,25 +11,22 @@ from typing import Any
 import h5py
 import numpy as np
 
-from physode.datasets.atomic import replacing
-from physode.datasets.hdf5 import filling_hdf5
-from physode.datasets.images.images import Images, Skipped
-from physode.datasets.opening import check_total, find_dataset, holds, layout_of, open_hdf5
+from physode.datasets.atomic_write import replacing
+from physode.datasets.hdf5_attributes import attribute_value, decode_attributes, encode_attributes, fixed_text
+from physode.datasets.hdf5_file import (
+    check_total,
+    filling_hdf5,
+    find_dataset,
+    group_names,
+    holds,
+    layout_of,
+    open_hdf5,
+    put_dataset,
+    put_header,
+)
+from physode.datasets.images.images import Images, Skipped, summarise_images
 from physode.datasets.provenance import provenance
-from physode.datasets.schema import chunk_shape, decode_attributes, encode_attributes, fixed_text, plain
 from physode.errors import DataError
-
-__all__ = [
-    "IMAGE_FORMAT",
-    "IMAGE_SCHEMA_VERSION",
-    "Parameter",
-    "fill_images",
-    "holds_images",
-    "open_images",
-    "read_hdf5",
-    "read_open",
-    "write_images",
-]
 
 Array = np.ndarray[Any, Any]
 Parameter = tuple[Array, str, str]
@@ -44,6 +41,7 @@ _DESCRIPTIONS = {
     "test": "1 for images that are set aside for the test",
 }
 _AXES = {"x": ("image", "channel", "row", "column"), "y": ("image",), "test": ("image",)}
+_PACKED: Any = {"compression": "gzip", "level": 1, "shuffle": True}
 _MOST_CLASSES = 1_000_000  # labels that are named by their numbers
 
 
@@ -83,17 +81,17 @@ def write_images(
 
 
 def fill_images(part: Path, images: Images, *, params: Mapping[str, Parameter] | None = None) -> None:
-    """Write images into a part that was claimed before (:func:`physode.datasets.atomic.replacing`)."""
+    """Write images into a part that was claimed before (:func:`physode.datasets.atomic_write.replacing`)."""
     params = {} if params is None else params
     _check(images, params)
     encoded = encode_attributes({**provenance(), **images.attrs, "skipped": _told(images.skipped)})
     with filling_hdf5(part) as file:
-        file.attrs.update({"format": fixed_text(IMAGE_FORMAT), "schema_version": IMAGE_SCHEMA_VERSION, **encoded})
+        put_header(file, IMAGE_FORMAT, IMAGE_SCHEMA_VERSION, encoded)
         for name, values in (("x", images.x), ("y", images.y), ("test", images.test.astype(np.uint8))):
-            _put(file, name, values, unit="", description=_DESCRIPTIONS[name], axes=_AXES[name])
+            put_dataset(file, name, values, **_PACKED, units="", description=_DESCRIPTIONS[name], axes=_AXES[name])
         file["y"].attrs["classes"] = fixed_text(images.classes)
         for name, (values, unit, description) in params.items():
-            _put(file, f"params/{name}", values, unit=unit, description=description, axes=("image",))
+            put_dataset(file, f"params/{name}", values, **_PACKED, units=unit, description=description, axes=("image",))
 
 
 @contextmanager
@@ -148,19 +146,10 @@ def read_open(file: h5py.File) -> Images:
 
 def _classes(dataset: h5py.Dataset, labels: Array) -> tuple[str, ...]:
     if "classes" in list(dataset.attrs):
-        return tuple(str(word) for word in plain(np.atleast_1d(dataset.attrs["classes"])))
+        return tuple(str(word) for word in attribute_value(np.atleast_1d(dataset.attrs["classes"])))
     if labels.max() >= _MOST_CLASSES:
         raise DataError(f"/y has the label {labels.max()}; labels count classes, from 0")
     return tuple(map(str, range(int(labels.max()) + 1)))
-
-
-def _put(file: h5py.File, name: str, values: Array, *, unit: str, description: str, axes: tuple[str, ...]) -> None:
-    chunks = chunk_shape(values.shape, values.itemsize)
-    dataset = file.create_dataset(
-        name, data=values, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True, fletcher32=True
-    )
-    for key, value in (("units", unit), ("description", description), ("axes", axes)):
-        dataset.attrs[key] = fixed_text(value)
 
 
 def _told(skipped: tuple[Skipped, ...]) -> list[list[str]]:
@@ -179,3 +168,40 @@ def _check(images: Images, params: Mapping[str, Parameter]) -> None:
             raise DataError(
                 f"`params[{name!r}]` must be numbers ({len(images)}, ...), got {values.dtype} {values.shape}"
             )
+
+
+def summarise_image_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Describe a file of images in HDF5, reading every number of it.
+
+    Returns
+    -------
+    dict
+        ``path``, ``bytes``, ``format`` (``HDF5``), ``schema_version``, what
+        :func:`physode.datasets.images.summarise_images` returns, and ``params`` (by name: ``shape`` of one image's,
+        ``unit``, ``min``, ``max``, None where no value is known).
+
+    Raises
+    ------
+    DataError
+        As :func:`physode.datasets.images.read_images`, or if a parameter does not have one entry for each image.
+    """
+    with open_images(path) as file:
+        images = read_open(file)
+        check_total(file, [find_dataset(file, name, group="params") for name in group_names(file, "params")])
+        params = {name: _param(file, name, len(images)) for name in group_names(file, "params")}
+    about = {"path": os.fspath(path), "bytes": Path(path).stat().st_size, "format": "HDF5"}
+    return {**about, "schema_version": IMAGE_SCHEMA_VERSION, **summarise_images(images), "params": params}
+
+
+def _param(file: h5py.File, name: str, count: int) -> dict[str, Any]:
+    dataset = find_dataset(file, name, group="params")
+    if dataset.shape[:1] != (count,):
+        raise DataError(f"/params/{name} must have one entry for each of the {count} images, it is {dataset.shape}")
+    values = np.asarray(dataset[()], dtype=np.float64)
+    known = values[~np.isnan(values)]
+    return {
+        "shape": list(dataset.shape[1:]),
+        "unit": str(attribute_value(dataset.attrs.get("units", ""))),
+        "min": float(known.min()) if known.size else None,
+        "max": float(known.max()) if known.size else None,
+    }

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from physode.errors import DataError
-
-__all__ = ["Images", "Skipped"]
+from physode.optional_imports import needs
 
 Array = np.ndarray[Any, Any]
 
@@ -98,3 +97,68 @@ class Images:
             found.update(repr((values.shape, values.dtype.str)).encode())
             found.update(np.ascontiguousarray(values).tobytes())
         return found.hexdigest()
+
+
+def resized(images: Images, size: int) -> Images:
+    """Return images of `size` x `size` pixels, by bilinear interpolation; those that have this size as they are.
+
+    Where they shrink, the interpolation's support grows with the scale, so that finer detail is averaged. The aspect
+    ratio is not kept.
+
+    Raises
+    ------
+    ConfigError
+        If Pillow is needed and not installed.
+    """
+    if images.x.shape[2:] == (size, size):
+        return images
+    library = needs("PIL.Image", extra="images", purpose="resizing images")
+    x = np.empty((len(images), 3, size, size), dtype=np.uint8)
+    for place, image in enumerate(images.x):
+        picture = library.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+        x[place] = np.asarray(picture.resize((size, size), library.Resampling.BILINEAR)).transpose(2, 0, 1)
+    return replace(images, x=x)
+
+
+def summarise_images(images: Images) -> dict[str, Any]:
+    """Describe images.
+
+    Returns
+    -------
+    dict
+        ``images``, ``height``, ``width``, ``training``, ``test`` (numbers of images), ``classes`` (a list of
+        ``class``, ``name``, ``training``, ``test``, and for Galaxy Zoo ``found``, ``published`` and ``conditional``,
+        see :func:`physode.datasets.images.galaxy_classes`), ``skipped`` (a list of ``path`` and ``reason``),
+        ``digest`` and ``attributes``.
+    """
+    training, test = images.training().counts(), images.testing().counts()
+    attributes = dict(images.attrs)
+    counts = {
+        name: attributes.pop(f"{name}_counts")
+        for name in ("found", "published", "conditional")
+        if _counts_each(attributes.get(f"{name}_counts"), len(images.classes))
+    }
+    return {
+        "images": len(images),
+        "height": images.x.shape[2],
+        "width": images.x.shape[3],
+        "training": sum(training),
+        "test": sum(test),
+        "classes": [
+            {
+                "class": number,
+                "name": name,
+                "training": training[number],
+                "test": test[number],
+                **{title: int(each[number]) for title, each in counts.items()},
+            }
+            for number, name in enumerate(images.classes)
+        ],
+        "skipped": [{"path": each.path, "reason": each.reason} for each in images.skipped],
+        "digest": images.digest(),
+        "attributes": attributes,
+    }
+
+
+def _counts_each(value: Any, classes: int) -> bool:
+    return isinstance(value, list) and len(value) == classes and all(isinstance(each, int) for each in value)

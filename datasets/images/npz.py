@@ -12,11 +12,9 @@ from typing import IO, Any
 import numpy as np
 
 from physode.datasets.files import check_file
-from physode.datasets.images.archives import open_zip
+from physode.datasets.images.containers import open_zip
 from physode.datasets.images.images import Images
 from physode.errors import DataError
-
-__all__ = ["read_npz"]
 
 _MOST_BYTES = 1 << 36
 _DAMAGE = (

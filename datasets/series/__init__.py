@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from physode.datasets.series.formats import SeriesKind, holds_series, kind_of_series, read_series, summarise_series
 from physode.datasets.series.hdf5 import SERIES_SCHEMA_VERSION, write_series
-from physode.datasets.series.reading import SeriesKind, holds_series, kind_of_series, read_series
 from physode.datasets.series.series import IrregularSeries
-from physode.datasets.series.summary import summarise_series
 
 __all__ = [
     "SERIES_SCHEMA_VERSION",

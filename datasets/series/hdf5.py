@@ -7,19 +7,23 @@ from pathlib import Path
 
 import numpy as np
 
-from physode.datasets.atomic import replacing
-from physode.datasets.hdf5 import filling_hdf5
-from physode.datasets.opening import check_total, find_dataset, open_hdf5
+from physode.datasets.atomic_write import replacing
+from physode.datasets.hdf5_attributes import attribute_value, decode_attributes, encode_attributes, words_of
+from physode.datasets.hdf5_file import (
+    check_total,
+    filling_hdf5,
+    find_dataset,
+    floating,
+    open_hdf5,
+    put_dataset,
+    put_header,
+    values_of,
+)
 from physode.datasets.provenance import provenance
-from physode.datasets.reading import floating, read_trajectories, values_of, words_of
-from physode.datasets.schema import decode_attributes, encode_attributes, fixed_text, plain
-from physode.datasets.series.checks import check_series
-from physode.datasets.series.notes import add_notes
-from physode.datasets.series.series import IrregularSeries
-from physode.datasets.writing import put_dataset
+from physode.datasets.series.arrays import check_series
+from physode.datasets.series.series import IrregularSeries, add_notes
+from physode.datasets.trajectory_file import read_trajectories
 from physode.errors import DataError
-
-__all__ = ["SERIES_FORMAT", "SERIES_SCHEMA_VERSION", "read_series_file", "read_trajectory_file", "write_series"]
 
 SERIES_FORMAT = "physode-series"
 SERIES_SCHEMA_VERSION = 1
@@ -58,7 +62,7 @@ def write_series(path: str | os.PathLike[str], series: IrregularSeries, *, overw
     time_unit = str(attrs.pop("time_unit", ""))
     encoded = encode_attributes({**provenance(), **attrs})
     with replacing(path, overwrite=overwrite) as part, filling_hdf5(part) as file:
-        file.attrs.update({"format": fixed_text(SERIES_FORMAT), "schema_version": SERIES_SCHEMA_VERSION, **encoded})
+        put_header(file, SERIES_FORMAT, SERIES_SCHEMA_VERSION, encoded)
         put_dataset(
             file,
             "t",
@@ -97,7 +101,7 @@ def read_series_file(path: str | os.PathLike[str]) -> IrregularSeries:
             raise DataError(f"/t and /y must be (N, K) and (N, K, C), they are {t.shape} and {y.shape}")
         count, _, channels = y.shape
         attrs = decode_attributes(file.attrs)
-        time_unit = plain(t.attrs.get("units", ""))
+        time_unit = attribute_value(t.attrs.get("units", ""))
         found = IrregularSeries(
             t=values_of(t).astype(np.float64, copy=False),
             y=floating(values_of(y)),

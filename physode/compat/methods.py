@@ -13,7 +13,7 @@ from torch import Tensor
 from physode.compat.adams import RK4_38
 from physode.solvers import method as engine
 from physode.solvers.clock import Number
-from physode.solvers.implicit.fixed import FIXED as IMPLICIT
+from physode.solvers.implicit.tableaus import FIXED as IMPLICIT
 from physode.solvers.tableaus import METHODS as ENGINE
 from physode.solvers.tableaus import Tableau
 from physode.solvers.trace import Trace

@@ -25,7 +25,7 @@ from physode.solvers.interpolation import interpolate, locate
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
-from physode.solvers.symplectic.halves import require_halves
+from physode.solvers.symplectic.separable import require_halves
 from physode.solvers.symplectic.splitting import Splitting
 
 __all__ = ["solve_traced"]

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from physode.events.conditions import Conditions
+from physode.events.deferred import AnewError, Taken, Waiting
+from physode.events.discontinuity import Landing, discontinuous, sides_from
 from physode.events.jumps import Carried, Crossing, Firing, choose, tie_of
-from physode.events.landing import Landing
 from physode.events.root_finding import POINTS, Looks, chord_crossing, crossings_of, signs_around
-from physode.events.sides import discontinuous, sides_from
-from physode.events.waiting import AnewError, Taken, Waiting
 from physode.rhs_state import Statistics
 from physode.solvers.clock import Number, logical_not
 from physode.solvers.interpolation import StepInterpolant

@@ -10,6 +10,7 @@ With :math:`g(t^*, y(t^*; \theta); \theta) = 0` and :math:`\dot g = \partial_t g
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from physode.events.conditions import Conditions
 from physode.gradients.first_order import first_order_only
 from physode.solvers.clock import expand
+from physode.transforms import transformed
 
 __all__ = ["differentiable", "of_fired"]
 
@@ -50,17 +52,50 @@ def differentiable(
     where
         The groups in which the event fired, at least one; others keep ``t`` and ``y``.
     """
-    if not torch.is_grad_enabled():
+    if not (torch.is_grad_enabled() or transformed()):
         return t, y
     states = of_fired(where, y)
     value = conditions.value(index, t, states)
+    if transformed():
+        return _by_newton(conditions, index, t, y, where)
     if not value.requires_grad:
         return t, y
+    if any_order:
+        return _by_newton(conditions, index, t, y, where)
     with torch.no_grad():
         f = conditions.dynamics(t, states.detach())
     rate = conditions.rates(index, t, states, f)
     shift = _Shift.apply(torch.where(where, value, 0.0), torch.where(where, rate, 1.0))  # type: ignore[no-untyped-call]
     return t + shift, y + expand(shift.to(y.dtype), y.ndim) * torch.where(expand(where, y.ndim), f, 0.0)
+
+
+def _by_newton(conditions: Conditions, index: int, t: Tensor, y: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Return the same by plain operations, whose first and second derivatives are those of the event.
+
+    From the root :math:`t_0`, two steps of Newton's method along the solution's parabola
+    :math:`y(t_0 + \delta) = y + \delta f + \delta^2 \dot f / 2` change no value; the first makes the first derivative
+    exact, the second the second one.
+    """
+    states = of_fired(where, y)
+    dynamics = conditions.dynamics
+
+    def along(shift: Tensor) -> tuple[Tensor, Tensor]:
+        wide = expand(shift.to(y.dtype), y.ndim)
+        return t + shift, states + wide * (f + 0.5 * wide * second)
+
+    f = dynamics(t, states)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what torch loads for it
+        second = torch.func.jvp(dynamics, (t, states), (torch.ones_like(t), f.detach()))[1].detach()
+    rate = conditions.rates(index, t, states.detach(), f.detach()).detach()
+    rate = torch.where(where & (rate != 0), rate, 1.0)
+    shift = torch.zeros_like(t)
+    for _ in range(2):
+        value = conditions.value(index, *along(shift))
+        shift = shift - torch.where(where, (value - value.detach()) / rate, 0.0)
+    t_event, y_event = along(shift)
+    wide = expand(where, y.ndim)
+    return torch.where(where, t_event, t), torch.where(wide, y_event, y)
 
 
 class _Shift(torch.autograd.Function):
@@ -76,5 +111,5 @@ class _Shift(torch.autograd.Function):
         rate = ctx.saved_tensors[1]
         # Where nothing is asked for, nothing comes back: also where an event grazes zero and has no derivative.
         back = torch.where(cotangents[0] == 0, 0.0, -cotangents[0] / rate)
-        message = "second derivatives of an event's time and state are not computed: only first ones are exact"
+        message = "derivatives of an event's gradients need gradient=ACA(memory='graph') or gradient='naive'"
         return *first_order_only([back], [*ctx.saved_tensors, *cotangents], message), None

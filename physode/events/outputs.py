@@ -10,7 +10,7 @@ from torch import Tensor
 from physode.events.conditions import Conditions
 from physode.events.detection import Detector
 from physode.events.jumps import Carried
-from physode.gradients.outputs import Outcome, StepTable
+from physode.gradients.outputs import Outcome, StepTable, Table
 from physode.problem.problem import Problem
 from physode.rhs_state import Statistics
 from physode.solvers.clock import Number, as_float, expand
@@ -212,7 +212,7 @@ class JoinedTrace:
     accepted: Tensor
     rejected: Tensor
     status: Tensor
-    _rounds: list[tuple[Grid, Tensor, StepTable | None]] = field(default_factory=list)
+    _rounds: list[tuple[Grid, Tensor, Table | None]] = field(default_factory=list)
 
     @classmethod
     def of(cls, problem: Problem) -> JoinedTrace:
@@ -254,14 +254,50 @@ class JoinedTrace:
     def outcome(self, outputs: Tensor, status: Tensor, ended: Tensor) -> Outcome:
         """Return what the solve as a whole gives."""
         self.status, self.ended = status, ended
-        tables = [(table, going) for _, going, table in self._rounds if table is not None]
+        rounds = [(table, going) for _, going, table in self._rounds if table is not None]
+        tables = [(table, going) for table, going in rounds if isinstance(table, StepTable)]
+        if len(tables) < len(rounds):
+            return Outcome(outputs, self, JoinedTable(self, [*self._rounds]))
         if not tables:
             return Outcome(outputs, self, None)
         grid = _concatenated([self._standing(table.grid, going) for table, going in tables])
-        start, dense, end = (
-            torch.cat([getattr(table, name) for table, _ in tables]) for name in ("y_start", "dense", "y_end")
-        )
-        return Outcome(outputs, self, StepTable(self.direction, grid, start, dense, end))
+        return Outcome(outputs, self, StepTable(self.direction, grid, *_joined_states([table for table, _ in tables])))
+
+
+@dataclass(frozen=True)
+class JoinedTable:
+    """The rounds of a solve as one function of time, where their steps are not kept."""
+
+    record: JoinedTrace
+    rounds: list[tuple[Grid, Tensor, Table | None]]
+
+    def read(self, times: Tensor) -> Tensor:
+        """Evaluate the solution at times; at a jump's time before it."""
+        found: Tensor | None = None
+        for grid, going, table in reversed(self.rounds):
+            if table is None:
+                continue
+            start, end = grid.starts[0].detach(), grid.ends[-1].detach()
+            after, before = ((self.record.direction * part).detach() >= 0 for part in (times - start, end - times))
+            inside = going & after & before
+            values = table.read(torch.where(inside, times, end))
+            blank = torch.full_like(values, torch.nan) if found is None else found
+            found = torch.where(expand(inside, values.ndim), values, blank)
+        assert found is not None
+        return found
+
+    def kept(self) -> StepTable:
+        """Return the same as a table, without gradients."""
+        tables = [(table.kept(), going) for _, going, table in self.rounds if table is not None]
+        grid = _concatenated([self.record._standing(table.grid, going) for table, going in tables])
+        return StepTable(self.record.direction, grid, *_joined_states([table for table, _ in tables]))
+
+
+def _joined_states(tables: list[StepTable]) -> tuple[Tensor, Tensor, Tensor]:
+    start, dense, end = (
+        torch.cat([getattr(table, name) for table in tables]) for name in ("y_start", "dense", "y_end")
+    )
+    return start, dense, end
 
 
 def _concatenated(grids: list[Grid]) -> Grid:

@@ -20,16 +20,15 @@ from physode.errors import SolveError
 from physode.events.breakpoints import Stops
 from physode.events.callbacks import RoundRecorder, RoundWatch
 from physode.events.conditions import Conditions
+from physode.events.deferred import AnewError
+from physode.events.discontinuity import on_sides, sides_from
 from physode.events.event import Event
 from physode.events.implicit_gradient import differentiable
 from physode.events.jumps import Carried, passed
 from physode.events.outputs import JoinedTrace, RoundDetector, Rows, StreamedRows
 from physode.events.result import Firings, Found, gather
-from physode.events.sides import on_sides, sides_from
-from physode.events.waiting import AnewError
-from physode.gradients import GradientMethod
+from physode.gradients import ACA, GradientMethod, Naive
 from physode.gradients.outputs import Outcome
-from physode.pairing import restarted
 from physode.problem.dynamics import Dynamics
 from physode.problem.problem import Problem
 from physode.solvers.callbacks import Recorder
@@ -37,6 +36,7 @@ from physode.solvers.clock import expand
 from physode.solvers.driver import Plan
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.online_output import Receiver
+from physode.solvers.symplectic.alf import restarted
 from physode.status import Status
 from physode.typing import Progress
 
@@ -154,6 +154,7 @@ class _Rounds:
         self.joined = JoinedTrace.of(problem)
         self.state = State.at_start(problem, len(events))
         self.error: SolveError | None = None
+        self._any_order = isinstance(gradient_method, ACA | Naive) and gradient_method.any_order
         self._jumped = self._careful = False
         self._told, self._began = 0.0, time.monotonic()
         self._recorder = RoundRecorder(plan.recorder) if isinstance(plan.recorder, Recorder) else None
@@ -189,7 +190,7 @@ class _Rounds:
         self.rows.put(outputs[1:], shown, state.t.detach(), end.detach(), under_way, self.stops.direction)
         self._note(detector, outputs, under_way, record.ended)
         self.state, self._jumped, stopped = passed(
-            state, detector, end, outputs[-1], under_way & ~fails, self.problem.t[-1], any_order=plan.any_order
+            state, detector, end, outputs[-1], under_way & ~fails, self.problem.t[-1], any_order=self._any_order
         )
         for index, firings in stopped:
             self.firings[index].append(firings)
@@ -277,7 +278,9 @@ class _Rounds:
                 fired = under_way & (self.stops.direction * (ended - time_of_firing) >= 0)
                 at = torch.where(fired, time_of_firing, t[-1].detach())
                 if bool(fired.any()):
-                    found = differentiable(detector.conditions, index, at, outputs[row], fired)
+                    found = differentiable(
+                        detector.conditions, index, at, outputs[row], fired, any_order=self._any_order
+                    )
                     self.firings[index].append(Firings.of(*found, fired))
                 row += 1
 

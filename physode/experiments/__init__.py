@@ -1,19 +1,19 @@
-"""One module a figure or table of the papers: a frozen configuration in, rows and findings out.
+"""The papers' figures and tables, made again: a frozen configuration in, rows and findings out.
 
-Every module here has ``Config``, frozen, with a seed; it may have ``quick(**changes)``, which returns the settings of a
-shorter version. An experiment has ``run(config, progress=None) -> Result`` and ``draw(result) -> Figure``. A study of
-independent cells has ``cells(config) -> list[Cell]`` instead of ``run``, then ``gather(config, outcomes) -> Result``;
-its ``draw(result)`` returns figures by name, and ``Config.name`` is what its files are called. Either is run by
-:mod:`physode.experiments.study`. Those on images are views of :mod:`physode.experiments.images`, objects with the same
-attributes; views of one study share its cells.
+Each is a :class:`~physode.experiments.study.Study`: a configuration with a seed, what is computed of it, in one go or
+as independent cells, the rows and findings that this makes, and the figure. A module has one or several, by name, in
+its ``STUDIES``. Those of one module may share their cells.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-__all__ = ["EXPERIMENTS", "ON_IMAGES", "TRAININGS", "find_experiment"]
+if TYPE_CHECKING:
+    from physode.experiments.study import Study
+
+__all__ = ["EXPERIMENTS", "ON_IMAGES", "find_experiment"]
 
 EXPERIMENTS = {
     "fig4": "ACA paper, Figs. 4 and 9: van der Pol, forward and in reverse",
@@ -37,19 +37,16 @@ EXPERIMENTS = {
     "galaxy-fig5": "galaxy paper, Fig. 5: precision and completeness of the three networks",
     "galaxy-params": "galaxy paper, Sect. 6.2: numbers of parameters",
 }
-"""The experiments by name; each is the module ``physode.experiments.<name>``, or a view."""
+"""The experiments by name, and what each is."""
 
 ON_IMAGES = dict.fromkeys(("table2", "table3", "table6", "table7", "fig7"), "cifar") | {
     name: "galaxy" for name in EXPERIMENTS if name.startswith("galaxy-")
 }
-"""The views of the studies on images, and the study of each."""
-
-TRAININGS = {*ON_IMAGES, "table4"}
-"""Studies whose cells are trainings, on a device, each in a folder that keeps its epochs until it is over."""
+"""Those on images, and the module of each; every other one is in the module of its name."""
 
 
-def find_experiment(name: str) -> Any:
-    """Import the experiment called ``name``: a module, or an object like one.
+def find_experiment(name: str) -> Study:
+    """Return the experiment called ``name``.
 
     Raises
     ------
@@ -58,7 +55,6 @@ def find_experiment(name: str) -> Any:
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"`name` must be one of {', '.join(EXPERIMENTS)}; got {name!r}")
-    if name in ON_IMAGES:
-        views = importlib.import_module(f"physode.experiments.images.{ON_IMAGES[name]}").VIEWS
-        return views[name.removeprefix("galaxy-")]
-    return importlib.import_module(f"physode.experiments.{name}")
+    module = importlib.import_module(f"physode.experiments.{ON_IMAGES.get(name, name)}")
+    found: Study = module.STUDIES[name]
+    return found

@@ -1,142 +1,147 @@
-"""Studies of many cells: each outcome is kept as soon as it is there, so that an interrupted study goes on."""
+"""One cell of a study: a function by name, its arguments, and what came of calling it; all of it data."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from pathlib import Path
+import pkgutil
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-from physode.datasets.atomic import write_text
-from physode.datasets.files import json_of
-from physode.datasets.provenance import provenance
-from physode.errors import ConfigError
-from physode.experiments.cell import Cell, Outcome
-from physode.experiments.schedulers import in_processes, in_turn, on_cluster
-from physode.training import discard
+import torch
 
-__all__ = ["Cell", "CellProgress", "Outcome", "forget_cells", "run_cells"]
+import physode
+from physode.errors import ConfigError, PhysodeError
 
-CellProgress = Callable[[int, int, str], object]
-"""Told how many cells are done, of how many, and the name of the last."""
-
-_log = logging.getLogger(__name__)
-_LARGEST = 64 * 2**20  # bytes of a cell's file
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]*")
+_LONGEST_REASON = 500
+_alone = threading.Lock()
 
 
-def run_cells(
-    cells: Sequence[Cell],
-    *,
-    folder: Path,
-    jobs: int = 1,
-    scheduler: str | None = None,
-    force: bool = False,
-    progress: CellProgress | None = None,
-) -> dict[str, Outcome]:
-    """Compute the cells of a study that are not there yet, and return all outcomes by name, in the order of `cells`.
+@dataclass(frozen=True)
+class Cell:
+    """One independent piece of a study.
 
-    Each outcome is written to ``folder/cells/NAME.json`` at once. A later call takes it from there if it was made by
-    the same function with the same arguments and version of physode; failed cells are tried again. What a cell has kept
-    in a folder of its own to go on from, its argument ``run``, is removed when its result is kept, never before.
-
-    Parameters
+    Attributes
     ----------
-    cells
-        The study, with a name of its own for each cell.
-    folder
-        The study's folder, made where it is missing.
-    jobs
-        How many cells are computed at a time, each on one thread: 1 in this process, more in processes of their own.
-    scheduler
-        Address of a Dask scheduler that the cells are sent to instead.
-    force
-        Whether to forget what was kept, and start anew.
-    progress
-        Told of kept cells at the start, and of every cell that ends.
+    name
+        Letters, digits, dots, hyphens, underscores and spaces; the name of its file has hyphens for spaces.
+    function
+        ``"module:callable"``, which whoever computes the cell can import.
+    arguments
+        What it is called with, by keyword: values that JSON can say. The function returns such values, too.
+    also
+        Further arguments, such as where to compute, that do not decide the result: no part of the fingerprint. ``run``
+        is a folder that the function may keep its work in, to go on from; who keeps the result removes it.
 
     Raises
     ------
     ValueError
-        If two cells have one name, or `jobs` is below 1.
-    ConfigError
-        If `scheduler` is given together with `jobs`, does not answer, or Dask is not installed.
+        If the name or the function is not of its form, or the arguments are not what JSON can say.
     """
-    _check(cells, jobs, scheduler)
-    home = folder / "cells"
-    home.mkdir(parents=True, exist_ok=True)
-    if force:
-        forget_cells(cells, folder=folder)
-    found = {cell.name: outcome for cell in cells if (outcome := _kept(home / cell.file, cell)) is not None}
-    missing = [cell for cell in cells if cell.name not in found]
-    for cell in cells:
-        if cell.name in found:
-            _forget_run(cell)  # killed between the two
-    if progress is not None:
-        progress(len(found), len(cells), "")
-    with closing(_outcomes(missing, jobs, scheduler)) as outcomes:
-        for cell, outcome in outcomes:
-            _keep(home / cell.file, cell, outcome)
-            if outcome.failure is None:
-                _forget_run(cell)
-            _log.info("cell %s %s", cell.name, outcome.failure or "done")
-            found[cell.name] = outcome
-            if progress is not None:
-                progress(len(found), len(cells), cell.name if outcome.failure is None else f"{cell.name} failed")
-    return {cell.name: found[cell.name] for cell in cells}
+
+    name: str
+    function: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    also: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"`name` must be letters, digits and . _ - or spaces between them, got {self.name!r}")
+        module, colon, attribute = self.function.partition(":")
+        if not (module and colon and attribute):
+            raise ValueError(f"`function` must be of the form 'module:callable', got {self.function!r}")
+        try:
+            self.text  # noqa: B018 - its failure is the check
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"`arguments` of {self.name!r} must be what JSON can say: {error}") from error
+
+    @property
+    def text(self) -> str:
+        """The arguments as JSON, the same text for the same values."""
+        return _text(self.arguments)
+
+    @property
+    def file(self) -> str:
+        """The name of the cell's file."""
+        return f"{self.name.replace(' ', '-')}.json"
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what decides the result: function, arguments and physode's version."""
+        parts = json.dumps([self.function, self.text, physode.__version__])
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    @property
+    def call(self) -> tuple[str, str, str]:
+        """The arguments of :func:`perform`."""
+        return self.function, _text({**self.arguments, **self.also}), physode.__version__
 
 
-def forget_cells(cells: Sequence[Cell], *, folder: Path) -> None:
-    """Remove the files of cells that were kept in a study's folder, and what they have kept to go on from."""
-    for cell in cells:
-        (folder / "cells" / cell.file).unlink(missing_ok=True)
-        _forget_run(cell)
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a cell.
+
+    Attributes
+    ----------
+    result
+        What its function returned; None where it failed.
+    failure
+        Why it failed, in one line; None where it did not.
+    seconds
+        How long its function took; 0 where that is not known.
+    """
+
+    result: Any = None
+    failure: str | None = None
+    seconds: float = 0.0
 
 
-def _forget_run(cell: Cell) -> None:
-    if "run" in cell.also:
-        discard(Path(cell.also["run"]))
+def perform(function: str, arguments: str, version: str) -> str:
+    """Call a cell's function with its arguments, and return the outcome; texts in JSON both ways.
+
+    Processes exchange text so that nothing but data comes back. Cells of one process are taken one at a time, on one
+    thread each: they seed torch's global generator, and share its number of threads.
+    """
+    with _alone, _one_thread():
+        began = time.perf_counter()
+        try:
+            if version != physode.__version__:
+                raise ConfigError(f"physode is {physode.__version__} where the cell was sent, the study's is {version}")
+            result = pkgutil.resolve_name(function)(**json.loads(arguments))
+            found = json.dumps({"result": result}, allow_nan=False)
+        except Exception as error:  # noqa: BLE001 - whatever a cell raises is its outcome; the other cells go on
+            found = json.dumps({"failure": one_line(error)})
+        return json.dumps({**json.loads(found), "seconds": time.perf_counter() - began})
 
 
-def _check(cells: Sequence[Cell], jobs: int, scheduler: str | None) -> None:
-    files = [cell.file for cell in cells]
-    twice = sorted({file for file in files if files.count(file) > 1})
-    if twice:
-        raise ValueError(f"`cells` must have different names; {twice[0]} would be the file of two")
-    if jobs < 1:
-        raise ValueError(f"`jobs` must be at least 1, got {jobs}")
-    if scheduler is not None and jobs > 1:
-        raise ConfigError(f"`jobs` {jobs} has no part beside `scheduler`, whose cluster has its own workers; drop one")
+def outcome_of(text: str) -> Outcome:
+    """Read what :func:`perform` returned."""
+    return Outcome(**json.loads(text))
 
 
-def _outcomes(cells: Sequence[Cell], jobs: int, scheduler: str | None) -> Any:
-    if not cells or (scheduler is None and jobs == 1):
-        return in_turn(cells)
-    return in_processes(cells, jobs=jobs) if scheduler is None else on_cluster(cells, address=scheduler)
+def _text(arguments: Mapping[str, Any]) -> str:
+    return json.dumps(dict(arguments), sort_keys=True, allow_nan=False)
 
 
-def _keep(path: Path, cell: Cell, outcome: Outcome) -> None:
-    record = {
-        "cell": cell.name,
-        "function": cell.function,
-        "arguments": dict(cell.arguments),
-        "fingerprint": cell.fingerprint,
-        **vars(outcome),
-        "made": provenance(),
-    }
-    write_text(path, json.dumps(record, indent=1) + "\n", overwrite=True)
+def one_line(error: BaseException) -> str:
+    """Return an error as one line: its message, after its type where the message is not made for users."""
+    text = " ".join(str(error).split())
+    if not (isinstance(error, PhysodeError) and text):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
 
-def _kept(path: Path, cell: Cell) -> Outcome | None:
-    """Return what a cell's file holds, if it is whole, of this cell, and no failure."""
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        if not path.exists():
-            return None
-        record = json_of(path, largest=_LARGEST)
-        if record["fingerprint"] != cell.fingerprint or record["failure"] is not None:
-            return None
-        return Outcome(result=record["result"], seconds=float(record["seconds"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        _log.warning("%s is damaged (%r): the cell is computed again", path, error)
-        return None
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.experiments.figure import COLOURS, LABELS, panels
+from physode.experiments.comparison_plot import COLOURS, LABELS
 from physode.experiments.report import Finding, Result, Row, Series
-from physode.plotting.style import styled
+from physode.experiments.study import Study, StudyConfig
+from physode.plotting.style import new_figure, styled
 from physode.rhs import VanDerPol
 from physode.solution import Solution
 from physode.solve import solve
@@ -28,18 +29,18 @@ from physode.typing import Progress
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Config", "draw", "run"]
-
 _METHODS = ("aca", "adjoint", "naive")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """The experiment's constants.
 
     ``method``, ``rtol``, ``atol``, the largest error over components and steps of at most a tenth of the span are those
     that MATLAB's ode45 has by default. The last of ``spans`` is drawn. Nothing here is random.
     """
+
+    study: ClassVar[str] = "fig4"
 
     spans: tuple[float, ...] = (2.5, 5.0, 7.5, 10.0, 12.5, 15.0, 17.5, 20.0, 22.5, 25.0)
     method: str = "dopri5"
@@ -49,9 +50,8 @@ class Config:
     seed: int = 0
 
 
-def run(config: Config | None = None, progress: Progress | None = None) -> Result:
+def run(config: Config, progress: Progress | None = None) -> Result:
     """Solve forward and back over every span; measure what is missed at t = 0 and what that does to gradients."""
-    config = config or Config()
     system = VanDerPol.from_preset("aca")
     y0 = torch.tensor(VanDerPol.find_preset("aca").y0, dtype=torch.float64)
     rows = []
@@ -60,12 +60,10 @@ def run(config: Config | None = None, progress: Progress | None = None) -> Resul
         rows.append(row)
         if progress is not None:
             progress((i + 1) / len(config.spans))
-    return Result(
-        name="fig4",
-        title="Van der Pol, forward and in reverse (ACA paper, Figs. 4 and 9)",
-        config=asdict(config),
-        rows=rows,
-        findings=_findings(rows[-1]),
+    return config.result(
+        "Van der Pol, forward and in reverse (ACA paper, Figs. 4 and 9)",
+        rows,
+        _findings(rows[-1]),
         series={name: value.numpy() for name, value in series.items()},
     )
 
@@ -174,7 +172,8 @@ def _findings(last: Row) -> list[Finding]:
 def draw(result: Result) -> Figure:
     """Draw both trajectories over time and in the phase plane, and errors against the span."""
     with styled():
-        figure, (left, middle, right) = panels(1, 3, width=13.0, height=4.2)
+        figure = new_figure(13.0, 4.2)
+        left, middle, right = figure.subplots(1, 3)
         _draw_over_time(left, result.series)
         _draw_phase_plane(middle, result.series)
         _draw_errors(right, result.rows)
@@ -222,3 +221,6 @@ def _draw_errors(axes: Any, rows: Sequence[Row]) -> None:
         axes.plot([], [], "x", color=COLOURS["adjoint"], label="adjoint: its reverse solve diverges")
     axes.set(xlabel="span T", ylabel="error", title="Errors against the span")
     axes.legend(fontsize="x-small", loc="lower right", frameon=True)
+
+
+STUDIES = {"fig4": Study(Config, draw, run=run)}

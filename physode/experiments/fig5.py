@@ -9,15 +9,16 @@ single precision loses the image sooner.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from physode.experiments.figure import COLOURS, panels
+from physode.experiments.comparison_plot import COLOURS
 from physode.experiments.report import Finding, Result, Row
-from physode.plotting.style import MUTED, styled
+from physode.experiments.study import Study, StudyConfig
+from physode.plotting.style import MUTED, new_figure, styled
 from physode.solution import Solution
 from physode.solve import solve
 from physode.solvers.controllers import I
@@ -26,11 +27,9 @@ from physode.typing import Progress
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Config", "Convolution", "draw", "galaxy", "run"]
-
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """The experiment's constants.
 
     ``span`` is the one whose images are drawn, for the first of ``variants`` (dtype and relative tolerance);
@@ -38,6 +37,8 @@ class Config:
     pixel's error counts, as in MATLAB's ode45, whose defaults are 1e-3 and 1e-6. The kernel is drawn from a standard
     normal distribution with ``seed``.
     """
+
+    study: ClassVar[str] = "fig5"
 
     size: int = 64
     span: float = 9.0
@@ -75,9 +76,8 @@ def galaxy(size: int) -> Tensor:
     return image / image.max()
 
 
-def run(config: Config | None = None, progress: Progress | None = None) -> Result:
+def run(config: Config, progress: Progress | None = None) -> Result:
     """Send the image to T and back for every span, precision and tolerance."""
-    config = config or Config()
     rows = []
     cases = [(variant, span) for variant in config.variants for span in config.spans]
     for done, (variant, span) in enumerate(cases, start=1):
@@ -85,12 +85,10 @@ def run(config: Config | None = None, progress: Progress | None = None) -> Resul
         if progress is not None:
             progress(done / (len(cases) + 1))
     shown, images = _measure(config, config.variants[0], config.span)
-    return Result(
-        name="fig5",
-        title="An image through a convolution and back (ACA paper, Fig. 5)",
-        config=asdict(config),
-        rows=rows,
-        findings=list(_findings(shown, rows)),
+    return config.result(
+        "An image through a convolution and back (ACA paper, Fig. 5)",
+        rows,
+        _findings(shown, rows),
         series={name: value.numpy() for name, value in images.items()},
     )
 
@@ -183,7 +181,8 @@ def draw(result: Result) -> Figure:
     from matplotlib.colors import PowerNorm
 
     with styled():
-        figure, axes = panels(1, 5, width=15.0, height=3.4, width_ratios=[1, 1, 1, 1, 1.5])
+        figure = new_figure(15.0, 3.4)
+        axes = figure.subplots(1, 5, width_ratios=[1, 1, 1, 1, 1.5])
         titles = {
             "input": "Input",
             "state at T": f"y(T), T = {result.config['span']:g}",
@@ -213,3 +212,6 @@ def _draw_errors(axes: Any, result: Result) -> None:
     axes.plot([], [], color=COLOURS["forward"], label="forward: y(T)")
     axes.set(xlabel="T", title="Relative error (ACA's input: 0)")
     axes.legend(fontsize="x-small")
+
+
+STUDIES = {"fig5": Study(Config, draw, run=run)}

@@ -22,23 +22,22 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from physode.experiments.figure import COLOURS, LABELS, panels
+from physode.experiments.comparison_plot import COLOURS, LABELS
 from physode.experiments.report import Finding, Result, Row
-from physode.plotting.style import styled
+from physode.experiments.study import Study, StudyConfig
+from physode.plotting.style import new_figure, styled
 from physode.solve import solve
 from physode.solvers.controllers import I
 from physode.typing import Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = ["Config", "draw", "run"]
 
 _METHODS = ("aca", "adjoint", "naive")
 _PEERS = ("torchdiffeq adjoint", "torchdiffeq naive")
@@ -47,11 +46,13 @@ _ROUNDING = 64  # units in the last place that gradients may differ by, beside
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """The experiment's constants: the paper gives the method, the tolerance and the range of T; not k, z0 or the dtype.
 
     ``peers`` adds torchdiffeq's naive and adjoint methods where that package is installed. Nothing here is random.
     """
+
+    study: ClassVar[str] = "fig6"
 
     rates: tuple[float, ...] = (0.5, -0.5)
     z0: float = 1.0
@@ -80,9 +81,8 @@ EndState = Callable[[Growth, Tensor, Tensor], Tensor]
 """Solves from z0 over the two times, differentiably, and returns z(T)."""
 
 
-def run(config: Config | None = None, progress: Progress | None = None) -> Result:
+def run(config: Config, progress: Progress | None = None) -> Result:
     """Measure every method's gradient for each rate and span."""
-    config = config or Config()
     methods = _own(config) | (_peers(config) if config.peers else {})
     cases = [(rate, span) for rate in config.rates for span in config.spans]
     rows = []
@@ -90,12 +90,10 @@ def run(config: Config | None = None, progress: Progress | None = None) -> Resul
         rows.append(_measure(config, methods, rate, span))
         if progress is not None:
             progress(done / len(cases))
-    return Result(
-        name="fig6",
-        title="Errors of gradients of dz/dt = k z (ACA paper, Fig. 6)",
-        config=asdict(config),
-        rows=rows,
-        findings=list(_findings(config, rows)),
+    return config.result(
+        "Errors of gradients of dz/dt = k z (ACA paper, Fig. 6)",
+        rows,
+        _findings(config, rows),
     )
 
 
@@ -175,7 +173,8 @@ def draw(result: Result) -> Figure:
     """Draw the absolute errors, as the paper does, and below them each error as a multiple of ACA's."""
     rates = result.config["rates"]
     with styled():
-        figure, axes = panels(2, len(rates), width=5.6 * len(rates), height=6.6, sharex=True, squeeze=False)
+        figure = new_figure(5.6 * len(rates), 6.6)
+        axes = figure.subplots(2, len(rates), sharex=True, squeeze=False)
         for (top, bottom), rate in zip(axes.T, rates, strict=True):
             rows = [row for row in result.rows if row["k"] == rate]
             spans = [row["T"] for row in rows]
@@ -194,3 +193,6 @@ def draw(result: Result) -> Figure:
             bottom.set(xlabel="T", ylabel="error / ACA's error", xticks=[t for t in spans if t % 5 == 0] or spans)
         axes[0, 0].legend(fontsize="small")
         return figure
+
+
+STUDIES = {"fig6": Study(Config, draw, run=run)}

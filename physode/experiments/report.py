@@ -11,29 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.datasets.atomic import fill_bytes, replacing, write_text
-from physode.datasets.files import json_of
-from physode.datasets.outputs import check_outputs
+from physode.datasets.atomic_write import fill_bytes, replacing, write_text
+from physode.datasets.files import check_outputs
 from physode.datasets.provenance import provenance
 from physode.errors import DataError
-from physode.jsontext import plain
+from physode.json_values import plain, read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = [
-    "Finding",
-    "Result",
-    "Row",
-    "Series",
-    "as_dict",
-    "check_free",
-    "check_writable",
-    "holds",
-    "markdown",
-    "paths",
-    "write",
-]
 
 _LARGEST = 64 * 2**20  # bytes of a data file
 
@@ -104,7 +89,7 @@ def check_writable(name: str, folder: Path) -> None:
 def holds(name: str, folder: Path, config: Mapping[str, Any]) -> bool:
     """Return whether the files in `folder` are those of the experiment with this very configuration."""
     try:
-        found = json_of(paths(name, folder)["data"], largest=_LARGEST)
+        found = read_json(paths(name, folder)["data"], largest=_LARGEST)
         return bool(found["config"] == json.loads(json.dumps(plain(config))))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

@@ -1,22 +1,93 @@
-"""Any experiment from its name to its files: in one go, or cell by cell."""
+"""A study, declared: configuration, cells, rows and findings, figures; and carried out, from its name to its files."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from physode.datasets.claims import claimed_folder
-from physode.experiments import ON_IMAGES, TRAININGS, find_experiment
-from physode.experiments.cells import Cell, forget_cells, run_cells
-from physode.experiments.report import Result, check_free, check_writable, holds, write
+from physode.datasets.locks import claimed_folder
+from physode.experiments import ON_IMAGES, find_experiment
+from physode.experiments.cells import Cell, Outcome
+from physode.experiments.report import Finding, Result, Row, Series, check_free, check_writable, holds, write
+from physode.experiments.schedulers import forget_cells, run_cells
 
-__all__ = ["Done", "StudyProgress", "carry_out", "check", "configuration", "forget", "has_cells"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 StudyProgress = Callable[[float, str], object]
 """Told the finished fraction, and what was finished."""
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What the configurations of all studies have in common; each has a ``seed``.
+
+    Those that have a shorter version have a ``preset``, ``"full"`` or ``"quick"``, and ``quick(**changes)``, which
+    returns it.
+    """
+
+    study: ClassVar[str]
+
+    @property
+    def name(self) -> str:
+        """What the files are called."""
+        return f"{self.study}{self.suffix}"
+
+    @property
+    def folder(self) -> str:
+        """The folder of the cells."""
+        return self.name
+
+    @property
+    def suffix(self) -> str:
+        """What the preset adds to names."""
+        preset = getattr(self, "preset", "full")
+        return "" if preset == "full" else f"-{preset}"
+
+    def shortened(self, how: str, form: str = "; {}") -> str:
+        """Return, for a title, the preset and how it shortens the study; empty of the full one."""
+        return form.format(f"{self.suffix[1:]}: {how}") if self.suffix else ""
+
+    def result(
+        self,
+        title: str,
+        rows: Sequence[Row],
+        findings: Iterable[Finding],
+        *,
+        series: Series | None = None,
+        claims: str = "the paper",
+    ) -> Result:
+        """Return what was found with this configuration."""
+        return Result(self.name, title, asdict(self), rows, list(findings), claims, series or {})
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table or figure, and how it is made.
+
+    Attributes
+    ----------
+    Config
+        Makes the configuration.
+    draw
+        Makes the figure of a result, or several by name.
+    run
+        Computes the result in one go, given the configuration and ``progress``; None of a study of cells.
+    cells, aggregate
+        The independent cells of a configuration, and the result of their outcomes by name.
+    trains
+        Whether cells are trainings: on a device, each in a folder that keeps its epochs until it is over.
+    """
+
+    Config: Any
+    draw: Callable[[Result], Figure | dict[str, Figure]]
+    run: Callable[..., Result] | None = None
+    cells: Callable[[Any], list[Cell]] | None = None
+    aggregate: Callable[[Any, Mapping[str, Outcome]], Result] | None = None
+    trains: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,11 +110,6 @@ class Done:
     failures: Mapping[str, str] = field(default_factory=dict)
 
 
-def has_cells(name: str) -> bool:
-    """Return whether an experiment is a study of independent cells."""
-    return hasattr(find_experiment(name), "cells")
-
-
 def configuration(name: str, *, seed: int = 0, quick: bool = False, images: Mapping[str, Any] | None = None) -> Any:
     """Return an experiment's configuration.
 
@@ -54,36 +120,33 @@ def configuration(name: str, *, seed: int = 0, quick: bool = False, images: Mapp
     quick
         Whether to shorten it; no difference to one that is quick as it is.
     images
-        Of an experiment on images, what :func:`physode.experiments.images.describe` says of them; None for simulated
-        galaxies.
+        Of an experiment on images, what :func:`physode.experiments.classifiers.describe` says of them; None for
+        simulated galaxies.
     """
-    kind = find_experiment(name).Config
-    chosen = dict(images or {}) if name in ON_IMAGES else {}
-    return kind.quick(seed=seed, **chosen) if quick and hasattr(kind, "quick") else kind(seed=seed, **chosen)
+    make = find_experiment(name).Config
+    if quick:
+        make = getattr(make, "quick", make)
+    return make(seed=seed, **(images or {} if name in ON_IMAGES else {}))
 
 
-def check(name: str, config: Any, folder: Path, *, overwrite: bool = False) -> None:
+def check(name: str, config: StudyConfig, folder: Path, *, overwrite: bool = False) -> None:
     """Raise ``DataError`` if the experiment's files exist already, or cannot be written: to be called before the work.
 
     Those of a study with the same configuration are its own earlier ones, and are no hindrance.
     """
-    own = getattr(config, "name", name)
-    if overwrite or (has_cells(name) and holds(own, folder, vars(config))):
-        check_writable(own, folder)
-    else:
-        check_free(own, folder)
+    own = find_experiment(name).cells is not None and holds(config.name, folder, asdict(config))
+    (check_writable if overwrite or own else check_free)(config.name, folder)
 
 
-def forget(name: str, config: Any, folder: Path) -> None:
+def forget(name: str, config: StudyConfig, folder: Path) -> None:
     """Remove the cells of a study that were kept in `folder`, and trainings that were begun: it starts anew."""
-    if has_cells(name):
-        home = _home(config, folder)
-        forget_cells(_cells(name, config, home), folder=home)
+    home = folder / config.folder
+    forget_cells(_cells(name, config, home), folder=home)
 
 
 def carry_out(
     name: str,
-    config: Any,
+    config: StudyConfig,
     *,
     folder: Path,
     jobs: int = 1,
@@ -100,10 +163,10 @@ def carry_out(
     name, config
         The experiment, and what :func:`configuration` returned for it.
     folder
-        Made where it is missing. The cells of a study are kept in ``folder/NAME/cells``, or, of a view of a study on
-        images, in a folder that all its views share, and taken from there; see :func:`forget`.
+        Made where it is missing. The cells of a study are kept in ``folder/NAME/cells``, or, on images, in a folder
+        that all tables and figures of one paper share, and taken from there; see :func:`forget`.
     jobs, scheduler
-        As :func:`physode.experiments.cells.run_cells`; without a part in experiments without cells.
+        As :func:`physode.experiments.schedulers.run_cells`; without a part in experiments without cells.
     images, device
         Where the images are, of an experiment on images; and where trainings compute.
     overwrite
@@ -117,11 +180,12 @@ def carry_out(
         As :func:`check`, or if another process is at work on the study in `folder`.
     """
     check(name, config, folder, overwrite=overwrite)
-    experiment = find_experiment(name)
-    if not has_cells(name):
-        result = experiment.run(config, progress=None if progress is None else lambda done: progress(done, ""))
-        return Done(result, write(result, experiment.draw(result), folder, overwrite=overwrite))
-    home = _home(config, folder)
+    study, tell = find_experiment(name), progress or (lambda fraction, text: None)
+    if study.run is not None:
+        result = study.run(config, progress=lambda fraction: tell(fraction, ""))
+        return Done(result, write(result, study.draw(result), folder, overwrite=overwrite))
+    assert study.aggregate is not None
+    home = folder / config.folder
     home.mkdir(parents=True, exist_ok=True)
     with claimed_folder(home):
         outcomes = run_cells(
@@ -129,21 +193,20 @@ def carry_out(
             folder=home,
             jobs=jobs,
             scheduler=scheduler,
-            progress=None if progress is None else lambda done, of, cell: progress(done / of, f"{done}/{of} {cell}"),
+            progress=lambda done, of, cell: tell(done / of, f"{done}/{of} {cell}"),
         )
-        result = experiment.gather(config, outcomes)
+        result = study.aggregate(config, outcomes)
         failures = {cell: outcome.failure for cell, outcome in outcomes.items() if outcome.failure is not None}
-        return Done(result, write(result, experiment.draw(result), folder, overwrite=True), len(outcomes), failures)
+        return Done(result, write(result, study.draw(result), folder, overwrite=True), len(outcomes), failures)
 
 
-def _home(config: Any, folder: Path) -> Path:
-    return folder / str(getattr(config, "study", config.name))
-
-
-def _cells(name: str, config: Any, home: Path, *, images: Path | None = None, device: str = "cpu") -> list[Cell]:
+def _cells(
+    name: str, config: StudyConfig, home: Path, *, images: Path | None = None, device: str = "cpu"
+) -> list[Cell]:
     """Return the cells of a study; trainings are told where to compute and to keep, and where their images are."""
-    cells: list[Cell] = find_experiment(name).cells(config)
-    if name not in TRAININGS:
+    study = find_experiment(name)
+    cells = [] if study.cells is None else study.cells(config)
+    if not study.trains:
         return cells
     place: dict[str, Any] = {"device": device}
     if name in ON_IMAGES:

@@ -5,17 +5,28 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
-
-import torch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from physode.errors import ConfigError
-from physode.fitting.robust import ROBUST
-from physode.fitting.targets import parse_target
-from physode.solvers.methods import find_method
+from physode.fitting.labels import parse_target
+from physode.training.settings import (
+    ATOL,
+    EPOCHS,
+    POSITIVE,
+    RTOL,
+    SEED,
+    WIDTH,
+    Range,
+    Settings,
+    setting,
+    whole,
+)  # fmt: skip
 
-__all__ = ["DTYPES", "GRADIENTS", "LOSSES", "OPTIMIZERS", "RHS", "SCHEDULES", "STARTS", "FitConfig"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["GRADIENTS", "LOSSES", "OPTIMIZERS", "RHS", "ROBUST", "SCHEDULES", "STARTS", "FitConfig"]
 
 RHS = ("physical", "augmented", "neural", "hybrid", "lstm", "lstm-aug")
 OPTIMIZERS = ("lm", "adam", "lbfgs", "sgd")
@@ -23,154 +34,123 @@ GRADIENTS = ("aca", "adjoint", "naive", "naive-steps")
 LOSSES = ("positions", "state")
 SCHEDULES = ("full", "growing", "shooting", "matching")
 STARTS = ("known", "fit")
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+ROBUST = ("huber", "soft_l1", "cauchy")
+DTYPES = ("float32", "float64")
 
 _EPOCHS = {"lm": 200, "adam": 100, "sgd": 100, "lbfgs": 30}
 # Adam's are those of the ACA paper's Table 8 for the models it is from; large networks want smaller steps.
 _RATES = {"lm": (1.0, 1.0), "adam": (0.1, 0.99), "sgd": (0.01, 1.0), "lbfgs": (1.0, 1.0)}
 _NETWORK_RATE = (0.01, 0.999)
 _RECURRENT_EPOCHS = 5000
-_STAGES, _MOST_STAGES = 5, 64
-_LARGEST = 1e150  # whose square is a number
+_STAGES = 5
+_SIGMA = dataclasses.replace(POSITIVE, sized=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitConfig:
+class FitConfig(Settings):
     """How to fit a right-hand side to trajectories. What is None is decided from the rest, and from the data.
 
-    Attributes
-    ----------
-    rhs
-        ``"physical"``: the system that the data name, its constants unknown. ``"augmented"``: accelerations from one
-        linear layer on pair features (ACA paper, Eq. 34). ``"neural"``: a network. ``"hybrid"``: physics and a network.
-        ``"lstm"``, ``"lstm-aug"``: no differential equation, but a recurrent network on bodies' positions, or on the
-        paper's augmented input, Eq. 33.
-    optimizer
-        ``"lm"`` (Levenberg-Marquardt on exact discrete Jacobians), ``"adam"``, ``"sgd"`` or ``"lbfgs"``; by default
-        ``"lm"`` for physical right-hand sides and ``"adam"`` for the others.
-    gradient
-        How the first-order optimisers' gradients are computed; ``"lm"`` has its Jacobians.
-    compile
-        Whether their solves are compiled, as :func:`physode.solve` has it: many epochs are then many times faster,
-        after about a minute.
-    method, rtol, atol, max_steps
-        As :func:`physode.solve`. By default dopri8 at 1e-9 for physical right-hand sides in double precision, whose
-        constants are then right to some eight digits, else dopri5 at the solver's own tolerances.
-    epochs
-        Most evaluations of ``"lm"``; steps of the others.
-    lr, lr_decay
-        Learning rate, and its factor from epoch to epoch. ``"lm"`` has none.
-    seed
-        Of the initial weights.
-    device, dtype
-        Where and in which precision to compute.
-    train_until
-        Time up to which the data are used; by default half of their span. The rest measures the extrapolation.
-    loss
-        Mean squared error over ``"positions"`` or over the whole ``"state"``; by default positions where the columns
-        are bodies' positions and velocities.
-    system
-        The system that the data are of, where they do not say so, or another one than they say.
-    init
-        Initial guesses by constant, one number or one an element, or by element such as ``"masses[2]"``, counted from
-        1; 1 by default.
-    free
-        The constants, or elements of constants, to fit, the others keeping the data's values; all by default.
-    fix
-        Constants, elements or further settings of the system (``"G"``) that are not fitted, and their values; empty
-        for the data's value.
-    positive
-        Whether fitted constants are kept above 0, by fitting their logarithms.
-    bounds
-        Lower and upper bound by constant or element.
-    priors
-        Normal priors: mean and standard deviation by constant or element. They need `sigma`, or a sigma in the data.
-    sigma
-        Standard deviation of the observed values, where the data do not hold their own.
-    robust, robust_scale
-        ``"huber"``, ``"soft_l1"`` or ``"cauchy"`` in place of squares, so that outliers count less, from residuals of
-        `robust_scale` standard deviations on (by default where the loss keeps 95 % of its efficiency on normal
-        errors); they need a sigma.
-    initial_state
-        ``"known"``: the first state as it stands (before noise, where the file knows it); ``"fit"``: unknown, fitted
-        with the constants. By default known where the file says that it is exact, else fitted.
-    schedule, stages
-        ``"full"``: the whole training span at once. ``"growing"``: a short span first, doubled from stage to stage.
-        ``"shooting"``: the span cut into segments with initial states of their own, estimated from the data and
-        pulled together, half as many from stage to stage. ``"matching"``: the data's slopes first, then growing
-        spans. By default growing for ``"lm"`` on physics, matching for ``"lm"`` on networks, else full.
-    hidden, activation
-        The network: widths of its hidden layers (none for augmented, else 64, 64) and the function between them.
-    trajectories
-        Which trajectories to fit, by index; all by default. They share their constants.
-    sequence, given
-        Of recurrent networks: points of the sequences that the training span is cut into, and points given to the
-        network before it feeds on its own forecasts.
+    Of `rhs`, ``"physical"`` is the system that the data name, its constants unknown; ``"augmented"`` accelerations from
+    one linear layer on pair features (ACA paper, Eq. 34); ``"neural"`` a network; ``"hybrid"`` physics and a network;
+    ``"lstm"`` and ``"lstm-aug"`` no differential equation, but a recurrent network on bodies' positions, or on the
+    paper's augmented input, Eq. 33.
+
+    Levenberg-Marquardt, ``"lm"``, works on exact discrete Jacobians; `gradient` and `compile` are the first-order
+    optimisers'. By default dopri8 at 1e-9 solves physical right-hand sides in double precision, whose constants are
+    then right to some eight digits, else dopri5 at the solver's own tolerances. The data up to `train_until` are used,
+    the rest measures the extrapolation.
+
+    Constants are named whole or by element, such as ``"masses[2]"``, counted from 1; `init` has one number or one an
+    element. `free` fits only what it names, the others keep the data's values. `fix` may name further settings of the
+    system (``"G"``), and is empty for the data's value. `positive` fits logarithms. `priors` are normal, by mean and
+    standard deviation, and need a sigma, as `robust` does; `robust_scale` is by default where the loss keeps 95 % of
+    its efficiency on normal errors. A known initial state is taken before noise, where the file knows it.
+
+    Of the schedules, ``"full"`` has the whole training span at once; ``"growing"`` a short span first, doubled from
+    stage to stage; ``"shooting"`` segments with initial states of their own, estimated from the data and pulled
+    together, half as many from stage to stage; ``"matching"`` the data's slopes first, then growing spans.
     """
 
-    rhs: str = "physical"
-    optimizer: str | None = None
-    gradient: str = "aca"
-    compile: bool = False
-    method: str | None = None
-    rtol: float | None = None
-    atol: float | None = None
-    max_steps: int = 20_000
-    epochs: int | None = None
-    lr: float | None = None
-    lr_decay: float | None = None
-    seed: int = 0
-    device: str = "cpu"
-    dtype: str = "float64"
-    train_until: float | None = None
-    loss: str | None = None
-    system: str | None = None
-    init: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    free: tuple[str, ...] = ()
-    fix: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    positive: bool = False
-    bounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    priors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    sigma: float | None = None
-    robust: str | None = None
-    robust_scale: float | None = None
-    initial_state: str | None = None
-    schedule: str | None = None
-    stages: int | None = None
-    hidden: tuple[int, ...] | None = None
-    activation: str = "tanh"
-    trajectories: tuple[int, ...] = ()
-    sequence: int = 20
-    given: int = 10
+    rhs: str = setting(
+        "physical",
+        "What to fit: the data's own system with unknown constants, accelerations from one linear layer on pair "
+        "features, a network, physics and a network, or a recurrent network on positions or on pair features.",
+        choices=RHS,
+    )
+    optimizer: str | None = setting(
+        None,
+        "Levenberg-Marquardt on exact Jacobians (lm), or a gradient method.",
+        choices=OPTIMIZERS,
+        shown="lm for physical, else adam",
+    )
+    gradient: str = setting("aca", "How gradients are computed; lm has its own Jacobians.", choices=GRADIENTS)
+    compile: bool = setting(
+        False, "Compile the solves: for many epochs many times faster, after about a minute.", option="--compile"
+    )
+    method: str | None = setting(None, "Integration method.", shown="dopri8 for physical, else dopri5")
+    rtol: float | None = setting(None, "Relative tolerance of a step.", RTOL, shown="by precision")
+    atol: float | None = setting(None, "Absolute tolerance of a step.", ATOL, shown="by precision")
+    max_steps: int = setting(20_000, "Most attempts in a solve.", whole(1))
+    epochs: int | None = setting(None, "Steps; evaluations of lm.", EPOCHS, shown="by optimizer")
+    lr: float | None = setting(None, "Learning rate.", POSITIVE, shown="by optimizer")
+    lr_decay: float | None = setting(
+        None, "Its factor from epoch to epoch.", Range(above=0, most=1), shown="by optimizer"
+    )
+    train_until: float | None = setting(None, "Use data up to this time.", Range(), shown="half their span")
+    loss: str | None = setting(
+        None, "Which columns to fit.", choices=LOSSES, shown="positions where there are bodies, else state"
+    )
+    init: Mapping[str, tuple[float, ...]] = setting(
+        {}, "Initial guess of a constant, or of an element such as masses[2]; repeat it.", shown="1"
+    )
+    free: tuple[str, ...] = setting((), "Fit this constant, or element, only; repeat it.", shown="all")
+    fix: Mapping[str, tuple[float, ...]] = setting(
+        {}, "Keep a constant, an element, or a setting such as G, at this value or at the data's; repeat it."
+    )
+    positive: bool = setting(False, "Keep fitted constants above 0.", option="--positive")
+    bounds: Mapping[str, tuple[float, ...]] = setting({}, "Keep a constant between these; repeat it.", option="--bound")
+    priors: Mapping[str, tuple[float, ...]] = setting({}, "Normal prior of a constant; repeat it.", option="--prior")
+    system: str | None = setting(None, "The system that the data are of, where they do not say so.")
+    sigma: float | None = setting(
+        None, "Standard deviation of the observed values.", _SIGMA, shown="the data's own, if any"
+    )
+    robust: str | None = setting(None, "Let outliers count less than squares do.", choices=ROBUST)
+    robust_scale: float | None = setting(None, "From how many sigma on.", _SIGMA, shown="by loss, about 1.3 to 2.4")
+    initial_state: str | None = setting(
+        None,
+        "Whether the first state is exact, or fitted too.",
+        choices=STARTS,
+        shown="known where the file says so, else fit",
+    )
+    schedule: str | None = setting(
+        None,
+        "All of the span at once; a short span first, doubled stage by stage; segments, merged stage by stage; or the "
+        "data's slopes, then growing spans.",
+        choices=SCHEDULES,
+        shown="growing for lm on physics, matching for lm on networks, else full",
+    )
+    stages: int | None = setting(
+        None, "How many stages.", whole(1, largest=64, why="spans double from stage to stage; give less"), shown="5"
+    )
+    hidden: tuple[int, ...] | None = setting(
+        None, "Widths of hidden layers, or none.", WIDTH, example=(64, 64), shown="64,64; augmented none"
+    )
+    activation: str = setting("tanh", "Function between the layers of the network.")
+    trajectories: tuple[int, ...] = setting(
+        (), "Fit this one; repeat it.", whole(0), shown="all", option="--trajectory"
+    )
+    sequence: int = setting(20, "Points of the sequences that a recurrent network learns from.", whole(2))
+    given: int = setting(10, "Points that a recurrent network is given before it feeds on its own.", whole(1))
+    seed: int = setting(0, "Seed of every random choice.", SEED)
+    device: str = setting("cpu", "Where to compute: cpu, cuda, cuda:1, ...")
+    dtype: str = setting("float64", "Precision.", choices=DTYPES)
 
     def __post_init__(self) -> None:
-        for name, choices in (("rhs", RHS), ("gradient", GRADIENTS), ("dtype", tuple(DTYPES))):
-            _check_choice(name, getattr(self, name), choices)
-        for name, choices in _OPTIONAL_CHOICES.items():
-            if getattr(self, name) is not None:
-                _check_choice(name, getattr(self, name), choices)
-        for name in ("rtol", "atol", "lr", "lr_decay", "sigma", "robust_scale"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ConfigError(f"`{name}` must be positive and finite, got {value}")
-        if self.lr_decay is not None and self.lr_decay > 1:
-            raise ConfigError(f"`lr_decay` must not be above 1, got {self.lr_decay}")
-        for name, least in (("epochs", 1), ("max_steps", 1), ("stages", 1), ("sequence", 2), ("given", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"`{name}` must be at least {least}, got {value}")
-        if self.stages is not None and self.stages > _MOST_STAGES:
-            raise ConfigError(
-                f"`stages` must be at most {_MOST_STAGES}, each is twice the one before; got {self.stages}"
-            )
-        for name in ("sigma", "robust_scale"):
-            value = getattr(self, name)
-            if value is not None and not 1 / _LARGEST <= value <= _LARGEST:
-                raise ConfigError(
-                    f"`{name}` must be from {1 / _LARGEST:g} to {_LARGEST:g}, got {value}; change the units"
-                )
-        if self.train_until is not None and not math.isfinite(self.train_until):
-            raise ConfigError(f"`train_until` must be a finite time, got {self.train_until}")
+        import torch
+
+        from physode.solvers.methods import find_method
+
+        super().__post_init__()
         try:
             torch.device(self.device)
             if self.method is not None:
@@ -246,6 +226,14 @@ class FitConfig:
         return self.schedule or (by_jacobian if self.optimizer_name == "lm" else "full")
 
     @property
+    def torch_dtype(self) -> torch.dtype:
+        """The precision as torch names it."""
+        import torch
+
+        found: torch.dtype = getattr(torch, self.dtype)
+        return found
+
+    @property
     def recurrent(self) -> bool:
         """Whether the model is a recurrent network in place of a differential equation."""
         return self.rhs.startswith("lstm")
@@ -286,62 +274,3 @@ class FitConfig:
             lr_decay=decay if self.lr_decay is None else self.lr_decay,
             hidden=None if self.rhs == "physical" else hidden,
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the settings as what TOML and JSON can say; None is left out."""
-        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        for name in _MAPPINGS:
-            values[name] = {key: list(numbers) for key, numbers in values[name].items()}
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in values.items()
-            if value is not None
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Make settings from what :meth:`as_dict` returned.
-
-        Raises
-        ------
-        ConfigError
-            If a name is unknown, or a value is of the wrong type or out of range.
-        """
-        known = {each.name for each in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ConfigError(f"unknown settings {unknown}; known are {sorted(known)}")
-        for name, kinds in _KINDS.items():
-            value = values.get(name)
-            if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
-                raise ConfigError(f"`{name}` is of the wrong type: {value!r}")
-        settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        for name in _MAPPINGS:
-            try:
-                settings[name] = {key: tuple(map(float, numbers)) for key, numbers in values.get(name, {}).items()}
-            except (TypeError, ValueError, AttributeError) as error:
-                raise ConfigError(f"`{name}` must hold lists of numbers, got {values[name]!r}") from error
-        return cls(**settings)
-
-
-_MAPPINGS = ("init", "fix", "bounds", "priors")
-_OPTIONAL_CHOICES = {
-    "optimizer": OPTIMIZERS,
-    "loss": LOSSES,
-    "robust": ROBUST,
-    "initial_state": STARTS,
-    "schedule": SCHEDULES,
-}
-_REAL = (int, float)
-_KINDS: Mapping[str, Any] = {
-    **dict.fromkeys(("rtol", "atol", "lr", "lr_decay", "train_until", "sigma", "robust_scale"), _REAL),
-    **dict.fromkeys(("epochs", "max_steps", "seed", "stages", "sequence", "given"), int),
-    **dict.fromkeys(("method", "device", "activation", "system"), str),
-    **dict.fromkeys(("free", "hidden", "trajectories"), (list, tuple)),
-    "positive": bool,
-}
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"`{name}` must be one of: {', '.join(choices)}; got {value!r}")

@@ -14,10 +14,8 @@ from physode.datasets import Trajectories
 from physode.errors import ConfigError, DataError
 from physode.fitting.config import FitConfig
 from physode.fitting.data import has_bodies
-from physode.fitting.targets import element, parse_target
+from physode.fitting.labels import element, parse_target
 from physode.rhs import SYSTEMS, NBody, System
-
-__all__ = ["Constants", "constants_of", "system_name", "told_settings", "true_constants"]
 
 Array = np.ndarray[Any, Any]
 
@@ -125,7 +123,7 @@ def constants_of(config: FitConfig, trajectories: Trajectories) -> Constants:
     for argument in ("free", "init", "bounds", "priors"):
         for target in getattr(config, argument):
             _place(argument, target, shapes, name)
-    settings = {**_settings(config, trajectories), **_fixed_settings(config, system)}
+    settings = _settings(config, trajectories, system)
     free = _free(config, shapes, name)
     _check_limits(config, free, shapes, name)
     fixed = {target: given for target, given in config.fix.items() if parse_target(target)[0] in shapes}
@@ -135,7 +133,8 @@ def constants_of(config: FitConfig, trajectories: Trajectories) -> Constants:
         value = np.where(free[constant], 1.0, begin)
         value = _written("init", config.init, constant, value, free[constant])
         values[constant] = _written("fix", fixed, constant, value, ~free[constant])
-        _check_value(config, constant, values[constant], free[constant], default=_has_default(system, constant))
+        default = inspect.signature(system).parameters[constant].default is not inspect.Parameter.empty
+        _check_value(config, constant, values[constant], free[constant], default=default)
     return Constants({key: value for key, value in values.items() if not np.isnan(value).any()}, free, settings)
 
 
@@ -216,21 +215,10 @@ def _check_value(config: FitConfig, constant: str, value: Array, free: Array, *,
         raise ConfigError(f"`init` of {constant!r} must be {kind}, got {known.tolist()}")
 
 
-def _has_default(system: type[System], constant: str) -> bool:
-    return inspect.signature(system).parameters[constant].default is not inspect.Parameter.empty
-
-
-def _settings(config: FitConfig, trajectories: Trajectories) -> dict[str, Any]:
-    """Return what the data say about their system beside its constants, as far as the fit's system knows of it."""
-    system = SYSTEMS[system_name(config, trajectories)]
+def _settings(config: FitConfig, trajectories: Trajectories, system: type[System]) -> dict[str, Any]:
+    """Return the system's settings beside its constants: what the data say of them, and before that what is fixed."""
     known = set(inspect.signature(system).parameters) - {"learnable", "positive", *system.declared}
-    return {key: value for key, value in told_settings(trajectories).items() if key in known}
-
-
-def _fixed_settings(config: FitConfig, system: type[System]) -> dict[str, Any]:
-    """Return the further settings among what is to be fixed."""
-    known = set(inspect.signature(system).parameters) - {"learnable", "positive", *system.declared}
-    found = {}
+    settings = {key: value for key, value in told_settings(trajectories).items() if key in known}
     for target, numbers in config.fix.items():
         name, index = parse_target(target)
         if name in system.declared:
@@ -240,8 +228,8 @@ def _fixed_settings(config: FitConfig, system: type[System]) -> dict[str, Any]:
             raise ConfigError(f"`fix` names {target!r}; {system.name} has {names}")
         if len(numbers) != 1:
             raise ConfigError(f"`fix` of {name!r} must have a value, such as {name}=1")
-        found[name] = numbers[0]
-    return found
+        settings[name] = numbers[0]
+    return settings
 
 
 def _shape(ndim: int, trajectories: Trajectories) -> tuple[int, ...]:

@@ -13,10 +13,8 @@ from torch import Tensor
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError, DataError
-from physode.fitting.config import DTYPES, FitConfig
+from physode.fitting.config import FitConfig
 from physode.rhs import body_columns
-
-__all__ = ["FitData", "choose", "digest", "has_bodies", "observed_columns", "prepare", "start_is_known", "train_end"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def prepare(trajectories: Trajectories, config: FitConfig) -> FitData:
         standard deviations are missing for values that count.
     """
     assert config.train_until is not None
-    dtype, one = DTYPES[config.dtype], len(trajectories) == 1
+    dtype, one = config.torch_dtype, len(trajectories) == 1
     known = config.initial_state == "known"
     y0 = (trajectories.y if trajectories.y_clean is None or not known else trajectories.y_clean)[:, 0]
     counts = observed_columns(trajectories.columns, config.loss)

@@ -16,26 +16,23 @@ import torch
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError, SolveError
-from physode.fitting.build import build_rhs
 from physode.fitting.config import FitConfig
 from physode.fitting.constants import constants_of, told_settings
 from physode.fitting.data import choose, digest, has_bodies, prepare, start_is_known, train_end
-from physode.fitting.ending import OUT_OF_TIME, verdict
 from physode.fitting.objective import Objective
-from physode.fitting.optimisers import optimise
-from physode.fitting.problem import FitProblem, pose_fit
+from physode.fitting.problem import FitProblem, optimise, pose_fit
 from physode.fitting.recurrent import build_recurrent, fit_recurrent, forecast_all, recurrent_report
 from physode.fitting.report import Report, make_report
+from physode.fitting.rhs import build_rhs
 from physode.fitting.run import Run
-from physode.fitting.state import Epoch, OutOfTimeError, TrainingState
+from physode.fitting.sanity_checks import OUT_OF_TIME, verdict
+from physode.fitting.state import BeginError, Epoch, OutOfTimeError, TrainingState
 from physode.models import TrajectoryLSTM
-from physode.reach import check_reach
 from physode.rhs import System
+from physode.simulators.reach import check_reach
 from physode.solution import Solution
 from physode.solvers.callbacks import checked_seconds
 from physode.solvers.methods import METHODS
-
-__all__ = ["Fit", "check_model", "effective_config", "fit"]
 
 _log = logging.getLogger(__name__)
 
@@ -207,7 +204,7 @@ def _dynamic(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resu
     report = make_report(objective, chosen, solution, epochs=state.epoch, ended=ended)
     predictions = _predictions(objective, chosen, solution)
     journal.end(state, predictions, report)
-    initial_states = objective.unknowns.states.detach().cpu().double().numpy()
+    initial_states = objective.parameters.states.detach().cpu().double().numpy()
     return Fit(config, objective.rhs, initial_states, report, tuple(journal.history), predictions)
 
 
@@ -222,7 +219,7 @@ def _check_guess(problem: FitProblem) -> None:
     try:
         check_reach(problem.rhs, y0, data.t[: problem.stages[0].times], **options)
     except SolveError as error:
-        raise SolveError(f"cannot begin at the initial guess: {error}; give another, with `init`") from error
+        raise BeginError.because(error) from error
 
 
 def _recurrent(chosen: Trajectories, config: FitConfig, journal: _Journal, *, resume: bool) -> Fit:

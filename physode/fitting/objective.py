@@ -7,21 +7,18 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from physode.errors import SolveError
 from physode.fitting.config import FitConfig
 from physode.fitting.data import FitData
-from physode.fitting.robust import SCALES, rho
-from physode.fitting.schedule import Stage
-from physode.fitting.segments import Segments, cut
-from physode.fitting.unknowns import Unknowns
+from physode.fitting.multiple_shooting import Segments, Stage, cut
+from physode.fitting.parameters import FitParameters
+from physode.fitting.robust_losses import SCALES, rho
 from physode.rhs import System
 from physode.sensitivity import sensitivities
 from physode.solution import Solution
 from physode.solve import solve
-
-__all__ = ["MOST_BYTES", "Evaluation", "Linearisation", "Objective", "jacobian_bytes"]
 
 MOST_BYTES = 4 * 2**30
 """The largest Jacobian that is computed."""
@@ -50,7 +47,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Linearisation:
-    """Residuals and their Jacobian with respect to the free unknowns.
+    """Residuals and their Jacobian with respect to the free parameters.
 
     Attributes
     ----------
@@ -76,7 +73,7 @@ class Linearisation:
 
 @dataclass(frozen=True)
 class Objective:
-    r"""Unknowns facing the data of one stage.
+    r"""FitParameters facing the data of one stage.
 
     With residuals :math:`r` of the n observed values that count, in standard deviations where these are known, the loss
     is
@@ -88,7 +85,7 @@ class Objective:
     deviations. Without these it is the mean squared error.
     """
 
-    unknowns: Unknowns
+    parameters: FitParameters
     data: FitData
     config: FitConfig
     stage: Stage
@@ -97,12 +94,7 @@ class Objective:
     @property
     def rhs(self) -> System:
         """The right-hand side."""
-        return self.unknowns.rhs
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """What an optimiser moves."""
-        return self.unknowns.tensors
+        return self.parameters.rhs
 
     @cached_property
     def segments(self) -> Segments:
@@ -117,16 +109,14 @@ class Objective:
         SolveError
             If the solve fails, or the loss or a gradient is not finite.
         """
-        for parameter in self.parameters:
+        for parameter in self.parameters.tensors:
             parameter.grad = None
         config = self.config
         solution = self._solve(self.segments.t, gradient=config.gradient, compile=config.compile)
         loss = self._loss(*self._residuals(solution.y))
         loss.backward()  # type: ignore[no-untyped-call]
-        for parameter, mask in zip(self.parameters, self.unknowns.masks(), strict=True):
-            if parameter.grad is not None:
-                parameter.grad = torch.where(mask, parameter.grad, 0.0)
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        self.parameters.mask_gradients()
+        gradients = [parameter.grad for parameter in self.parameters.tensors if parameter.grad is not None]
         if not bool(torch.isfinite(loss)) or not all(bool(torch.isfinite(each).all()) for each in gradients):
             raise SolveError("the loss or its gradient is not finite; lower the learning rate, or start closer")
         stats = solution.stats
@@ -156,27 +146,27 @@ class Objective:
             If the solve fails, or a residual or derivative is not finite.
         """
         count = _StepCount()
-        unknowns, segments = self.unknowns, self.segments
-        own = unknowns.has_free_states
+        parameters, segments = self.parameters, self.segments
+        own = parameters.has_free_states
         found = sensitivities(
             self.rhs,
-            unknowns.states.detach(),
+            parameters.states.detach(),
             segments.t,
-            unknowns.parameters,
+            parameters.rhs_parameters,
             initial_state=own,
             progress=count,
             **self._options(),
         )
-        y, jacobian = (found.y, found.jacobian) if segments.batched else (found.y[:, None], found.jacobian[:, None])
+        jacobian = found.jacobian if segments.batched else found.jacobian[:, None]
         if own:
-            jacobian = _spread(jacobian)
-        jacobian = jacobian[..., unknowns.mask]
+            jacobian = _own_columns(jacobian)
+        jacobian = jacobian[..., parameters.mask]
         values, gaps, priors = self._residuals(found.y)
         rows = [self._weighted(jacobian.reshape(*found.y.shape, -1))]
         if gaps is not None:
             rows.append(self._gap_rows(jacobian))
         if priors is not None:
-            rows.append(unknowns.prior_jacobian())
+            rows.append(parameters.prior_jacobian())
         residuals = torch.cat([part.detach() for part in (values, gaps, priors) if part is not None]).double()
         jacobian = torch.cat([part.double() for part in rows])
         if not bool(torch.isfinite(residuals).all()) or not bool(torch.isfinite(jacobian).all()):
@@ -185,7 +175,6 @@ class Objective:
         if not loss < torch.inf:
             raise SolveError("the residuals are too large to be squared; start closer")
         accepted = None if segments.batched else count.accepted
-        assert y.shape[1] == len(segments.starts)
         return Linearisation(residuals, jacobian, len(values), loss, accepted)
 
     def rho(self, squares: Tensor) -> Tensor:
@@ -220,7 +209,7 @@ class Objective:
         return torch.stack(rows)
 
     def _solve(self, t: Tensor, **more: Any) -> Solution:
-        return solve(self.rhs, self.unknowns.states, t, **self._options(), **more)
+        return solve(self.rhs, self.parameters.states, t, **self._options(), **more)
 
     def _options(self) -> dict[str, Any]:
         config = self.config
@@ -230,13 +219,13 @@ class Objective:
             "rtol": config.rtol,
             "atol": config.atol,
             "max_steps": config.max_steps,
-            "step_control": "per-sample" if self.unknowns.states.ndim == 2 else "shared",
+            "step_control": "per-sample" if self.parameters.states.ndim == 2 else "shared",
         }
 
     def _residuals(self, y: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return the residuals of observed values, the gaps between segments, and the distances from priors."""
         values = self._weighted((y - self.segments.y).unsqueeze(-1)).squeeze(-1)
-        return values, self._gaps(y), self.unknowns.priors()
+        return values, self._gaps(y), self.parameters.priors()
 
     def _weighted(self, rows: Tensor) -> Tensor:
         """Return what stands at the values that count, over their standard deviations; (..., k) becomes (n, k)."""
@@ -247,17 +236,17 @@ class Objective:
         if not self.segments.links:
             return None
         before, index, after = self._links()
-        return ((y[index, before] - self.unknowns.states[after]) * self._gap_weights).reshape(-1)
+        return ((y[index, before] - self.parameters.states[after]) * self._gap_weights).reshape(-1)
 
     def _gap_rows(self, jacobian: Tensor) -> Tensor:
         """Return the derivatives of the gaps, (gaps * D, P), from those of the solution, (L, R, D, P)."""
         before, index, after = self._links()
         states = torch.zeros(
-            (*self.unknowns.states.shape, len(self.unknowns.mask)), dtype=jacobian.dtype, device=jacobian.device
+            (*self.parameters.states.shape, len(self.parameters.mask)), dtype=jacobian.dtype, device=jacobian.device
         )
-        size = self.unknowns.states.numel()
+        size = self.parameters.states.numel()
         states.view(size, -1)[:, -size:] = torch.eye(size, dtype=jacobian.dtype, device=jacobian.device)
-        difference = jacobian[index, before] - states[after][..., self.unknowns.mask]
+        difference = jacobian[index, before] - states[after][..., self.parameters.mask]
         return (difference * self._gap_weights.unsqueeze(-1)).reshape(-1, jacobian.shape[-1])
 
     def _links(self) -> tuple[list[int], list[int], list[int]]:
@@ -288,7 +277,7 @@ def jacobian_bytes(data: FitData, unknowns: int) -> int:
     return 8 * data.steps * data.y0.numel() * unknowns
 
 
-def _spread(jacobian: Tensor) -> Tensor:
+def _own_columns(jacobian: Tensor) -> Tensor:
     """Put each segment's derivatives by its own initial state beside those by the others', which are 0.
 
     From (L, R, D, P + D) to (L, R, D, P + R D).

@@ -1,8 +1,10 @@
-"""From settings and data to the objective of each stage of a fit."""
+"""A fit posed: from settings and data to the objective of each stage, and the stages minimised one after the other."""
 
 from __future__ import annotations
 
 import copy
+import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,18 +16,19 @@ from torch import Tensor, nn
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError
-from physode.fitting.build import build_rhs
-from physode.fitting.config import DTYPES, FitConfig
+from physode.fitting.config import FitConfig
 from physode.fitting.constants import constants_of
 from physode.fitting.data import FitData, observed_columns, prepare
-from physode.fitting.initial import estimate_state
+from physode.fitting.first_order import first_order
+from physode.fitting.gradient_matching import match_slopes
+from physode.fitting.initial_state import estimate_state
+from physode.fitting.levenberg_marquardt import levenberg_marquardt
+from physode.fitting.multiple_shooting import Stage, cut, stages
 from physode.fitting.objective import MOST_BYTES, Objective, jacobian_bytes
-from physode.fitting.schedule import Stage, stages
-from physode.fitting.segments import cut
-from physode.fitting.unknowns import Unknowns, raw_constants
+from physode.fitting.parameters import FitParameters, free_elements, raw_constants
+from physode.fitting.rhs import build_rhs
+from physode.fitting.state import BeginError, OnEpoch, OutOfTimeError, TrainingState
 from physode.rhs import System
-
-__all__ = ["FitProblem", "pose_fit"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class FitProblem:
             begun, free = begun[0], free[0]
         parameter = nn.Parameter(begun.clone(), requires_grad=bool(free.any()))
         return Objective(
-            Unknowns(self.rhs, parameter, free, self.free, self.config), self.data, self.config, stage, self.spread
+            FitParameters(self.rhs, parameter, free, self.free, self.config), self.data, self.config, stage, self.spread
         )
 
     @cached_property
@@ -93,7 +96,7 @@ class FitProblem:
         own = copy.deepcopy(self.rhs.state_dict())
         self.rhs.load_state_dict(self.guess)
         objective = self.begin(self.stages[-1])
-        found = objective.loss(), objective.unknowns.snapshot()
+        found = objective.loss(), objective.parameters.snapshot()
         self.rhs.load_state_dict(own)
         return found
 
@@ -111,7 +114,7 @@ class FitProblem:
         columns = observed_columns(own.columns, self.config.loss)
         y = np.where(columns | (start == 0), own.y[trajectory], np.nan)[: data.steps].astype(np.float64)
         state = estimate_state(self.rhs, t[: data.steps], y, start)
-        return torch.tensor(state, dtype=DTYPES[self.config.dtype], device=self.config.device)
+        return torch.tensor(state, dtype=self.config.torch_dtype, device=self.config.device)
 
 
 def pose_fit(trajectories: Trajectories, config: FitConfig) -> FitProblem:
@@ -129,7 +132,7 @@ def pose_fit(trajectories: Trajectories, config: FitConfig) -> FitProblem:
     if config.rhs in ("physical", "hybrid"):
         masks = constants_of(config, trajectories).free
         free = {f"raw_{name}": torch.as_tensor(masks[name], device=config.device) for name in raw_constants(rhs)}
-    count = sum(int(free.get(name.rpartition(".")[2], torch.ones_like(p)).sum()) for name, p in rhs.named_parameters())
+    count = sum(int(free_elements(name, each, free).sum()) for name, each in rhs.named_parameters())
     if not data.known:
         count += data.y0.numel()
     if config.optimizer == "lm" and not data.known:
@@ -146,3 +149,93 @@ def pose_fit(trajectories: Trajectories, config: FitConfig) -> FitProblem:
         return problem
     # Measured once, at the constants' guesses: a fit that is resumed then weighs gaps as before.
     return replace(problem, spread=problem._spread())
+
+
+_log = logging.getLogger(__name__)
+
+
+def optimise(problem: FitProblem, *, state: TrainingState | None, on_epoch: OnEpoch) -> tuple[Objective, TrainingState]:
+    """Minimise the loss of every stage, one after the other, each from where the one before has led.
+
+    Where a longer span cannot be solved from there, one half-way between is fitted first. The last stage begins at the
+    initial guess where that fits its data better: a fit is never worse than its start.
+
+    Parameters
+    ----------
+    problem
+        What to fit; its settings name the optimiser, the number of epochs and the learning rate.
+    state
+        Where to go on, or None to begin at the parameters' values.
+    on_epoch
+        Called after every epoch.
+
+    Returns
+    -------
+    Objective
+        The last stage's, at its best point.
+    TrainingState
+        Where the optimisation ended, with the reason. Where `on_epoch` has ended it by :class:`OutOfTimeError`, the
+        objective is of the whole span all the same, at the best point so far.
+
+    Raises
+    ------
+    SolveError
+        If the solve fails at the initial guess, or all first steps from there fail however short they are.
+    """
+    minimise = levenberg_marquardt if problem.config.optimizer == "lm" else first_order
+    if state is None and problem.config.schedule == "matching":
+        match_slopes(problem.rhs, problem.data, problem.config, free=problem.free)
+    known = state
+    objective: Objective | None = None
+    ahead = list(problem.stages)
+    if state is not None:
+        ahead = ahead[min(state.stage, len(ahead)) - 1 :]
+        if state.times < ahead[0].times:
+            ahead.insert(0, replace(ahead[0], times=state.times, last=False, inserted=True))
+    while ahead:
+        before = objective
+        objective = problem.begin(ahead[0], before)
+        # What is known of an earlier stage than this is where this one begins, not where it stands.
+        here = known is not None and (known.stage, known.times) == (ahead[0].number, ahead[0].times)
+        if ahead[0].last and not here and (before is not None or problem.config.schedule == "matching"):
+            _begin_at_guess_if_better(problem, objective)
+        try:
+            state = minimise(objective, before=state, state=known if here else None, on_epoch=on_epoch)
+        except BeginError:
+            between = _between(before, ahead[0])
+            if between is None:
+                raise
+            _log.info("the solve fails over %d times; %d first", ahead[0].times, between.times)
+            assert state is not None
+            objective = before
+            ahead.insert(0, between)
+            continue
+        except OutOfTimeError as limit:
+            state = limit.ended()
+            objective.parameters.restore(state.best_model)
+            if not ahead[0].last:
+                objective = problem.begin(problem.stages[-1], objective)
+                _begin_at_guess_if_better(problem, objective)
+            return objective, state
+        objective.parameters.restore(state.best_model)
+        ahead.pop(0)
+    assert objective is not None
+    assert state is not None
+    return objective, state
+
+
+def _begin_at_guess_if_better(problem: FitProblem, objective: Objective) -> None:
+    """Move to the initial guess if it fits the data better than where the shorter spans have led, perhaps astray."""
+    here = objective.loss()
+    if not math.isfinite(here):  # it has to be led there by spans between
+        return
+    loss, guess = problem.start
+    if loss < here:
+        objective.parameters.restore(guess)
+
+
+def _between(before: Objective | None, stage: Stage) -> Stage | None:
+    """Return a stage half-way between a shorter one and the next, or None where there is none."""
+    if before is None or stage.segments > 1 or before.stage.segments > 1 or before.stage.times + 1 >= stage.times:
+        return None
+    return replace(stage, times=(before.stage.times + stage.times) // 2, last=False, inserted=True)

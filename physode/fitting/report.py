@@ -14,15 +14,12 @@ from physode.datasets import Trajectories
 from physode.errors import SolveError
 from physode.fitting.constants import true_constants
 from physode.fitting.data import FitData
-from physode.fitting.ending import astray, status_of
+from physode.fitting.labels import initial_state_label
 from physode.fitting.objective import Objective
-from physode.fitting.plausible import plausibility_notes, training_variance
-from physode.fitting.targets import element
-from physode.fitting.uncertainty import Uncertainty, interval, uncertainty, value_label
-from physode.fitting.unknowns import raw_constants
+from physode.fitting.parameters import raw_constants
+from physode.fitting.sanity_checks import astray, plausibility_notes, status_of, training_variance
+from physode.fitting.uncertainty import Uncertainty, interval, uncertainty
 from physode.solution import Solution
-
-__all__ = ["ConstantFit", "Correlations", "Report", "SpanError", "make_report", "span_errors"]
 
 _UNLIKELY = 5.0  # standard deviations of chi-square
 
@@ -148,7 +145,7 @@ def make_report(
         errors=errors,
         loss=math.nan if errors[0].mse is None else errors[0].mse,
         epochs=epochs,
-        parameters=int(objective.unknowns.mask.sum()),
+        parameters=int(objective.parameters.mask.sum()),
         ended=ended,
         status=status_of(ended),
         chi_square=None if found is None else found.chi_square,
@@ -163,9 +160,9 @@ def _uncertainty(objective: Objective) -> tuple[Uncertainty | None, list[str]]:
     Beside a network, whose weights can stand in for physics, such errors would be too small: there are none.
     """
     raw = raw_constants(objective.rhs)
-    if not raw and not objective.unknowns.has_free_states:
+    if not raw and not objective.parameters.has_free_states:
         return None, []
-    if len(raw) < len(objective.unknowns.parameters):
+    if len(raw) < len(objective.parameters.rhs_parameters):
         return None, ["no standard errors: a network beside the constants can take their place"] if raw else []
     try:
         found = uncertainty(objective)
@@ -178,31 +175,25 @@ def _uncertainty(objective: Objective) -> tuple[Uncertainty | None, list[str]]:
 def _constants(objective: Objective, trajectories: Trajectories, found: Uncertainty | None) -> tuple[ConstantFit, ...]:
     rhs, known, rows = objective.rhs, true_constants(trajectories), []
     units = getattr(rhs, "constant_units", {})
-    for name in raw_constants(rhs):
-        fitted = rhs.constants[name].detach().double().cpu().numpy()
-        truth = known.get(name)
-        if truth is not None and truth.shape != fitted.shape:
-            truth = None
-        mask = objective.unknowns.free.get(f"raw_{name}")
-        for place in np.ndindex(fitted.shape):
-            if mask is None or bool(mask[place]):
-                true = None if truth is None else float(truth[place])
-                rows.append(_fitted(element(name, place), units.get(name, ""), true, float(fitted[place]), found))
+    for label, (name, place) in objective.parameters.free_constants().items():
+        constant, truth = rhs.constants[name].detach(), known.get(name)
+        true = None if truth is None or truth.shape != constant.shape else float(truth[place])
+        rows.append(_fitted(label, units.get(name, ""), true, float(constant[place]), found))
     return tuple(rows)
 
 
 def _initial_states(
     objective: Objective, trajectories: Trajectories, found: Uncertainty | None
 ) -> tuple[ConstantFit, ...]:
-    unknowns = objective.unknowns
-    if not unknowns.has_free_states:
+    parameters = objective.parameters
+    if not parameters.has_free_states:
         return ()
-    states = unknowns.states.detach().double().cpu().numpy()
+    states = parameters.states.detach().double().cpu().numpy()
     batched, clean = states.ndim == 2, trajectories.y_clean
     rows = []
     for place in np.ndindex(states.shape):
         trajectory, column = place[0] if batched else 0, place[-1]
-        label = value_label(trajectories.columns[column], trajectory if batched else None)
+        label = initial_state_label(trajectories.columns[column], trajectory if batched else None)
         true = None if clean is None else float(clean[trajectory, 0, column])
         rows.append(_fitted(label, trajectories.units[column], true, float(states[place]), found))
     return tuple(rows)

@@ -1,4 +1,4 @@
-"""A run's folder: settings, history, checkpoints, predictions, report, figures and log."""
+"""A run's folder: settings, history, checkpoints, predictions, report, figures, log, and the right-hand side found."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeGuard
 
-from physode import jsontext
-from physode.datasets import Trajectories, read_trajectories, write_trajectories
-from physode.datasets.atomic import write_text
-from physode.datasets.files import json_of
-from physode.errors import ConfigError, DataError
-from physode.fitting.checkpoint import read_checkpoint, write_checkpoint
-from physode.fitting.config import FitConfig
-from physode.fitting.report import ConstantFit
-from physode.fitting.state import Epoch, TrainingState
-from physode.training import RunFolder, has_fields, making_folder, read_settings
+import torch
 
-__all__ = ["RUN_VERSION", "Run", "create_run", "open_run"]
+from physode import json_values
+from physode.datasets import Trajectories, read_trajectories, write_trajectories
+from physode.datasets.atomic_write import write_text
+from physode.errors import ConfigError, DataError
+from physode.fitting.config import FitConfig
+from physode.fitting.data import choose
+from physode.fitting.report import ConstantFit
+from physode.fitting.rhs import build_rhs
+from physode.fitting.state import Epoch, TrainingState, read_checkpoint, write_checkpoint
+from physode.json_values import read_json
+from physode.rhs import System
+from physode.training.folder import RunFolder, has_fields, making_folder, read_settings
 
 RUN_VERSION = 2
 
@@ -62,7 +64,7 @@ class Run(RunFolder):
         """Write the last and the best checkpoint."""
         self.sync_history()
         write_checkpoint(self.path / "checkpoints" / "last.pt", state)
-        write_checkpoint(self.path / "checkpoints" / "best.pt", _at_best(state))
+        write_checkpoint(self.path / "checkpoints" / "best.pt", state.at_best())
 
     def last(self) -> TrainingState:
         """Read the last checkpoint."""
@@ -71,7 +73,7 @@ class Run(RunFolder):
     def write_results(self, predictions: Trajectories, report: Mapping[str, Any]) -> None:
         """Write the predictions and the report, replacing what is there."""
         write_trajectories(self.path / "predictions.h5", predictions, overwrite=True)
-        write_text(self.path / "report.json", jsontext.dumps(report, indent=2) + "\n", overwrite=True)
+        write_text(self.path / "report.json", json_values.dumps(report, indent=2) + "\n", overwrite=True)
 
     def predictions(self) -> Trajectories:
         """Read the predictions."""
@@ -88,7 +90,7 @@ class Run(RunFolder):
         path = self.path / "report.json"
         if not path.exists():
             raise DataError(f"{self.path} has no report.json: its fit has not ended; go on with --resume {self.path}")
-        found = json_of(path)
+        found = read_json(path)
         if not _is_report(found):
             raise DataError(f"{path} is damaged: it does not hold what a report does")
         return found
@@ -128,6 +130,35 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         raise ConfigError(f"{settings}: {error}") from error
 
 
+def fitted_rhs(run: Run, trajectories: Trajectories) -> System:
+    """Rebuild a run's right-hand side as it was at the smallest loss, on the CPU.
+
+    Parameters
+    ----------
+    run
+        The run.
+    trajectories
+        The data that it was fitted to: they say what the system is.
+
+    Raises
+    ------
+    DataError
+        If the checkpoint is missing, damaged, or not of this right-hand side.
+    ConfigError
+        If the data do not fit the run's settings.
+    """
+    path = run.path / "checkpoints" / "best.pt"
+    state = read_checkpoint(path)
+    with torch.random.fork_rng([]):  # the weights drawn here are thrown away: the caller's numbers go on as before
+        rhs = build_rhs(run.config, choose(trajectories, run.config)).cpu()
+    known = rhs.state_dict()
+    try:
+        rhs.load_state_dict({name: value for name, value in state.model.items() if name in known})
+    except RuntimeError as error:
+        raise DataError(f"{path} does not hold the right-hand side that {run.path} describes; fit it again") from error
+    return rhs.eval()
+
+
 def _is_report(found: object) -> TypeGuard[dict[str, Any]]:
     """Whether a report holds what figures take from it; what else stands there is for people."""
     constants = found.get("constants") if isinstance(found, dict) else None
@@ -140,7 +171,3 @@ def _is_fitted(row: object) -> bool:
         and all(isinstance(row[name], str) for name in ("name", "unit"))
         and (row["true"] is None or isinstance(row["true"], int | float))
     )
-
-
-def _at_best(state: TrainingState) -> TrainingState:
-    return TrainingState(**{**vars(state), "model": state.best_model, "loss": state.best_loss})

@@ -1,23 +1,27 @@
-"""Where an optimisation stands: all that it needs to go on to the same numbers."""
+"""Where an optimisation stands: all that it needs to go on to the same numbers, and its checkpoints."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-
-__all__ = [
-    "BeginError", "Epoch", "OnEpoch", "OutOfTimeError", "TrainingState", "random_states", "restore_random_states",
-]  # fmt: skip
+from physode.training.checkpoints import read_tensors, write_tensors
 
 
 class BeginError(SolveError):
     """The solve fails where a fit, or a stage of it, begins."""
+
+    @classmethod
+    def because(cls, error: SolveError) -> Self:
+        """Return the error for a guess where the solve fails by `error`."""
+        return cls(f"cannot begin at the initial guess: {error}; give another, with `init`")
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,22 @@ class TrainingState:
     stage: int = 1
     times: int = 0
 
+    @classmethod
+    def after(cls, before: TrainingState | None, *, loss: float, model: dict[str, Tensor], **more: Any) -> Self:
+        """Return the state after an epoch; the best so far is this one's, or else that of the state `before`."""
+        best = None if before is None or loss < before.best_loss else before
+        return cls(
+            loss=loss,
+            model=model,
+            best_loss=loss if best is None else best.best_loss,
+            best_model=model if best is None else best.best_model,
+            **more,
+        )
+
+    def at_best(self) -> TrainingState:
+        """Return the state with the smallest loss so far, and the unknowns there, as its own."""
+        return replace(self, loss=self.best_loss, model=self.best_model)
+
 
 OnEpoch = Callable[[Epoch, TrainingState], None]
 """Told of every epoch, and where the optimisation stands after it."""
@@ -126,3 +146,29 @@ def restore_random_states(states: dict[str, Tensor], device: str) -> None:
     torch.set_rng_state(states["cpu"].cpu())
     if "device" in states:
         torch.cuda.set_rng_state(states["device"].cpu(), device)
+
+
+CHECKPOINT_VERSION = 2
+
+
+def write_checkpoint(path: str | os.PathLike[str], state: TrainingState) -> None:
+    """Write a state so that `path` holds, at every moment, nothing, the old state or the new one.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written to.
+    """
+    write_tensors(path, vars(state), version=CHECKPOINT_VERSION)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> TrainingState:
+    """Read a state, running none of what a hostile file may ask Python to run.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, holds anything but tensors and plain values, or is of another version.
+    """
+    names = {each.name for each in dataclasses.fields(TrainingState)}
+    return TrainingState(**read_tensors(path, version=CHECKPOINT_VERSION, names=names))

@@ -23,11 +23,7 @@ from torch import Tensor
 
 from physode.errors import SolveError
 from physode.fitting.objective import MOST_BYTES, Linearisation, Objective, jacobian_bytes
-from physode.fitting.targets import element
-from physode.fitting.unknowns import raw_constants
 from physode.sensitivity import correlation, covariance
-
-__all__ = ["LEVEL", "Uncertainty", "interval", "uncertainty", "value_label"]
 
 LEVEL = 0.95
 
@@ -76,11 +72,11 @@ def uncertainty(objective: Objective) -> Uncertainty:
     ValueError
         If the data do not determine the unknowns, or are too few.
     """
-    size = jacobian_bytes(objective.data, len(objective.unknowns.mask))
-    if objective.unknowns.has_free_states and size > MOST_BYTES:
+    size = jacobian_bytes(objective.data, len(objective.parameters.mask))
+    if objective.parameters.has_free_states and size > MOST_BYTES:
         raise ValueError(f"their Jacobian would take {size / 2**30:.0f} GiB")
     inside = _inside_bounds(objective)
-    names = list(zip(_labels(objective), inside.tolist(), strict=True))
+    names = list(zip(objective.parameters.labels(), inside.tolist(), strict=True))
     found = objective.linearise()
     found = replace(found, jacobian=found.jacobian[:, inside])
     if not bool(torch.isfinite(found.jacobian).all()):
@@ -94,7 +90,7 @@ def uncertainty(objective: Objective) -> Uncertainty:
         spread = covariance(found.jacobian, **scale)
     else:
         spread = _robust_covariance(objective, found, freedom)
-    slopes = _slopes(objective)[inside].to(spread)
+    slopes = objective.parameters.physical_slopes()[inside].to(spread)
     spread = spread * slopes[:, None] * slopes
     return Uncertainty(
         labels=tuple(name for name, free in names if free),
@@ -102,18 +98,9 @@ def uncertainty(objective: Objective) -> Uncertainty:
         correlations=correlation(spread).cpu().numpy(),
         quantile=_quantile(freedom, known=known),
         chi_square=float(values.square().sum()) / freedom if known and freedom > 0 else None,
-        loss=_mean_square(found),
+        loss=float(values.square().mean()),
         at_bound=tuple(name for name, free in names if not free),
     )
-
-
-def value_label(column: str, trajectory: int | None) -> str:
-    """Return the name of an initial state."""
-    return f"{column}(0)" if trajectory is None else f"{column}(0) of trajectory {trajectory}"
-
-
-def _mean_square(found: Linearisation) -> float:
-    return float(found.residuals[: found.values].square().mean())
 
 
 def _quantile(freedom: int, *, known: bool) -> float:
@@ -140,38 +127,10 @@ def _robust_covariance(objective: Objective, found: Linearisation, freedom: int)
 
 def _inside_bounds(objective: Objective) -> Tensor:
     """Return which of the free unknowns are not at a bound."""
-    low, high = objective.unknowns.bounds()
-    x = objective.unknowns.vector()
+    low, high = objective.parameters.bounds()
+    x = objective.parameters.vector()
     room = 1e-8 * np.maximum(1.0, np.abs(x))
-    return torch.as_tensor((x - low > room) & (high - x > room), device=objective.unknowns.states.device)
-
-
-def _labels(objective: Objective) -> list[str]:
-    """Return the names of the free unknowns; weights of a network are counted, not named."""
-    unknowns, found = objective.unknowns, []
-    names = {id(raw): name for name, raw in raw_constants(unknowns.rhs).items()}
-    columns, batched = objective.rhs.columns, unknowns.states.ndim == 2
-    for tensor, mask in zip(unknowns.tensors, unknowns.masks(), strict=True):
-        for place in map(tuple, mask.nonzero().tolist()):
-            if tensor is unknowns.states:
-                found.append(value_label(columns[place[-1]], place[0] if batched else None))
-            else:
-                found.append(element(names.get(id(tensor), "weight"), place))
-    return found
-
-
-def _slopes(objective: Objective) -> Tensor:
-    """Return the derivatives of physical by stored values: 1, or the value itself where logarithms are stored."""
-    unknowns = objective.unknowns
-    constants = {id(raw): name for name, raw in raw_constants(unknowns.rhs).items()}
-    parts = []
-    for tensor, mask in zip(unknowns.tensors, unknowns.masks(), strict=True):
-        name = constants.get(id(tensor))
-        slope = torch.ones_like(tensor)
-        if name is not None:
-            (slope,) = torch.autograd.grad(unknowns.rhs.constants[name].sum(), tensor)
-        parts.append(slope[mask].detach().double().abs())
-    return torch.cat(parts)
+    return torch.as_tensor((x - low > room) & (high - x > room), device=objective.parameters.states.device)
 
 
 def interval(value: float, deviation: float, quantile: float) -> tuple[float, float] | None:

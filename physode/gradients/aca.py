@@ -88,13 +88,18 @@ class ACA:
         if self.parallel not in (True, False, "auto"):
             raise ValueError(f"`parallel` must be True, False or 'auto', got {self.parallel!r}")
 
+    @property
+    def any_order(self) -> bool:
+        """Whether gradients can be differentiated in turn, also where an implicit function theorem stands between."""
+        return self.memory == "graph"
+
     def solve(self, problem: Problem, plan: Plan) -> Outcome:
         """Solve the problem, its outputs differentiable where anything asks for gradients."""
         if self.checkpoints is not None and torch.is_grad_enabled():
             return self._with_checkpoints(problem, plan, self.checkpoints)
         kept = KeptGraphs(problem, self.budget) if self._keeps(problem) else None
         problem = problem.started() if kept is None else kept.problem
-        plan = replace(plan, nodes=problem.needs_gradient or plan.dense, any_order=self.memory == "graph")
+        plan = replace(plan, nodes=problem.needs_gradient or plan.dense)
         if not problem.needs_gradient:
             kept = None
         with torch.no_grad(), problem.hooks.held_back():

@@ -14,31 +14,30 @@ States walked again are those of the forward solve to the last bit, and so are g
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from math import comb
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from physode.gradients.first_order import FIRST_ORDER, first_order_only, one_by_one, reference
-from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outputs
+from physode.gradients.output_cotangents import Dense, Nodes, OutputCotangents, Places, places
+from physode.gradients.outputs import Outcome, StepTable, clock, fetch_recorded, read_outputs
 from physode.gradients.replay import Replay, safe_nodes
-from physode.gradients.vjp import Cotangents, Gradients, Steps, add
+from physode.gradients.vjp import Cotangents, Gradients, Steps
 from physode.problem.problem import Problem
-from physode.solvers.checkpoints import CheckpointedTrace, Checkpoints
+from physode.solvers.checkpoints import CheckpointedTrace, Checkpoints, thin_together
 from physode.solvers.clock import expand
 from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import Grid
-from physode.solvers.interpolation import Location, interpolate, locate
+from physode.solvers.interpolation import Location, interpolate
 from physode.solvers.online_output import InMemory, OnlineOutput
 from physode.solvers.runge_kutta import take_step
 from physode.status import Status
 
-__all__ = ["OutputCotangents", "Places", "longest", "places", "solve_with_checkpoints", "split"]
+__all__ = ["longest", "solve_with_checkpoints", "split"]
 
 
 _BYTES = 2**20  # of states that a backward pass may hold, if that is more than the checkpoints
@@ -65,31 +64,91 @@ class _Plan:
 def solve_with_checkpoints(problem: Problem, plan: Plan, checkpoints: int, stretch: Stretch) -> Outcome:
     """Solve a problem with gradients, keeping at most ``checkpoints`` states.
 
-    Raises
-    ------
-    ValueError
-        If every step's interpolant is to be kept.
+    Outputs are read on the way. Where they are not known beforehand, as those at events, or may be asked for later, as
+    of a dense solution, steps are walked once more for them.
     """
-    if plan.dense:
-        raise ValueError(
-            "`dense=True` keeps every step, which ACA(checkpoints=...) does not: give one of them, not both"
-        )
     problem = problem.started()
-    outputs = InMemory(len(problem.t), problem.y0)
+    outputs = None if plan.detector else InMemory(len(problem.t), problem.y0)
     with torch.no_grad():
-        reader = OnlineOutput(problem.t, problem.y0, outputs)
-        record = forward(problem, plan, store=Checkpoints(checkpoints, reader, problem.grid))
+        reader = None if outputs is None else OnlineOutput(problem.t, problem.y0, outputs)
+        grid = None if plan.detector else problem.grid
+        record = forward(problem, replace(plan, dense=False), store=Checkpoints(checkpoints, reader, grid))
     assert isinstance(record, CheckpointedTrace)
+    plan.traces.append(record)
+    thin_together(plan.traces, checkpoints)
     grid = clock(problem, record)
     if not len(record):
         record.nodes = [problem.y0]
         return read_outputs(problem, plan, record, grid, fetch_recorded(record))
+    steps = _Steps(problem, record, grid, stretch)
+    table = steps if plan.dense else None
     if not problem.needs_gradient:
-        return Outcome(outputs.values, record, None)
-    found = places(problem.t, grid)
-    back = _Plan(problem, record, found, stretch, [outputs.values])
-    inputs = (grid.starts, grid.sizes, found.theta, problem.y0, *problem.inputs)
-    return Outcome(_Segmented.apply(back, *inputs), record, None)  # type: ignore[no-untyped-call]
+        values = steps.values(places(record.times, grid)) if outputs is None else outputs.values
+        return Outcome(values, record, table)
+    return Outcome(steps.read(record.times, None if outputs is None else outputs.values), record, table)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The steps of a solve, of whose states few are known, as a function of time."""
+
+    problem: Problem
+    record: CheckpointedTrace
+    grid: Grid
+    stretch: Stretch
+
+    def read(self, times: Tensor, values: Tensor | None = None) -> Tensor:
+        """Return the solution at times, ``(outputs, *groups)``, with its gradient; ``values`` where they are known."""
+        found = places(times, self.grid)
+        values = self.values(found) if values is None else values
+        plan = _Plan(self.problem, self.record, found, self.stretch, [values])
+        inputs = (self.grid.starts, self.grid.sizes, found.theta, self.problem.y0, *self.problem.inputs)
+        return _Segmented.apply(plan, *inputs)  # type: ignore[no-any-return, no-untyped-call]
+
+    def values(self, found: Places) -> Tensor:
+        """Walk the steps once more, and read outputs on the way; NaN where none is reached."""
+        y = self.record.kept[0]
+        values = y.new_full((len(found.theta), *y.shape), torch.nan)
+        theta = found.theta.detach()
+        with torch.no_grad(), self.problem.statistics.preserved():
+            for i, y, y_end, dense in self._walked(found.steps, lambda i: found.inside(i, theta)):
+                rows = found.rows(i)
+                if rows.start == rows.stop:
+                    continue
+                part = found.pick(theta, rows)
+                if found.groups is None:
+                    coefficients = None if dense is None else dense[None]
+                    index = torch.zeros(len(part), dtype=torch.int64, device=y.device)
+                    values[found.outputs[rows]] = interpolate(Location(index, part), y[None], coefficients, y_end[None])
+                else:
+                    coefficients = None if dense is None else dense.movedim(1, 0)
+                    groups = found.groups[rows]
+                    values[found.outputs[rows], groups] = interpolate(Location(groups, part), y, coefficients, y_end)
+        return values
+
+    def _walked(self, count: int, dense: Callable[[int], bool]) -> Iterator[tuple[int, Tensor, Tensor, Tensor | None]]:
+        """Give the first steps: number, states at its ends, and the interpolant where it is asked for."""
+        replay = Replay(self.problem.tableau, self.problem.dynamics, [], False)
+        y = self.record.kept[0]
+        for i in range(count):
+            t, h = self.record.moment(i)
+            new, *coefficients = replay.step(t, y, h, dense=dense(i))
+            moves = h != 0
+            if isinstance(moves, Tensor) and moves.ndim:
+                new = torch.where(expand(moves, y.ndim), new, y)
+            if coefficients:
+                self.record.coefficients = len(coefficients[0])
+            yield i, y, new, coefficients[0] if coefficients else None
+            y = new
+        replay.dynamics.moving = None
+
+    def kept(self) -> StepTable:
+        """Return the same as a table, without gradients."""
+        with torch.no_grad(), self.problem.statistics.preserved():
+            _, y, y_end, dense = zip(*self._walked(len(self.record), lambda _: True), strict=True)
+        grid = Grid(*(part.detach() for part in self.grid))
+        direction = torch.sign(grid.ends[-1] - grid.starts[0])
+        return StepTable(direction, grid, torch.stack(y), torch.stack(dense), torch.stack(y_end))
 
 
 class _Segmented(torch.autograd.Function):
@@ -233,163 +292,3 @@ def split(steps: int, room: int) -> int:
     while longest(room, walks) < steps:
         walks += 1
     return max(steps - longest(room - 1, walks), longest(room, walks - 2))
-
-
-class Places(NamedTuple):
-    """Outputs sorted by the step that each lies in; of all groups, each group's outputs are its own.
-
-    ``outputs`` and ``groups`` are ``(n,)``; ``theta``, ``(outputs, *groups)``, is how far into its step each output
-    lies, differentiable; those in step i are ``bounds[i]`` to ``bounds[i + 1]``. Those not reached are left out.
-    """
-
-    outputs: Tensor
-    groups: Tensor | None
-    theta: Tensor
-    bounds: array[int]
-
-    @property
-    def steps(self) -> int:
-        """How many steps there are up to the last that an output lies in."""
-        return bisect_left(self.bounds, len(self.outputs))
-
-    def rows(self, step: int) -> slice:
-        """Return which of them lie in a step."""
-        return slice(self.bounds[step], self.bounds[step + 1])
-
-    def pick(self, values: Tensor, rows: slice) -> Tensor:
-        """Take some of ``values``, ``(outputs, *groups, ...)``."""
-        if self.groups is None:
-            return values[self.outputs[rows]]
-        return values[self.outputs[rows], self.groups[rows]]
-
-
-def places(times: Tensor, grid: Grid) -> Places:
-    """Find the steps that output times lie in."""
-    step, theta = locate(times, *grid)
-    direction = torch.sign(times[-1] - times[0]).detach()
-    reached = (direction * (times - grid.ends[-1]).detach() <= 0).nonzero()
-    outputs, groups = reached[:, 0], reached[:, 1] if times.ndim == 2 else None
-    steps = step[outputs] if groups is None else step[outputs, groups]
-    steps, order = torch.sort(steps, stable=True)
-    bounds = torch.searchsorted(steps, torch.arange(len(grid.starts) + 2, device=steps.device))
-    return Places(outputs[order], None if groups is None else groups[order], theta, array("q", bounds.tolist()))
-
-
-class OutputCotangents:
-    """dL/d(node) and dL/d(interpolant) of any step, from dL/d(outputs).
-
-    An output at a step's end is the node there; one before it is linear in the node at the step's start and the
-    coefficients of the interpolant, see :mod:`physode.solvers.interpolation`.
-    """
-
-    def __init__(self, found: Places, cotangents: Tensor, like: Tensor, coefficients: int) -> None:
-        self._found, self._cotangents, self._like = found, cotangents, like
-        self._coefficients = coefficients
-        self._theta = found.theta.detach()
-
-    def node(self, row: int) -> Tensor | None:
-        """Return what outputs ask of a node: of the step that starts there, and of the one that ends there."""
-        started = self._start_or_end(row, at_end=False)
-        ended = self._start_or_end(row - 1, at_end=True) if row else None
-        return add(started, ended)
-
-    def _start_or_end(self, step: int, *, at_end: bool) -> Tensor | None:
-        rows = self._found.rows(step)
-        if rows.start == rows.stop:
-            return None
-        theta = self._found.pick(self._theta, rows)
-        return self._gathered(rows, (theta == 1.0) if at_end else (theta != 1.0), None)
-
-    def inside(self, step: int) -> bool:
-        """Whether an output lies strictly inside a step."""
-        rows = self._found.rows(step)
-        theta = self._found.pick(self._theta, rows)
-        return bool(((theta > 0.0) & (theta < 1.0)).any())
-
-    def dense(self, step: int) -> Tensor:
-        """Return what outputs ask of a step's interpolant, ``(m, *state)``."""
-        rows = self._found.rows(step)
-        theta = self._found.pick(self._theta, rows)
-        inside = theta != 1.0
-        left = theta.to(self._like.real.dtype if self._like.is_complex() else self._like.dtype)
-        right, basis, parts = 1.0 - left, left, []
-        for p in range(self._coefficients):
-            parts.append(self._gathered(rows, inside, basis))
-            basis = basis * (right if p % 2 == 0 else left)
-        return torch.stack(parts)
-
-    def _gathered(self, rows: slice, which: Tensor, weights: Tensor | None) -> Tensor:
-        """Sum the cotangents of some outputs of a step, weighted, by group."""
-        found, like = self._found, self._like
-        values = found.pick(self._cotangents, rows)
-        values = torch.where(expand(which, values.ndim), values, 0.0)
-        if weights is not None:
-            values = values * expand(weights, values.ndim).to(values.dtype)
-        if found.groups is None:
-            index = torch.zeros(len(values), dtype=torch.int64, device=like.device)
-            return torch.zeros_like(like)[None].index_add(0, index, values)[0]
-        return torch.zeros_like(like).index_add(0, found.groups[rows], values)
-
-    def theta(self, step: int, y: Tensor, dense: Tensor | None, total: Tensor) -> None:
-        """Put dL/d(theta) of a step's outputs into ``total``, shaped like theta; given its start and interpolant."""
-        if dense is None:
-            return
-        found, rows = self._found, self._found.rows(step)
-        theta = found.pick(self._theta, rows).requires_grad_()
-        with torch.enable_grad():
-            if found.groups is None:
-                index = torch.zeros(len(theta), dtype=torch.int64, device=y.device)
-                values = interpolate(Location(index, theta), y[None], dense[None], y[None])
-            else:
-                values = interpolate(Location(found.groups[rows], theta), y, dense.movedim(1, 0), y)
-            (part,) = torch.autograd.grad(values, theta, found.pick(self._cotangents, rows))
-        if found.groups is None:
-            total[found.outputs[rows]] = part
-        else:
-            total[found.outputs[rows], found.groups[rows]] = part
-
-
-class Nodes(Mapping[int, Tensor]):
-    """What is asked of the nodes of a stretch of steps, numbered from its first.
-
-    Its last node is given; what its first is asked belongs to the stretch before, unless nothing is before it.
-    """
-
-    def __init__(self, asked: OutputCotangents, first: int, last: int, state: Tensor | None) -> None:
-        self._asked, self._first, self._last, self._state = asked, first, last, state
-
-    def __getitem__(self, row: int) -> Tensor:
-        at = self._first + row
-        found = None if row == 0 and self._first else self._asked.node(at)
-        if at == self._last:
-            found = add(self._state, found)
-        if found is None:
-            raise KeyError(row)
-        return found
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self._last - self._first + 1))
-
-    def __len__(self) -> int:
-        return self._last - self._first + 1
-
-
-class Dense(Mapping[int, Tensor]):
-    """What is asked of the interpolants of a stretch of steps."""
-
-    def __init__(self, asked: OutputCotangents, first: int, last: int) -> None:
-        self._asked, self._first, self._last = asked, first, last
-
-    def __contains__(self, row: object) -> bool:
-        return isinstance(row, int) and self._asked.inside(self._first + row)
-
-    def __getitem__(self, row: int) -> Tensor:
-        if row not in self:
-            raise KeyError(row)
-        return self._asked.dense(self._first + row)
-
-    def __iter__(self) -> Iterator[int]:
-        return (row for row in range(len(self)) if row in self)
-
-    def __len__(self) -> int:
-        return self._last - self._first

@@ -29,6 +29,11 @@ class Naive:
 
     step_sizes: bool = False
 
+    @property
+    def any_order(self) -> bool:
+        """Whether gradients can be differentiated in turn, also where an implicit function theorem stands between."""
+        return True
+
     def solve(self, problem: Problem, plan: Plan) -> Outcome:
         """Solve the problem, its outputs differentiable."""
         return _by_operations(problem.started(keep_graph=True), replace(plan, constant_sizes=not self.step_sizes))
@@ -79,6 +84,5 @@ class Empty:
 
 def _by_operations(problem: Problem, plan: Plan) -> Outcome:
     """Run the loop with the graph of all that it does."""
-    plan = replace(plan, any_order=True)
     trace = forward(problem, plan)
     return read_outputs(problem, plan, trace, clock(problem, trace), fetch_recorded(trace))

@@ -22,8 +22,9 @@ __all__ = [
     "Fetch",
     "Outcome",
     "PassBack",
-    "Recorded",
+    "StepRecord",
     "StepTable",
+    "Table",
     "adaptive_clock",
     "blank_unreached",
     "clock",
@@ -55,8 +56,24 @@ class StepTable(NamedTuple):
         outputs = interpolate(locate(times, *self.grid), self.y_start, self.dense, self.y_end)
         return blank_unreached(outputs, times, self.direction, self.grid.ends[-1])
 
+    def kept(self) -> StepTable:
+        """Return the same without gradients."""
+        grid = Grid(*(part.detach() for part in self.grid))
+        parts = (None if part is None else part.detach() for part in (self.y_start, self.dense, self.y_end))
+        return StepTable(self.direction, grid, *parts)  # type: ignore[arg-type]
 
-class Recorded(Protocol):
+
+class Table(Protocol):
+    """A solution as a function of time."""
+
+    def read(self, times: Tensor) -> Tensor:
+        """Evaluate the solution at ``times``, ``(outputs, *groups)``; NaN beyond the last step of a failed solve."""
+
+    def kept(self) -> StepTable:
+        """Return the same without gradients, in tensors alone."""
+
+
+class StepRecord(Protocol):
     """What a solve tells of its steps, whoever took them."""
 
     status: Tensor
@@ -77,8 +94,8 @@ class Outcome(NamedTuple):
     """
 
     outputs: Tensor
-    record: Recorded
-    table: StepTable | None
+    record: StepRecord
+    table: Table | None
 
 
 def clock(problem: Problem, record: Trace) -> Grid:

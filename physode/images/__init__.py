@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from physode.images.config import RECIPES, TrainConfig
-from physode.images.evaluation import Evaluation, evaluate
-from physode.images.prediction import Predicted, predict
-from physode.images.run import TrainRun, create_train_run, open_train_run
-from physode.images.state import Epoch, TrainState
-from physode.images.train import train
-from physode.images.training import Trainer
+from typing import TYPE_CHECKING
+
+from physode.optional_imports import import_when_used
+
+if TYPE_CHECKING:
+    from physode.images.config import RECIPES, TrainConfig
+    from physode.images.evaluation import Evaluation, evaluate
+    from physode.images.model import Predicted, predict
+    from physode.images.run import Epoch, TrainRun, TrainState, create_train_run, open_train_run
+    from physode.images.trainer import Trainer, train
 
 __all__ = [
     "RECIPES",
@@ -25,3 +28,22 @@ __all__ = [
     "predict",
     "train",
 ]
+
+import_when_used(
+    __name__,
+    {
+        "Epoch": "run",
+        "Evaluation": "evaluation",
+        "Predicted": "model",
+        "RECIPES": "config",
+        "TrainConfig": "config",
+        "TrainRun": "run",
+        "TrainState": "run",
+        "Trainer": "trainer",
+        "create_train_run": "run",
+        "evaluate": "evaluation",
+        "open_train_run": "run",
+        "predict": "model",
+        "train": "trainer",
+    },
+)

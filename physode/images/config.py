@@ -2,128 +2,112 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from physode.errors import ConfigError
-from physode.models import Solver
-from physode.models.classifiers import classifier_options
+from physode.training.settings import (
+    ATOL,
+    EPOCHS,
+    NETWORK,
+    RTOL,
+    SEED,
+    SHARE,
+    STEP,
+    UNIT,
+    Range,
+    Settings,
+    setting,
+    whole,
+)  # fmt: skip
 
-__all__ = ["PRECISIONS", "RECIPES", "SCHEDULES", "TrainConfig"]
+if TYPE_CHECKING:
+    from physode.models.solver import Solver
 
+__all__ = ["MODELS", "PRECISIONS", "RECIPES", "SCHEDULES", "TrainConfig"]
+
+MODELS = ("node18", "resnet18", "galaxy-node", "galaxy-resnet", "resnet50", "resnet101")
+"""Keys of :data:`physode.models.CLASSIFIERS`, which would have to import torch; a test holds the two together."""
 PRECISIONS = ("float32", "bfloat16", "float16")
 SCHEDULES = ("step", "one-cycle")
 
-_WHOLE = ("epochs", "batch", "crop", "split", "limit", "seed", "width", "augmented")
 _MODEL = ("width", "augmented", "norm", "dropout")
 _SOLVER = ("method", "rtol", "atol", "step", "gradient")
+_FULL = "no memory holds so many weights; give less"
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """How a classifier is built and trained; :data:`RECIPES` has what is usual for a data set.
 
-    Attributes
-    ----------
-    model
-        A key of :data:`physode.models.CLASSIFIERS`.
-    width, augmented, norm, dropout
-        Of the model; None for its own default.
-    method, rtol, atol, step, gradient
-        Of its ODE blocks, see :class:`physode.models.Solver`; None for the model's own.
-    epochs, batch
-        How often all images are seen, and how many at once over all processes.
-    lr, momentum, nesterov, weight_decay
-        Of SGD; `lr` is the largest.
-    schedule
-        ``"step"``: `lr` times `decay` from each of the `milestones` on, shares of the whole training.
-        ``"one-cycle"``: up from lr/25 in the first 30 % and down to nearly 0, as cosines (Smith and Topin 2019).
-    milestones, decay
-        See `schedule`.
-    flip, crop, rotate
-        Augmentation of training images: flips left to right; shifts by up to so many pixels; turns by any angle.
-    label_smoothing
-        Share of a label that is spread over all classes.
-    clip
-        Largest norm of a gradient; None lets it be.
-    precision
-        ``"bfloat16"`` or ``"float16"`` for mixed precision.
-    channels_last, compile
-        Whether a pixel's channels lie side by side in memory, which suits most processors' convolutions; and whether
-        the blocks' right-hand sides are compiled.
-    test_fraction
-        Share of all images that are set aside at random for the test; None takes the data's own test images, or a
-        tenth where there are none.
-    split
-        Seed of that choice.
-    limit
-        Use this many of the training images only.
-    seed
-        Of initial weights, of the order of images, and of augmentation.
-    device
-        Where to compute; with several processes, each takes its own GPU where this is ``"cuda"``.
+    Of the model and of its ODE blocks, None stands for the model's own choice: see :data:`physode.models.CLASSIFIERS`
+    and :class:`physode.models.Solver`. The schedule ``"step"`` is `lr` times `decay` from each of the `milestones` on,
+    ``"one-cycle"`` goes up from lr/25 in the first 30 % and down to nearly 0, as cosines (Smith and Topin 2019).
+    Channels that lie side by side in memory suit most processors' convolutions. Without a test fraction, the data's own
+    test images are taken, or a tenth where there are none. With several processes, each takes its own GPU where the
+    device is ``"cuda"``, and `batch` counts the images of all.
     """
 
-    model: str = "node18"
-    width: int | None = None
-    augmented: int | None = None
-    norm: str | None = None
-    dropout: float | None = None
-    method: str | None = None
-    rtol: float | None = None
-    atol: float | None = None
-    step: float | None = None
-    gradient: str | None = None
-    epochs: int = 90
-    batch: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 5e-4
-    schedule: str = "step"
-    milestones: tuple[float, ...] = (1 / 3, 2 / 3)
-    decay: float = 0.1
-    flip: bool = True
-    crop: int = 4
-    rotate: bool = False
-    label_smoothing: float = 0.0
-    clip: float | None = None
-    precision: str = "float32"
-    channels_last: bool = True
-    compile: bool = False
-    test_fraction: float | None = None
-    split: int = 0
-    limit: int | None = None
-    seed: int = 0
-    device: str = "cpu"
+    model: str = setting("node18", "The network.", choices=MODELS, shown="galaxy-node or node18")
+    width: int | None = setting(None, "Its channels in the first stage.", whole(1, largest=4096, why=_FULL), shown="64")
+    augmented: int | None = setting(None, "Channels that begin as 0, of galaxy-node.", whole(largest=4096, why=_FULL))
+    norm: str | None = setting(None, "Normalisation.", choices=("batch", "group"), shown="batch")
+    dropout: float | None = setting(None, "Before the last layer, galaxy models.", UNIT)
+    method: str | None = setting(None, "Of the ODE blocks.", shown="heun_euler")
+    rtol: float | None = setting(None, "Relative tolerance of the blocks.", RTOL, shown="0.01")
+    atol: float | None = setting(None, "Absolute tolerance of the blocks.", ATOL, shown="0.01")
+    step: float | None = setting(None, "Fixed steps of this size in place of tolerances, at most 1.", STEP)
+    gradient: str | None = setting(None, "How gradients are computed.", shown="aca")
+    epochs: int = setting(90, "How often all images are seen.", EPOCHS, shown="by data set")
+    batch: int = setting(128, "Images an update.", whole(1))
+    lr: float = setting(0.1, "Largest learning rate of SGD.", NETWORK)
+    momentum: float = setting(0.9, "Of SGD.", UNIT)
+    nesterov: bool = setting(False, "Nesterov's momentum.")
+    weight_decay: float = setting(
+        5e-4, "Of SGD.", Range(0, largest=1e18, why="no weight is left; give less"), shown="by data set"
+    )
+    schedule: str = setting("step", "Of the learning rate.", choices=SCHEDULES, shown="by data set")
+    milestones: tuple[float, ...] = setting(
+        (1 / 3, 2 / 3),
+        "Shares of the training after which the step schedule lowers the rate.",
+        Range(above=0, most=1),
+        example=(0.33, 0.67),
+        shown="1/3 and 2/3",
+    )
+    decay: float = setting(0.1, "Its factor there.", NETWORK)
+    flip: bool = setting(True, "Flip training images at random.")
+    crop: int = setting(
+        4,
+        "Shift them by up to so many pixels.",
+        whole(largest=1024, why="nothing of an image would be left; give less"),
+        shown="4; galaxy 2",
+    )
+    rotate: bool = setting(False, "Turn them by any angle.", shown="galaxies only")
+    label_smoothing: float = setting(0.0, "Of labels.", UNIT)
+    clip: float | None = setting(None, "Largest norm of a gradient.", NETWORK)
+    precision: str = setting("float32", "Mixed precision where it is not float32.", choices=PRECISIONS)
+    channels_last: bool = setting(
+        True, "Memory layout of images.", option="--channels-last/--channels-first", shown="channels last"
+    )
+    compile: bool = setting(False, "Compile the blocks' right-hand sides.", option="--compile")
+    test_fraction: float | None = setting(
+        None, "Share of all images for the test, drawn at random.", SHARE, shown="the data's own, else 0.1"
+    )
+    split: int = setting(0, "Seed of that draw.", SEED)
+    limit: int | None = setting(None, "Use this many training images only.", whole(2))
+    seed: int = setting(0, "Seed of weights and batches.", SEED)
+    device: str = setting("cpu", "Where to compute: cpu, cuda, cuda:1, ...")
 
     def __post_init__(self) -> None:
-        for name in _WHOLE:
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-            _require(self, name, value is None or whole, "a whole number, at least 0")
+        from physode.models.registry import classifier_options
+
+        super().__post_init__()
         options = classifier_options(self.model)
         for name in _MODEL:
             if getattr(self, name) is not None and name not in options:
                 raise ConfigError(f"the model {self.model} has no `{name}`")
         if self.solver_given and "solver" not in options:
             raise ConfigError(f"the model {self.model} has no ODE blocks for `method` and what belongs to it")
-        for name, kinds in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in kinds:
-                raise ConfigError(f"`{name}` must be one of {', '.join(kinds)}; got {getattr(self, name)!r}")
-        for name in ("epochs", "batch", "limit", "width"):
-            _require(self, name, getattr(self, name) is None or getattr(self, name) >= 1, "at least 1")
-        for name in ("lr", "clip", "decay"):
-            _require(self, name, getattr(self, name) is None or 0 < getattr(self, name) < math.inf, "above 0, finite")
-        for name in ("momentum", "label_smoothing", "dropout"):
-            _require(self, name, getattr(self, name) is None or 0 <= getattr(self, name) < 1, "from 0 to below 1")
-        _require(self, "weight_decay", 0 <= self.weight_decay < math.inf, "at least 0, finite")
-        _require(self, "crop", self.crop >= 0, "at least 0")
-        _require(self, "milestones", all(0 < each <= 1 for each in self.milestones), "shares above 0, at most 1")
-        _require(self, "test_fraction", self.test_fraction is None or 0 < self.test_fraction < 1, "between 0 and 1")
         self.solver()
 
     @property
@@ -139,6 +123,8 @@ class TrainConfig:
         ConfigError
             If a name is unknown, or a number cannot be.
         """
+        from physode.models.solver import Solver
+
         if not self.solver_given:
             return None
         given = {name: getattr(self, name) for name in _SOLVER if getattr(self, name) is not None}
@@ -150,34 +136,6 @@ class TrainConfig:
     def model_options(self) -> dict[str, Any]:
         """Return the options of the model, as :func:`physode.models.build_classifier` takes them."""
         return {"solver": self.solver(), **{name: getattr(self, name) for name in _MODEL}}
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what is set, as TOML can hold it."""
-        found = {name: value for name, value in vars(self).items() if value is not None}
-        return {**found, "milestones": list(self.milestones)}
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Read what :meth:`as_dict` returned.
-
-        Raises
-        ------
-        ConfigError
-            If a setting is unknown or cannot be.
-        """
-        known = {each.name for each in dataclasses.fields(cls)}
-        unknown = sorted(set(content) - known)
-        if unknown:
-            raise ConfigError(f"unknown settings: {', '.join(unknown)}")
-        try:
-            return cls(**{**content, "milestones": tuple(content.get("milestones", cls.milestones))})
-        except TypeError as error:
-            raise ConfigError(str(error)) from error
-
-
-def _require(config: TrainConfig, name: str, holds: bool, what: str) -> None:
-    if not holds:
-        raise ConfigError(f"`{name}` must be {what}; got {getattr(config, name)}")
 
 
 RECIPES: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from physode.errors import DataError
 from physode.images.augmentation import Changes, draw
 from physode.images.config import TrainConfig
-from physode.training.randomness import seed_of
+from physode.training.device import seed_of
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images

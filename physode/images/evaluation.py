@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from physode.errors import ConfigError, DataError
 from physode.images.data import on_device, split
-from physode.images.model import make_model
-from physode.images.prediction import Predicted, predict
+from physode.images.model import Predicted, make_model, predict
 from physode.images.run import TrainRun
-from physode.metrics import Classification, classify
+from physode.metrics import Averaged, Classification, Reliability, averaged, classify, misclassified, reliability
 from physode.models import Solver, count_parameters, ode_blocks, set_solver
-from physode.training import load_weights
-from physode.training.devices import usable
-from physode.training.solvers import change_solver, solver_label
+from physode.models.solver import change_solver, solver_label
+from physode.training.checkpoints import load_weights
+from physode.training.device import usable
+from physode.training.evaluation_files import evaluation_paths, writing_evaluation
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
 
-__all__ = ["Evaluation", "changed_solver", "evaluate", "trained_model"]
+__all__ = [
+    "Evaluation",
+    "average_models",
+    "by_model",
+    "changed_solver",
+    "evaluate",
+    "keep_evaluation",
+    "reliabilities",
+    "trained_model",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,12 +155,12 @@ def trained_model(run: TrainRun, *, which: str = "last", device: str | None = No
     config = run.config if device is None else dataclasses.replace(run.config, device=device)
     unknown = torch.ones(3)  # the weights have the images' own moments
     model = make_model(config, len(run.classes), (unknown, unknown))
-    load_weights(model, weights.model, str(run.path / "checkpoints" / f"{which}.pt"))
+    load_weights(model, weights.model, str(run.checkpoint(which)))
     return model.eval(), weights.epoch
 
 
 def changed_solver(model: nn.Module, changes: Mapping[str, Any]) -> Solver:
-    """Return the solver of a model's blocks with some of it changed: :func:`physode.training.solvers.change_solver`.
+    """Return the solver of a model's blocks with some of it changed: :func:`physode.models.solver.change_solver`.
 
     Raises
     ------
@@ -172,3 +183,54 @@ def _check_images(run: TrainRun, images: Images, *, split_again: bool) -> None:
             f"these are not the images that {run.path} was trained on, {run.data}: which of them it has seen is not "
             "known; test on all of them (--all)"
         )
+
+
+def keep_evaluation(found: Evaluation, name: str, *, overwrite: bool = False) -> dict[str, Path]:
+    """Write ``RUN/evaluations/NAME.json`` and ``NAME.h5``; return both.
+
+    The HDF5 file has ``/probabilities`` (N, classes) and ``/labels`` (N,), and the classes' names as an attribute.
+
+    Raises
+    ------
+    DataError
+        If one exists, unless `overwrite` is set.
+    """
+    paths = evaluation_paths(found.run, name)
+    with writing_evaluation(paths, found.as_dict(), overwrite=overwrite) as file:
+        file.create_dataset("probabilities", data=found.predicted.probabilities, compression="gzip")
+        file.create_dataset("labels", data=found.predicted.labels)
+        file.attrs["classes"] = list(found.run.classes)
+        file.attrs["run"] = str(found.run.path)
+    return paths
+
+
+def by_model(found: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
+    """Sort evaluations by their models, in the order in which these come first."""
+    models: dict[str, list[Evaluation]] = {}
+    for each in found:
+        models.setdefault(each.run.config.model, []).append(each)
+    return models
+
+
+def average_models(found: Sequence[Evaluation]) -> dict[str, tuple[Averaged, Sequence[Evaluation]]]:
+    """Return each model's averages over its runs, and the runs."""
+    return {model: (averaged([each.classification for each in runs]), runs) for model, runs in by_model(found).items()}
+
+
+def reliabilities(found: Sequence[Evaluation], *, ratings: Any = "labels") -> dict[str, Reliability]:
+    """Return how far the runs of each model agree, of models with two runs or more, on the same test images.
+
+    The misclassified images are those that any run of any model gets wrong: the same ones for all models. Empty where
+    the runs were tested on different images, as by different splits.
+    """
+    models: Mapping[str, Sequence[Evaluation]] = by_model(found)
+    if len({each.images.digest() for each in found}) != 1:
+        return {}
+    labels = found[0].predicted.labels
+    answers = {model: np.stack([each.predicted.probabilities for each in runs]) for model, runs in models.items()}
+    wrong = np.any([misclassified(each.argmax(-1), labels) for each in answers.values()], axis=0)
+    return {
+        model: reliability(each, labels, ratings=ratings, among=wrong)
+        for model, each in answers.items()
+        if len(each) > 1
+    }

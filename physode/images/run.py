@@ -1,96 +1,100 @@
-"""A training's folder: settings, history, checkpoints, log, evaluations and figures."""
+"""What a classifier's training leaves: lines of its history, checkpoints, and the folder that has them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from physode.errors import ConfigError
+from torch import Tensor
+
 from physode.images.config import TrainConfig
-from physode.images.state import (
-    Epoch,
-    TrainState,
-    Weights,
-    read_state,
-    read_weights,
-    write_state,
-    write_weights,
-)
-from physode.training import RunFolder, making_folder, read_settings
+from physode.training import run as training_run
+from physode.training.run import TrainingRun, TrainingState, read_state
 
-__all__ = ["TRAIN_VERSION", "TrainRun", "create_train_run", "open_train_run"]
-
-TRAIN_VERSION = 1
-
-_CONTENT = ("evaluations", "tensorboard", "summary.json")
+__all__ = ["Epoch", "TrainRun", "TrainState", "Weights", "create_train_run", "open_train_run"]
 
 
-@dataclass(frozen=True)
-class TrainRun(RunFolder):
-    """A training's folder.
+@dataclass(frozen=True, kw_only=True)
+class Epoch(training_run.Epoch):
+    """One line of a classifier's history, see :class:`physode.training.run.Epoch`.
 
     Attributes
     ----------
-    path
-        The folder.
-    config
-        The settings.
+    loss, accuracy
+        Means over the epoch's training images as they were seen: changed, and by the weights of the moment.
+    test_loss, test_accuracy
+        Over all test images by the weights at its end.
+    test_rhs
+        Evaluations, a test batch.
+    memory
+        Largest memory that tensors took on the GPU, in bytes; None on others.
+    """
+
+    accuracy: float
+    test_loss: float
+    test_accuracy: float
+    test_rhs: float
+    memory: int | None = None
+
+
+@dataclass(kw_only=True)
+class TrainState(TrainingState):
+    """What the last checkpoint of a classifier holds, see :class:`physode.training.run.TrainingState`.
+
+    Attributes
+    ----------
+    scaler
+        State dict of the scaler of float16.
+    best_accuracy
+        The best test accuracy so far.
+    """
+
+    scaler: dict[str, Any]
+    best_accuracy: float
+
+
+@dataclass
+class Weights:
+    """What a checkpoint for evaluation holds: the epoch and its model's state dict."""
+
+    epoch: int
+    model: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainRun(TrainingRun[TrainConfig, TrainState]):
+    """A classifier's folder, see :class:`physode.training.run.TrainingRun`.
+
+    Attributes
+    ----------
     dataset
         What the images are: ``"cifar10"``, ``"cifar100"``, ``"galaxy"`` or ``"images"``.
     size
         Pixels a side that were asked for; None where the images came as they are.
-    data
-        File or folder of the images.
     classes
         Their names.
-    digest
-        Fingerprint of the images.
     """
 
+    kind: ClassVar[str] = "train"
+    config_kind: ClassVar[type[Any]] = TrainConfig
+    state_kind: ClassVar[type[Any]] = TrainState
     epoch_kind: ClassVar[type[Any]] = Epoch
+    example: ClassVar[str] = "runs/galaxy-node"
 
-    path: Path
-    config: TrainConfig
     dataset: str
     size: int | None
-    data: Path
     classes: tuple[str, ...]
-    digest: str
 
-    def write_config(self) -> None:
-        """Write the settings, replacing what is there."""
-        content = {
-            "dataset": self.dataset,
-            **({} if self.size is None else {"size": self.size}),
-            "data": str(self.data),
-            "data_digest": self.digest,
-            "classes": list(self.classes),
-            "train": self.config.as_dict(),
-        }
-        self.write_settings(content, version=TRAIN_VERSION)
-
-    def save(self, epoch: Epoch, state: TrainState) -> None:
-        """Keep an epoch: the checkpoints first, so that the history never knows more than they do."""
-        self.sync_history()
-        checkpoints = self.path / "checkpoints"
-        if state.best_epoch == state.epoch:
-            write_weights(checkpoints / "best.pt", Weights(state.epoch, state.model))
-        write_state(checkpoints / "last.pt", state)
-        self.append(asdict(epoch))
-
-    def last(self) -> TrainState:
-        """Read where the training stands."""
-        return read_state(self.path / "checkpoints" / "last.pt")
+    def kept_of_best(self, state: TrainState) -> Weights:
+        """Return the weights only: nobody goes on from the best epoch."""
+        return Weights(state.epoch, state.model)
 
     def weights(self, which: str) -> Weights:
         """Read the weights of the last epoch, ``"last"``, or of that of the best test accuracy, ``"best"``."""
-        if which == "best":
-            return read_weights(self.path / "checkpoints" / "best.pt")
-        state = self.last()
-        return Weights(state.epoch, state.model)
+        return self.kept_of_best(self.last()) if which == "last" else read_state(self.checkpoint(which), Weights)
 
 
 def create_train_run(
@@ -111,10 +115,8 @@ def create_train_run(
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    run = TrainRun(path, config, dataset, size, data.resolve(), tuple(classes), digest)
-    with making_folder(path, _CONTENT, overwrite=overwrite) as place:
-        replace(run, path=place).write_config()
-    return run
+    run = TrainRun(path, config, data.resolve(), digest, dataset, size, tuple(classes))
+    return run.create(overwrite=overwrite)
 
 
 def open_train_run(path: str | os.PathLike[str]) -> TrainRun:
@@ -125,22 +127,4 @@ def open_train_run(path: str | os.PathLike[str]) -> TrainRun:
     ConfigError
         If it is missing, no run of a training, of another version, or its settings are damaged.
     """
-    folder = Path(path)
-    content = read_settings(folder, kind="train", version=TRAIN_VERSION, example="runs/galaxy-node")
-    settings = folder / "config.toml"
-    try:
-        config = TrainConfig.from_dict(content["train"])
-        classes = tuple(map(str, content["classes"]))
-        return TrainRun(
-            folder,
-            config,
-            str(content["dataset"]),
-            content.get("size"),
-            Path(content["data"]),
-            classes,
-            str(content["data_digest"]),
-        )
-    except KeyError as error:
-        raise ConfigError(f"{settings} is damaged: it has no {error}") from error
-    except (ConfigError, TypeError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{settings}: {error}") from error
+    return TrainRun.open(path)

@@ -6,12 +6,9 @@ scikit-learn (the extra ``images``) computes what it has; it is loaded when the 
 from __future__ import annotations
 
 from physode.metrics.averaging import Averaged, Spread, averaged
-from physode.metrics.calibration import Calibration, calibrate
-from physode.metrics.classification import Classification, Means, classify
+from physode.metrics.classification import Calibration, Classification, Means, calibrate, classify, wilson_interval
 from physode.metrics.curves import Curve, Curves
-from physode.metrics.icc import Icc, icc
-from physode.metrics.reliability import Reliability, misclassified, reliability
-from physode.metrics.wilson import wilson_interval
+from physode.metrics.reliability import Icc, Reliability, icc, misclassified, reliability
 
 __all__ = [
     "Averaged",

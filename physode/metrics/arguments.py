@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["checked_classes", "checked_labels", "checked_probabilities"]
-
 Array = np.ndarray[Any, Any]
 
 _OFF = 0.01  # by which a row's sum may differ from 1: several times what a half-precision softmax is off

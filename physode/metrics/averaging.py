@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from physode.json_values import plain
 from physode.metrics.classification import Classification
 from physode.metrics.curves import Curve, Curves, Kind, mean_curve
-from physode.metrics.plain import plain
-
-__all__ = ["Averaged", "Spread", "averaged"]
 
 Array = np.ndarray[Any, Any]
 

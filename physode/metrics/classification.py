@@ -1,4 +1,4 @@
-"""A classifier judged on samples whose classes are known."""
+"""A classifier judged on samples whose classes are known: counts, averages, calibration, intervals."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from physode.json_values import plain
 from physode.metrics.arguments import checked_classes, checked_labels, checked_probabilities
-from physode.metrics.calibration import Calibration, calibrate
 from physode.metrics.curves import Curves, curves_of
-from physode.metrics.plain import plain
-from physode.metrics.wilson import wilson_interval
 from physode.optional_imports import needs
-
-__all__ = ["Classification", "Means", "classify"]
 
 Array = np.ndarray[Any, Any]
 
@@ -173,3 +169,102 @@ def classify(probabilities: ArrayLike, labels: ArrayLike, *, classes: Sequence[s
 def _means(by_class: Mapping[str, Array], weights: Array) -> Means:
     counted = weights > 0
     return Means(**{name: float(np.average(v[counted], weights=weights[counted])) for name, v in by_class.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Samples by the probability of the class that was predicted, in B bins of equal width.
+
+    Parameters
+    ----------
+    edges
+        Of the bins, (B + 1,), from 0 to 1. A bin holds its upper edge.
+    counts
+        Samples of each bin, (B,).
+    confidence, accuracy
+        Mean probability of the predicted class, and share of right predictions, (B,); NaN in empty bins.
+    error
+        Expected calibration error.
+    """
+
+    edges: Array
+    counts: Array
+    confidence: Array
+    accuracy: Array
+    error: float
+
+
+def calibrate(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15) -> Calibration:
+    r"""Compare confidence with accuracy.
+
+    The expected calibration error is, over bins :math:`B_b` of the predicted class's probability,
+
+    .. math:: \mathrm{ECE} = \sum_b \frac{|B_b|}{N} \left|\mathrm{accuracy}(B_b) - \mathrm{confidence}(B_b)\right|.
+
+    Parameters
+    ----------
+    probabilities
+        Of the classes, (N, C).
+    labels
+        The right classes, (N,).
+    bins
+        How many bins there are.
+
+    Raises
+    ------
+    ValueError
+        If probabilities or labels are not such, or there is no bin.
+
+    References
+    ----------
+    C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger (2017), On calibration of modern neural networks, ICML, Eq. 3.
+    """
+    if bins < 1:
+        raise ValueError(f"`bins` must be at least 1, got {bins}")
+    shares = checked_probabilities(probabilities)
+    right = shares.argmax(axis=1) == checked_labels(labels, samples=len(shares), classes=shares.shape[1])
+    confidence = shares.max(axis=1)
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    place = np.searchsorted(edges[1:-1], confidence, side="left")
+    counts = np.bincount(place, minlength=bins)
+    sums = [np.bincount(place, weights=values, minlength=bins) for values in (confidence, right)]
+    gap = float(np.abs(sums[1] - sums[0]).sum() / len(shares))
+    means = [np.divide(each, counts, out=np.full(bins, np.nan), where=counts > 0) for each in sums]
+    return Calibration(edges, counts, means[0], means[1], gap)
+
+
+def wilson_interval(hits: int, samples: int, *, level: float = 0.95) -> tuple[float, float]:
+    r"""Return Wilson's score interval of a proportion.
+
+    With :math:`\hat p = k / n` and the normal quantile :math:`z` of the level,
+
+    .. math:: \frac{\hat p + z^2 / 2n \pm z \sqrt{\hat p (1 - \hat p) / n + z^2 / 4 n^2}}{1 + z^2 / n}.
+
+    It stays within 0 and 1 and keeps its level where the proportion is close to either, as accuracies are.
+
+    Parameters
+    ----------
+    hits
+        How often it happened, k.
+    samples
+        How often it could have, n.
+    level
+        Probability with which such intervals hold the true proportion.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, more hits than samples, or the level is not between 0 and 1.
+
+    References
+    ----------
+    E. B. Wilson (1927), J. Am. Stat. Assoc. 22, 209.
+    """
+    from scipy.stats import binomtest
+
+    if not 0 <= hits <= samples or samples == 0:
+        raise ValueError(f"`hits` must be from 0 to `samples`, which must be at least 1; got {hits} of {samples}")
+    if not 0 < level < 1:
+        raise ValueError(f"`level` must be between 0 and 1, got {level}")
+    low, high = binomtest(hits, samples).proportion_ci(level, method="wilson")
+    return float(low), float(high)

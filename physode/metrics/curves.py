@@ -10,8 +10,6 @@ import numpy as np
 
 from physode.optional_imports import needs
 
-__all__ = ["GRID", "Curve", "Curves", "Kind", "curves_of", "mean_curve"]
-
 Array = np.ndarray[Any, Any]
 Kind = Literal["roc", "precision-recall"]
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from physode.models.classifiers import CLASSIFIERS, build_classifier
-from physode.models.cutting import cut, time_step
 from physode.models.galaxy import GalaxyNetwork, galaxy_node, galaxy_resnet
-from physode.models.gap_rnn import GapRNN
 from physode.models.latent_ode import LatentODE
 from physode.models.layers import count_parameters
 from physode.models.lstm import TrajectoryLSTM
 from physode.models.ode_block import ODEBlock, ode_blocks, set_solver
-from physode.models.ode_rnn import ODERNN
+from physode.models.recurrent import ODERNN, GapRNN
+from physode.models.registry import CLASSIFIERS, SERIES_MODELS, build_classifier, build_series_model
 from physode.models.residual import ResidualNetwork, node18, resnet18
-from physode.models.series_models import SERIES_MODELS, build_series_model
 from physode.models.solver import EULER, Solver
-from physode.models.work import Work, work_of
+from physode.models.solver_stats import Work, work_of
+from physode.models.windows import cut, time_step
 
 __all__ = [
     "CLASSIFIERS",

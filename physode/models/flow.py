@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from physode.gradients import ACA, Adjoint, GradientMethod, find_gradient
-from physode.models.points import Times
+from physode.models.observations import Times
 from physode.models.solver import Solver
-from physode.models.work import Solving
+from physode.models.solver_stats import Solving
 from physode.solve import solve
 from physode.solvers.methods import find_method
 from physode.solvers.runge_kutta import take_step

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from physode.models.flow import Flow
 from physode.models.gaussian import Noise, divergence
-from physode.models.ode_rnn import JumpFlow
-from physode.models.points import Points, Times, compact
+from physode.models.observations import Points, Times, compact
+from physode.models.recurrent import JumpFlow
 from physode.models.series_model import Prediction, SeriesModel, earliest, initialise
 from physode.models.solver import EULER, Solver
 from physode.rhs.neural import fully_connected
@@ -54,7 +54,7 @@ class Recognition(nn.Module):
     channels, latent
         C, and the components of the initial state.
     hidden, units, solver
-        Of the ODE-RNN, as :class:`~physode.models.ode_rnn.JumpFlow`.
+        Of the ODE-RNN, as :class:`~physode.models.recurrent.JumpFlow`.
     """
 
     def __init__(self, channels: int, latent: int, *, hidden: int, units: Sequence[int], solver: Solver) -> None:

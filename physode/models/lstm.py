@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from physode.errors import DataError
-from physode.rhs.augmented import pair_features
+from physode.rhs.neural import pair_features
 
 __all__ = ["TrajectoryLSTM"]
 

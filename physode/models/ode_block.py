@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from physode.models.agreement import agreed, processes, shared_norm
 from physode.models.solver import Solver
-from physode.models.work import Solving
+from physode.models.solver_stats import Solving
 from physode.solve import solve
+from physode.training.distributed import agreed, processes, shared_norm
 
 __all__ = ["ODEBlock", "begin_as_identity", "ode_blocks", "set_solver"]
 

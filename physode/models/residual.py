@@ -13,13 +13,17 @@ the identity (Goyal et al. 2017, Sect. 5.1). Training then begins at smooth, che
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from physode.models.layers import conv3x3, he_initialise, normalisation
 from physode.models.ode_block import ODEBlock, begin_as_identity
 from physode.models.solver import EULER, Solver
+from physode.optional_imports import needs
 
-__all__ = ["ResidualNetwork", "node18", "resnet18"]
+__all__ = ["ResidualNetwork", "node18", "resnet18", "resnet50", "resnet101"]
+
 
 _BLOCKS = 2  # of each of the four stages
 
@@ -114,3 +118,35 @@ def resnet18(
     """Return ResNet18; another solver than one Euler step tests it as a NODE (Zhuang et al. 2020, Table 6)."""
     solver = EULER if solver is None else solver
     return ResidualNetwork(classes, solver=solver, width=width, channels=channels, norm=norm)
+
+
+def resnet50(classes: int) -> nn.Module:
+    """Return ResNet50 for (B, 3, H, W).
+
+    Raises
+    ------
+    ConfigError
+        If torchvision is not installed.
+    """
+    return _small_images("resnet50", classes)
+
+
+def resnet101(classes: int) -> nn.Module:
+    """Return ResNet101 for (B, 3, H, W).
+
+    Raises
+    ------
+    ConfigError
+        If torchvision is not installed.
+    """
+    return _small_images("resnet101", classes)
+
+
+def _small_images(name: str, classes: int) -> nn.Module:
+    """Let the first convolution keep the image's size, as is usual for CIFAR (Liu 2017)."""
+    model: Any = getattr(needs("torchvision.models", extra="torchvision"), name)(num_classes=classes)
+    model.conv1 = conv3x3(3, 64)
+    model.maxpool = nn.Identity()
+    he_initialise(model)
+    found: nn.Module = model
+    return found

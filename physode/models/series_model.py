@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from physode.models.gaussian import Noise
-from physode.models.points import Latest, Points, Times, compact, latest
+from physode.models.observations import Latest, Points, Times, compact, latest
 
 __all__ = ["CausalModel", "Prediction", "SeriesModel", "earliest", "initialise"]
 

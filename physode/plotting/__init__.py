@@ -6,58 +6,58 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from physode.plotting.accuracies import plot_accuracies
     from physode.plotting.animation import animate_run
-    from physode.plotting.calibration import plot_calibration
+    from physode.plotting.classification import plot_accuracies, plot_calibration, plot_confusion
     from physode.plotting.comparison import Comparison
-    from physode.plotting.confusion import plot_confusion
-    from physode.plotting.constants import plot_constants
-    from physode.plotting.curves import plot_history
-    from physode.plotting.drift import plot_drift
-    from physode.plotting.forces import plot_residual_force
-    from physode.plotting.latent import plot_latent
-    from physode.plotting.learning import plot_learning
-    from physode.plotting.mistakes import plot_mistakes
-    from physode.plotting.phase import plot_phase_planes
-    from physode.plotting.profile import plot_profile
-    from physode.plotting.receiver import compare_curves, plot_precision_recall, plot_roc
+    from physode.plotting.constants import plot_constants, plot_profile
+    from physode.plotting.images import plot_mistakes, plot_sheet
+    from physode.plotting.invariants import plot_drift
+    from physode.plotting.learned_terms import plot_residual_force
+    from physode.plotting.learning import plot_history, plot_learning
     from physode.plotting.residuals import plot_residuals
+    from physode.plotting.roc import compare_curves, plot_precision_recall, plot_roc
     from physode.plotting.run import draw_run
-    from physode.plotting.series import plot_reconstructions, plot_samples
-    from physode.plotting.series_run import draw_series_run
-    from physode.plotting.sheet import plot_sheet
-    from physode.plotting.trajectories import plot_orbits, plot_phase_portrait, plot_series
+    from physode.plotting.series import draw_series_run, plot_latent, plot_reconstructions, plot_samples
+    from physode.plotting.trajectories import plot_orbits, plot_phase_planes, plot_phase_portrait, plot_series
+
+FIGURES = ("orbits", "phase_portrait", "series", "loss", "constants", "residuals", "drift", "residual_force")
+"""The figures of a fit in the order in which they are drawn; a run has those that suit it."""
+
+SERIES_FIGURES = ("interpolation", "extrapolation", "latent", "samples", "learning")
+"""Those of a training on irregular series."""
 
 _HOMES = {
     "Comparison": "comparison",
     "animate_run": "animation",
-    "compare_curves": "receiver",
+    "compare_curves": "roc",
     "draw_run": "run",
-    "draw_series_run": "series_run",
-    "plot_accuracies": "accuracies",
-    "plot_calibration": "calibration",
-    "plot_confusion": "confusion",
+    "draw_series_run": "series",
+    "plot_accuracies": "classification",
+    "plot_calibration": "classification",
+    "plot_confusion": "classification",
     "plot_constants": "constants",
-    "plot_drift": "drift",
-    "plot_history": "curves",
-    "plot_latent": "latent",
+    "plot_drift": "invariants",
+    "plot_history": "learning",
+    "plot_latent": "series",
     "plot_learning": "learning",
-    "plot_mistakes": "mistakes",
+    "plot_mistakes": "images",
     "plot_orbits": "trajectories",
-    "plot_phase_planes": "phase",
+    "plot_phase_planes": "trajectories",
     "plot_phase_portrait": "trajectories",
-    "plot_precision_recall": "receiver",
-    "plot_profile": "profile",
+    "plot_precision_recall": "roc",
+    "plot_profile": "constants",
     "plot_reconstructions": "series",
-    "plot_residual_force": "forces",
+    "plot_residual_force": "learned_terms",
     "plot_residuals": "residuals",
-    "plot_roc": "receiver",
+    "plot_roc": "roc",
     "plot_samples": "series",
     "plot_series": "trajectories",
-    "plot_sheet": "sheet",
+    "plot_sheet": "images",
 }
 
 __all__ = [
+    "FIGURES",
+    "SERIES_FIGURES",
     "Comparison",
     "animate_run",
     "compare_curves",

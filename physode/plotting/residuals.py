@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.plotting.comparison import Group
-from physode.plotting.style import COLOURS, INK, MUTED, finish, label, mark_training, new_figure, styled
+from physode.plotting.comparison import Group, elapsed
+from physode.plotting.style import COLOURS, INK, MUTED, finish, headline, label, mark_training, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_residuals"]
 
 Array = np.ndarray[Any, Any]
 
@@ -65,7 +64,7 @@ def plot_residuals(
     if not groups:
         raise ValueError("`groups` must hold at least one group of columns, got none")
     shown = groups[:most]
-    inside = (t <= train_until) if t[-1] >= t[0] else (t >= train_until)
+    inside = elapsed(t, train_until)
     with styled():
         figure = new_figure(9.5, 1.0 + 1.8 * len(shown))
         panels = figure.subplots(len(shown), 2, sharex="col", sharey="row", squeeze=False, width_ratios=(4, 1))
@@ -83,7 +82,7 @@ def plot_residuals(
         panels[0, 1].set_title("Training span")
         more = f", the first {len(shown)} of {len(groups)}" if len(groups) > len(shown) else ""
         what = "Observed minus fitted, in standard errors" if standardised else "Observed minus fitted"
-        figure.suptitle(what + more, x=0.01, ha="left", weight="bold")
+        headline(figure, what + more)
         return finish(figure, path)
 
 

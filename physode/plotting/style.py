@@ -7,41 +7,21 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.datasets.atomic import fill_bytes, replacing
-from physode.datasets.outputs import check_outputs
+from physode.datasets.atomic_write import fill_bytes, replacing
+from physode.datasets.files import check_outputs
 from physode.errors import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLOURS",
-    "FIGURE_FORMATS",
-    "INK",
-    "MUTED",
-    "SPAN",
-    "claiming_figure",
-    "finish",
-    "label",
-    "mark_stages",
-    "mark_training",
-    "new_figure",
-    "plain",
-    "save",
-    "save_all",
-    "scale_by_spread",
-    "short",
-    "stroke",
-    "styled",
-]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
 """For things side by side, after Okabe and Ito's palette for every kind of colour vision."""
@@ -53,6 +33,9 @@ FIGURE_FORMATS = ("png", "pdf", "svg", "svgz", "eps", "ps", "jpg", "jpeg", "tif"
 
 INK, MUTED, SPAN = "#222222", "#8A8A8A", "#F1EEE6"
 """Text and lines that matter, those that do not, and the shade of the training span."""
+
+BOXED: Any = {"frameon": True, "framealpha": 0.85, "edgecolor": "none"}
+"""Of a legend that lies upon curves."""
 
 _WIDE = 30.0  # ratio of the largest value to the smallest above which a logarithmic axis shows more
 
@@ -124,16 +107,26 @@ def save(figure: Figure, path: str | os.PathLike[str], *, overwrite: bool = Fals
 
 
 def save_all(
-    drawings: Mapping[str, Callable[[], Figure]], folder: Path, overwrite: bool, names: Iterable[str] = ()
+    drawings: Mapping[str, Callable[[], Figure]],
+    folder: Path,
+    overwrite: bool,
+    *,
+    only: Sequence[str] = (),
+    owner: Path | None = None,
 ) -> dict[str, Path]:
-    """Draw figures into a folder, which is made, as PNG; return their files by name.
+    """Draw figures, or `only` some of them, into a folder, which is made, as PNG; return their files by name.
 
     Raises
     ------
+    ConfigError
+        If `only` names a figure that `owner`, whose they are, does not have.
     DataError
         If one exists, unless `overwrite` is set, or cannot be written; before any is drawn.
     """
-    paths = {name: folder / f"{name}.png" for name in names or drawings}
+    for name in only:
+        if name not in drawings:
+            raise ConfigError(f"`only` names {name!r}, which {owner} does not have; it has {', '.join(drawings)}")
+    paths = {name: folder / f"{name}.png" for name in drawings if not only or name in only}
     check_outputs(paths.values(), overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in paths.items():
@@ -188,6 +181,18 @@ def stroke(index: int) -> dict[str, Any]:
     """Return colour and dashes that tell a line from those of other numbers; they repeat after 21 lines."""
     turn, colour = divmod(index, len(COLOURS))
     return {"color": COLOURS[colour], "ls": _DASHES[turn % len(_DASHES)]}
+
+
+def headline(figure: Figure, text: str) -> None:
+    """Write the title of a whole figure, to the left as those of panels are."""
+    figure.suptitle(text, x=0.01, ha="left", weight="bold")
+
+
+def time_panels(figure: Figure, count: int, time_unit: str) -> Any:
+    """Return axes one below the other, (count,), that share the time."""
+    panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    panels[-1].set_xlabel(label("time", time_unit))
+    return panels
 
 
 def scale_by_spread(axes: Axes, *curves: np.ndarray[Any, Any]) -> None:

@@ -28,8 +28,8 @@ from physode.rhs_state import Statistics
 from physode.solvers.attempt import Adaptive
 from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
-from physode.solvers.implicit.claims import check_claims
-from physode.solvers.implicit.structure import structure_of
+from physode.solvers.implicit.jacobian import check_jacobian
+from physode.solvers.implicit.jacobian_structure import structure_of
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.typing import Norm
@@ -57,6 +57,7 @@ def pose(
     max_steps: int = 100_000,
     step_control: str = "shared",
     skip_finished: bool = False,
+    sample_args: bool | Sequence[bool] | None = None,
     controller: Controller | None = None,
     norm: Norm | None = None,
     finite: bool = True,
@@ -74,11 +75,8 @@ def pose(
     per_sample = step_control == "per-sample"
     if per_sample and isinstance(y0, Tensor) and y0.ndim == 0:
         raise ValueError("`y0` needs a leading batch axis with step_control='per-sample', got a 0-dimensional tensor")
-    if skip_finished and (args or not per_sample):
-        raise ValueError(
-            "`skip_finished` needs step_control='per-sample' and no `args`, whose rows would belong to samples; "
-            f"got {step_control!r} and {len(args)} args"
-        )
+    if skip_finished and not per_sample:
+        raise ValueError(f"`skip_finished` needs step_control='per-sample', got {step_control!r}")
     packing = Packing.of(y0, per_sample=per_sample)
     state = checked_state(y0, packing, finite=finite)
     times = checked_times(t, batch=len(state) if per_sample else None, device=state.device)
@@ -86,20 +84,20 @@ def pose(
         tableau, packing, state, times, rtol, atol, step_size, grid, first_step, min_step, max_step, max_steps,
         controller, norm,
     )  # fmt: skip
+    by_sample = _sample_args(sample_args, args, len(state) if per_sample else None, skip_finished=skip_finished)
     referred = Referred.by(f)
     dynamics = make_dynamics(
         f, tuple(args), packing, state, times, drawing=referred.uses_dropout, skipping=skip_finished
     )
+    dynamics = replace(dynamics, sample_args=by_sample)
     if isinstance(tableau, StepMethod):
-        if skip_finished:
-            raise ValueError(f"`skip_finished` is for explicit methods; `method` is {tableau.name!r}")
         if steps is not None:
             tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
             steps = replace(steps, tableau=tableau)
         dynamics = _with_jacobian(dynamics, jac, jac_structure)
         if jac is not None or jac_structure != "dense":
             with Statistics(referred.modules).preserved():
-                check_claims(replace(dynamics), times[0], state, jac_structure)
+                check_jacobian(replace(dynamics), times[0], state, jac_structure)
     elif jac is not None or jac_structure != "dense":
         raise ValueError(f"`jac` and `jac_structure` are for implicit methods; `method` is {tableau.name!r}")
     problem = Problem(
@@ -114,6 +112,29 @@ def pose(
         step_size=step_size,
     )
     return tableau.posed(problem) if isinstance(tableau, StepMethod) else problem
+
+
+def _sample_args(
+    given: bool | Sequence[bool] | None, args: Sequence[Any], batch: int | None, *, skip_finished: bool
+) -> tuple[bool, ...]:
+    """Return which of the ``args`` have one row a sample."""
+    if given is None:
+        if skip_finished and len(args):
+            raise ValueError(
+                "`skip_finished` with `args` needs to know which of them have one row a sample: give "
+                f"`sample_args`, True, False, or one of these for each of the {len(args)} args"
+            )
+        return (False,) * len(args)
+    flags = (given,) * len(args) if isinstance(given, bool) else tuple(given)
+    if len(flags) != len(args) or not all(isinstance(flag, bool) for flag in flags):
+        raise ValueError(
+            f"`sample_args` must be True, False, or one of these for each of {len(args)} args, got {given!r}"
+        )
+    for i, (flag, arg) in enumerate(zip(flags, args, strict=True)):
+        if flag and not (isinstance(arg, Tensor) and arg.ndim and len(arg) == batch):
+            got = f"shape {tuple(arg.shape)}" if isinstance(arg, Tensor) else type(arg).__name__
+            raise ValueError(f"`sample_args` says that args[{i}] has one row for each of {batch} samples, got {got}")
+    return flags
 
 
 def _with_jacobian(dynamics: Dynamics, jac: Any, hint: Any) -> Dynamics:

@@ -14,7 +14,7 @@ from torch import Tensor
 from physode.problem.evaluation import Conduct, Probe
 from physode.problem.packing import Packing
 from physode.solvers.clock import Number, expand
-from physode.solvers.implicit.structure import Structure
+from physode.solvers.implicit.jacobian_structure import Structure
 from physode.transforms import transformed
 
 __all__ = ["CHANGED", "Calls", "Dynamics"]
@@ -56,6 +56,8 @@ class Dynamics:
         What evaluations do beside computing; one object for all that are made from this one.
     skipping
         Whether samples that do not move are left out of evaluations: ``f`` takes each by itself.
+    sample_args
+        Which of the ``args`` have one row a sample.
     calls
         Counts how often ``f`` is called; one object for all right-hand sides made from this one, unless told otherwise.
     moving
@@ -76,6 +78,7 @@ class Dynamics:
     time_ndim: int = 0
     conduct: Conduct = field(default_factory=Conduct, compare=False)
     skipping: bool = False
+    sample_args: Sequence[bool] = ()
     calls: Calls = field(default_factory=Calls, compare=False)
     moving: Tensor | None = field(default=None, compare=False)
     jac: Callable[..., Any] | None = None
@@ -90,7 +93,7 @@ class Dynamics:
         rows, time = self.moving, self._time(t)
         some = y[rows]
         before = _version(some)
-        value = self._checked(self._call(time[rows], self.packing.unpack(some)), some, before)
+        value = self._checked(self._call(time[rows], self.packing.unpack(some), rows), some, before)
         return torch.zeros_like(y).index_copy(0, rows, value)
 
     def _checked(self, found: Any, y: Tensor, before: int) -> Tensor:
@@ -127,7 +130,7 @@ class Dynamics:
         shape = given.shape
         if self.packing.keys is not None:
             given = given.reshape(shape[: int(self.packing.per_sample)] + self.packing.shapes[0])
-        value = self._apply(part, time if rows is None else time[rows], given).reshape(shape)
+        value = self._apply(part, time if rows is None else time[rows], given, rows).reshape(shape)
         self.calls.count += int(counts)
         return value if rows is None else torch.zeros_like(half).index_copy(0, rows, value)
 
@@ -140,25 +143,36 @@ class Dynamics:
         """Return what ``f`` returned, unpacked and unchecked."""
         return self._call(self._time(t), self.packing.unpack(y))
 
-    def _call(self, time: Tensor, state: Any) -> Any:
+    def _call(self, time: Tensor, state: Any, rows: Tensor | None = None) -> Any:
         self.calls.count += 1
-        return self._apply(self.f, time, state)
+        return self._apply(self.f, time, state, rows)
 
-    def _apply(self, f: Callable[..., Any], time: Tensor, state: Any) -> Any:
+    def _args(self, rows: Tensor | None) -> Sequence[Any]:
+        """Return the ``args``; of those that have one row a sample, some rows."""
+        if rows is None or not any(self.sample_args):
+            return self.args
+        return [arg[rows] if by_sample else arg for arg, by_sample in zip(self.args, self.sample_args, strict=True)]
+
+    def _apply(self, f: Callable[..., Any], time: Tensor, state: Any, rows: Tensor | None = None) -> Any:
+        args = self._args(rows)
         if self.conduct.probe is not None:
             self.conduct.probe.time = time
             with self.conduct.probe:
-                return f(time, state, *self.args)
+                return f(time, state, *args)
         unwatched = not torch.compiler.is_compiling() and transformed()  # it may draw, and nobody knows
         if not (self.conduct.draws.any or unwatched):
-            return f(time, state, *self.args)
+            return f(time, state, *args)
         with self.conduct.draws.frozen():
-            return f(time, state, *self.args)
+            return f(time, state, *args)
 
     def jacobian(self, t: Number, y: Tensor) -> Any:
         """Return what the user's ``jac`` returned, unchecked."""
         assert self.jac is not None
-        return self.jac(self._time(t), self.packing.unpack(y), *self.args)
+        rows, time = self.moving, self._time(t)
+        if rows is None:
+            return self.jac(time, self.packing.unpack(y), *self.args)
+        some = self.jac(time[rows], self.packing.unpack(y[rows]), *self._args(rows))
+        return some.new_zeros((len(y), *some.shape[1:])).index_copy(0, rows, some)
 
     def _time(self, t: Number) -> Tensor:
         """Return the time as ``f`` takes it."""

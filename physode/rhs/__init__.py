@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from physode.rhs.augmented import AugmentedNBody, pair_features
-from physode.rhs.base import System
+from physode.rhs.base import Preset, Span, System
 from physode.rhs.constants import Constant
-from physode.rhs.hamiltonian import Hamiltonian
-from physode.rhs.hybrid import Hybrid
-from physode.rhs.logarithmic import LogarithmicNBody
-from physode.rhs.neural import ACTIVATIONS, MLP
-from physode.rhs.physical import (
-    G_ASTRONOMICAL,
-    G_GAUSS,
-    Arenstorf,
-    HarmonicOscillator,
-    Hires,
-    Lorenz,
-    LotkaVolterra,
-    NBody,
-    Oregonator,
-    Pendulum,
-    Pollution,
-    Robertson,
-    ThreeBody,
-    VanDerPol,
-    body_columns,
-    pair_distances,
-)
-from physode.rhs.preset import Preset
+from physode.rhs.hamiltonian import Hamiltonian, SecondOrder
+from physode.rhs.logarithmic_n_body import LogarithmicNBody
+from physode.rhs.neural import ACTIVATIONS, MLP, AugmentedNBody, Hybrid, pair_features
+from physode.rhs.physical.arenstorf import Arenstorf
+from physode.rhs.physical.chemical_kinetics import Hires, Oregonator, Pollution, Robertson
+from physode.rhs.physical.lorenz import Lorenz
+from physode.rhs.physical.lotka_volterra import LotkaVolterra
+from physode.rhs.physical.n_body import G_ASTRONOMICAL, G_GAUSS, NBody, body_columns, pair_distances
+from physode.rhs.physical.oscillators import HarmonicOscillator, Pendulum, VanDerPol
+from physode.rhs.physical.three_body import ThreeBody
 from physode.rhs.registry import SYSTEMS, build
-from physode.rhs.second_order import SecondOrder
 
 __all__ = [
     "ACTIVATIONS",
@@ -54,6 +39,7 @@ __all__ = [
     "Preset",
     "Robertson",
     "SecondOrder",
+    "Span",
     "System",
     "ThreeBody",
     "VanDerPol",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias, overload
+from inspect import Parameter
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from physode.rhs.base import System
 
-__all__ = ["Constant", "ConstantLike", "Names", "as_constant", "as_flag", "chosen"]
+__all__ = ["Constant", "ConstantLike", "Domain", "Names", "as_constant", "as_flag", "chosen"]
 
 ConstantLike: TypeAlias = Tensor | ArrayLike
 """A number or array. A tensor that requires gradients is kept as it is, so that they reach it."""
@@ -21,19 +22,42 @@ ConstantLike: TypeAlias = Tensor | ArrayLike
 Names: TypeAlias = bool | Sequence[str]
 """All (True), none (False), or some constants by name."""
 
+Domain: TypeAlias = Literal["real", "nonzero", "nonnegative", "positive"]
+"""Values that a constant has a meaning for."""
+
 
 class Constant:
-    """Declares a physical constant of a :class:`System` and reads its physical value.
+    """Declares a physical constant of a :class:`System`, all that there is to know of it, and reads its physical value.
+
+    The system's arguments and their checks, its documentation, ``config()``, parameters of simulated files and options
+    of ``physode simulate`` follow from it.
 
     Parameters
     ----------
+    default
+        The value where none is given; None for a constant that has to be given.
+    meaning
+        What it is, in a few words.
+    unit
+        Its unit; "" for a pure number.
+    domain
+        Values that it has a meaning for. ``"nonzero"`` and ``"nonnegative"`` are checked where a system is made.
+        ``"positive"`` is asked for on the command line only: a fit may pass through other values.
     ndim
         Axes of one value: 0 for a number, 1 for a vector such as the masses. A stored value may have one more, leading
         axis: one value per sample of a batch.
     """
 
-    def __init__(self, *, ndim: int = 0) -> None:
-        self.ndim = ndim
+    def __init__(
+        self,
+        default: float | None = None,
+        meaning: str = "",
+        *,
+        unit: str = "",
+        domain: Domain = "real",
+        ndim: int = 0,
+    ) -> None:
+        self.default, self.meaning, self.unit, self.domain, self.ndim = default, meaning, unit, domain, ndim
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -45,6 +69,25 @@ class Constant:
     def __get__(self, instance: System, owner: type) -> Tensor: ...
     def __get__(self, instance: System | None, owner: type) -> Constant | Tensor:
         return self if instance is None else instance.constant(self.name)
+
+    def parameter(self) -> Parameter:
+        """Return it as an argument of its system."""
+        default = Parameter.empty if self.default is None else self.default
+        return Parameter(self.name, Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation="ConstantLike")
+
+    def described(self) -> str:
+        """Return its entry in the system's documentation."""
+        of = f" in {self.unit}" if self.unit else ""
+        shape = "a number, or (batch,)" if self.ndim == 0 else "shape (n,), or (batch, n)"
+        default = "" if self.default is None else f"; {self.default:.9g} by default"
+        return f"{self.name}\n    {self.meaning}{of}: {shape}{default}."
+
+    def check(self, value: Tensor) -> None:
+        """Raise ``ValueError`` if a system cannot be made with a physical value."""
+        if self.domain == "nonzero" and bool((value == 0).any()):
+            raise ValueError(f"`{self.name}` must not be 0, got {value.tolist()}")
+        if self.domain == "nonnegative" and bool((value < 0).any()):
+            raise ValueError(f"`{self.name}` must not be negative, got {value.tolist()}")
 
 
 def as_constant(name: str, value: ConstantLike, ndim: int) -> Tensor:

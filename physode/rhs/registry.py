@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from physode.errors import ConfigError
-from physode.rhs.augmented import AugmentedNBody
+from physode.rhs import physical
 from physode.rhs.base import System
-from physode.rhs.hybrid import Hybrid
-from physode.rhs.neural import MLP
-from physode.rhs.physical import (
-    Arenstorf,
-    HarmonicOscillator,
-    Hires,
-    Lorenz,
-    LotkaVolterra,
-    NBody,
-    Oregonator,
-    Pendulum,
-    Pollution,
-    Robertson,
-    ThreeBody,
-    VanDerPol,
-)
+from physode.rhs.neural import MLP, AugmentedNBody, Hybrid
 
 __all__ = ["SYSTEMS", "build"]
 
+
+def _physical_systems() -> Iterator[type[System]]:
+    """Find the systems in the files of ``physical/``: a new one is known by being there."""
+    for file in pkgutil.iter_modules(physical.__path__):
+        module = importlib.import_module(f"{physical.__name__}.{file.name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, System) and value.__module__ == module.__name__:
+                yield value
+
+
+_LEARNT: tuple[type[System], ...] = (AugmentedNBody, MLP, Hybrid)
+
 SYSTEMS: Mapping[str, type[System]] = MappingProxyType(
-    {
-        system.name: system
-        for system in (
-            ThreeBody,
-            NBody,
-            VanDerPol,
-            LotkaVolterra,
-            Pendulum,
-            HarmonicOscillator,
-            Lorenz,
-            Robertson,
-            Oregonator,
-            Hires,
-            Pollution,
-            Arenstorf,
-            AugmentedNBody,
-            MLP,
-            Hybrid,
-        )
-    }
+    {system.name: system for system in (*_physical_systems(), *_LEARNT)}
 )
 """Every system by its name."""
 
@@ -70,7 +50,7 @@ def build(name: str, config: Mapping[str, Any]) -> System:
     """
     if name not in SYSTEMS:
         raise ConfigError(f"`name` must be a known right-hand side: {', '.join(sorted(SYSTEMS))}; got {name!r}")
-    arguments = {
+    arguments: dict[str, Any] = {
         key: build(value["rhs"], value["config"]) if _is_part(value) else value for key, value in config.items()
     }
     try:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from physode.series.config import TASKS, SeriesConfig
-from physode.series.evaluation import SeriesEvaluation, evaluate
-from physode.series.forecaster import Forecast, Forecaster, fit
-from physode.series.run import SeriesRun, create_series_run, open_series_run
-from physode.series.scores import Scores, score
-from physode.series.state import Epoch, SeriesState
-from physode.series.train import train
-from physode.series.training import Trainer
+from typing import TYPE_CHECKING
+
+from physode.optional_imports import import_when_used
+
+if TYPE_CHECKING:
+    from physode.series.config import TASKS, SeriesConfig
+    from physode.series.evaluation import SeriesEvaluation, evaluate
+    from physode.series.forecaster import Forecast, Forecaster, fit
+    from physode.series.run import Epoch, SeriesRun, SeriesState, create_series_run, open_series_run
+    from physode.series.scores import Scores, score
+    from physode.series.trainer import Trainer, train
 
 __all__ = [
     "TASKS",
@@ -29,3 +32,25 @@ __all__ = [
     "score",
     "train",
 ]
+
+import_when_used(
+    __name__,
+    {
+        "Epoch": "run",
+        "Forecast": "forecaster",
+        "Forecaster": "forecaster",
+        "Scores": "scores",
+        "SeriesConfig": "config",
+        "SeriesEvaluation": "evaluation",
+        "SeriesRun": "run",
+        "SeriesState": "run",
+        "TASKS": "config",
+        "Trainer": "trainer",
+        "create_series_run": "run",
+        "evaluate": "evaluation",
+        "fit": "forecaster",
+        "open_series_run": "run",
+        "score": "scores",
+        "train": "trainer",
+    },
+)

@@ -10,11 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
-from physode.datasets.series.arrays import observed_arrays
-from physode.datasets.series.checks import check_observed
+from physode.datasets.series.arrays import check_observed, observed_arrays
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
-from physode.models.points import Points, compact
+from physode.models.observations import Points, compact
 from physode.series.config import SeriesConfig
 
 if TYPE_CHECKING:

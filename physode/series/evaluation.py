@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,21 +15,30 @@ import torch
 from physode.datasets.trajectories import Array
 from physode.errors import ConfigError, DataError
 from physode.models import LatentODE, Solver, count_parameters
-from physode.models.points import Points, Times, compact
+from physode.models.observations import Points, Times, compact
+from physode.models.solver import change_solver, solver_label
 from physode.series.config import TASKS, SeriesConfig
 from physode.series.data import check_points, points_of, split
 from physode.series.forecaster import Forecaster
 from physode.series.run import SeriesRun
 from physode.series.scores import Scores, among, score
-from physode.series.training import test_points
-from physode.training.devices import usable
-from physode.training.randomness import own_randomness
-from physode.training.solvers import change_solver, solver_label
+from physode.series.trainer import test_points
+from physode.training.device import own_randomness, usable
+from physode.training.evaluation_files import evaluation_paths, writing_evaluation
 
 if TYPE_CHECKING:
+    import h5py
+
     from physode.datasets.series import IrregularSeries
 
-__all__ = ["SeriesEvaluation", "TaskEvaluation", "evaluate", "held_out_series", "trained_forecaster"]
+__all__ = [
+    "SeriesEvaluation",
+    "TaskEvaluation",
+    "evaluate",
+    "held_out_series",
+    "keep_series_evaluation",
+    "trained_forecaster",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,3 +282,44 @@ def _predicted(forecaster: Forecaster, told: Points, target: Points, *, batch: i
         parts.append((found.mean, spread.sqrt()))
     mean, std = (torch.cat(each).double().cpu().numpy() for each in zip(*parts, strict=True))
     return mean, std
+
+
+_DESCRIPTIONS = {
+    "t": "times of the test series, NaN behind the last one",
+    "y": "observed values, NaN where one is missing",
+    "told": "1 where the model was told the value",
+    "mean": "predictions at the times that were asked for, NaN at others",
+    "std": "standard deviations of new observations there",
+}
+
+
+def keep_series_evaluation(found: SeriesEvaluation, name: str, *, overwrite: bool = False) -> dict[str, Path]:
+    """Write ``RUN/evaluations/NAME.json`` and ``NAME.h5``; return both.
+
+    The HDF5 file has a group a task with ``t`` (N, K), ``y``, ``told``, ``mean`` and ``std`` (N, K, C), in the data's
+    units; the file's attributes name series, channels, units and the run.
+
+    Raises
+    ------
+    DataError
+        If one exists, unless `overwrite` is set.
+    """
+    paths = evaluation_paths(found.run, name)
+    with writing_evaluation(paths, found.as_dict(), overwrite=overwrite) as file:
+        file.attrs["run"] = str(found.run.path)
+        for word, values in (
+            ("series", found.series.names),
+            ("channels", found.forecaster.channels),
+            ("units", found.forecaster.units),
+        ):
+            file.attrs[word] = list(values)
+        file.attrs["time_unit"] = found.run.time_unit
+        for task, each in found.tasks.items():
+            _put(file.create_group(task), each)
+    return paths
+
+
+def _put(group: h5py.Group, found: TaskEvaluation) -> None:
+    for name, about in _DESCRIPTIONS.items():
+        dataset = group.create_dataset(name, data=getattr(found, name), compression="gzip")
+        dataset.attrs["description"] = about

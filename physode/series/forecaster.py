@@ -13,16 +13,14 @@ from torch import Tensor
 from physode.datasets.series import IrregularSeries
 from physode.errors import ConfigError
 from physode.models.latent_ode import LatentODE
-from physode.models.points import Points, Times, compact
+from physode.models.observations import Points, Times, compact
 from physode.series.config import SeriesConfig
 from physode.series.data import points_of_arrays
-from physode.series.model import make_model
-from physode.series.run import SeriesRun
-from physode.series.standardised import Standardised
-from physode.series.state import Epoch
-from physode.series.train import train
-from physode.training import load_weights
-from physode.training.randomness import own_randomness
+from physode.series.run import Epoch, SeriesRun
+from physode.series.scaler import Standardised, make_model
+from physode.series.trainer import train
+from physode.training.checkpoints import load_weights
+from physode.training.device import own_randomness
 
 __all__ = ["Forecast", "Forecaster", "fit"]
 
@@ -87,7 +85,7 @@ class Forecaster:
             If its checkpoint is missing or damaged.
         """
         model = make_model(run.config, len(run.channels))
-        load_weights(model, run.state(which).model, str(run.path / "checkpoints" / f"{which}.pt"))
+        load_weights(model, run.state(which).model, str(run.checkpoint(which)))
         return cls(model.to(device).eval(), run.config, run.channels, run.units)
 
     def interpolate(
@@ -211,7 +209,7 @@ class Forecaster:
 
     def model_points(self, observed: Points) -> Points:
         """Return points where the model is."""
-        return Points(*(each.to(self.model.scale.device) for each in observed))
+        return observed.to(self.model.scale.device)
 
 
 def fit(

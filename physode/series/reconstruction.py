@@ -14,7 +14,7 @@ from physode.series.config import SeriesConfig
 from physode.series.data import points_of
 from physode.series.forecaster import Forecast, Forecaster
 from physode.series.scores import among
-from physode.series.training import test_points
+from physode.series.trainer import test_points
 
 if TYPE_CHECKING:
     from physode.datasets.series import IrregularSeries

@@ -1,79 +1,75 @@
-"""A training's folder: settings, history, checkpoints, log, evaluations and figures."""
+"""What a training on series leaves: lines of its history, checkpoints, and the folder that has them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from physode.errors import ConfigError
 from physode.series.config import SeriesConfig
-from physode.series.state import Epoch, SeriesState, read_state, write_state
-from physode.training import RunFolder, making_folder, read_settings
+from physode.training import run as training_run
+from physode.training.run import TrainingRun, TrainingState, read_state
 
-__all__ = ["SERIES_VERSION", "SeriesRun", "create_series_run", "open_series_run"]
-
-SERIES_VERSION = 1
-
-_CONTENT = ("evaluations", "tensorboard", "summary.json")
+__all__ = ["Epoch", "SeriesRun", "SeriesState", "create_series_run", "open_series_run"]
 
 
-@dataclass(frozen=True)
-class SeriesRun(RunFolder):
-    """A training's folder.
+@dataclass(frozen=True, kw_only=True)
+class Epoch(training_run.Epoch):
+    """One line of a history, see :class:`physode.training.run.Epoch`; the loss is in nats a value.
 
     Attributes
     ----------
-    path
-        The folder.
-    config
-        The settings.
-    data
-        File or folder of the series.
+    test_mse, test_mse_by_range
+        Of the test series by the weights at its end, see :class:`physode.series.Scores`.
+    kl_weight
+        Of its last update.
+    """
+
+    test_mse: float
+    test_mse_by_range: float
+    kl_weight: float
+
+
+@dataclass(kw_only=True)
+class SeriesState(TrainingState):
+    """What a checkpoint holds, see :class:`physode.training.run.TrainingState`.
+
+    Attributes
+    ----------
+    best_mse
+        The smallest test error so far.
+    """
+
+    best_mse: float
+
+
+@dataclass(frozen=True)
+class SeriesRun(TrainingRun[SeriesConfig, SeriesState]):
+    """A training's folder, see :class:`physode.training.run.TrainingRun`.
+
+    Attributes
+    ----------
     channels, units
         Of the series.
     time_unit
         Of their times.
-    digest
-        Fingerprint of the series.
     """
 
+    kind: ClassVar[str] = "series"
+    config_kind: ClassVar[type[Any]] = SeriesConfig
+    state_kind: ClassVar[type[Any]] = SeriesState
     epoch_kind: ClassVar[type[Any]] = Epoch
+    example: ClassVar[str] = "runs/hopper-latent-ode"
 
-    path: Path
-    config: SeriesConfig
-    data: Path
     channels: tuple[str, ...]
     units: tuple[str, ...]
     time_unit: str
-    digest: str
-
-    def write_config(self) -> None:
-        """Write the settings, replacing what is there."""
-        content = {
-            "data": str(self.data),
-            "data_digest": self.digest,
-            "channels": list(self.channels),
-            "units": list(self.units),
-            "time_unit": self.time_unit,
-            "series": self.config.as_dict(),
-        }
-        self.write_settings(content, version=SERIES_VERSION)
-
-    def save(self, epoch: Epoch, state: SeriesState) -> None:
-        """Keep an epoch: the checkpoints first, so that the history never knows more than they do."""
-        self.sync_history()
-        checkpoints = self.path / "checkpoints"
-        if state.best_epoch == state.epoch:
-            write_state(checkpoints / "best.pt", state)
-        write_state(checkpoints / "last.pt", state)
-        self.append(asdict(epoch))
 
     def state(self, which: str = "last") -> SeriesState:
         """Read the state after the last epoch, ``"last"``, or after that of the smallest test error, ``"best"``."""
-        return read_state(self.path / "checkpoints" / f"{which}.pt")
+        return read_state(self.checkpoint(which), SeriesState)
 
 
 def create_series_run(
@@ -94,10 +90,8 @@ def create_series_run(
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    run = SeriesRun(path, config, data.resolve(), tuple(channels), tuple(units), time_unit, digest)
-    with making_folder(path, _CONTENT, overwrite=overwrite) as place:
-        replace(run, path=place).write_config()
-    return run
+    run = SeriesRun(path, config, data.resolve(), digest, tuple(channels), tuple(units), time_unit)
+    return run.create(overwrite=overwrite)
 
 
 def open_series_run(path: str | os.PathLike[str]) -> SeriesRun:
@@ -108,20 +102,4 @@ def open_series_run(path: str | os.PathLike[str]) -> SeriesRun:
     ConfigError
         If it is missing, no run of a training on series, of another version, or its settings are damaged.
     """
-    folder = Path(path)
-    content = read_settings(folder, kind="series", version=SERIES_VERSION, example="runs/hopper-latent-ode")
-    settings = folder / "config.toml"
-    try:
-        return SeriesRun(
-            folder,
-            SeriesConfig.from_dict(content["series"]),
-            Path(content["data"]),
-            tuple(map(str, content["channels"])),
-            tuple(map(str, content["units"])),
-            str(content["time_unit"]),
-            str(content["data_digest"]),
-        )
-    except KeyError as error:
-        raise ConfigError(f"{settings} is damaged: it has no {error}") from error
-    except (ConfigError, TypeError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{settings}: {error}") from error
+    return SeriesRun.open(path)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.models.points import Points, compact
-from physode.series.standardised import Standardised
+from physode.models.observations import Points, compact
+from physode.series.scaler import Standardised
 
 __all__ = ["Scores", "among", "score"]
 

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 
 from physode.datasets import Trajectories
 from physode.errors import SolveError
-from physode.reach import check_reach
 from physode.rhs import SYSTEMS, System, build
-from physode.simulators.arguments import Floats, checked_noise, checked_states
-from physode.simulators.observing import observe
+from physode.simulators.noise_model import checked_noise, observe
+from physode.simulators.reach import check_reach
+from physode.simulators.sampling import Floats, checked_states
 from physode.solution import Solution
 from physode.solve import solve
 from physode.status import Status

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from physode.datasets import Trajectories
-from physode.simulators.arguments import Floats, checked_count, checked_noise
-from physode.simulators.observing import observe
-from physode.simulators.sampling import generator
+from physode.simulators.noise_model import checked_noise, observe
+from physode.simulators.sampling import Floats, checked_count, generator
 from physode.simulators.times import Times, count_points, observation_times
 
 __all__ = ["simulate_periodic"]

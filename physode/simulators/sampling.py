@@ -1,17 +1,29 @@
-"""Random initial states and observation noise, reproducible trajectory by trajectory."""
+"""Random constants and initial states, reproducible trajectory by trajectory, and checks of those that are given."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
 
-from physode.simulators.arguments import Floats
+from physode.gradients.kept_graphs import free_bytes
+from physode.rhs import System
 
-__all__ = ["add_noise", "generator", "sample_bound_bodies", "sample_box", "sample_masses"]
+Floats = NDArray[np.float64]
 
-_STREAMS = ("initial state", "constants", "noise", "galaxy", "field", "times")  # new ones go to the end
-_MAX_DRAWS = 10_000
+_STREAMS = (
+    "initial state",
+    "constants",
+    "noise",
+    "galaxy",
+    "field",
+    "times",
+    "initial range",
+)  # new ones go to the end
+_COPIES = 4  # of the states that there are at a time: solved, joined, with noise, written
+_ROW = 2000  # bytes that a trajectory takes beside its states
 
 
 def generator(seed: int, stream: str, index: int) -> np.random.Generator:
@@ -21,14 +33,6 @@ def generator(seed: int, stream: str, index: int) -> np.random.Generator:
     trajectory 7 of a thousand.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_STREAMS.index(stream), index)))
-
-
-def add_noise(y: Floats, sigma: Floats, *, seed: int) -> Floats:
-    """Return `y` (N, T, D) plus independent normal noise with standard deviation `sigma` (D,)."""
-    noisy = np.empty_like(y)
-    for index, path in enumerate(y):
-        noisy[index] = path + sigma * generator(seed, "noise", index).standard_normal(path.shape)
-    return noisy
 
 
 def sample_box(box: Sequence[tuple[float, float]], *, n: int, seed: int) -> Floats:
@@ -42,65 +46,58 @@ def sample_masses(bounds: tuple[float, float], *, bodies: int, n: int, seed: int
     return np.stack([generator(seed, "constants", index).uniform(*bounds, bodies) for index in range(n)])
 
 
-def sample_bound_bodies(
-    rng: np.random.Generator,
-    masses: Floats,
-    *,
-    G: float,
-    velocity_scale: float = 1.0,
-    softening: float = 0.0,
-    radius: float = 1.0,
-    separation: float = 0.5,
-    kinetic_share: tuple[float, float] = (0.3, 0.7),
-) -> Floats:
-    r"""Draw a bound system of bodies at rest as a whole: (6 n,), positions then velocities.
-
-    Positions are uniform in a ball and drawn again until every pair is apart; velocities point anywhere and are scaled
-    so that the kinetic energy is a share of the potential's depth, :math:`T = q |V|` with `q` uniform. With q < 1 the
-    total energy is negative: the bodies cannot all escape. The centre of mass rests at the origin.
-
-    Parameters
-    ----------
-    rng
-        Source of randomness.
-    masses
-        Shape (n,), at least two of them above 0.
-    G, velocity_scale, softening
-        As :class:`physode.rhs.NBody`.
-    radius
-        Radius of the ball.
-    separation
-        Smallest initial distance of a pair, as a share of `radius`.
-    kinetic_share
-        Bounds of `q`.
+def checked_count(n: int, *, points: int = 1, columns: int = 1) -> int:
+    """Return the number of trajectories.
 
     Raises
     ------
     ValueError
-        If fewer than two masses are above 0, or the ball has no room for the separations.
+        If it is below 1, or memory does not hold as many of so many points and columns.
     """
-    if np.count_nonzero(masses) < 2:
-        raise ValueError(f"`masses` must have two above 0 for a bound system, got {masses.tolist()}; or give `y0`")
-    n = len(masses)
-    i, j = np.triu_indices(n, 1)
-    for _ in range(_MAX_DRAWS):
-        r = _in_ball(rng, n, radius)
-        distances = np.linalg.norm(r[i] - r[j], axis=-1)
-        if (distances >= separation * radius).all():
-            break
-    else:
-        raise ValueError(f"`separation` of {separation} leaves no room for {n} bodies; lower it")
-    r -= np.average(r, axis=0, weights=masses)
-    v = rng.standard_normal((n, 3))
-    v -= np.average(v, axis=0, weights=masses)
-    depth = G * (masses[i] * masses[j] / np.sqrt(distances**2 + softening**2)).sum()
-    kinetic = 0.5 * velocity_scale * (masses[:, None] * v**2).sum()
-    v *= np.sqrt(rng.uniform(*kinetic_share) * depth / kinetic)
-    return np.concatenate([r.ravel(), v.ravel()])
+    if n < 1:
+        raise ValueError(f"`n` must be at least 1 trajectory, got {n}")
+    needed, free = n * (_ROW + 8 * _COPIES * points * columns), free_bytes(torch.device("cpu"))
+    if needed > free:
+        raise ValueError(
+            f"{n} trajectories (`n`) of {points} `points` and {columns} columns take {needed / 2**30:.3g} GiB, "
+            f"{free / 2**30:.3g} GiB are free; make fewer at a time"
+        )
+    return n
 
 
-def _in_ball(rng: np.random.Generator, n: int, radius: float) -> Floats:
-    direction = rng.standard_normal((n, 3))
-    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
-    reach: Floats = radius * np.cbrt(rng.uniform(size=(n, 1)))
-    return reach * direction
+def checked_states(y0: ArrayLike, components: int) -> Floats:
+    """Return initial states as (N, components); one state alone counts as N = 1.
+
+    Raises
+    ------
+    ValueError
+        If the last axis has another length, or a value is not finite.
+    """
+    states = np.array(y0, dtype=np.float64)
+    if states.ndim not in (1, 2) or states.shape[-1] != components or len(states) == 0:
+        raise ValueError(f"`y0` must have shape ({components},) or (n, {components}), got {states.shape}")
+    if not np.isfinite(states).all():
+        raise ValueError("`y0` must be finite, got NaN or infinite values; correct them")
+    return np.atleast_2d(states)
+
+
+def repeated(y0: ArrayLike, n: int, *, components: int) -> Floats:
+    """Return checked initial states (n, components) from one for all trajectories or one for each.
+
+    Raises
+    ------
+    ValueError
+        As :func:`checked_states`, and if there are several states but not `n`.
+    """
+    states = checked_states(y0, components)
+    if len(states) not in {1, n}:
+        raise ValueError(f"`y0` must be one state, or one for each of n = {n} trajectories, got {len(states)}")
+    return np.repeat(states, n, axis=0) if len(states) < n else states
+
+
+def check_constants(system: System, n: int) -> None:
+    """Raise ``ValueError`` unless each constant is one for all, or one for each of `n` trajectories."""
+    for name in system.batched():
+        count = len(system.constants[name])
+        if count != n:
+            raise ValueError(f"`{name}` must be given once, or for each of n = {n} trajectories, got {count} rows")

@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 from physode.datasets import Trajectories
-from physode.rhs import ThreeBody, pair_distances
-from physode.simulators.arguments import Floats, check_constants, checked_count, checked_noise, repeated
-from physode.simulators.core import simulate
+from physode.rhs import Span, ThreeBody, pair_distances
 from physode.simulators.encounters import close_encounters, measure_bodies
-from physode.simulators.sampling import generator, sample_bound_bodies, sample_masses
-from physode.simulators.times import Times, count_points, observation_times
-from physode.typing import Progress
+from physode.simulators.noise_model import checked_noise
+from physode.simulators.sampling import Floats, check_constants, checked_count, sample_masses
+from physode.simulators.systems import Simulation, SimulationOptions
 
 __all__ = ["simulate_three_body"]
 
 _MASSES = (0.5, 1.5)
-_GRID = (2.0, 2000)
 _CLOSE = 0.1  # of the smallest initial distance
 
 
 def simulate_three_body(
     *,
-    n: int = 1,
     preset: str | None = None,
     masses: ArrayLike | None = None,
-    y0: ArrayLike | None = None,
     G: float | None = None,
     velocity_scale: float | None = None,
     softening: float | None = None,
-    t: ArrayLike | None = None,
-    t_end: float | None = None,
-    points: int | None = None,
-    times: Times = "grid",
-    noise: float | Sequence[float] = 0.0,
-    seed: int = 0,
-    method: str = "dopri8",
-    rtol: float = 1e-10,
-    atol: float = 1e-12,
-    max_steps: int = 20_000,
     encounter_distance: float | None = None,
-    progress: Progress | None = None,
+    **options: Unpack[SimulationOptions],
 ) -> Trajectories:
     """Simulate `n` trajectories of :class:`physode.rhs.ThreeBody`.
 
@@ -56,23 +40,18 @@ def simulate_three_body(
 
     Parameters
     ----------
-    n
-        Number of trajectories.
     preset
         ``"aca"``, ``"figure-eight"`` or ``"pythagorean"``: constants, initial state and times, each of which a further
         argument replaces. All `n` trajectories start there and differ in their noise only.
     masses
         Shape (3,) for all trajectories, or (n, 3).
-    y0
-        Initial state of all, (18,), or of each, (n, 18): positions, then velocities.
     G, velocity_scale, softening
         As :class:`physode.rhs.ThreeBody`.
-    t, t_end, points, times
-        As :func:`physode.simulators.simulate_in_box`.
-    noise, seed, method, rtol, atol, max_steps, progress
-        As :func:`physode.simulators.simulate`.
     encounter_distance
         Pairs that come nearer than this are reported; by default a tenth of the trajectory's smallest initial distance.
+
+    options
+        The fields of :class:`physode.simulators.Simulation`; ``y0`` is (18,) or (n, 18): positions, then velocities.
 
     Returns
     -------
@@ -89,58 +68,30 @@ def simulate_three_body(
     SolveError
         If not one trajectory reached the end.
     """
+    simulation, span = Simulation(**options), ThreeBody.span
+    n, seed = simulation.n, simulation.seed
     checked_count(n)
-    checked_noise(noise, 18)
+    checked_noise(simulation.noise, 18)
     if encounter_distance is not None and not encounter_distance >= 0:
         raise ValueError(f"`encounter_distance` must not be below 0, got {encounter_distance}")
     given = {"masses": masses, "G": G, "velocity_scale": velocity_scale, "softening": softening}
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    grid = _GRID
     if preset is not None:
         start = ThreeBody.find_preset(preset)
-        settings, grid = {**start.config, **settings}, (start.t_end, start.points)
-        y0 = start.y0 if y0 is None else y0
-    checked_count(n, points=count_points(t, points, grid[1]), columns=18)
-    observed, begin = observation_times(t, times=times, t_end=t_end, points=points, default=grid, n=n, seed=seed)
+        settings, span = {**start.config, **settings}, Span(start.t_end, start.points)
+        simulation = replace(simulation, y0=start.y0 if simulation.y0 is None else simulation.y0)
+    simulation.check_size(span, 18)
+    times = simulation.observation_times(span)
     if "masses" not in settings:
         settings["masses"] = sample_masses(_MASSES, bodies=3, n=n, seed=seed)
     system = ThreeBody(**settings)
     check_constants(system, n)
-    states = _bound_states(system, n=n, seed=seed) if y0 is None else repeated(y0, n, components=18)
-    trajectories = simulate(
-        system,
-        states,
-        observed,
-        start=begin,
-        noise=noise,
-        seed=seed,
-        method=method,
-        rtol=rtol,
-        atol=atol,
-        max_steps=max_steps,
-        measure=measure_bodies,
-        progress=progress,
-    )
+    states = simulation.initial_states(system)
+    trajectories = simulation.run(system, states, times, measure=measure_bodies)
     below = _CLOSE * pair_distances(torch.from_numpy(states)).amin(-1).numpy()
     if encounter_distance is not None:
         below = np.full(n, encounter_distance)
     return replace(trajectories, attrs=trajectories.attrs | _about_encounters(trajectories, system, below))
-
-
-def _bound_states(system: ThreeBody, *, n: int, seed: int) -> Floats:
-    """Draw one bound initial state a trajectory: (n, 18)."""
-    masses = np.broadcast_to(system.masses.numpy(), (n, 3))
-    draws = [
-        sample_bound_bodies(
-            generator(seed, "initial state", index),
-            own,
-            G=system.G,
-            velocity_scale=system.velocity_scale,
-            softening=system.softening,
-        )
-        for index, own in enumerate(masses)
-    ]
-    return np.stack(draws)
 
 
 def _about_encounters(trajectories: Trajectories, system: ThreeBody, below: Floats) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from physode.simulators.arguments import Floats
-from physode.simulators.sampling import generator
+from physode.simulators.sampling import Floats, generator
 
 __all__ = ["Times", "check_kind", "count_points", "observation_times", "random_times", "time_grid"]
 

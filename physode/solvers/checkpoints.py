@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +15,7 @@ from physode.solvers.online_output import OnlineOutput
 from physode.solvers.trace import NodeStore, SavePolicy, Trace
 from physode.status import Status
 
-__all__ = ["CheckpointedTrace", "Checkpoints", "Ticks"]
+__all__ = ["CheckpointedTrace", "Checkpoints", "Ticks", "thin_together"]
 
 _BLOCK = 256  # rows of a block of ticks
 
@@ -109,6 +110,11 @@ class CheckpointedTrace(Trace):
         first = torch.as_tensor(self._first, dtype=torch.float64, device=ends.device)
         return Grid(torch.cat([first[None], ends[:-1]]), sizes, ends)
 
+    def halve(self) -> None:
+        """Keep every other state that is kept now."""
+        self.kept = self.kept[::2]
+        self.stride *= 2
+
     def append(self, start: Number, size: Number, end: Number, node: Tensor, dense: Tensor | None) -> None:
         """Record an accepted step: read its outputs, note its clock, and keep its end if that is due."""
         before = self.nodes[-1]
@@ -130,8 +136,7 @@ class CheckpointedTrace(Trace):
 
     def _keep(self, node: Tensor) -> None:
         if len(self.kept) == self.most:
-            self.kept = self.kept[::2]
-            self.stride *= 2
+            self.halve()
             if self._steps % self.stride:
                 return
         self.kept.append(node.detach())
@@ -176,3 +181,9 @@ class Checkpoints(NodeStore):
         return CheckpointedTrace(
             nodes=[y0], status=status, ended=ended, most=self.most, reader=self.reader, grid=self.grid
         )
+
+
+def thin_together(traces: Sequence[CheckpointedTrace], most: int) -> None:
+    """Thin several records until they keep no more than ``most`` states, beside the one that each starts with."""
+    while sum(len(trace.kept) - 1 for trace in traces) > most:
+        max(traces, key=lambda trace: len(trace.kept)).halve()

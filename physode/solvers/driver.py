@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -31,8 +32,6 @@ class Plan:
         Whether every step's state is kept, to be replayed; else, with shared steps, only those that outputs need.
     constant_sizes
         Whether step sizes are constants to the gradient, also where the loop runs with gradients.
-    any_order
-        Whether gradients are to be differentiated in turn.
     recorder
         Told of every attempt.
     detector
@@ -41,18 +40,20 @@ class Plan:
         Who watches the solve, and how long it may take.
     round_watch
         Watches one round of a solve with events in their stead.
+    traces
+        The records of bounded memory of the rounds so far, which share it.
     """
 
     dense: bool = False
     nodes: bool = True
     constant_sizes: bool = False
-    any_order: bool = False
     recorder: Observer | None = None
     detector: EventDetector | None = None
     progress: Progress | None = None
     monitor: Monitor | None = None
     max_seconds: float = math.inf
     round_watch: Watch | None = None
+    traces: list[Any] = field(default_factory=list)
 
     @property
     def watched(self) -> bool:

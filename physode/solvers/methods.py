@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from physode.solvers.implicit.auto import AUTO
-from physode.solvers.implicit.fixed import FIXED
-from physode.solvers.implicit.kencarp5 import KENCARP5
-from physode.solvers.implicit.kvaerno3 import KVAERNO3
 from physode.solvers.implicit.radau5 import RADAU5
-from physode.solvers.implicit.rodas5p import RODAS5P
+from physode.solvers.implicit.rosenbrock import RODAS5P
+from physode.solvers.implicit.tableaus import FIXED, KENCARP5, KVAERNO3
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.symplectic import METHODS as SYMPLECTIC
 from physode.solvers.tableaus import METHODS as EXPLICIT

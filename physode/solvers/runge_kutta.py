@@ -17,7 +17,7 @@ from torch import Tensor
 
 from physode.solvers.clock import Number, expand, sized
 from physode.solvers.method import Method, StepMethod
-from physode.solvers.tableaus.sums import Sum, Sums
+from physode.solvers.tableaus.base import Sum, Sums
 from physode.transforms import to_keep
 
 __all__ = [

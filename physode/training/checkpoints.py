@@ -14,9 +14,9 @@ from typing import IO, Any
 import torch
 from torch import Tensor, nn
 
-from physode.datasets.atomic import filling, replacing
+from physode.datasets.atomic_write import filling, replacing
+from physode.datasets.interrupts import interrupts_held
 from physode.errors import DataError
-from physode.interrupts import interrupts_held
 
 __all__ = ["load_weights", "read_tensors", "write_tensors"]
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeGuard
 
 import physode
-from physode import jsontext
-from physode.datasets.atomic import append_line, write_text
-from physode.datasets.claims import claimed_folder, new_part
-from physode.datasets.files import shown, text_of
-from physode.datasets.outputs import check_folder
+from physode import json_values
+from physode.datasets.atomic_write import append_line, write_text
+from physode.datasets.files import check_folder, shown
+from physode.datasets.locks import claimed_folder, new_part
 from physode.errors import ConfigError, DataError
+from physode.json_values import read_text
 from physode.training.toml import dumps
 
 __all__ = [
@@ -65,7 +65,7 @@ class RunFolder:
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Add a line to the history, whole or not at all; what a killed process has left of a line makes way for it."""
-        append_line(self.path / _HISTORY, jsontext.dumps(line))
+        append_line(self.path / _HISTORY, json_values.dumps(line))
 
     def history(self) -> list[dict[str, Any]]:
         """Read the history; an unfinished last line is left out.
@@ -78,7 +78,7 @@ class RunFolder:
         path = self.path / _HISTORY
         if not os.path.lexists(path):
             return []
-        lines = text_of(path).split("\n")[:-1]
+        lines = read_text(path).split("\n")[:-1]
         try:
             return [_epoch_of(line, self.epoch_kind) for line in lines]
         except (ValueError, RecursionError) as error:
@@ -99,7 +99,7 @@ class RunFolder:
                 f"{self.path / _HISTORY} lacks epoch {missing[0]}, which the last checkpoint is behind; "
                 "put the whole file back, or begin the run again (--force)"
             )
-        write_text(self.path / _HISTORY, "".join(jsontext.dumps(line) + "\n" for line in kept), overwrite=True)
+        write_text(self.path / _HISTORY, "".join(json_values.dumps(line) + "\n" for line in kept), overwrite=True)
 
     def sync_history(self) -> None:
         """Put the history on the disk: to be called before a checkpoint is, which must not know of more epochs."""
@@ -258,7 +258,7 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
         remedy = "; it was killed before it had one: begin it again" if _hardly_begun(folder) else ""
         raise ConfigError(f"{folder} is not a run: it has no {_SETTINGS}{remedy}")
     try:
-        content = tomllib.loads(text_of(settings, largest=_LARGEST_SETTINGS))
+        content = tomllib.loads(read_text(settings, largest=_LARGEST_SETTINGS))
     except DataError as error:
         raise ConfigError(str(error)) from error
     except (ValueError, RecursionError) as error:
@@ -279,7 +279,7 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
 def kind_of_run(path: str | os.PathLike[str]) -> str | None:
     """Return what a run is of, a key of ``KINDS``; None where that cannot be read: its reader says why."""
     try:
-        content = tomllib.loads(text_of(Path(path) / _SETTINGS, largest=_LARGEST_SETTINGS))
+        content = tomllib.loads(read_text(Path(path) / _SETTINGS, largest=_LARGEST_SETTINGS))
     except (OSError, ValueError, RecursionError):
         return None
     return next((name for name in KINDS if name in content), None)

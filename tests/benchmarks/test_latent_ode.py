@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.agreement import errors_of
 from benchmarks.cases import latent_ode
-from benchmarks.latent_ode_update import (
+from benchmarks.latent_ode import (
     Update,
     UpdateRunner,
     answer_of,

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from benchmarks.agreement import Bounds, Errors, disagreement, errors_of, relative_error
-from benchmarks.counting import Counted
-from benchmarks.forecast import Cost, refusal
+from benchmarks.costs import Cost, refusal, slope
 from benchmarks.memory import available_bytes, highest_sum, peak_bytes
-from benchmarks.slopes import slope
+from benchmarks.peers import Counted
 from benchmarks.task import Answer
 
 

@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from benchmarks.agreement import Bounds, Errors
-from benchmarks.claims import Claim, claims_table, seen_ratio
 from benchmarks.figures import Curves, bars, curves
 from benchmarks.peers import Peer
 from benchmarks.race import Check, Heat, Placing, Settings, interleave, race, rounds_within
-from benchmarks.report import heat_section, markdown_table
+from benchmarks.report import Claim, claims_table, heat_section, markdown_table, seen_ratio
 from benchmarks.task import Answer, Task, Work
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from physode.cli.main import cli
 from physode.datasets import write_trajectories
-from physode.plotting import formats
+from physode.plotting import animation
 from physode.simulators import simulate_van_der_pol
 
 QUICK = ("--seconds", "0.5", "--fps", "8", "--size", "400x240", "--dpi", "50")
@@ -24,7 +24,7 @@ def run(*arguments: object):
 @pytest.fixture
 def swing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(formats, "_ffmpeg", lambda: None)
+    monkeypatch.setattr(animation, "_ffmpeg", lambda: None)
     write_trajectories("vdp.h5", simulate_van_der_pol(preset="aca", n=2, t_end=3.0, points=30, noise=0.01))
     assert run("fit", "vdp.h5", "--epochs", "2").exit_code == 0
     return Path("runs/vdp-physical")

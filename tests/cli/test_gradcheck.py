@@ -9,8 +9,8 @@ import torch
 from click.testing import CliRunner
 
 from physode.cli.main import cli
+from physode.cli.rhs_spec import find_target
 from physode.rhs import SYSTEMS
-from physode.targets import find_target
 
 MODEL = """
 import torch

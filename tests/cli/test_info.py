@@ -11,7 +11,7 @@ import torch
 from click.testing import CliRunner
 
 import physode
-from physode.cli import environment
+from physode.cli.commands import info
 from physode.cli.main import cli
 from physode.solvers.methods import METHODS
 
@@ -46,5 +46,5 @@ def test_the_tables_tell_the_same():
 )
 def test_the_compiler_is_the_one_that_cxx_names_or_the_first_that_is_there(monkeypatch, present, expected):
     monkeypatch.setenv("CXX", "my-cxx")
-    monkeypatch.setattr(environment.shutil, "which", lambda name: f"/bin/{name}" if name in present else None)
-    assert environment.describe()["compilers"]["c++"] == expected
+    monkeypatch.setattr(info.shutil, "which", lambda name: f"/bin/{name}" if name in present else None)
+    assert info.describe()["compilers"]["c++"] == expected

@@ -12,8 +12,7 @@ from click.testing import CliRunner
 
 from physode.cli import main as main_module
 from physode.cli.errors import reporting
-from physode.cli.main import cli
-from physode.cli.table import COMMANDS
+from physode.cli.main import COMMANDS, cli
 from physode.errors import DataError
 
 ROOT = Path(__file__).parents[2]

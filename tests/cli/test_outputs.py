@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from physode.cli.main import cli
 from physode.datasets import read_trajectories, write_trajectories
-from physode.datasets.claims import claimed_folder
 from physode.datasets.images import write_images
+from physode.datasets.locks import claimed_folder
 from physode.datasets.series import IrregularSeries, write_series
 from physode.simulators import simulate_periodic, simulate_van_der_pol
 from tests.conftest import make_images, unread

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from physode.cli.main import cli
 from physode.datasets import write_trajectories
-from physode.plotting.names import FIGURES
+from physode.plotting import FIGURES
 from physode.rhs import Pendulum
 from physode.simulators import simulate, simulate_three_body, simulate_van_der_pol
 
@@ -106,7 +106,7 @@ def test_measured_positions_with_gaps_are_drawn(folder):
 
 
 def test_the_names_of_figures_are_those_that_are_drawn():
-    from physode.plotting.figures import _MAKERS
+    from physode.plotting.run import _MAKERS
 
     assert tuple(_MAKERS) == FIGURES
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from physode.cli.main import cli
 from physode.datasets import read_trajectories, write_trajectories
 from physode.fitting import open_run
-from physode.fitting.profile import profile
+from physode.fitting.profile_likelihood import profile
 from physode.rhs import LotkaVolterra
 from physode.simulators import simulate, simulate_three_body
 

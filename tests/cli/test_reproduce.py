@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import importlib
 import json
 
 import pytest
@@ -11,7 +13,6 @@ from click.testing import CliRunner
 from physode.cli.main import cli
 from physode.datasets.images import write_images
 from physode.experiments import EXPERIMENTS, ON_IMAGES, find_experiment, schedulers
-from physode.experiments.study import has_cells
 
 _IMAGES = {
     "cifar": {"images": 30, "width": 1, "batch": 27, "long_epochs": 1, "epochs": 1, "compared_epochs": 1}
@@ -38,8 +39,13 @@ SINGLE = {"fig4", "fig5", "fig6", "table2", "table3", "table6", "table7", "galax
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     for name, values in SMALL.items():
-        module = find_experiment(name)
-        monkeypatch.setattr(module, "Config", functools.partial(module.Config, **values))
+        replaced(monkeypatch, name, Config=functools.partial(find_experiment(name).Config, **values))
+
+
+def replaced(monkeypatch, name, **changes):
+    """Put another declaration of an experiment in its place."""
+    module = importlib.import_module(f"physode.experiments.{ON_IMAGES.get(name, name)}")
+    monkeypatch.setitem(module.STUDIES, name, dataclasses.replace(module.STUDIES[name], **changes))
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ def test_what_exists_is_refused_before_any_work_and_replaced_with_force(run, tmp
     (tmp_path / "reproduce").mkdir()
     (tmp_path / "reproduce" / "fig6.png").write_text("mine")
     with monkeypatch.context() as patch:
-        patch.setattr(find_experiment("fig4"), "run", lambda *_, **__: pytest.fail("worked before the check"))
+        replaced(patch, "fig4", run=lambda *_, **__: pytest.fail("worked before the check"))
         refused = run("fig4", "fig6")
     assert refused.exit_code == 1
     assert refused.stderr.startswith("Error: reproduce/fig6.png exist already")
@@ -105,7 +111,7 @@ def test_wrong_usage_exits_with_2(run, arguments):
 
 def test_a_folder_that_cannot_be_made_is_one_line_before_any_work(run, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(find_experiment("fig6"), "run", lambda *_, **__: pytest.fail("worked before the check"))
+    replaced(monkeypatch, "fig6", run=lambda *_, **__: pytest.fail("worked before the check"))
     result = run("fig6", "--out", "file/inside")
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
@@ -172,7 +178,7 @@ def test_some_failed_cells_have_an_exit_code_of_their_own(run, monkeypatch):
     assert run("table5").exit_code == 0
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if has_cells(name)])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if find_experiment(name).cells is not None])
 def test_a_study_whose_every_cell_failed_ends_with_1(run, monkeypatch, name):
     failing = lambda *call: json.dumps({"failure": "OSError: no memory", "seconds": 0.0})  # noqa: E731
     monkeypatch.setattr(schedulers, "perform", failing)
@@ -186,7 +192,7 @@ def test_a_study_whose_every_cell_failed_ends_with_1(run, monkeypatch, name):
 def test_quick_versions_have_names_of_their_own(run, tmp_path, monkeypatch):
     plain = functools.partial(find_experiment("table5").Config, shown=5)
     plain.quick = lambda seed: plain(seed=seed, preset="quick")
-    monkeypatch.setattr(find_experiment("table5"), "Config", plain)
+    replaced(monkeypatch, "table5", Config=plain)
     result = run("table5", "fig6", "--quick")
     assert result.exit_code == 0, result.output
     assert "quick: fewer epochs" in result.stdout

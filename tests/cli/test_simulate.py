@@ -13,12 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from physode.cli import progress as progress_module
-from physode.cli.commands.simulate_systems import PRESETS
+from physode.cli.commands.simulate_systems import PRESETS, physical_systems
 from physode.cli.main import cli
 from physode.cli.options import ADAPTIVE_METHODS
 from physode.cli.progress import progress_bar
 from physode.datasets import read_trajectories
 from physode.rhs import SYSTEMS
+from physode.simulators import simulate_system
 
 SYSTEM_COMMANDS = ("threebody", "vanderpol", "lotkavolterra")
 SHORT = ("--t-end", "0.05", "--points", "6")
@@ -183,6 +184,13 @@ def test_force_replaces_an_existing_file():
         (["threebody", "--out", "no/such/folder.h5"], 1, "the folder no/such does not exist"),
         (["threebody", "--max-steps", "5"], 1, "no trajectory reached the end time"),
         (["fourbody"], 2, "No such command 'fourbody'"),
+        (["n_body"], 2, "Missing option '--masses'"),
+        (["n_body", "--masses", "1,-1"], 1, "`masses` must not be negative"),
+        (["pendulum", "--length", "0"], 1, "`length` must not be 0"),
+        (["pendulum", "--y0", "1,2,3"], 1, "`y0` must have shape (2,)"),
+        (["pendulum", "--range", "height", "0", "1"], 1, "`ranges` names 'height'; pendulum has the columns angle"),
+        (["pendulum", "--range", "angle", "1", "0"], 1, "`ranges` of 'angle' must be two finite bounds"),
+        (["hires", "--vary", "0.1"], 2, "No such option"),
     ],
 )
 def test_bad_input_gets_one_line_and_writes_nothing(arguments, code, message):
@@ -191,6 +199,72 @@ def test_bad_input_gets_one_line_and_writes_nothing(arguments, code, message):
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert [path.name for path in Path().iterdir()] == []
+
+
+DERIVED = [name for name in physical_systems() if name not in ("three_body", "van_der_pol", "lotka_volterra")]
+
+
+def test_systems_are_listed_without_torch_as_the_registry_knows_them():
+    assert physical_systems() == {
+        name: system.__doc__.partition("\n")[0]
+        for name, system in SYSTEMS.items()
+        if system.__module__.startswith("physode.rhs.physical.")
+    }
+    code = "import sys; from physode.cli.main import cli; cli(['simulate', '--help'], standalone_mode=False)"
+    listed = subprocess.run(
+        [sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], capture_output=True, text=True, check=True
+    )
+    assert all(f"  {name} " in listed.stdout for name in DERIVED)
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_every_system_has_a_command_made_from_its_declarations(name):
+    system = SYSTEMS[name]
+    text = run(name, "--help").output
+    assert f"Examples:\n    physode simulate {name}" in text
+    for constant in system.declared.values():
+        assert f"--{constant.name.replace('_', '-')} " in text
+    masses = ["--masses", "1,2,0.5,1"] if name == "n_body" else []
+    t_end = system.span.t_end * 1e-3
+    result = run(name, *masses, "--n", 2, "--t-end", t_end, "--points", 4, "--noise", 1e-6, "--seed", 3)
+    assert result.exit_code == 0, result.output
+    found = read_trajectories(f"{name}.h5")
+    assert found.y.shape[:2] == (2, 4)
+    assert (found.attrs["system"], found.attrs["noise"], found.attrs["seed"]) == (name, 1e-6, 3)
+    assert (found.attrs["method"], found.attrs["rtol"]) == (("rodas5p", 1e-6) if system.stiff else ("dopri8", 1e-10))
+    library = simulate_system(
+        name, constants={"masses": (1, 2, 0.5, 1)} if masses else {}, n=2, t_end=t_end, points=4, noise=1e-6, seed=3
+    )
+    assert np.array_equal(found.y, library.y)
+
+
+def test_constants_states_and_ranges_reach_a_derived_system():
+    arguments = ["--length", 2, "--damping", 0.1, "--y0", "-1,0.5", "--range", "angle", 1, 2, "--n", 3, "--vary", 0.1]
+    result = run("pendulum", *arguments, *SHORT)
+    assert result.exit_code == 0, result.output
+    found = read_trajectories("pendulum.h5")
+    assert ((found.y[:, 0, 0] >= 1) & (found.y[:, 0, 0] <= 2)).all()
+    assert len(np.unique(found.y[:, 0, 0])) == 3
+    assert (found.y[:, 0, 1] == 0.5).all()
+    for name, value in {"length": 2.0, "gravity": 9.81, "damping": 0.1}.items():
+        assert (np.abs(found.params[name] / value - 1.0) < 0.1).all()
+        assert len(np.unique(found.params[name])) == 3
+
+
+def test_a_systems_own_name_finds_its_older_command():
+    assert run("van_der_pol", "--mu", 3, *SHORT).exit_code == 0
+    assert read_trajectories("vanderpol.h5").attrs["rhs"]["mu"] == 3.0
+
+
+def test_a_derived_file_can_be_inspected():
+    assert run("robertson", "--t-end", 40, "--points", 20).exit_code == 0
+    assert CliRunner().invoke(cli, ["inspect", "robertson.h5"]).exit_code == 0
+
+
+def test_a_derived_file_can_be_fitted():
+    assert run("harmonic-oscillator", "--omega", 2, "--t-end", 5, "--points", 40).exit_code == 0
+    fitted = CliRunner().invoke(cli, ["fit", "harmonic_oscillator.h5", "--rhs", "physical", "--json"])
+    assert fitted.exit_code == 0, fitted.output
 
 
 def test_failed_trajectories_are_listed_and_the_others_written():

@@ -17,6 +17,7 @@ from physode.cli.commands import train_images
 from physode.cli.main import cli
 from physode.datasets.images import write_images
 from physode.images import RECIPES
+from physode.images.config import MODELS
 from physode.models import CLASSIFIERS
 
 SMALL = ("--model", "galaxy-node", "--width", "8", "--batch", "24", "--epochs", "2", "--lr", "0.05", "--no-tensorboard")
@@ -39,7 +40,7 @@ def trained(run):
 
 
 def test_the_tables_for_help_are_those_of_the_library():
-    assert set(train_images.MODELS) == set(CLASSIFIERS)
+    assert set(MODELS) == set(CLASSIFIERS)
     assert set(train_images.KINDS) == set(RECIPES)
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physode.datasets import grid, read_csv, table
-from physode.datasets.rows import _outside
+from physode.datasets import align_times, read_csv, table
+from physode.datasets.csv_rows import _outside
 from physode.errors import DataError
 
 _BODIES = "time,body,x,y,z\n"
@@ -116,7 +116,7 @@ def test_files_that_are_missing_or_empty_are_said(tmp_path, content, message):
 
 
 def test_tables_that_would_swell_on_common_times_are_refused(read, monkeypatch):
-    monkeypatch.setattr(grid, "_LARGEST", 30)
+    monkeypatch.setattr(align_times, "_LARGEST", 30)
     with pytest.raises(DataError, match="its common times would hold 36 numbers, most of them missing"):
         read(_BODIES + "0,a,0,0,0\n1,b,1,0,0\n2,b,0,1,0\n")
     with pytest.raises(DataError, match="its common times would hold 32 numbers"):

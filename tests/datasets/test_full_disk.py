@@ -17,11 +17,11 @@ import torch
 
 import physode as po
 from physode.datasets import Trajectories, read_trajectories, write_trajectories
-from physode.datasets.atomic import append_line, replacing, write_all, write_text
+from physode.datasets.atomic_write import append_line, replacing, write_all, write_text
 from physode.datasets.images import read_images, write_images
 from physode.datasets.series import IrregularSeries, read_series, write_series
 from physode.plotting.style import new_figure, save
-from physode.training import write_tensors
+from physode.training.checkpoints import write_tensors
 from tests.conftest import make_images
 from tests.disks import room_for, small_disk
 
@@ -46,7 +46,7 @@ def figure(path):
 def animation(path):
     from PIL import Image
 
-    from physode.datasets.atomic import filling
+    from physode.datasets.atomic_write import filling
 
     noise = np.random.default_rng(0).integers(0, 255, (3, 100, 100, 3), dtype=np.uint8)
     first, *others = map(Image.fromarray, noise)
@@ -103,7 +103,7 @@ SCRIPT = """
 import contextlib, torch, physode as po, physode.sink
 from click.testing import CliRunner
 from physode.cli.main import cli
-from physode.datasets import streaming
+from physode.datasets import trajectory_stream
 from tests.disks import room_for
 
 for words, room in (("simulate threebody --points 1000 --t-end 0.1 --out bodies.h5", 60_000),
@@ -111,7 +111,7 @@ for words, room in (("simulate threebody --points 1000 --t-end 0.1 --out bodies.
     with room_for(room):
         ended = CliRunner().invoke(cli, [*words.split(), "--force"])
     print(ended.exit_code, ended.stderr, end="")
-physode.sink._SLAB_BYTES, streaming._FLUSH_BYTES = 2**12, 1
+physode.sink._SLAB_BYTES, trajectory_stream._FLUSH_BYTES = 2**12, 1
 try:
     with room_for(120_000):
         po.solve(lambda t, y: -y, torch.ones(3, dtype=torch.float64), torch.linspace(0, 1, 5001), method="rk4",

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from physode.datasets import SCHEMA_VERSION, Trajectories, read_trajectories, write_trajectories
-from physode.datasets.atomic import replacing
+from physode.datasets.atomic_write import replacing
+from physode.datasets.hdf5_file import chunk_shape
 from physode.datasets.images import read_images
-from physode.datasets.schema import chunk_shape
 from physode.datasets.series import read_series
 from physode.errors import DataError
 
@@ -194,14 +194,14 @@ def test_a_kill_while_writing_leaves_nothing_under_the_final_name(path):
     script = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from physode.datasets import atomic, write_trajectories
+from physode.datasets import atomic_write, write_trajectories
 from test_hdf5 import make
 
 def stall(path):
     print("ready", flush=True)
     time.sleep(600)
 
-atomic._sync = stall  # the file is written, and not yet renamed
+atomic_write._sync = stall  # the file is written, and not yet renamed
 write_trajectories({str(path)!r}, make())
 """
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from physode.datasets import Trajectories, read_trajectories, summarise, summarise_data, write_trajectories
+from physode.datasets.formats import format_of
 from physode.datasets.images import Images, read_images, write_images
-from physode.datasets.images.describing import summarise_image_file
-from physode.datasets.loading import kind_of
+from physode.datasets.images.hdf5 import summarise_image_file
 from physode.datasets.series import IrregularSeries, read_series
 from physode.datasets.series.hdf5 import write_series
 from physode.errors import DataError
@@ -124,7 +124,7 @@ def test_a_group_that_holds_itself_is_one_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "read", [read_trajectories, read_images, read_series, kind_of, lambda path: summarise_data([path])]
+    "read", [read_trajectories, read_images, read_series, format_of, lambda path: summarise_data([path])]
 )
 @pytest.mark.parametrize("name", ["pipe", "pipe.h5", "pipe.csv", "pipe.npz", "pipe.zip"])
 def test_a_pipe_is_refused_before_it_is_opened(tmp_path, read, name):

@@ -11,8 +11,8 @@ import stat
 
 import pytest
 
-from physode.datasets.atomic import replacing, write_text
-from physode.datasets.outputs import check_different, check_folder, check_output
+from physode.datasets.atomic_write import replacing, write_text
+from physode.datasets.files import check_different, check_folder, check_output
 from physode.errors import DataError
 from tests.conftest import unread
 

@@ -19,9 +19,9 @@ import torch
 
 import physode
 from physode.errors import ConfigError
-from physode.experiments import cells as cells_module
 from physode.experiments import schedulers
-from physode.experiments.cells import Cell, Outcome, run_cells
+from physode.experiments.cells import Cell, Outcome
+from physode.experiments.schedulers import run_cells
 from tests.training.killing import killed_at
 
 FUNCTIONS = """
@@ -184,7 +184,7 @@ def test_a_damaged_file_is_computed_again(cell, text, tmp_path):
 def test_a_file_beyond_all_measure_is_not_read(cell, calls, tmp_path, monkeypatch):
     study = [cell("one", "counted", folder=str(tmp_path), x=3)]
     run_cells(study, folder=tmp_path)
-    monkeypatch.setattr(cells_module, "_LARGEST", 10)
+    monkeypatch.setattr(schedulers, "_LARGEST", 10)
     run_cells(study, folder=tmp_path)
     assert calls() == ["3", "3"]
 
@@ -245,7 +245,8 @@ def test_ctrl_c_stops_processes_at_once_and_keeps_finished_cells(cell, tmp_path)
     script.write_text(
         textwrap.dedent(f"""
         from pathlib import Path
-        from physode.experiments.cells import Cell, run_cells
+        from physode.experiments.cells import Cell
+        from physode.experiments.schedulers import run_cells
         if __name__ == "__main__":
             study = [Cell("quick", "study_functions:threads")]
             endless = "study_functions:until_there", {{"path": "/no/such/file"}}
@@ -396,7 +397,8 @@ def test_a_client_that_is_killed_loses_no_training(cell, calls, cluster, tmp_pat
     run = tmp_path / "runs" / "one"
     script = f"""
 from pathlib import Path
-from physode.experiments.cells import Cell, run_cells
+from physode.experiments.cells import Cell
+from physode.experiments.schedulers import run_cells
 cell = Cell("one", "study_functions:train_slowly", {{"calls": {str(tmp_path)!r}}}, {{"run": {str(run)!r}}})
 run_cells([cell], folder=Path({str(tmp_path)!r}), scheduler={cluster.scheduler_address!r})
 """

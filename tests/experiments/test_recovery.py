@@ -9,12 +9,20 @@ import pytest
 import torch
 
 from physode.experiments.cells import Outcome
-from physode.experiments.recovery import Config, cells, descent, draw, gather
-from physode.experiments.recovery.descent import Batch, descend, fit_together, gradients
-from physode.experiments.recovery.least_squares import fit_preset, fit_systems
-from physode.experiments.recovery.plan import METHODS, PRESET, blocks
+from physode.experiments.recovery import fits as recovery_fits
+from physode.experiments.recovery.aggregate import (
+    Share,
+    aggregate,
+    coverage,
+    largest_errors,
+    misfits,
+    pulls,
+    recovered,
+)
+from physode.experiments.recovery.config import METHODS, PRESET, Config, blocks, cells
+from physode.experiments.recovery.figures import draw
+from physode.experiments.recovery.fits import Batch, descend, fit_preset, fit_systems, fit_together, gradients
 from physode.experiments.recovery.systems import several, simulated
-from physode.experiments.recovery.tally import Share, coverage, largest_errors, misfits, pulls, recovered
 from physode.fitting import FitConfig, fit
 from physode.simulators import simulate_three_body
 
@@ -76,8 +84,7 @@ def test_with_noise_initial_states_are_fitted_too_and_every_mass_has_an_interval
 
 
 def test_a_fit_that_fails_is_named_and_the_next_system_is_fitted(monkeypatch):
-    fitting = __import__("physode.experiments.recovery.least_squares", fromlist=["fit"])
-    whole, calls = fitting.fit, []
+    whole, calls = recovery_fits.fit, []
 
     def broken(data, config):
         calls.append(config.trajectories)
@@ -85,7 +92,7 @@ def test_a_fit_that_fails_is_named_and_the_next_system_is_fitted(monkeypatch):
             raise FloatingPointError("lost")
         return whole(data, config)
 
-    monkeypatch.setattr(fitting, "fit", broken)
+    monkeypatch.setattr(recovery_fits, "fit", broken)
     first, second = fit_systems(data=DATA, schedule="growing", sigma_known=False)
     assert calls == [(0,), (1,)]
     assert (first["system"], first["failure"]) == ("24/0", "FloatingPointError: lost")
@@ -126,15 +133,15 @@ def test_a_system_whose_solve_fails_leaves_the_others_as_they_are(gradient):
 
 def test_an_adjoint_solve_that_fails_backwards_is_found_by_halves(monkeypatch):
     batch = Batch.of(several([24], [4], **SHORT, noise=0.0))
-    whole, sizes = descent._gradients, []
+    whole, sizes = recovery_fits._gradients, []
 
     def broken(masses, part, way):
         sizes.append(len(masses))
         if (part.starts == batch.starts[2]).all(-1).any():
-            raise descent.SolveError("backwards")
+            raise recovery_fits.SolveError("backwards")
         return whole(masses, part, way)
 
-    monkeypatch.setattr(descent, "_gradients", broken)
+    monkeypatch.setattr(recovery_fits, "_gradients", broken)
     losses, slopes = gradients(batch.starts, batch, options("aca"))
     assert torch.isfinite(losses).tolist() == [True, True, False, True]
     assert torch.isfinite(slopes).all(-1).tolist() == [True, True, False, True]
@@ -150,7 +157,7 @@ def test_masses_without_a_solution_go_half_way_back_and_the_best_epoch_is_kept(m
         loss = [4.0, math.nan, math.nan, 1.0, 2.0][len(seen) - 1]
         return torch.tensor([loss], dtype=torch.float64), torch.ones_like(masses)
 
-    monkeypatch.setattr(descent, "gradients", scripted)
+    monkeypatch.setattr(recovery_fits, "gradients", scripted)
     found = descend(batch, epochs=4, lr=0.1, lr_decay=1.0, options={})
     torch.testing.assert_close(seen[1], batch.starts - 0.1)
     torch.testing.assert_close(seen[2], batch.starts - 0.05)
@@ -258,7 +265,7 @@ def scripted_outcomes():
 
 
 def test_every_method_and_noise_has_a_row_with_its_shares():
-    result = gather(SMALL, scripted_outcomes())
+    result = aggregate(SMALL, scripted_outcomes())
     rows = {(row["method"], row["noise (AU)"]): row for row in result.rows}
     assert len({tuple(row) for row in result.rows}) == 1
     assert len(rows) == 2 + 1 + 1 + 3 * 2
@@ -274,7 +281,7 @@ def test_every_method_and_noise_has_a_row_with_its_shares():
 
 
 def test_findings_say_what_was_found_whether_or_not_it_is_as_hoped():
-    findings = {finding.paper: finding for finding in gather(SMALL, scripted_outcomes()).findings}
+    findings = {finding.paper: finding for finding in aggregate(SMALL, scripted_outcomes()).findings}
     plain = findings["noise 0: the default fit recovers at least as many systems as LM, full span at once"]
     assert (plain.ours, plain.agrees) == ("2 and 0 of 2", True)
     covered = findings["noise 0.01, LM, growing span: 95 % intervals cover 90 to 99 % of the masses"]
@@ -289,7 +296,7 @@ def test_no_failure_is_dropped():
     outcomes["growing noise 0.01 block 0"] = Outcome(failure="its process died")
     outcomes["adjoint"] = Outcome(failure="SolveError: lost")
     outcomes[PRESET] = Outcome(failure="SolveError: no")
-    result = gather(SMALL, outcomes)
+    result = aggregate(SMALL, outcomes)
     rows = {(row["method"], row["noise (AU)"]): row for row in result.rows}
     ours = rows["LM, growing span", 1e-2]
     assert (ours["recovered to 1 %"], ours["failed"]) == ("1 of 3, 33.3 +- 27.2 %", 2)
@@ -304,7 +311,7 @@ def test_no_failure_is_dropped():
 
 
 def test_figures_show_every_method_with_the_counts_of_the_table():
-    figures = draw(gather(SMALL, scripted_outcomes()))
+    figures = draw(aggregate(SMALL, scripted_outcomes()))
     assert set(figures) == {"shares", "pulls", "distance", "time"}
     (axes,) = figures["shares"].axes
     heights = {each.get_label(): each.lines[0].get_ydata().tolist() for each in axes.containers}
@@ -318,7 +325,7 @@ def test_figures_show_every_method_with_the_counts_of_the_table():
 
 def test_figures_of_failures_alone_are_drawn_empty():
     failed = {cell.name: Outcome(failure="no") for cell in cells(SMALL)}
-    figures = draw(gather(SMALL, failed))
+    figures = draw(aggregate(SMALL, failed))
     assert figures["shares"].axes[0].containers[0].lines[0].get_ydata().tolist() == [0.0, 0.0]
     assert len(figures["time"].axes[0].lines) == 0
 
@@ -329,4 +336,4 @@ def test_quick_is_labelled_and_has_all_methods():
     assert len(cells(quick)) < len(cells(Config())) / 4
     assert {cell.name.split()[0] for cell in cells(quick)} == {*METHODS, "preset"}
     failed = {cell.name: Outcome(failure="no") for cell in cells(quick)}
-    assert "quick" in gather(quick, failed).title
+    assert "quick" in aggregate(quick, failed).title

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from physode.datasets.series import IrregularSeries
-from physode.experiments.cells import Outcome, run_cells
-from physode.experiments.table4 import Config, cells, draw, gather
-from physode.experiments.table4.plan import MODELS, cell_name
-from physode.experiments.table4.training import train_and_test
+from physode.experiments.cells import Outcome
+from physode.experiments.schedulers import run_cells
+from physode.experiments.table4 import MODELS, Config, aggregate, cell_name, cells, draw, train_and_test
 from physode.series import SeriesConfig, create_series_run, open_series_run, score, train
 from physode.series.run import SeriesRun
 from physode.simulators import simulate_hopper
@@ -144,7 +143,7 @@ def test_another_training_in_the_folder_is_no_beginning_of_this_one(tmp_path):
 
 
 def test_the_table_has_a_row_a_share_and_model_beside_the_paper_s(outcomes):
-    result = gather(SMALL, outcomes)
+    result = aggregate(SMALL, outcomes)
     assert [(row["points told"], row["model"], row["paper"]) for row in result.rows] == [
         ("10%", "RNN", 2.45),
         ("10%", "Latent-ODE, ACA", 0.31),
@@ -160,18 +159,18 @@ def test_the_table_has_a_row_a_share_and_model_beside_the_paper_s(outcomes):
 def test_what_is_found_is_held_against_the_order_and_the_figures_of_the_paper():
     config = dataclasses.replace(SMALL, models=("gru", "adjoint", "naive", "aca"), shares=(0.1,), repeats=(1,))
     right = {(0.1, "gru"): 0.02, (0.1, "adjoint"): 0.004, (0.1, "naive"): 0.0035, (0.1, "aca"): 0.003}
-    agrees = {each.paper: each.agrees for each in gather(config, made(right)(config)).findings}
+    agrees = {each.paper: each.agrees for each in aggregate(config, made(right)(config)).findings}
     assert all(value for name, value in agrees.items() if "or less" not in name or "GRU" not in name)
     assert not agrees["10%, RNN-GRU: 1.97, or less"]
     wrong = {**right, (0.1, "aca"): 0.0036}
-    agrees = {each.paper: each.agrees for each in gather(config, made(wrong)(config)).findings}
+    agrees = {each.paper: each.agrees for each in aggregate(config, made(wrong)(config)).findings}
     assert not agrees["10%: Latent-ODE, ACA <= Latent-ODE, naive <= Latent-ODE, adjoint"]
     assert agrees["10%: Latent-ODE, ACA <= RNN-GRU"]
 
 
 def test_a_training_that_failed_is_a_row_that_says_so():
     config = dataclasses.replace(SMALL, shares=(0.1,), repeats=(1,))
-    result = gather(config, made({(0.1, "rnn"): None, (0.1, "aca"): 0.003})(config))
+    result = aggregate(config, made({(0.1, "rnn"): None, (0.1, "aca"): 0.003})(config))
     assert result.rows[0]["note"] == "failed: seed 0: the loss is nan"
     assert result.rows[0]["MSE x 100"] is None
     agrees = {each.paper: each.agrees for each in result.findings}
@@ -185,9 +184,9 @@ def test_slower_models_are_also_judged_when_aca_is_done():
     fast = made({(0.1, "aca"): 0.003, (0.1, "adjoint"): 0.003})(config)
     slow = made({(0.1, "aca"): 0.003, (0.1, "adjoint"): 0.003}, seconds=1.5)(config)
     name = cell_name("adjoint", 0.1, 0)
-    rows = gather(config, {**fast, name: slow[name]}).rows
+    rows = aggregate(config, {**fast, name: slow[name]}).rows
     assert [row["when ACA is done"] for row in rows] == ["1.200", "0.300"]
 
 
 def test_the_figures_are_called_after_the_paper_s(outcomes):
-    assert list(draw(gather(SMALL, outcomes))) == ["fig10", "fig12"]
+    assert list(draw(aggregate(SMALL, outcomes))) == ["fig10", "fig12"]

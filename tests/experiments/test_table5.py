@@ -10,11 +10,13 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from physode.experiments.cell import outcome_of, perform
-from physode.experiments.cells import Outcome, run_cells
-from physode.experiments.table5 import Config, cells, draw, fitting, gather
-from physode.experiments.table5.fitting import fit_equation, fit_lstm, shown_times, true_positions
-from physode.experiments.table5.plan import MODELS
+from physode.experiments.cells import Outcome, outcome_of, perform
+from physode.experiments.schedulers import run_cells
+from physode.experiments.table5 import fits
+from physode.experiments.table5.aggregate import aggregate
+from physode.experiments.table5.config import MODELS, Config, cells
+from physode.experiments.table5.figures import draw
+from physode.experiments.table5.fits import fit_equation, fit_lstm, shown_times, true_positions
 from physode.rhs import ThreeBody
 
 KEYS = ("lstm", "node-aca", "ode-aca")
@@ -100,7 +102,7 @@ def test_quick_is_labelled_and_has_fewer_cells_epochs_and_points():
     assert (quick.name, Config().name) == ("table5-quick", "table5")
     assert (quick.seed, quick.repeats) == (4, 1)
     assert len(cells(quick)) < len(cells(Config())) / 2
-    assert "quick" in gather(quick, dict.fromkeys((cell.name for cell in cells(quick)), Outcome(failure="no"))).title
+    assert "quick" in aggregate(quick, dict.fromkeys((cell.name for cell in cells(quick)), Outcome(failure="no"))).title
 
 
 def test_the_errors_of_an_ode_are_those_of_newton_s_law_with_the_fitted_masses():
@@ -124,7 +126,7 @@ def test_every_model_can_be_computed(tmp_path):
     config = dataclasses.replace(SMALL, models=tuple(MODELS), repeats=1)
     outcomes = run_cells(cells(config), folder=tmp_path)
     assert {name: each.failure for name, each in outcomes.items() if each.failure} == {}
-    assert len(gather(config, outcomes).findings) == 1 + 3 + 8
+    assert len(aggregate(config, outcomes).findings) == 1 + 3 + 8
 
 
 @pytest.mark.slow
@@ -137,14 +139,14 @@ def test_our_fit_of_the_ode_finds_the_masses():
 
 def test_a_prediction_that_ends_early_has_no_error_but_the_time_it_failed_at(monkeypatch):
     (cell,) = [cell for cell in cells(SMALL) if cell.name == "ode-aca seed 0"]
-    whole = fitting.solve
+    whole = fits.solve
 
     def broken(*arguments, **options):
         solution = whole(*arguments, **options)
         solution.y[10:] = math.nan
         return solution
 
-    monkeypatch.setattr(fitting, "solve", broken)
+    monkeypatch.setattr(fits, "solve", broken)
     outcome = outcome_of(perform(*cell.call))
     assert outcome.failure is None
     assert outcome.result["mse"] is None
@@ -168,7 +170,7 @@ def test_an_lstm_is_given_its_first_points_and_depends_on_its_seed_alone():
 
 
 def test_every_model_has_a_row_with_all_its_seeds_beside_the_paper(outcomes):
-    result = gather(SMALL, outcomes)
+    result = aggregate(SMALL, outcomes)
     assert [row["model"] for row in result.rows] == [
         *("LSTM", "NODE, ACA", "ODE, ACA"),
         "ODE, ACA: published example",
@@ -188,7 +190,7 @@ def test_every_model_has_a_row_with_all_its_seeds_beside_the_paper(outcomes):
 def test_failures_stand_in_the_table_and_leave_no_mean(outcomes):
     early = Outcome(result={**outcomes["node-aca seed 0"].result, "mse": None, "failed_at": 0.734})
     broken = {**outcomes, "node-aca seed 0": early, "ode-aca seed 1": Outcome(failure="SolveError: too stiff")}
-    result = gather(SMALL, broken)
+    result = aggregate(SMALL, broken)
     rows = {row["model"]: row for row in result.rows}
     assert rows["NODE, ACA"]["seed 0"] == "failed at t=0.734"
     assert isinstance(rows["NODE, ACA"]["seed 1"], float)
@@ -214,7 +216,7 @@ def test_findings_compare_means_with_the_paper_and_among_each_other():
             {"mse": value, "masses": None, "positions": [[0.0] * 9], "rhs_evaluations": None} for value in values
         ]
         found = {f"ode-{key} seed 0": Outcome(result=each) for key, each in zip(keys, results, strict=True)}
-        return {finding.paper: finding for finding in gather(config, found).findings}
+        return {finding.paper: finding for finding in aggregate(config, found).findings}
 
     good, bad = made(1e-6, 2e-6, 2e-6), made(3e-3, 2e-6, 5e-6)
     order = "ODE, ACA <= ODE, naive <= ODE, adjoint"
@@ -226,7 +228,7 @@ def test_findings_compare_means_with_the_paper_and_among_each_other():
 
 
 def test_figures_show_every_model_and_system_with_data_in_each_panel(outcomes):
-    figures = draw(gather(SMALL, outcomes))
+    figures = draw(aggregate(SMALL, outcomes))
     assert list(figures) == ["overview", *KEYS, "ode-aca-seed-1", "ode-aca-example"]
     assert [len(figure.axes) for figure in figures.values()] == [3] * 6
     for figure in figures.values():
@@ -239,4 +241,4 @@ def test_figures_show_every_model_and_system_with_data_in_each_panel(outcomes):
 def test_a_model_without_a_prediction_has_no_panel():
     config = Config(models=("ode-aca",), repeats=1, example=("ode-aca",), points=20, **SHORT)
     failed = Outcome(failure="no")
-    assert draw(gather(config, {"ode-aca seed 0": failed, "ode-aca example seed 0": failed})) == {}
+    assert draw(aggregate(config, {"ode-aca seed 0": failed, "ode-aca example seed 0": failed})) == {}

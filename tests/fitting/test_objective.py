@@ -62,18 +62,18 @@ CASES = {
 
 def differences(objective: Objective, step: float = 1e-5) -> np.ndarray:
     """The residuals' Jacobian by central differences of fourth order."""
-    unknowns = objective.unknowns
-    here = unknowns.vector()
+    parameters = objective.parameters
+    here = parameters.vector()
 
     def residuals(x):
-        unknowns.move(x)
+        parameters.move(x)
         return objective.linearise().residuals.numpy()
 
     columns = []
     for row in np.eye(len(here)) * step:
         near, far = (residuals(here + k * row) - residuals(here - k * row) for k in (1, 2))
         columns.append((8 * near - far) / (12 * step))
-    unknowns.move(here)
+    parameters.move(here)
     return np.stack(columns, -1)
 
 
@@ -82,7 +82,7 @@ def test_the_jacobian_is_that_of_differences(case):
     data, settings = CASES[case]
     objective = objective_of(data, **settings)
     found = objective.linearise()
-    assert found.jacobian.shape == (len(found.residuals), len(objective.unknowns.vector()))
+    assert found.jacobian.shape == (len(found.residuals), len(objective.parameters.vector()))
     np.testing.assert_allclose(found.jacobian.numpy(), differences(objective), rtol=1e-6, atol=1e-7)
 
 
@@ -93,8 +93,8 @@ def test_the_gradient_of_the_loss_is_that_of_its_residuals(case):
     found, evaluation = objective.linearise(), objective.evaluate()
     n = int(objective.segments.counted.sum())
     assert found.values == n
-    gradient = torch.cat([each.grad.reshape(-1) for each in objective.parameters])
-    mask = objective.unknowns.mask
+    gradient = torch.cat([each.grad.reshape(-1) for each in objective.parameters.tensors])
+    mask = objective.parameters.mask
     expected = 2 / n * found.jacobian.T @ found.residuals
     torch.testing.assert_close(gradient[mask], expected, rtol=1e-9, atol=1e-12)
     assert not gradient[~mask].any()
@@ -108,7 +108,7 @@ def test_adaptive_steps_leave_jacobian_and_gradient_exact():
     found = objective.linearise()
     np.testing.assert_allclose(found.jacobian.numpy(), differences(objective, 1e-3), rtol=1e-6, atol=1e-7)
     objective.evaluate()
-    gradient = torch.cat([each.grad.reshape(-1) for each in objective.parameters])
+    gradient = torch.cat([each.grad.reshape(-1) for each in objective.parameters.tensors])
     torch.testing.assert_close(gradient, 2 / found.values * found.jacobian.T @ found.residuals, rtol=1e-8, atol=1e-10)
 
 
@@ -127,7 +127,7 @@ def test_robust_losses_weigh_the_residuals_and_leave_gaps_and_priors_alone(robus
     r = found.residuals.numpy().copy()
     r[: found.values] *= slope((r[: found.values] / 1.5) ** 2)
     objective.evaluate()
-    gradient = torch.cat([each.grad.reshape(-1) for each in objective.parameters])[objective.unknowns.mask]
+    gradient = torch.cat([each.grad.reshape(-1) for each in objective.parameters.tensors])[objective.parameters.mask]
     np.testing.assert_allclose(gradient.numpy(), 2 / found.values * found.jacobian.numpy().T @ r, rtol=1e-8, atol=1e-9)
 
 
@@ -136,7 +136,7 @@ def test_gaps_weigh_as_much_as_residuals_of_equal_relative_size():
     data = simulate_van_der_pol(n=1, mu=0.7, threshold=0.4, t_end=2.0, points=POINTS)
     objective = objective_of(data, **SHOOTING, init={"mu": (0.7,), "threshold": (0.4,)})
     exact = torch.tensor(data.y[0, list(objective.segments.starts)])
-    states = objective.unknowns.states
+    states = objective.parameters.states
     with torch.no_grad():
         states.copy_(exact)
     assert objective.loss() < 1e-8

@@ -20,9 +20,8 @@ import physode
 from physode.datasets import write_trajectories
 from physode.errors import ConfigError, DataError
 from physode.fitting import FitConfig, create_run, effective_config, fit, open_run
-from physode.fitting.checkpoint import read_checkpoint, write_checkpoint
 from physode.fitting.data import digest
-from physode.fitting.state import TrainingState
+from physode.fitting.state import TrainingState, read_checkpoint, write_checkpoint
 
 SOLVER = {"method": "dopri5", "rtol": 1e-5, "atol": 1e-7}
 KINDS = {

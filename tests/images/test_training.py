@@ -19,8 +19,8 @@ import torch
 from physode.errors import ConfigError, DataError, SolveError
 from physode.images import TrainConfig, Trainer, create_train_run, open_train_run, train
 from physode.images.data import DeviceImages, batches, split
-from physode.images.processes import Place
-from physode.images.schedules import learning_rate
+from physode.training.distributed import Place
+from physode.training.trainer import learning_rates
 
 HERE = Path(__file__).parents[1]  # where conftest.py is
 SMALL = {"model": "galaxy-node", "width": 8, "batch": 24, "lr": 0.05, "crop": 1}
@@ -100,24 +100,33 @@ def test_fewer_images_than_a_batch_are_one_batch():
     assert [len(batch.places) for batch in batches(10, TrainConfig(**SMALL), 0)] == [10]
 
 
-def test_the_step_schedule_falls_at_its_milestones():
-    config = TrainConfig(lr=1.0, epochs=90)
-    rates = [learning_rate(config, epoch / 90) for epoch in (0, 29, 30, 59, 60, 89)]
-    assert rates == pytest.approx([1.0, 1.0, 0.1, 0.1, 0.01, 0.01])
+def rates_of(total: int, done: int = 0, **settings) -> list[float]:
+    """The rates of a training's updates, from one on."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    rates = learning_rates(optimizer, 0.5, total=total, done=done, **settings)
+    return [rate for rate, _ in zip(rates, range(total - done), strict=False)]
 
 
-def test_one_cycle_is_torch_s():
-    config, steps = TrainConfig(lr=0.5, schedule="one-cycle"), 2000
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=steps, cycle_momentum=False)
-    expected = []
-    for _ in range(steps):
-        expected.append(scheduler.get_last_lr()[0])
-        optimizer.step()
-        scheduler.step()
-    found = [learning_rate(config, step / steps) for step in range(steps)]
-    np.testing.assert_allclose(found, expected, atol=0.5 * 3 / steps)  # torch's phases end a step earlier
-    assert found[600] == pytest.approx(0.5)
+def test_the_step_schedule_falls_at_its_milestones(bars):
+    told = []
+    config = TrainConfig(**{**SMALL, "lr": 1e-3}, epochs=9)
+    train(bars, config, on_epoch=lambda epoch, state: told.append(epoch.lr))
+    assert told == pytest.approx([1e-3] * 3 + [1e-4] * 3 + [1e-5] * 3)
+
+
+def test_one_cycle_rises_to_the_largest_rate_and_falls_to_nearly_0():
+    rates = rates_of(2000)
+    assert rates[0] == pytest.approx(0.5 / 25)
+    assert max(rates) == pytest.approx(0.5, rel=1e-5)
+    assert rates.index(max(rates)) == pytest.approx(600, abs=1)
+    assert rates[-1] < 1e-4 * 0.5
+    assert rates[:599] == sorted(rates[:599])
+    assert rates[601:] == sorted(rates[601:], reverse=True)
+
+
+@pytest.mark.parametrize("settings", [{}, {"falls": lambda share: 0.1 if share >= 0.5 else 1.0}])
+def test_rates_go_on_from_any_update(settings):
+    assert rates_of(60, 25, **settings) == pytest.approx(rates_of(60, **settings)[25:])
 
 
 # Splits.
@@ -216,7 +225,7 @@ def test_a_line_lost_between_checkpoint_and_history_is_made_up_for(begin, bars):
 def test_other_images_are_not_gone_on_with(begin, bars, images_of):
     run = begin(epochs=1)
     train(bars, run.config, run=run)
-    with pytest.raises(DataError, match=r"has changed since .* was begun; its images are others"):
+    with pytest.raises(DataError, match=r"not the images that .* was begun with, .* as it was then; begin a new run"):
         train(images_of(seed=1), run.config, run=run, resume=True)
 
 
@@ -323,12 +332,12 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_remedy(bars):
         ({"model": "node18", "dropout": 0.1}, "the model node18 has no `dropout`"),
         ({"model": "resnet50", "method": "rk4"}, "the model resnet50 has no ODE blocks for `method`"),
         ({"schedule": "cosine"}, "`schedule` must be one of step, one-cycle; got 'cosine'"),
-        ({"epochs": 0}, "`epochs` must be at least 1; got 0"),
-        ({"epochs": 2.5}, "`epochs` must be a whole number, at least 0; got 2.5"),
-        ({"seed": -1}, "`seed` must be a whole number, at least 0; got -1"),
+        ({"epochs": 0}, "`epochs` must be a whole number, at least 1; got 0"),
+        ({"epochs": 2.5}, "`epochs` must be a whole number, at least 1; got 2.5"),
+        ({"seed": -1}, "`seed` must be a whole number, from 0 to 9223372036854775807; got -1"),
         ({"lr": float("inf")}, "`lr` must be above 0, finite; got inf"),
         ({"momentum": 1.0}, "`momentum` must be from 0 to below 1; got 1.0"),
-        ({"milestones": (0.5, 30)}, "`milestones` must be shares above 0, at most 1"),
+        ({"milestones": (0.5, 30)}, "`milestones` must be numbers above 0, at most 1"),
         ({"test_fraction": 1.0}, "`test_fraction` must be between 0 and 1; got 1.0"),
         ({"method": "rk5"}, "`method` must be one of euler"),
     ],

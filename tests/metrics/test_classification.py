@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.stats import mannwhitneyu
+from scipy.stats import binomtest, mannwhitneyu, norm
 
 from physode.errors import ConfigError
-from physode.metrics import averaged, classify
+from physode.metrics import averaged, calibrate, classify, wilson_interval
 
 TRUTH = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
 PREDICTED = np.array([0, 0, 0, 1, 1, 1, 0, 2, 1, 0])
@@ -183,3 +183,59 @@ def test_without_scikit_learn_one_line_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "sklearn.metrics", raising=False)
     with pytest.raises(ConfigError, match=r"needs scikit-learn; install it with: pip install 'physode\[images\]'$"):
         classify([[0.5, 0.5]], [0])
+
+
+def test_bins_by_hand():
+    shares = np.array([[0.55, 0.45], [0.6, 0.4], [0.1, 0.9], [0.05, 0.95]])
+    found = calibrate(shares, [0, 1, 1, 1], bins=5)
+    assert_array_equal(found.counts, [0, 0, 2, 0, 2])
+    assert_allclose(found.confidence[[2, 4]], [0.575, 0.925])
+    assert_allclose(found.accuracy[[2, 4]], [0.5, 1.0])
+    assert np.isnan(found.accuracy[[0, 1, 3]]).all()
+    assert found.error == pytest.approx(0.5 * 0.075 + 0.5 * 0.075)
+
+
+def test_answers_as_right_as_they_say_are_calibrated(rng):
+    sure = rng.uniform(0.5, 1.0, 50_000)
+    labels = (rng.uniform(size=sure.size) > sure).astype(int)
+    assert calibrate(np.stack([sure, 1 - sure], axis=1), labels).error < 0.01
+
+
+def test_certain_and_always_wrong_is_an_error_of_one():
+    found = calibrate([[1.0, 0.0], [1.0, 0.0]], [1, 1])
+    assert (found.error, found.counts[-1]) == (1.0, 2)
+
+
+def test_bins_there_must_be():
+    with pytest.raises(ValueError, match="`bins` must be at least 1, got 0"):
+        calibrate([[1.0, 0.0]], [0], bins=0)
+
+
+@pytest.mark.parametrize(("hits", "samples"), [(0, 10), (10, 10), (1, 1), (81, 263), (9477, 10_000)])
+@pytest.mark.parametrize("level", [0.68, 0.95])
+def test_it_is_scipy_s(hits, samples, level):
+    reference = binomtest(hits, samples).proportion_ci(level, method="wilson")
+    assert wilson_interval(hits, samples, level=level) == pytest.approx(tuple(reference), abs=1e-15)
+
+
+def test_it_is_newcombe_s_published_example():
+    # Newcombe (1998), Statistics in Medicine 17, 857, Table I: 81 of 263 and 0 of 20, score method.
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_its_limits_solve_the_score_equation():
+    low, high = wilson_interval(30, 40)
+    for p in (low, high):
+        assert abs(0.75 - p) / (p * (1 - p) / 40) ** 0.5 == pytest.approx(norm.ppf(0.975))
+
+
+@pytest.mark.parametrize(("hits", "samples"), [(3, 2), (-1, 5), (0, 0)])
+def test_impossible_counts_are_refused(hits, samples):
+    with pytest.raises(ValueError, match="`hits` must be from 0 to `samples`"):
+        wilson_interval(hits, samples)
+
+
+def test_a_level_in_percent_is_refused():
+    with pytest.raises(ValueError, match="`level` must be between 0 and 1, got 95"):
+        wilson_interval(1, 2, level=95)

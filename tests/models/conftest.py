@@ -7,7 +7,7 @@ import torch
 
 from physode.models import Solver, build_series_model
 from physode.models.latent_ode import Posterior
-from physode.models.points import Points
+from physode.models.observations import Points
 
 SIZES = {
     "latent-ode": {"latent": 3, "units": (6,), "hidden": 5, "encoder_units": (6,)},

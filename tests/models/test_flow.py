@@ -12,7 +12,7 @@ from torch import nn
 
 from physode.models import EULER, Solver, work_of
 from physode.models.flow import Flow
-from physode.models.points import Times
+from physode.models.observations import Times
 from physode.rhs.neural import fully_connected
 
 pytestmark = pytest.mark.usefixtures("float64")

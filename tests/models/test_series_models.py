@@ -15,7 +15,7 @@ from torch.distributions import Normal, kl_divergence
 from physode.errors import ConfigError
 from physode.models import SERIES_MODELS, Solver, build_series_model
 from physode.models.gaussian import Noise, divergence
-from physode.models.points import Points, Times
+from physode.models.observations import Points, Times
 
 pytestmark = pytest.mark.usefixtures("float64")
 

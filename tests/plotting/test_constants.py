@@ -1,11 +1,14 @@
-"""Constants by epoch."""
+"""Fitted constants by epoch, and their profile likelihood."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
 
-from physode.plotting import plot_constants
+from physode.fitting.profile_likelihood import Profile
+from physode.plotting import plot_constants, plot_profile
 
 HISTORY = [
     {"epoch": epoch, "loss": 1.0, "constants": {"masses": [1.0 + 0.5**epoch, 2.0, 0.3], "mu": [epoch]}, "stage": stage}
@@ -60,3 +63,52 @@ def test_a_true_value_of_zero_has_no_relative_error():
 def test_a_history_without_constants_is_refused():
     with pytest.raises(ValueError, match="constants of at least one epoch"):
         plot_constants([{"epoch": 0, "loss": 1.0, "constants": {}}, {"epoch": 1, "loss": 0.5}])
+
+
+VALUES = np.linspace(1.0, 3.0, 9)
+BENT = Profile(
+    name="masses[2]",
+    unit="kg",
+    fitted=2.0,
+    standard_error=0.25,
+    values=tuple(VALUES),
+    losses=tuple(1.0 + (VALUES - 2.0) ** 2),
+    delta=tuple(16.0 * (VALUES - 2.0) ** 2 * np.exp(VALUES - 2.0)),
+    threshold=3.84,
+    statistic="chi-square",
+    interval=(1.4, 2.4),
+    parabola_interval=(1.51, 2.49),
+    others={},
+)
+
+
+def lines_of(axes):
+    return {line.get_label(): np.array(line.get_data()) for line in axes.get_lines() if line.get_label()[0] != "_"}
+
+
+def test_the_profile_and_its_parabola_are_drawn(tmp_path):
+    (axes,) = plot_profile(BENT, path=tmp_path / "profile.png").axes
+    assert (tmp_path / "profile.png").stat().st_size > 10_000
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("masses[2] (kg)", r"$\Delta\chi^2$")
+    lines = lines_of(axes)
+    np.testing.assert_array_equal(lines["profile"], [BENT.values, BENT.delta])
+    x, parabola = lines["parabola of the standard error"]
+    np.testing.assert_allclose(parabola, 16.0 * (x - 2.0) ** 2)
+    assert axes.get_ylim() == (0.0, pytest.approx(3 * 3.84))
+
+
+def test_both_intervals_are_bars(tmp_path):
+    (axes,) = plot_profile(BENT).axes
+    bars = [tuple(line.get_xdata()) for line in axes.get_lines() if line.get_linewidth() == 3.5]
+    assert sorted(bars) == [(1.4, 2.4), (1.51, 2.49)]
+
+
+def test_an_open_end_is_an_arrow_at_the_edge():
+    unbounded = dataclasses.replace(
+        BENT, standard_error=None, parabola_interval=None, interval=(None, 2.4), statistic="F", unit=""
+    )
+    (axes,) = plot_profile(unbounded).axes
+    assert sorted(lines_of(axes)) == ["95 % threshold", "profile"]
+    arrows = [line for line in axes.get_lines() if line.get_marker() == "<"]
+    assert [line.get_xdata()[0] for line in arrows] == [axes.get_xlim()[0]]
+    assert axes.get_ylabel() == r"$\Delta S\,/\,s^2$"

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from physode.plotting import plot_latent, plot_reconstructions, plot_samples
-from physode.plotting.latent import principal
+from physode.plotting.series import principal
 from physode.series import Forecast
 from physode.series.reconstruction import Reconstruction
 

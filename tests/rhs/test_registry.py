@@ -14,6 +14,7 @@ from physode.rhs import (
     SYSTEMS,
     Arenstorf,
     AugmentedNBody,
+    Constant,
     HarmonicOscillator,
     Hires,
     Hybrid,
@@ -24,6 +25,8 @@ from physode.rhs import (
     Pendulum,
     Pollution,
     Robertson,
+    Span,
+    System,
     ThreeBody,
     VanDerPol,
     build,
@@ -95,3 +98,33 @@ def test_unknown_name_lists_the_known_ones():
 def test_config_that_does_not_fit_is_refused(config):
     with pytest.raises(ConfigError, match="`config` does not fit the right-hand side 'three_body'"):
         build("three_body", config)
+
+
+def test_a_class_with_constants_alone_is_a_system():
+    class Decay(System):
+        """Exponential decay."""
+
+        name = "decay"
+        columns, units = ("y",), ("",)
+        initial_box = ((1.0, 2.0),)
+        span = Span(3.0, 10)
+        rate = Constant(0.5, "rate of the decay", unit="1/s", domain="nonzero")
+
+        def forward(self, t, y):
+            return -self.rate.to(y.dtype) * y
+
+    assert Decay.__doc__.startswith("Exponential decay.\n\nParameters\n")
+    assert "rate of the decay in 1/s: a number, or (batch,); 0.5 by default." in Decay.__doc__
+    assert Decay.constant_units == {"rate": "1/s"}
+    assert Decay().rate.item() == 0.5
+    assert Decay(2.0, learnable=True, positive=True).config() == {
+        "rate": pytest.approx(2.0),
+        "learnable": True,
+        "positive": True,
+    }
+    assert 1.0 <= Decay().draw_state(np.random.default_rng(0), 0).item() <= 2.0
+    with pytest.raises(ValueError, match="`rate` must not be 0"):
+        Decay(rate=0.0)
+    for arguments in ((1.0, 2.0), {"speed": 1.0}):
+        with pytest.raises(TypeError, match="argument"):
+            Decay(**arguments) if isinstance(arguments, dict) else Decay(*arguments)

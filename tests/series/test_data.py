@@ -9,7 +9,7 @@ from torch import Generator
 
 from physode.datasets.series import IrregularSeries
 from physode.errors import DataError
-from physode.models.points import Points
+from physode.models.observations import Points
 from physode.series.data import check_points, divide, points_of, points_of_arrays, posed, split
 
 pytestmark = pytest.mark.usefixtures("float64")

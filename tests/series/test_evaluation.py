@@ -13,10 +13,9 @@ from physode.datasets.series import IrregularSeries
 from physode.errors import ConfigError, DataError
 from physode.series import create_series_run, evaluate, train
 from physode.series.data import split
-from physode.series.evaluation import held_out_series
-from physode.series.keeping import keep_series_evaluation
+from physode.series.evaluation import held_out_series, keep_series_evaluation
 from physode.series.reconstruction import reconstruct
-from physode.training.evaluations import evaluation_name
+from physode.training.evaluation_files import evaluation_name
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -140,7 +139,7 @@ def test_other_series_are_tested_on_whole_or_refused(trained, series_of):
     ("options", "error", "message"),
     [
         ({"observed": 1.5}, ConfigError, "`observed` must be above 0, at most 1; got 1.5"),
-        ({"tasks": ("smoothing",)}, ConfigError, "`task` must be one of interpolation, extrapolation; got smoothing"),
+        ({"tasks": ("smoothing",)}, ConfigError, "`task` must be one of interpolation, extrapolation; got 'smoothing'"),
         ({"draws": 0}, ValueError, "`draws` must be at least 1, got 0"),
         ({"which": "first"}, DataError, r"first\.pt does not exist"),
     ],

@@ -11,7 +11,7 @@ import torch
 from physode.datasets.series import IrregularSeries
 from physode.errors import ConfigError, DataError
 from physode.series import Forecaster, SeriesConfig, create_series_run, fit, train
-from physode.series.model import make_model
+from physode.series.scaler import make_model
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -12,12 +12,12 @@ import torch
 from physode.datasets.series import IrregularSeries
 from physode.errors import ConfigError, DataError, SolveError
 from physode.models import SERIES_MODELS
-from physode.models.points import Points
+from physode.models.observations import Points
 from physode.series import Trainer, create_series_run, open_series_run, train
 from physode.series.data import points_of, posed, split
+from physode.series.scaler import Standardised
 from physode.series.scores import score
-from physode.series.standardised import Standardised
-from physode.series.training import test_points as told_and_asked
+from physode.series.trainer import test_points as told_and_asked
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -81,7 +81,7 @@ def test_the_points_of_the_test_are_the_same_whatever_the_seed_and_the_observed_
         told.append(posed(*args, **options))
         return told[-1]
 
-    monkeypatch.setattr("physode.series.training.posed", remembered)
+    monkeypatch.setattr("physode.series.trainer.posed", remembered)
     history(series_of(), config_of(epochs=2))
     test, *epochs = (each[0] for each in told)
     assert len(epochs) == 2
@@ -351,7 +351,7 @@ def test_numbers_whose_differences_overflow_are_refused(t, y, why):
 def test_a_test_error_that_is_no_number_ends_the_training_in_one_line(series_of, config_of):
     torch.set_default_dtype(torch.float32)
     with pytest.raises(SolveError, match=r"test error after epoch 1 .* smaller learning rate"):
-        history(series_of(), config_of(model="rnn", epochs=1, batch=20, lr=1e38))
+        history(series_of(), config_of(model="rnn", epochs=1, batch=20, lr=4e36))
 
 
 @pytest.mark.parametrize("model", SERIES_MODELS)

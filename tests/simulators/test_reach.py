@@ -7,10 +7,10 @@ import torch
 
 from physode.errors import SolveError
 from physode.fitting import FitConfig, fit
-from physode.reach import check_reach
 from physode.rhs import SYSTEMS
 from physode.simulators import simulate_hopper, simulate_periodic, simulate_three_body, simulate_van_der_pol
 from physode.simulators.galaxies import simulate_galaxies
+from physode.simulators.reach import check_reach
 
 OPTIONS = {"method": "dopri5", "rtol": 1e-6, "atol": 1e-9, "max_steps": 20_000}
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -20,6 +18,9 @@ from physode.solvers.methods import find_method
 from physode.solvers.norms import error_ratio
 from physode.solvers.runge_kutta import end_derivative, local_errors, take_step
 from physode.solvers.tableaus import METHODS, Tableau
+from physode.solvers.tableaus.base import in_basis
+from tests.solvers.implicit.problems import Logarithmic
+from tests.solvers.rooted_trees import density, square, trees
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -35,19 +36,6 @@ ORDERS = {
     "tsit5": 5,
     "dopri8": 8,
 }
-
-
-class Logarithmic:
-    """dy1/dt = 2 t y1 log y2, dy2/dt = -2 t y2 log y1; solved by exp(sin t^2), exp(cos t^2)."""
-
-    span = (0.0, 1.5)
-
-    def __call__(self, t, y):
-        a, b = y.unbind(-1)
-        return torch.stack([2 * t * a * torch.log(b), -2 * t * b * torch.log(a)], -1)
-
-    def exact(self, t):
-        return torch.stack([torch.exp(torch.sin(t * t)), torch.exp(torch.cos(t * t))], -1)
 
 
 class WarpedKepler:
@@ -156,32 +144,6 @@ def test_the_error_estimate_falls_with_its_order(method):
 # ---- Order conditions: Butcher's trees, independent of any measurement.
 
 
-@lru_cache
-def trees(order: int) -> tuple[tuple, ...]:
-    """Rooted trees of so many nodes; a tree is the sorted tuple of its subtrees."""
-    if order == 1:
-        return ((),)
-    return tuple(dict.fromkeys(tuple(sorted(forest)) for forest in forests(order - 1, order - 1)))
-
-
-def forests(nodes: int, largest: int) -> Iterator[tuple]:
-    if nodes == 0:
-        yield ()
-        return
-    for size in range(min(nodes, largest), 0, -1):
-        for tree in trees(size):
-            for rest in forests(nodes - size, size):
-                yield (tree, *rest)
-
-
-def size_of(tree):
-    return 1 + sum(map(size_of, tree))
-
-
-def density(tree):
-    return size_of(tree) * math.prod(map(density, tree))
-
-
 def stage_weights(tree, a):
     """Each stage's elementary weight: the product over subtrees of A times theirs."""
     result = np.ones(len(a))
@@ -192,11 +154,7 @@ def stage_weights(tree, a):
 
 def all_stages(tableau: Tableau):
     """The stage matrix over the stages, the derivative at the step's end, and the interpolant's extra stages."""
-    rows = [*tableau.a, tableau.b, *tableau.a_extra]
-    a = np.zeros((len(rows), len(rows)))
-    for i, row in enumerate(rows):
-        a[i, : len(row)] = row
-    return a
+    return square([*tableau.a, tableau.b, *tableau.a_extra])
 
 
 def order_of(weights, a, *, largest=9, theta=1.0):
@@ -293,6 +251,60 @@ def replaced(name, **changes):
 def test_wrong_coefficients_are_refused_by_name(change, message):
     with pytest.raises(ValueError, match=message):
         change()
+
+
+def scipys(table):
+    """A pair as SciPy has it: zeros behind the diagonal, b(theta) by powers, the last stage at the end."""
+    n = table.n_stages
+    return {
+        "c": (*table.C[:n], 1.0),
+        "a": (*(tuple(row[:n]) for row in table.A[:n]), tuple(table.B)),
+        "b": (*table.B, 0.0),
+        "b_hat": tuple(np.append(table.B, 0.0) + table.E),  # its E is of the opposite sign
+        "b_theta": [tuple(row) for row in table.P],
+    }
+
+
+@pytest.mark.parametrize("method", ["bosh3", "dopri5"])
+def test_a_table_as_papers_print_it_is_the_same_method(method):
+    from scipy.integrate import RK23, RK45
+
+    ours = METHODS[method]
+    table = scipys({"bosh3": RK23, "dopri5": RK45}[method])
+    found = Tableau.textbook("printed", order=ours.order, **table)
+    assert (found.stages, found.fsal, found.error_order) == (ours.stages, True, ours.error_order)
+    for name in ("c", "b", "b_err", "d"):
+        assert np.allclose(getattr(found, name), getattr(ours, name), rtol=0, atol=1e-12), name
+    for row, expected in zip(found.a, ours.a, strict=True):
+        assert np.allclose(row, expected, rtol=0, atol=1e-15)
+
+
+def test_polynomials_in_the_interpolants_basis_have_the_same_values():
+    powers = [(0.3, -1.0), (2.0, 0.5), (-0.7, 4.0), (1.1, 0.0), (0.2, -3.0), (5.0, 0.25)]
+    rows = in_basis(powers)
+    for theta in (0.0, 0.2, 0.77, 1.0):
+        basis, total = theta, np.zeros(2)
+        for p, row in enumerate(rows):
+            total, basis = total + basis * np.array(row), basis * ((1 - theta) if p % 2 == 0 else theta)
+        expected = sum(theta ** (p + 1) * np.array(row) for p, row in enumerate(powers))
+        assert np.allclose(total, expected, rtol=0, atol=1e-14)
+
+
+HEUN = {"order": 2, "c": (0.0, 1.0), "a": ((), (1.0,)), "b": (0.5, 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"a": ((0.5, 0.5), (1.0, 0.0))}, "row 0 of a has weights on the diagonal or behind it"),
+        ({"b_hat": (1.0,)}, "b_hat and b differ in length"),
+        ({"b_theta": ((1.0,),)}, "b_theta and b differ in length"),
+        ({"b_theta": ((1.0, -0.5), (0.0, 0.5))}, "b_theta does not lead to the step's end with the derivatives"),
+    ],
+)
+def test_a_printed_table_that_cannot_be_is_refused_by_name(change, message):
+    with pytest.raises(ValueError, match=f"'printed': {message}"):
+        Tableau.textbook("printed", **{**HEUN, **change})
 
 
 @pytest.mark.parametrize("method", ["dopri5", "tsit5", "dopri8"])

@@ -11,7 +11,7 @@ from physode.errors import DataError
 from physode.fitting import FitConfig, create_run, effective_config, fit
 from physode.fitting.data import digest
 from physode.simulators import simulate_van_der_pol
-from physode.training import read_tensors, write_tensors
+from physode.training.checkpoints import read_tensors, write_tensors
 
 CONTENT = {
     "weights": {"w": torch.arange(40.0, dtype=torch.float64), "b": torch.ones(3)},

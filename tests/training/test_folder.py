@@ -12,7 +12,7 @@ from physode.errors import ConfigError, DataError
 from physode.fitting import FitConfig, create_run, effective_config, fit, open_run
 from physode.fitting.data import digest
 from physode.simulators import simulate_van_der_pol
-from physode.training import discard, making_folder
+from physode.training.folder import discard, making_folder
 from tests.training.killing import killed_at
 
 SETTINGS = FitConfig(method="dopri5", rtol=1e-5, atol=1e-7, optimizer="adam", epochs=2)

@@ -144,9 +144,6 @@ def test_what_cannot_be_mapped_says_so():
         torch.func.vmap(lambda rate: end(rate, START[:, None], step_control="per-sample"))(torch.rand(3))
     with pytest.raises(ValueError, match=r"`t` cannot be mapped by torch.func.vmap"):
         torch.func.vmap(lambda t: po.solve(rhs, START, t, args=(RATE,)).y)(torch.tensor([[0.0, 1.0], [0.0, 2.0]]))
-    event = po.Event(lambda t, y, rate: y[0])
-    with pytest.raises(ValueError, match=r"`events` and `jump_t` cannot be used under torch.func"):
-        torch.func.jvp(lambda rate: end(rate, START, events=event), (RATE,), (RATE,))
 
 
 def test_per_sample_steps_of_a_module_with_buffers_are_differentiated_too():

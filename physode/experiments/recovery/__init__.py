@@ -20,8 +20,11 @@ without an interval as not covered. Times are processor time on one thread; Adam
 
 from __future__ import annotations
 
+from physode.experiments.recovery.aggregate import aggregate
+from physode.experiments.recovery.config import Config, cells
 from physode.experiments.recovery.figures import draw
-from physode.experiments.recovery.gathering import gather
-from physode.experiments.recovery.plan import Config, cells
+from physode.experiments.study import Study
 
-__all__ = ["Config", "cells", "draw", "gather"]
+__all__ = ["STUDIES", "Config"]
+
+STUDIES = {"recovery": Study(Config, draw, cells=cells, aggregate=aggregate)}

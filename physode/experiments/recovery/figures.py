@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.experiments.recovery.plan import METHODS
-from physode.experiments.recovery.tally import CLOSE, RECOVERED, Share
+from physode.experiments.recovery.aggregate import CLOSE, RECOVERED, Share
+from physode.experiments.recovery.config import METHODS
 from physode.experiments.report import Result
 from physode.plotting.style import COLOURS, INK, MUTED, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = ["draw"]
 
 Array = np.ndarray[Any, Any]
 

@@ -12,8 +12,6 @@ import numpy as np
 from physode.datasets import Trajectories
 from physode.simulators import simulate_three_body
 
-__all__ = ["Systems", "several", "simulated"]
-
 Array = np.ndarray[Any, Any]
 
 
@@ -54,6 +52,15 @@ class Systems:
         assert clean is not None
         found: Array = clean[:, 0]
         return found
+
+    def about(self, index: int) -> dict[str, Any]:
+        """Return what a fit of a system says of the system."""
+        return {
+            "system": self.labels[index],
+            "min_distance": float(self.distances[index]),
+            "masses": self.masses[index].tolist(),
+            "start": self.starts[index].tolist(),
+        }
 
 
 def simulated(*, seed: int, count: int, t_end: float, points: int, noise: float, spread: float) -> Systems:

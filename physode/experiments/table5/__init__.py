@@ -21,8 +21,11 @@ What the paper leaves open is settled so:
 
 from __future__ import annotations
 
+from physode.experiments.study import Study
+from physode.experiments.table5.aggregate import aggregate
+from physode.experiments.table5.config import Config, cells
 from physode.experiments.table5.figures import draw
-from physode.experiments.table5.gathering import gather
-from physode.experiments.table5.plan import Config, cells
 
-__all__ = ["Config", "cells", "draw", "gather"]
+__all__ = ["STUDIES", "Config"]
+
+STUDIES = {"table5": Study(Config, draw, cells=cells, aggregate=aggregate)}

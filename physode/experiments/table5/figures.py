@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physode.experiments.report import Result, Row
-from physode.experiments.table5.plan import MODELS, cell_name
+from physode.experiments.table5.config import MODELS, cell_name
 from physode.plotting.style import COLOURS, MUTED, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = ["draw"]
 
 Array = np.ndarray[Any, Any]
 

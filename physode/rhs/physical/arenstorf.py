@@ -8,9 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from physode.rhs.base import System
-from physode.rhs.constants import Constant, ConstantLike, Names
-from physode.rhs.preset import Preset
+from physode.rhs.base import Preset, System
+from physode.rhs.constants import Constant
 
 __all__ = ["Arenstorf"]
 
@@ -34,13 +33,6 @@ class Arenstorf(System):
     with :math:`\mu' = 1 - \mu`, :math:`D_1 = ((x + \mu)^2 + y^2)^{3/2}` and :math:`D_2 = ((x - \mu')^2 + y^2)^{3/2}`
     (Hairer, Norsett & Wanner, *Solving ODEs I*, Eq. II.0.1). The state is (x, y, velocity_x, velocity_y), (..., 4);
     lengths in the distance of the heavy bodies, their angular velocity 1.
-
-    Parameters
-    ----------
-    mu
-        Mass of the lighter body, of both together; a number, or (batch,).
-    learnable, positive
-        True, False, or the names of the constants that are parameters, or are stored as logarithms.
     """
 
     name = "arenstorf"
@@ -48,11 +40,7 @@ class Arenstorf(System):
     units = ("", "", "", "")
     kinematic = ("x", "y")
     presets: ClassVar[Mapping[str, Preset]] = {"orbit": _ORBIT}
-    mu = Constant()
-
-    def __init__(self, mu: ConstantLike = 0.012277471, *, learnable: Names = False, positive: Names = False) -> None:
-        super().__init__()
-        self._register_constants(learnable=learnable, positive=positive, mu=mu)
+    mu = Constant(0.012277471, "mass of the lighter body, of both together")
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dy/dt, shaped like `y`."""

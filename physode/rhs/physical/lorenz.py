@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from physode.rhs.base import System
-from physode.rhs.constants import Constant, ConstantLike, Names
+from physode.rhs.base import Span, System
+from physode.rhs.constants import Constant
 
 __all__ = ["Lorenz"]
 
@@ -19,33 +19,16 @@ class Lorenz(System):
         \dot x = \sigma (y - x), \qquad \dot y = x (\rho - z) - y, \qquad \dot z = x y - \beta z
 
     The state is (x, y, z), shape (..., 3).
-
-    Parameters
-    ----------
-    sigma, rho, beta
-        Prandtl number, relative Rayleigh number, and the geometric factor; numbers, or (batch,).
-    learnable, positive
-        True, False, or the names of the constants that are parameters, or are stored as logarithms.
     """
 
     name = "lorenz"
     columns = ("x", "y", "z")
     units = ("", "", "")
-    sigma = Constant()
-    rho = Constant()
-    beta = Constant()
-
-    def __init__(
-        self,
-        sigma: ConstantLike = 10.0,
-        rho: ConstantLike = 28.0,
-        beta: ConstantLike = 8.0 / 3.0,
-        *,
-        learnable: Names = False,
-        positive: Names = False,
-    ) -> None:
-        super().__init__()
-        self._register_constants(learnable=learnable, positive=positive, sigma=sigma, rho=rho, beta=beta)
+    initial_box = ((-15.0, 15.0), (-15.0, 15.0), (10.0, 40.0))
+    span = Span(10.0, 1000)
+    sigma = Constant(10.0, "Prandtl number")
+    rho = Constant(28.0, "relative Rayleigh number")
+    beta = Constant(8.0 / 3.0, "geometric factor")
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dy/dt, shaped like `y`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from physode.rhs.base import System
-from physode.rhs.constants import Constant, ConstantLike, Names
+from physode.rhs.base import Span, System
+from physode.rhs.constants import Constant
 
 __all__ = ["LotkaVolterra"]
 
@@ -19,38 +19,17 @@ class LotkaVolterra(System):
         \dot x = \alpha x - \beta x y, \qquad \dot y = \delta x y - \gamma y
 
     The state is (prey, predators), shape (..., 2).
-
-    Parameters
-    ----------
-    alpha, beta, delta, gamma
-        Growth of the prey, its loss to predators, the predators' gain from prey, and their death rate; numbers, or
-        (batch,).
-    learnable, positive
-        True, False, or the names of the constants that are parameters, or are stored as logarithms.
     """
 
     name = "lotka_volterra"
     columns = ("prey", "predators")
     units = ("", "")
-    alpha = Constant()
-    beta = Constant()
-    delta = Constant()
-    gamma = Constant()
-
-    def __init__(
-        self,
-        alpha: ConstantLike = 1.5,
-        beta: ConstantLike = 1.0,
-        delta: ConstantLike = 1.0,
-        gamma: ConstantLike = 3.0,
-        *,
-        learnable: Names = False,
-        positive: Names = False,
-    ) -> None:
-        super().__init__()
-        self._register_constants(
-            learnable=learnable, positive=positive, alpha=alpha, beta=beta, delta=delta, gamma=gamma
-        )
+    initial_box = ((0.5, 5.0), (0.5, 5.0))
+    span = Span(10.0, 500)
+    alpha = Constant(1.5, "growth of the prey", domain="positive")
+    beta = Constant(1.0, "loss of prey to predators", domain="positive")
+    delta = Constant(1.0, "gain of predators from prey", domain="positive")
+    gamma = Constant(3.0, "death of the predators", domain="positive")
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dy/dt, shaped like `y`."""

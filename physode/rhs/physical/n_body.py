@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from physode.rhs.base import System
+from physode.rhs.base import Span, System
 from physode.rhs.constants import Constant, ConstantLike, Names
 
-__all__ = ["G_ASTRONOMICAL", "G_GAUSS", "NBody", "body_columns", "pair_distances"]
+__all__ = ["G_ASTRONOMICAL", "G_GAUSS", "NBody", "body_columns", "pair_distances", "sample_bound_bodies"]
 
 G_ASTRONOMICAL = 4.0 * math.pi**2
 """Gravitational constant in AU^3 / (solar mass yr^2), from Kepler's third law for the Earth."""
@@ -21,10 +23,11 @@ G_ASTRONOMICAL = 4.0 * math.pi**2
 G_GAUSS = (0.01720209895 * 365.25) ** 2
 """The same with the Sun's measured mass and Julian years of 365.25 d: Gauss' constant squared, 39.47693."""
 
+Floats = NDArray[np.float64]
+
 _IN_ORDER = 3  # terms
-
-
 _LARGEST = 1e150
+_MAX_DRAWS = 10_000
 
 
 class NBody(System):
@@ -64,7 +67,9 @@ class NBody(System):
 
     name = "n_body"
     separable = True
-    masses = Constant(ndim=1)
+    span = Span(2.0, 2000)
+    bodies: ClassVar[int | None] = None
+    masses = Constant(None, "masses", domain="nonnegative", ndim=1)
 
     def __init__(
         self,
@@ -76,11 +81,8 @@ class NBody(System):
         learnable: Names = False,
         positive: Names = False,
     ) -> None:
-        super().__init__()
-        self._register_constants(learnable=learnable, positive=positive, masses=masses)
+        super().__init__(masses, learnable=learnable, positive=positive)
         values = self.masses.detach()
-        if bool((values < 0).any()):
-            raise ValueError(f"`masses` must not be negative, got {values.tolist()}")
         self.n = int(values.shape[-1])
         if self.n < 2:
             raise ValueError(f"`masses` must hold at least two bodies, got {values.tolist()}")
@@ -98,6 +100,8 @@ class NBody(System):
         self._scales: Tensor
         scales = torch.tensor([[[self.velocity_scale]], [[self.G]]], dtype=torch.float64)
         self.register_buffer("_scales", scales, persistent=False)
+        if self.bodies not in (None, self.n):
+            raise ValueError(f"`masses` must hold three masses, got {self.n}: {values.tolist()}; use NBody")
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dy/dt, shaped like `y`."""
@@ -152,6 +156,17 @@ class NBody(System):
         square = (r[..., i, :] - r[..., j, :]).square().sum(-1)
         return -self.G * (m[..., i] * m[..., j] / (square + self.softening**2).sqrt()).sum(-1)
 
+    def draw_state(self, rng: np.random.Generator, index: int) -> Floats:
+        """Draw a bound initial state of trajectory `index`, (6 n,): see :func:`sample_bound_bodies`."""
+        masses = self.masses.detach().numpy()
+        return sample_bound_bodies(
+            rng,
+            masses if masses.ndim == 1 else masses[index],
+            G=self.G,
+            velocity_scale=self.velocity_scale,
+            softening=self.softening,
+        )
+
     def invariants(self, y: Tensor) -> dict[str, Tensor]:
         r"""Return energy (...), momentum (..., 3) and angular momentum (..., 3).
 
@@ -165,6 +180,70 @@ class NBody(System):
             "momentum": momenta.sum(-2),
             "angular_momentum": torch.linalg.cross(r, momenta).sum(-2),
         }
+
+
+def sample_bound_bodies(
+    rng: np.random.Generator,
+    masses: Floats,
+    *,
+    G: float,
+    velocity_scale: float = 1.0,
+    softening: float = 0.0,
+    radius: float = 1.0,
+    separation: float = 0.5,
+    kinetic_share: tuple[float, float] = (0.3, 0.7),
+) -> Floats:
+    r"""Draw a bound system of bodies at rest as a whole: (6 n,), positions then velocities.
+
+    Positions are uniform in a ball and drawn again until every pair is apart; velocities point anywhere and are scaled
+    so that the kinetic energy is a share of the potential's depth, :math:`T = q |V|` with `q` uniform. With q < 1 the
+    total energy is negative: the bodies cannot all escape. The centre of mass rests at the origin.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    masses
+        Shape (n,), at least two of them above 0.
+    G, velocity_scale, softening
+        As :class:`physode.rhs.NBody`.
+    radius
+        Radius of the ball.
+    separation
+        Smallest initial distance of a pair, as a share of `radius`.
+    kinetic_share
+        Bounds of `q`.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two masses are above 0, or the ball has no room for the separations.
+    """
+    if np.count_nonzero(masses) < 2:
+        raise ValueError(f"`masses` must have two above 0 for a bound system, got {masses.tolist()}; or give `y0`")
+    n = len(masses)
+    i, j = np.triu_indices(n, 1)
+    for _ in range(_MAX_DRAWS):
+        r = _in_ball(rng, n, radius)
+        distances = np.linalg.norm(r[i] - r[j], axis=-1)
+        if (distances >= separation * radius).all():
+            break
+    else:
+        raise ValueError(f"`separation` of {separation} leaves no room for {n} bodies; lower it")
+    r -= np.average(r, axis=0, weights=masses)
+    v = rng.standard_normal((n, 3))
+    v -= np.average(v, axis=0, weights=masses)
+    depth = G * (masses[i] * masses[j] / np.sqrt(distances**2 + softening**2)).sum()
+    kinetic = 0.5 * velocity_scale * (masses[:, None] * v**2).sum()
+    v *= np.sqrt(rng.uniform(*kinetic_share) * depth / kinetic)
+    return np.concatenate([r.ravel(), v.ravel()])
+
+
+def _in_ball(rng: np.random.Generator, n: int, radius: float) -> Floats:
+    direction = rng.standard_normal((n, 3))
+    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+    reach: Floats = radius * np.cbrt(rng.uniform(size=(n, 1)))
+    return reach * direction
 
 
 def body_columns(n: int) -> tuple[str, ...]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from physode.rhs.constants import ConstantLike, Names
-from physode.rhs.physical.n_body import G_ASTRONOMICAL, NBody
-from physode.rhs.preset import Preset
+from physode.rhs.base import Preset
+from physode.rhs.physical.n_body import NBody
 
 __all__ = ["ThreeBody"]
 
@@ -54,24 +53,4 @@ class ThreeBody(NBody):
         "figure-eight": _FIGURE_EIGHT,
         "pythagorean": _PYTHAGOREAN,
     }
-
-    def __init__(
-        self,
-        masses: ConstantLike,
-        *,
-        G: float = G_ASTRONOMICAL,
-        velocity_scale: float = 1.0,
-        softening: float = 0.0,
-        learnable: Names = False,
-        positive: Names = False,
-    ) -> None:
-        super().__init__(
-            masses,
-            G=G,
-            velocity_scale=velocity_scale,
-            softening=softening,
-            learnable=learnable,
-            positive=positive,
-        )
-        if self.n != 3:
-            raise ValueError(f"`masses` must hold three masses, got {self.n}: {self.masses.tolist()}; use NBody")
+    bodies = 3

@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 
 from physode.datasets.images import Images
 from physode.gradients.kept_graphs import free_bytes
-from physode.simulators.galaxies.camera import SKY, convolve, moffat, pixels, record, signal_to_noise, stretch
-from physode.simulators.galaxies.drawing import draw_galaxy
-from physode.simulators.galaxies.galaxy import Galaxy, columns
-from physode.simulators.galaxies.kinds import CLASSES, labels, test_split
-from physode.simulators.galaxies.plane import FIELD, plane_of
-from physode.simulators.galaxies.rendering import render
-from physode.simulators.galaxies.surroundings import surroundings
+from physode.simulators.galaxies.camera import (
+    FIELD,
+    SKY,
+    convolve,
+    moffat,
+    pixels,
+    plane_of,
+    record,
+    signal_to_noise,
+    stretch,
+)
+from physode.simulators.galaxies.galaxy import CLASSES, Galaxy, columns, draw_galaxy, labels, test_split
+from physode.simulators.galaxies.rendering import render, surroundings
 from physode.simulators.sampling import generator
 
 if TYPE_CHECKING:

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from physode.solvers.clock import Number
-from physode.solvers.implicit.band import Band
-from physode.solvers.implicit.blocks import blocks_of
+from physode.solvers.implicit.banded import Band
 from physode.solvers.implicit.jacobian import derivatives, structure_for
-from physode.solvers.implicit.rodas5p import RODAS5P
+from physode.solvers.implicit.jacobian_structure import blocks_of
+from physode.solvers.implicit.rosenbrock import RODAS5P
 from physode.solvers.method import StepMethod
-from physode.solvers.runge_kutta import Step, coefficients, end_derivative, local_errors, take_step
+from physode.solvers.runge_kutta import Rhs, Step, coefficients, end_derivative, local_errors, take_step
 from physode.solvers.tableaus import METHODS
 from physode.transforms import is_mapped
 
@@ -68,7 +67,7 @@ class Auto(StepMethod):
         del rtol, atol
         return replace(self, tally=Tally())
 
-    def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
+    def take(self, rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
         """Take one step; what stands for slopes are the error and the interpolant's coefficients but the first."""
         k1 = rhs(t, y) if k1 is None else k1
         stiff = _stiff(rhs, t, y, h)
@@ -103,7 +102,7 @@ class Auto(StepMethod):
         return [step.y - y, *step.ks[1:]]
 
 
-def _stiff(rhs: Any, t: Number, y: Tensor, h: Number) -> Tensor:
+def _stiff(rhs: Rhs, t: Number, y: Tensor, h: Number) -> Tensor:
     """Whether each group's step is too long for an explicit method; NaN counts as such."""
     if not y.numel():
         return torch.zeros(h.shape if isinstance(h, Tensor) else (), dtype=torch.bool, device=y.device)
@@ -153,14 +152,14 @@ def _length(matrix: Tensor | Band) -> Tensor:
     return found
 
 
-def _explicit(rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor) -> Step:
+def _explicit(rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor) -> Step:
     step = take_step(rhs, _EXPLICIT, t, y, h, k1)
     k_end = end_derivative(rhs, t, h, step)
     (error,) = local_errors(_EXPLICIT, h, [*step.ks, k_end])
     return Step(step.y, (error, *coefficients(rhs, _EXPLICIT, t, y, h, step, k_end)[1:]))
 
 
-def _implicit(rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor) -> Step:
+def _implicit(rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor) -> Step:
     step = take_step(rhs, _IMPLICIT, t, y, h, k1)
     (error,) = _IMPLICIT.local_errors(h, step.ks)
     return Step(step.y, (error, *_IMPLICIT.coefficients(y, step)[1:]))

@@ -5,28 +5,49 @@ Rows of J are pull-backs of one evaluation, made in one batch: as many as a bloc
 band. They are differentiable in turn. The same pull-backs show whether the right-hand side depends on time at all.
 Plain autograd makes them, at half the cost of ``torch.func``, which is left to solves that are transformed themselves.
 A right-hand side that couples everything on one clock has one block, the whole state: large
-states need a clock for each sample (``step_control="per-sample"``) or a structure that is known.
+states need a clock for each sample (``step_control="per-sample"``) or a structure that is known. What users say of it
+is held against the right-hand side where a solve starts.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 from physode.solvers.clock import Number
-from physode.solvers.implicit.band import Band
-from physode.solvers.implicit.blocks import Blocks
-from physode.solvers.implicit.recorded import with_graph
-from physode.solvers.implicit.structure import DENSE, Structure
+from physode.solvers.implicit.banded import Band
+from physode.solvers.implicit.jacobian_structure import DENSE, Blocks, Structure, blocks_of
+from physode.solvers.runge_kutta import Rhs
 from physode.transforms import transformed
 
-__all__ = ["Derivatives", "derivatives", "structure_for"]
+__all__ = ["Derivatives", "check_jacobian", "derivatives", "structure_for", "with_graph"]
+
+T = TypeVar("T")
 
 _ROW_BY_ROW = 2  # pull-backs that cost less one by one than in a batch
 _LARGEST = 2**28  # entries of all blocks' matrices together: 2 GB in double precision
+_OFF = {torch.float64: 1e-6, torch.float32: 1e-3}  # of what df/dy is said to be, from what it is
+_COARSE = 1e-1  # in half precision
+_OFF_OF_OWN = 1e-2  # a user's Jacobian may be one of differences
+
+
+class KnownRhs(Protocol):
+    """A right-hand side of whose Jacobian something may be known, as of the engine's ``Dynamics``."""
+
+    jac: Callable[..., Any] | None
+    structure: Structure | None
+
+    def __call__(self, t: Number, y: Tensor) -> Tensor:
+        """Return dy/dt."""
+
+    def jacobian(self, t: Number, y: Tensor) -> object:
+        """Return what the user's ``jac`` returned."""
 
 
 class Derivatives(NamedTuple):
@@ -39,13 +60,13 @@ class Derivatives(NamedTuple):
     value: Tensor | None = None
 
 
-def structure_for(rhs: Any) -> Structure:
+def structure_for(rhs: Rhs | KnownRhs) -> Structure:
     """Return what is known of a right-hand side's Jacobian."""
     found = getattr(rhs, "structure", DENSE)
     return found if isinstance(found, Structure) else DENSE
 
 
-def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bool = False) -> Derivatives:
+def derivatives(rhs: Rhs | KnownRhs, t: Number, y: Tensor, blocks: Blocks, *, with_time: bool = False) -> Derivatives:
     """Differentiate a right-hand side at one point.
 
     Parameters
@@ -70,7 +91,7 @@ def derivatives(rhs: Any, t: Number, y: Tensor, blocks: Blocks, *, with_time: bo
     _check(blocks, structure)
     time = t if isinstance(t, Tensor) else torch.full((), t, dtype=torch.float64, device=y.device)
     if getattr(rhs, "jac", None) is not None:
-        matrix = structure.kept(_own(rhs.jacobian(time, y), blocks, y))
+        matrix = structure.kept(_own(rhs.jacobian(time, y), blocks, y))  # type: ignore[union-attr]
         return Derivatives(matrix, _by_time(rhs, time, y, blocks) if with_time else None)
     rows = structure.cotangents(blocks.dimension, y.real if blocks.complex else y)
     count = len(rows)
@@ -98,7 +119,7 @@ Pulled = tuple[Tensor, Tensor, Tensor | None]
 """The right-hand side's value; cotangents pulled back to the state and to the time, None where it does not count."""
 
 
-def _pulled(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> Pulled:
+def _pulled(rhs: Rhs | KnownRhs, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> Pulled:
     """Pull cotangents ``(products, *state)`` back to the state and, if asked, the time."""
     if _plainly(rhs):
         return _by_autograd(rhs, time, y, rows, with_time)
@@ -110,18 +131,18 @@ def _pulled(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) ->
     return value, torch.func.vmap(pull)(rows)[0], None
 
 
-def _value_and_pull(f: Callable[..., Tensor], *places: Tensor) -> tuple[Tensor, Callable[[Tensor], Any]]:
+def _value_and_pull(f: Callable[..., Tensor], *places: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
     return torch.func.vjp(f, *places)  # type: ignore[return-value]
 
 
-def _plainly(rhs: Any) -> bool:
+def _plainly(rhs: Rhs | KnownRhs) -> bool:
     """Whether plain autograd differentiates: where no transform is at work, or the right-hand side refuses them."""
     if getattr(rhs, "opaque", False):
         return True
     return not (transformed() or torch.compiler.is_compiling())
 
 
-def _by_autograd(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> Pulled:
+def _by_autograd(rhs: Rhs | KnownRhs, time: Tensor, y: Tensor, rows: Tensor, with_time: bool) -> Pulled:
     keep = torch.is_grad_enabled()
     if keep and not (y.requires_grad or time.requires_grad):
         keep = rhs(time, y).requires_grad  # parameters may be all that there is to differentiate, or nothing
@@ -131,7 +152,7 @@ def _by_autograd(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: boo
         value = rhs(places[1] if with_time else time, places[0])
         if not (value.requires_grad and len(rows)):
             return value, [None] * len(places)
-        return value, list(_batched_pull(value, places, rows, create_graph=keep))
+        return value, _batched_pull(value, places, rows, create_graph=keep)
 
     value, found = with_graph(pulled)
     if found[0] is None:
@@ -140,7 +161,7 @@ def _by_autograd(rhs: Any, time: Tensor, y: Tensor, rows: Tensor, with_time: boo
     return value if keep else value.detach(), by_state, found[1] if with_time else None
 
 
-def _check_constant(rhs: Any, time: Tensor, y: Tensor, value: Tensor) -> None:
+def _check_constant(rhs: Rhs | KnownRhs, time: Tensor, y: Tensor, value: Tensor) -> None:
     """Raise if a value whose graph does not lead to the state depends on it all the same: df/dy would count as 0.
 
     A component that changes at each of four small moves depends on the state by a slope. One that is read from a table
@@ -183,18 +204,18 @@ def _place(x: Tensor, y: Tensor, keep: bool) -> Tensor:
     return x.detach().requires_grad_()
 
 
-def _batched_pull(value: Tensor, wanted: list[Tensor], rows: Tensor, *, create_graph: bool) -> Any:
+def _batched_pull(value: Tensor, wanted: list[Tensor], rows: Tensor, *, create_graph: bool) -> list[Tensor | None]:
     options: dict[str, Any] = {"retain_graph": True, "create_graph": create_graph, "allow_unused": True}
     if len(rows) > _ROW_BY_ROW:
         try:
-            return torch.autograd.grad(value, wanted, rows, is_grads_batched=True, **options)
+            return list(torch.autograd.grad(value, wanted, rows, is_grads_batched=True, **options))
         except RuntimeError:  # a backward pass that cannot be mapped over
             pass
     each = [torch.autograd.grad(value, wanted, row, **options) for row in rows.unbind(0)]
     return [None if parts[0] is None else torch.stack(parts) for parts in zip(*each, strict=True)]
 
 
-def _by_time(rhs: Any, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
+def _by_time(rhs: Rhs | KnownRhs, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
     r"""Return df/dt, ``(blocks, D)``: the pull-back of the pull-back :math:`v \mapsto v^\top f_t`, which is linear."""
     zero = torch.zeros_like(y)
     if not _plainly(rhs):
@@ -217,7 +238,7 @@ def _by_time(rhs: Any, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
     return blocks.split(with_graph(slope))
 
 
-def _own(matrix: Any, blocks: Blocks, y: Tensor) -> Tensor:
+def _own(matrix: object, blocks: Blocks, y: Tensor) -> Tensor:
     """Return the user's Jacobian as ``(blocks, D, D)``; a complex one of complex components as that of their parts."""
     size, count = blocks.dimension // (1 + blocks.complex), blocks.number
     allowed = [(count, size, size)] if count != 1 else [(size, size), (1, size, size)]
@@ -231,3 +252,125 @@ def _own(matrix: Any, blocks: Blocks, y: Tensor) -> Tensor:
         return square
     turned = torch.stack([torch.view_as_real(square), torch.view_as_real(1j * square)], -1)  # the parts of a z, a i z
     return turned.permute(0, 1, 3, 2, 4).reshape(count, 2 * size, 2 * size)
+
+
+def check_jacobian(dynamics: KnownRhs, t: Tensor, y: Tensor, hint: object) -> None:
+    r"""Compare :math:`v^\top J` with the pull-back of :math:`v`, for one :math:`v`.
+
+    With a structure that does not hold, or a wrong Jacobian, steps become tiny and gradients wrong. Entries that are 0
+    at the start are not seen; nor is anything inside of ``torch.func``, or where ``f`` cannot be differentiated.
+
+    Parameters
+    ----------
+    dynamics
+        The right-hand side, with the user's Jacobian and structure.
+    t, y
+        Where the solve starts.
+    hint
+        The structure as it was given.
+
+    Raises
+    ------
+    ValueError
+        If the structure does not hold.
+    """
+    own = dynamics.jac is not None
+    if not (own or hint != "dense") or not y.numel() or transformed():
+        return
+    time, state = t.detach(), y.detach()
+    structure = structure_for(dynamics)
+    blocks = blocks_of(state, time, structure)
+
+    def pulled(rows: Tensor) -> Tensor | None:
+        """Return the pull-back of a cotangent ``(blocks, D)``; None where there is none."""
+
+        def pull() -> Tensor | None:
+            place = state.clone().requires_grad_()
+            value = dynamics(time, place)
+            if value.shape != state.shape or value.dtype != state.dtype or not value.requires_grad:
+                return None
+            return torch.autograd.grad(value, [place], blocks.join(rows), materialize_grads=True)[0]
+
+        found = with_graph(pull)
+        return None if found is None else blocks.split(found)
+
+    parts = torch.arange(2.0, 2.0 + blocks.number * blocks.dimension, dtype=torch.float64, device=y.device)
+    v = (torch.cos(parts**2) + 1.5).reshape(blocks.number, -1).to(state.real.dtype)
+    right = pulled(v)
+    if right is None:
+        return
+    with torch.no_grad():
+        matrix = derivatives(dynamics, time, state, blocks).by_state
+        claimed = matrix.pulled(v) if isinstance(matrix, Band) else (v.unsqueeze(-1) * matrix).sum(1)
+        difference = (claimed - right).abs()
+    size = right.abs().max().clamp(min=torch.finfo(right.dtype).tiny)
+    off, allowed = float(difference.max() / size), _OFF.get(right.dtype, _COARSE)
+    if own:
+        allowed = _COARSE if torch.is_autocast_enabled(y.device.type) else max(allowed, _OFF_OF_OWN)
+        if off > allowed:
+            warnings.warn(
+                f"`jac` is off by {off:.1g} of df/dy where the solve starts: steps may be many and gradients wrong; "
+                "correct it, or leave it out",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        return
+    if off > allowed:
+        block, column = divmod(int(difference.argmax()), blocks.dimension)
+        outside = pulled(torch.where(_rows_allowed(structure, blocks, block, column, v), 0.0, v))
+        if outside is not None and float(outside[block, column].abs() / size) > allowed:
+            raise ValueError(
+                f"`jac_structure` {hint!r} does not hold where the solve starts: df/dy has entries outside of it; "
+                "widen it, or leave it out"
+            )
+
+
+def _rows_allowed(structure: Structure, blocks: Blocks, block: int, column: int, like: Tensor) -> Tensor:
+    """Return which rows a column may have entries in.
+
+    The others' pull-back is 0 if they have none: exactly so, in whatever precision the right-hand side computes.
+    """
+    known = structure.of_pairs() if blocks.complex else structure
+    inside = torch.zeros_like(like, dtype=torch.bool)
+    if known.kind in ("diagonal", "banded"):
+        inside[block, max(column - known.upper, 0) : column + known.lower + 1] = True
+    else:
+        inside[block] = True
+    return inside
+
+
+def with_graph(compute: Callable[[], T]) -> T:
+    """Return what ``compute`` computes while operations are recorded.
+
+    Under ``torch.inference_mode()``, or where tensors made there take part, they are recorded outside of it, on copies
+    of those tensors, which autograd refuses to save.
+    """
+    if not torch.is_inference_mode_enabled():
+        try:
+            with torch.enable_grad():
+                return compute()
+        except RuntimeError as error:
+            if "nference tensor" not in str(error):
+                raise
+    with torch.inference_mode(False), torch.enable_grad(), _Copies():
+        return compute()
+
+
+class _Copies(TorchFunctionMode):
+    """Puts a copy in place of each tensor made in inference mode, the same one at each of its uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.is_inference, Tensor.clone):
+            return func(*args, **(kwargs or {}))
+        return func(*tree_map(self._normal, args), **tree_map(self._normal, kwargs or {}))
+
+    def _normal(self, x: Any) -> Any:
+        if not isinstance(x, Tensor) or not x.is_inference():
+            return x
+        if id(x) not in self._copies:
+            self._copies[id(x)] = x, x.detach().clone()
+        return self._copies[id(x)][1]

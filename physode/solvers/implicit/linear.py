@@ -2,7 +2,7 @@ r"""Linear systems, one a block: :math:`M x = b` with :math:`M = I - h \gamma J`
 
 They are differentiated by :math:`dx = M^{-1} (db - dM \, x)`, so that a pull-back is a solve with the same factors and
 an outer product, at a third of the cost of differentiating the factorisation; of any order, as the pull-back is made of
-solves in turn. Of a :class:`~physode.solvers.implicit.band.Band` everything stays banded.
+solves in turn. Of a :class:`~physode.solvers.implicit.banded.Band` everything stays banded.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from physode.solvers.clock import Number
-from physode.solvers.implicit.band import Band
-from physode.solvers.implicit.banded import BandFactors, factor_band
+from physode.solvers.implicit.banded import Band, BandFactors, factor_band
 from physode.solvers.runge_kutta import identity
 from physode.transforms import transformed
 

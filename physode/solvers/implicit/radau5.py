@@ -28,12 +28,12 @@ from torch import Tensor
 
 from physode.solvers.clock import Number, sized
 from physode.solvers.implicit.banded import BandFactors
-from physode.solvers.implicit.fixed import FIXED
 from physode.solvers.implicit.linear import Factors, factor, shifted
 from physode.solvers.implicit.newton import seen, size_of
 from physode.solvers.implicit.rosenbrock import combined
 from physode.solvers.implicit.runge_kutta import ImplicitRungeKutta
-from physode.solvers.implicit.stage_solver import StageSolver
+from physode.solvers.implicit.stage_equations import StageSolver
+from physode.solvers.implicit.tableaus import FIXED
 from physode.solvers.runge_kutta import Row
 from physode.transforms import plain
 

@@ -15,21 +15,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from physode.solvers.clock import Number, sized
-from physode.solvers.implicit.blocks import blocks_of
 from physode.solvers.implicit.jacobian import derivatives, structure_for
+from physode.solvers.implicit.jacobian_structure import blocks_of, to_solve
 from physode.solvers.implicit.linear import factor, shifted
-from physode.solvers.implicit.running import Running, columns_of
-from physode.solvers.implicit.structure import to_solve
 from physode.solvers.method import StepMethod
-from physode.solvers.runge_kutta import Row, Step, added, stage_times
+from physode.solvers.runge_kutta import Rhs, Row, Step, added, column, stage_times
 
-__all__ = ["Rosenbrock", "added", "combined"]
+__all__ = ["RODAS5P", "Rosenbrock", "Running", "columns_of", "combined"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +63,7 @@ class Rosenbrock(StepMethod):
         """The number of stages."""
         return len(self.m)
 
-    def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
+    def take(self, rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
         """Take one step; what stands for slopes are the :math:`u_i`."""
         blocks = blocks_of(y, h, structure_for(rhs))
         found = derivatives(rhs, t, y, blocks, with_time=True)
@@ -114,3 +111,101 @@ def combined(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
         scaled = part if weight == 1.0 or total is not None else weight * part
         total = scaled if total is None else torch.add(total, part, alpha=weight)
     return torch.zeros_like(parts[0]) if total is None else total
+
+
+def columns_of(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the columns of rows of weights, each row as long as there are stages before it."""
+    return tuple(tuple(row[j] for row in rows if len(row) > j) for j in range(max(map(len, rows))))
+
+
+class Running:
+    """Sums that each new stage is added to, one operation a stage, and that are taken off in order.
+
+    They are elementwise operations: no sample's result depends on its company.
+
+    Parameters
+    ----------
+    columns
+        What each stage counts for in the sums that are still needed after it.
+    """
+
+    def __init__(self, columns: Sequence[Row]) -> None:
+        self._columns, self._rest = columns, torch.empty(0)
+        self._stage = 0
+
+    def add(self, part: Tensor) -> None:
+        """Add the next stage to all sums."""
+        weights = column(self._columns[self._stage], part.ndim, part.dtype, part.device)
+        self._rest = torch.addcmul(self._rest, weights, part) if self._stage else weights * part
+        self._stage += 1
+
+    def take(self, count: int) -> tuple[Tensor, ...]:
+        """Take off the next sums."""
+        left = self._rest.shape[0] - count
+        if left == 0:
+            return self._rest.unbind(0)
+        heads, self._rest = torch.split_with_sizes(self._rest, (count, left))
+        return heads.unbind(0)
+
+
+_A6 = (-7.502846399306121, 2.561846144803919, -11.627539656261098, -0.18268767659942256, 0.030198172008377946)
+
+# The interpolant is y + theta (y_+ - y) + theta (1 - theta) (D1 + theta (D2 + theta D3)).
+_D1 = (
+    25.948786856663858, -2.5579724845846235, 10.433815404888879, -2.3679251022685204,
+    0.524948541321073, 1.1241088310450404, 0.4272876194431874, -0.17202221070155493,
+)  # fmt: skip
+_D2 = (
+    -9.91568850695171, -0.9689944594115154, 3.0438037242978453, -24.495224566215796,
+    20.176138334709044, 15.98066361424651, -6.789040303419874, -6.710236069923372,
+)  # fmt: skip
+_D3 = (
+    11.419903575922262, 2.8879645146136994, 72.92137995996029, 80.12511834622643,
+    -52.072871366152654, -59.78993625266729, -0.15582684282751913, 4.883087185713722,
+)  # fmt: skip
+
+RODAS5P = Rosenbrock(
+    name="rodas5p",
+    order=5,
+    error_order=4,
+    gamma=0.21193756319429014,
+    a=(
+        (),
+        (3.0,),
+        (2.849394379747939, 0.45842242204463923),
+        (-6.954028509809101, 2.489845061869568, -10.358996098473584),
+        (2.8029986275628964, 0.5072464736228206, -0.3988312541770524, -0.04721187230404641),
+        _A6,
+        (*_A6, 1.0),
+        (*_A6, 1.0, 1.0),
+    ),
+    big_c=(
+        (),
+        (-14.155112264123755,),
+        (-17.97296035885952, -2.859693295451294),
+        (147.12150275711716, -1.41221402718213, 71.68940251302358),
+        (165.43517024871676, -0.4592823456491126, 42.90938336958603, -5.961986721573306),
+        (24.854864614690072, -3.0009227002832186, 47.4931110020768, 5.5814197821558125, -0.6610691825249471),
+        (
+            30.91273214028599, -3.1208243349937974, 77.79954646070892, 34.28646028294783, -19.097331116725623,
+            -28.087943162872662,
+        ),
+        (
+            37.80277123390563, -3.2571969029072276, 112.26918849496327, 66.9347231244047, -40.06618937091002,
+            -54.66780262877968, -9.48861652309627,
+        ),
+    ),
+    c=(0.0, 0.6358126895828704, 0.4095798393397535, 0.9769306725060716, 0.4288403609558664, 1.0, 1.0, 1.0),
+    d=(
+        0.21193756319429014, -0.42387512638858027, -0.3384627126235924, 1.8046452872882734, 2.325825639765069,
+        0.0, 0.0, 0.0,
+    ),
+    m=(*_A6, 1.0, 1.0, 1.0),
+    error=(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+    dense=(
+        _D1,
+        tuple(second + third for second, third in zip(_D2, _D3, strict=True)),  # theta^3 = theta^2 - theta^2 (1-theta)
+        tuple(-third for third in _D3),
+    ),
+    reference="G. Steinebach, BIT Numer. Math. 63 (2023) 27",
+)  # fmt: skip

@@ -14,18 +14,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from physode.solvers.clock import Number
-from physode.solvers.implicit.continuous import dense_rows, guess_rows
-from physode.solvers.implicit.rosenbrock import combined
-from physode.solvers.implicit.running import Running, columns_of
-from physode.solvers.implicit.stage_solver import StageSolver
+from physode.solvers.implicit.dense_output import dense_rows, guess_rows
+from physode.solvers.implicit.rosenbrock import Running, columns_of, combined
+from physode.solvers.implicit.stage_equations import StageSolver
 from physode.solvers.method import StepMethod
-from physode.solvers.runge_kutta import Row, Step, stage_times
+from physode.solvers.runge_kutta import Rhs, Row, Step, stage_times
 
 __all__ = ["ImplicitRungeKutta"]
 
@@ -102,7 +100,7 @@ class ImplicitRungeKutta(StepMethod):
         """Return the method with Newton's method made for these tolerances."""
         return replace(self, rtol=rtol, atol=atol) if self.adaptive else self
 
-    def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
+    def take(self, rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
         """Take one step; what stands for slopes are the increments :math:`w_i`, and the local error's estimate."""
         solver = StageSolver.of(rhs, t, y, h, self.rtol, self.atol, self.kappa)
         ws, (change, *errors) = self._coupled(solver, y) if self.coupled else self._one_by_one(solver, y, k1)

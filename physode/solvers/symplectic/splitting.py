@@ -22,8 +22,8 @@ from torch import Tensor
 
 from physode.solvers.clock import Number, sized
 from physode.solvers.method import StepMethod
-from physode.solvers.runge_kutta import Step
-from physode.solvers.symplectic.halves import check_halves, force_of, parts_of, velocity_of
+from physode.solvers.runge_kutta import Rhs, Step
+from physode.solvers.symplectic.separable import check_halves, force_of, parts_of, velocity_of
 
 __all__ = ["LEAPFROG", "SUZUKI4", "YOSHIDA4", "Splitting"]
 
@@ -33,7 +33,7 @@ class Splitting(StepMethod):
     """A symmetric composition of leapfrog steps, whose sizes are ``weights`` times the step's.
 
     The state is a pair of tensors (q, p), or a tensor with positions in the first half of its last axis and momenta or
-    velocities in the second, if the right-hand side says so (:mod:`physode.solvers.symplectic.halves`). The force at
+    velocities in the second, if the right-hand side says so (:mod:`physode.solvers.symplectic.separable`). The force at
     the step's end is that at the next one's start: of a right-hand side that has its force and velocity as functions
     of their own, a step evaluates one force a leapfrog.
     """
@@ -56,7 +56,7 @@ class Splitting(StepMethod):
         check_halves(self.name, problem.dynamics, problem.t[0].detach(), problem.y0.detach(), problem.statistics)
         return problem
 
-    def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
+    def take(self, rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
         """Take one step: kicks and drifts in turn."""
         start = rhs(t, y) if k1 is None else k1
         half = y.shape[-1] // 2

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from physode.solvers.tableaus.base import Tableau
-from physode.solvers.tableaus.bosh3 import BOSH3
 from physode.solvers.tableaus.dopri5 import DOPRI5
 from physode.solvers.tableaus.dopri8 import DOPRI8
-from physode.solvers.tableaus.euler import EULER
-from physode.solvers.tableaus.heun import HEUN
-from physode.solvers.tableaus.heun_euler import HEUN_EULER
-from physode.solvers.tableaus.midpoint import MIDPOINT
-from physode.solvers.tableaus.rk4 import RK4
+from physode.solvers.tableaus.fixed_step import EULER, HEUN, MIDPOINT, RK4
+from physode.solvers.tableaus.low_order import BOSH3, HEUN_EULER
 from physode.solvers.tableaus.tsit5 import TSIT5
 
 __all__ = ["METHODS", "Tableau"]

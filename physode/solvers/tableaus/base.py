@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from physode.solvers.tableaus.sums import Sums
-
-__all__ = ["Tableau"]
+__all__ = ["Row", "Sum", "Sums", "Tableau", "in_basis"]
 
 Row = tuple[float, ...]
-_ROUNDING = 1e-13
+_ROUNDING, _PRINTED = 1e-13, 1e-9  # of sums of weights; of polynomials, whose coefficients are printed to some digits
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,73 @@ class Tableau:
         for name, value in sums.items():
             object.__setattr__(self, name, value)
 
+    @classmethod
+    def textbook(
+        cls,
+        name: str,
+        *,
+        order: int,
+        c: Row,
+        a: Sequence[Row],
+        b: Row,
+        b_hat: Row = (),
+        error_order: int | None = None,
+        b_theta: Sequence[Row] = (),
+        d: tuple[Row, ...] = (),
+        interpolant_order: int | None = None,
+        reference: str = "",
+    ) -> Tableau:
+        r"""Return a method from its table as papers print it.
+
+        A last stage whose row is ``b`` is the derivative at the step's end: the method is "first same as last".
+
+        Parameters
+        ----------
+        name, order, c, reference
+            As above.
+        a, b
+            The table's rows, up to the diagonal or with the zeros behind it, and the weights of all its stages.
+        b_hat
+            The embedded method's weights; empty for fixed-step methods.
+        error_order
+            The order of the embedded method; by default one less than the method's.
+        b_theta
+            The interpolant :math:`y + h \sum_i b_i(\theta) k_i`: of each stage the coefficients of :math:`\theta`,
+            :math:`\theta^2`, ... in :math:`b_i`. By default it is cubic Hermite's.
+        d
+            The interpolant in the form of this class, where it is published so.
+        interpolant_order
+            The order of the interpolant; by default that of cubic Hermite's.
+
+        Raises
+        ------
+        ValueError
+            If the table is no explicit method's, or a row of another length than it must have.
+        """
+        for i, row in enumerate(a):
+            _require(not any(row[i:]), name, f"row {i} of a has weights on the diagonal or behind it")
+        _require(len(b_hat) in (0, len(b)), name, "b_hat and b differ in length")
+        _require(len(b_theta) in (0, len(b)), name, "b_theta and b differ in length")
+        rows = tuple(tuple(row[:i]) for i, row in enumerate(a))
+        b_err = (tuple(weight - other for weight, other in zip(b, b_hat, strict=True)),) if b_hat else ()
+        if rows[-1] == b[:-1] and b[-1] == 0.0 and c[-1] == 1.0:
+            c, rows, b = c[:-1], rows[:-1], b[:-1]
+        if b_theta:
+            _require(not d, name, "b_theta and d are two interpolants")
+            d = _beyond_hermite(name, b, [*b_theta, *[()] * (len(b) + 1 - len(b_theta))])
+        return cls(
+            name=name,
+            order=order,
+            c=c,
+            a=rows,
+            b=b,
+            b_err=b_err,
+            error_order=(order - 1 if error_order is None else error_order) if b_hat else 0,
+            d=d,
+            interpolant_order=min(order, 3) if interpolant_order is None else interpolant_order,
+            reference=reference,
+        )
+
     @property
     def stages(self) -> int:
         """The number of stages ``s``."""
@@ -115,3 +182,66 @@ class Tableau:
 def _require(holds: bool, name: str, what: str) -> None:
     if not holds:
         raise ValueError(f"tableau {name!r}: {what}")
+
+
+def in_basis(powers: Sequence[Row]) -> tuple[Row, ...]:
+    r"""Return polynomials in the basis of interpolants (see :mod:`physode.solvers.interpolation`).
+
+    From rows of coefficients of :math:`\theta, \theta^2, \dots`, one entry a polynomial, to as many rows of those of
+    :math:`\varphi_1, \varphi_2, \dots`. As :math:`\varphi_p` is of degree p, the highest is found first.
+    """
+    basis = [[1.0]]  # of each function the coefficients of theta, theta^2, ...
+    for p in range(1, len(powers)):
+        last = [*basis[-1], 0.0]
+        shifted = [0.0, *basis[-1]]
+        basis.append([x - y for x, y in zip(last, shifted, strict=True)] if p % 2 else shifted)
+    rows: list[Row] = []  # from the highest degree to the lowest
+    for p in reversed(range(len(powers))):
+        above = list(zip(reversed(basis[p + 1 :]), rows, strict=True))
+        taken = [sum(function[p] * row[j] for function, row in above) for j in range(len(powers[p]))]
+        rows.append(tuple((value - other) / basis[p][p] for value, other in zip(powers[p], taken, strict=True)))
+    return tuple(reversed(rows))
+
+
+def _beyond_hermite(name: str, b: Row, b_theta: Sequence[Row]) -> tuple[Row, ...]:
+    """Return the rows ``d`` of an interpolant that is given by polynomials of all stages and the end's derivative."""
+    degree = max(3, *map(len, b_theta))
+    powers = list(zip(*((*row, *[0.0] * (degree - len(row))) for row in b_theta), strict=True))
+    found = in_basis(powers)
+    weights = (*b, 0.0)
+    first, last = [float(j == 0) for j in range(len(weights))], [float(j == len(b)) for j in range(len(weights))]
+    hermite = (
+        weights,
+        [one - w for one, w in zip(first, weights, strict=True)],
+        [2 * w - one - other for w, one, other in zip(weights, first, last, strict=True)],
+    )
+    for row, expected in zip(found, hermite, strict=False):
+        meets = all(abs(x - y) < _PRINTED for x, y in zip(row, expected, strict=True))
+        _require(meets, name, "b_theta does not lead to the step's end with the derivatives at both ends")
+    return found[3:]
+
+
+class Sum(NamedTuple):
+    """A row of weights as ``lead * (k[first] + sum_j ratios[j] k[others[j]])``, without weights of 0.
+
+    Of these only ``lead`` is multiplied by the step size: the rest is the same for every step.
+    """
+
+    lead: float
+    first: int
+    others: tuple[int, ...]
+    ratios: Row
+
+    @classmethod
+    def of(cls, row: Row) -> Sum:
+        """Sort a row of weights out."""
+        first, *others = (j for j, weight in enumerate(row) if weight != 0.0)
+        return cls(row[first], first, tuple(others), tuple(row[j] / row[first] for j in others))
+
+
+class Sums:
+    """Rows of weights, sorted out once for a method; compared by identity, so that looking something up is quick."""
+
+    def __init__(self, *rows: Row) -> None:
+        self.each = tuple(Sum.of(row) for row in rows)
+        self.leads = tuple(one.lead for one in self.each)

@@ -12,9 +12,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from physode.datasets.images import archives, containers
-from physode.datasets.images.archives import Tar, Zip, is_tar
-from physode.datasets.images.containers import Folder
+from physode.datasets.images import containers
+from physode.datasets.images.containers import Folder, Tar, Zip, is_tar
 from physode.datasets.images.images import Skipped
 from physode.errors import DataError
 
@@ -161,7 +160,7 @@ def test_files_above_the_bound_are_not_read(tmp_path, kind, monkeypatch):
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "_MOST_BYTES", 100_000)
+    monkeypatch.setattr(containers, "_MOST_BYTES", 100_000)
     files = {f"cat/{i}.jpg": bytes(30_000) for i in range(10)}
     for container in (
         Tar(tar_of(tmp_path / "bomb.tar.xz", files, mode="w:xz")),
@@ -172,7 +171,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
 
 
 def test_an_archive_of_too_many_files_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MOST_FILES", 3)
+    monkeypatch.setattr(containers, "MOST_FILES", 3)
     for container in (Tar(tar_of(tmp_path / "many.tar")), Zip(zip_of(tmp_path / "many.zip"))):
         with pytest.raises(DataError, match=r"many\..*: it holds more than 3 files"):
             _ = container.listing

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physode.simulators.galaxies import kinds
-from physode.simulators.galaxies.kinds import CLASSES, FREQUENCIES, labels
+from physode.simulators.galaxies import galaxy
+from physode.simulators.galaxies.galaxy import CLASSES, FREQUENCIES, labels
 
 
 def test_frequencies_are_those_of_the_paper_by_class():
@@ -35,11 +35,11 @@ def test_another_seed_begins_elsewhere():
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.37, 0.9])
 def test_every_class_gives_its_share_for_testing(fraction):
     y = labels(3000, seed=0, balanced=False)
-    test = kinds.test_split(y, fraction=fraction)
+    test = galaxy.test_split(y, fraction=fraction)
     for label in range(5):
         assert abs(test[y == label].sum() - fraction * (y == label).sum()) < 1
 
 
 def test_whether_a_galaxy_is_for_testing_does_not_depend_on_how_many_follow():
     y = labels(3000, seed=0, balanced=False)
-    np.testing.assert_array_equal(kinds.test_split(y[:200], fraction=0.3), kinds.test_split(y, fraction=0.3)[:200])
+    np.testing.assert_array_equal(galaxy.test_split(y[:200], fraction=0.3), galaxy.test_split(y, fraction=0.3)[:200])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from physode.simulators.galaxies.plane import plane_of
+from physode.simulators.galaxies.camera import plane_of
 from physode.simulators.galaxies.profiles import bar, edge_on_disc, exponential_disc, sersic, sersic_b
 
 

@@ -9,12 +9,21 @@ import numpy as np
 import pytest
 
 from physode.simulators.galaxies import Galaxy
-from physode.simulators.galaxies.drawing import draw_galaxy
-from physode.simulators.galaxies.galaxy import PARAMETERS, SCALE_LENGTHS, columns
-from physode.simulators.galaxies.kinds import CIGAR, CLASSES, EDGE_ON, IN_BETWEEN, ROUND, SPIRAL
-from physode.simulators.galaxies.plane import plane_of
+from physode.simulators.galaxies.camera import plane_of
+from physode.simulators.galaxies.galaxy import (
+    CIGAR,
+    CLASSES,
+    EDGE_ON,
+    IN_BETWEEN,
+    PARAMETERS,
+    ROUND,
+    SCALE_LENGTHS,
+    SPIRAL,
+    columns,
+    draw_galaxy,
+)
+from physode.simulators.galaxies.profiles import arm_density, arm_phase, arm_start, knots
 from physode.simulators.galaxies.rendering import bands, render
-from physode.simulators.galaxies.spiral import arm_density, arm_phase, arm_start, knots
 
 PLANE = plane_of(64)
 # Small enough that next to nothing of it lies outside of the field.

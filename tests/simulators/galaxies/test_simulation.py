@@ -15,7 +15,7 @@ from physode.simulators.galaxies import (
     simulate_galaxies,
     simulate_galaxies_with_parameters,
 )
-from physode.simulators.galaxies.kinds import SPIRAL
+from physode.simulators.galaxies.galaxy import SPIRAL
 
 COUNT = 60
 

@@ -1,4 +1,4 @@
-"""Right-hand sides that the tests of implicit methods share."""
+"""Right-hand sides that tests of methods share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ assert set(ALL) <= set(METHODS)
 
 class Logarithmic:
     """dy1/dt = 2 t y1 log y2, dy2/dt = -2 t y2 log y1; solved by exp(sin t^2), exp(cos t^2)."""
+
+    span = (0.0, 1.5)
 
     def __call__(self, t, y):
         a, b = y.unbind(-1)

@@ -10,13 +10,11 @@ import scipy.integrate
 import torch
 
 import physode as po
-from physode.solvers.implicit.band import Band
-from physode.solvers.implicit.banded import BandFactors, factor_band
-from physode.solvers.implicit.blocks import blocks_of
+from physode.solvers.implicit.banded import Band, BandFactors, factor_band
+from physode.solvers.implicit.cyclic_reduction import reduced, solved
 from physode.solvers.implicit.jacobian import derivatives
+from physode.solvers.implicit.jacobian_structure import blocks_of, structure_of
 from physode.solvers.implicit.linear import coupled_factors, factor, shifted
-from physode.solvers.implicit.reduction import reduced, solved
-from physode.solvers.implicit.structure import structure_of
 
 pytestmark = [
     pytest.mark.usefixtures("float64"),
@@ -66,7 +64,7 @@ def test_bands_without_a_dominant_diagonal_are_solved_as_stably_as_dense_matrice
     band, b = Band.within(matrix, lower, upper), torch.cos(torch.arange(2.0 * size)).reshape(2, size)
     for turned, adjoint in ((matrix, False), (matrix.mT, True)):
         dense = torch.linalg.solve(turned, b.unsqueeze(-1)).squeeze(-1)
-        found = [solved(reduced(band), b, lower, upper, adjoint=adjoint)]
+        found = [solved(reduced(band.transposed().entries, lower, upper), b, lower, upper, adjoint=adjoint)]
         if not adjoint:
             found.append(factor_band(band).solve(b))
         left = ((turned @ dense.unsqueeze(-1)).squeeze(-1) - b).norm()

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 import physode as po
-from physode.solvers.implicit.blocks import blocks_of
 from physode.solvers.implicit.jacobian import derivatives
-from physode.solvers.implicit.structure import structure_of
+from physode.solvers.implicit.jacobian_structure import blocks_of, structure_of
 
 pytestmark = pytest.mark.usefixtures("float64")
 

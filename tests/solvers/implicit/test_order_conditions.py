@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement, product
 from math import prod
 
 import numpy as np
 import pytest
 
-from physode.solvers.implicit.fixed import FIXED
-from physode.solvers.implicit.kencarp5 import KENCARP5
-from physode.solvers.implicit.kvaerno3 import KVAERNO3
 from physode.solvers.implicit.radau5 import RADAU5
-from physode.solvers.implicit.rodas5p import RODAS5P
+from physode.solvers.implicit.rosenbrock import RODAS5P
+from physode.solvers.implicit.tableaus import FIXED, KENCARP5, KVAERNO3
+from tests.solvers.rooted_trees import density, square, trees
 
 RUNGE_KUTTA = [*FIXED, KVAERNO3, KENCARP5, RADAU5]
-
-
-def trees(order):
-    """All rooted trees of so many vertices; a tree is the sorted tuple of its root's sons."""
-    found = set()
-    for count in range(order):
-        for sizes in combinations_with_replacement(range(1, order), count):
-            if sum(sizes) == order - 1:
-                found |= {tuple(sorted(sons)) for sons in product(*map(trees, sizes))}
-    return found
-
-
-def vertices(tree):
-    return 1 + sum(map(vertices, tree))
-
-
-def density(tree):
-    return vertices(tree) * prod(map(density, tree))
 
 
 def stages(tree, alpha, beta):
@@ -47,22 +27,11 @@ def residuals(weights, alpha, beta, order):
     return [weights @ stages(tree, alpha, beta) - 1 / density(tree) for tree in every]
 
 
-def square(rows):
-    matrix = np.zeros((len(rows), len(rows)))
-    for i, row in enumerate(rows):
-        matrix[i, : len(row)] = row
-    return matrix
-
-
 def published(method):
     """alpha, Gamma, b and the embedded weights of a Rosenbrock method, transformed back (Eq. IV.7.25)."""
     gamma = np.linalg.inv(np.eye(method.stages) / method.gamma - square(method.big_c))
     b, error = (np.array(weights) @ gamma for weights in (method.m, method.error))
     return square(method.a) @ gamma, gamma, b, b - error
-
-
-def test_there_are_as_many_trees_as_there_should_be():
-    assert [len(trees(order)) for order in range(1, 7)] == [1, 1, 2, 4, 9, 20]
 
 
 def test_rodas5p_has_order_5_and_an_embedded_method_of_order_4():

@@ -139,7 +139,7 @@ def test_one_sample_s_failure_leaves_the_others_alone():
 
 def test_a_singular_matrix_is_a_rejection():
     """I - h gamma J is singular for the first size exactly: J = 1 / (h gamma)."""
-    from physode.solvers.implicit.rodas5p import RODAS5P
+    from physode.solvers.implicit.rosenbrock import RODAS5P
 
     rate = 1 / (0.5 * RODAS5P.gamma)
     sol = po.solve(lambda t, y: rate * y, torch.ones(1), [0.0, 1.0], method="rodas5p", first_step=0.5)
