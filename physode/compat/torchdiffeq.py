@@ -1,11 +1,13 @@
 """torchdiffeq 0.2.5's interface: ``import physode.compat.torchdiffeq as torchdiffeq``.
 
-Every method name and option of torchdiffeq's, and tsit5, on this engine. What differs, on purpose: steps end exactly at
-the last time instead of beyond it; dopri8 is DOP853 with its own interpolant; Adams methods allow for unequal steps;
-step sizes count as constants in gradients; the clock is always in double precision (the option ``dtype`` changes
-nothing); events are found to the clock's resolution, and their gradients reach the event function's parameters.
-Gradients of :func:`odeint` go through every accepted step's graph, so that they can be differentiated again;
-:func:`physode.solve` with ``gradient="aca"`` gives the same with less memory and in less time.
+Every method name and option of torchdiffeq's, the implicit methods that followed that version, and tsit5, on this
+engine. What differs, on purpose: steps end exactly at the last time instead of beyond it; dopri8 is DOP853 with its own
+interpolant; Adams methods allow for unequal steps; step sizes count as constants in gradients; the clock is always in
+double precision (the option ``dtype`` changes nothing); events are found to the clock's resolution, in 20,000 steps at
+most unless ``max_num_steps`` says otherwise, and their gradients, which :func:`odeint` gives too, reach the event
+function's parameters; what is not finite ends a solve with fixed steps as well. Gradients of :func:`odeint` go through
+every accepted step's graph, so that they can be differentiated again; :func:`physode.solve` with ``gradient="aca"``
+gives the same with less memory and in less time.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ def odeint(
     method
         ``"dopri5"`` (default), ``"dopri8"``, ``"tsit5"``, ``"bosh3"``, ``"fehlberg2"``, ``"adaptive_heun"``,
         ``"euler"``, ``"midpoint"``, ``"heun2"``, ``"heun3"``, ``"rk4"`` (the 3/8 rule), ``"explicit_adams"``,
-        ``"implicit_adams"``, ``"scipy_solver"``.
+        ``"implicit_adams"``, ``"implicit_euler"``, ``"implicit_midpoint"``, ``"trapezoid"``, ``"sdirk2"``,
+        ``"trbdf2"``, ``"radauIIA3"``, ``"radauIIA5"``, ``"gl4"``, ``"gl6"``, ``"scipy_solver"``.
     options
         Adaptive: ``norm``, ``first_step``, ``min_step``, ``max_step``, ``max_num_steps``, ``safety``, ``ifactor``,
         ``dfactor``, ``step_t``, ``jump_t``. Fixed: ``step_size`` or ``grid_constructor``, ``interp`` (``"linear"`` or
