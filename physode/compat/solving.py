@@ -13,7 +13,7 @@ from physode.compat.stepping import EVENT_STEPS, InvalidArgument, SolveAssertion
 from physode.errors import SolveError
 from physode.events.conditions import Conditions
 from physode.events.event import Event
-from physode.events.result import Found
+from physode.events.result import Events, Found
 from physode.events.rounds import solve_with_events
 from physode.gradients import GradientMethod
 from physode.gradients.naive import Empty, Transformed
@@ -86,7 +86,7 @@ def _found(asked: Asked, gradient: GradientMethod, events: tuple[Event, ...]) ->
     try:
         if events or len(asked.stops):
             return solve_with_events(problem, plan, gradient, events, asked.stops.sort().values)
-        return Found(gradient.solve(problem, plan), ())  # type: ignore[arg-type]
+        return Found(gradient.solve(problem, plan), Events())
     except SolveError as error:
         partial = error.solution.outcome if isinstance(error.solution, Found) else error.solution
         if isinstance(partial, Outcome):
