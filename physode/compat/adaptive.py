@@ -13,6 +13,7 @@ from physode.compat.errors import InvalidArgument, SolveAssertionError
 from physode.compat.setup import Flow, Setup
 from physode.solvers.attempt import Adaptive
 from physode.solvers.callbacks import Observer
+from physode.solvers.clock import Number, Verdict, isfinite
 from physode.solvers.controllers import Control, Controller, initial_step
 from physode.solvers.loop import integrate
 from physode.solvers.trace import SavePolicy, Trace
@@ -27,11 +28,11 @@ class _Controller(Controller):
 
     min_step: float = 0.0
 
-    def accepts(self, error: Tensor, size: Tensor) -> Tensor:
+    def accepts(self, error: Number, size: Number) -> Verdict:
         """Whether an attempt is accepted."""
-        return (error <= 1.0) | ((size <= self.min_step) & torch.isfinite(error))
+        return (error <= 1.0) | ((size <= self.min_step) & isfinite(error))
 
-    def next(self, control: Control, error: Tensor, size: Tensor, accepted: Tensor, error_order: int) -> Control:
+    def next(self, control: Control, error: Number, size: Number, accepted: Verdict, error_order: int) -> Control:
         """Return the memory after an attempt, without a graph."""
         with torch.no_grad():
             return super().next(control, error, size, accepted, error_order)

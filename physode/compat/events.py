@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -78,7 +79,7 @@ def _march_until(setup: Setup, watch: EventWatch) -> Trace:
 
 def _locate(setup: Setup, watch: EventWatch, record: Trace) -> tuple[Tensor, Tensor]:
     """Find the crossing on the last step's interpolant."""
-    t, h, y, y_end = record.starts[-1], record.sizes[-1], record.nodes[-2], record.nodes[-1]
+    (t, h, end), y, y_end = _last(record), record.nodes[-2], record.nodes[-1]
     coefficients = _interpolant(setup, record)
 
     def state(time: Tensor) -> Tensor:
@@ -86,22 +87,27 @@ def _locate(setup: Setup, watch: EventWatch, record: Trace) -> tuple[Tensor, Ten
         return interpolate(location, y[None], coefficients[None], y_end[None])[0]
 
     with torch.no_grad():
-        start, end = float(t.detach()), float(record.ends[-1].detach())
-        found = _crossing(lambda time: watch.value(t.new_tensor(time), state(t.new_tensor(time))), start, end)
+        span = float(t.detach()), float(end.detach())
+        found = _crossing(lambda time: watch.value(t.new_tensor(time), state(t.new_tensor(time))), *span)
     event_time = t.detach().new_tensor(found)
     return event_time, torch.stack([setup.y0, state(event_time)])
 
 
 def _interpolant(setup: Setup, record: Trace) -> Tensor:
     """Return the last step's interpolant: the method's own, or on a grid what ``interp`` asks for."""
-    t, h, y, y_end = record.starts[-1], record.sizes[-1], record.nodes[-2], record.nodes[-1]
+    (t, h, end), y, y_end = _last(record), record.nodes[-2], record.nodes[-1]
     kind = interpolation(setup)
     if kind == "linear":
         return (y_end - y)[None]
     if kind == "cubic":
-        return hermite(h, y, y_end, setup.flow(t, y), setup.flow(record.ends[-1], y_end))
+        return hermite(h, y, y_end, setup.flow(t, y), setup.flow(end, y_end))
     step = take_step(setup.flow, setup.method.tableau, t, y, h)
     return interpolant(setup.flow, setup.method.tableau, t, y, h, step, end_derivative(setup.flow, t, h, step))
+
+
+def _last(record: Trace) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the last step's start, size and end."""
+    return cast("tuple[Tensor, Tensor, Tensor]", (record.starts[-1], record.sizes[-1], record.ends[-1]))
 
 
 def _crossing(value: Callable[[float], float], start: float, end: float) -> float:

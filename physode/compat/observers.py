@@ -12,6 +12,7 @@ from torch import Tensor
 
 from physode.compat.methods import ACCEPT, REJECT, STEP, Method
 from physode.problem.packing import Packing
+from physode.solvers.clock import Number, absolute, detached
 from physode.solvers.trace import Trace
 
 __all__ = ["ADJOINT_CALLBACKS", "Callbacks", "EventWatch"]
@@ -35,9 +36,9 @@ class Callbacks:
             warnings.warn(f"Solver '{method.name}' does not support callbacks {unsupported}", stacklevel=4)
         return cls(packing, {name: call for name, call in found.items() if name not in unsupported})
 
-    def before(self, t: Tensor, y: Tensor, h: Tensor) -> None:
+    def before(self, t: Number, y: Tensor, h: Number) -> None:
         """Call ``callback_step``."""
-        self._attempt = (t.detach(), y, h.detach().abs())
+        self._attempt = (detached(t), y, absolute(detached(h)))
         self._call(STEP)
 
     def after(self, record: Trace, accepted: bool) -> bool:
@@ -71,7 +72,7 @@ class EventWatch:
     callbacks: Callbacks
     found: bool = False
 
-    def before(self, t: Tensor, y: Tensor, h: Tensor) -> None:
+    def before(self, t: Number, y: Tensor, h: Number) -> None:
         """Pass the attempt on."""
         self.callbacks.before(t, y, h)
 
@@ -81,7 +82,7 @@ class EventWatch:
         self.found = accepted and not self.value(record.ends[-1], record.nodes[-1]) > 0.0
         return self.found
 
-    def value(self, t: Tensor, y: Tensor) -> float:
+    def value(self, t: Number, y: Tensor) -> float:
         """Evaluate the event function, without a graph."""
         with torch.no_grad():
-            return float(self.event(t.detach().to(self.time_dtype), y.detach()))
+            return float(self.event(torch.as_tensor(t).detach().to(self.time_dtype), y.detach()))

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from physode.problem.evaluation import Conduct, Draws, Probe
 from physode.problem.packing import Packing
 from physode.problem.parameters import Referred
 from physode.rhs_state import Hooks, Statistics, Surroundings
+from physode.solvers.clock import Number
 from physode.solvers.norms import root_mean_square
 from physode.transforms import transformed
 from physode.typing import Norm
@@ -38,7 +39,7 @@ class Flow(Dynamics):
 
     settle: Callable[[Probe], None] | None = None
 
-    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+    def __call__(self, t: Number, y: Tensor) -> Tensor:
         """Return dy/dt, packed.
 
         Raises
@@ -63,14 +64,14 @@ class Flow(Dynamics):
         value = value if value.shape == y.shape else value.reshape(y.shape)
         value = value.clone() if self.conduct.lends else value
         if self.settle is not None and not self.conduct.marks:
-            self.mark(t, y, value)
+            self.mark(cast("Tensor", t), y, value)
         return value
 
     def mark(self, t: Tensor, y: Tensor, value: Tensor) -> None:
         """Keep an evaluation, for a pass back to be held against."""
         self.conduct.marks.append((t.detach(), y.detach(), value.detach()))
 
-    def _evaluated(self, t: Tensor, y: Tensor) -> Any:
+    def _evaluated(self, t: Number, y: Tensor) -> Any:
         if self.settle is None or self.conduct.settled or transformed():
             return self.evaluate(t, y)
         self.conduct.settled = True

@@ -60,7 +60,7 @@ def interpolation(setup: Setup) -> str:
 
 def grid_taken(record: Trace) -> Grid:
     """Return a record's steps as tensors."""
-    return Grid(torch.stack(record.starts), torch.stack(record.sizes), torch.stack(record.ends))
+    return record.clock()
 
 
 def _direction(grid: Grid) -> Tensor:

@@ -198,7 +198,7 @@ def checked_state(y0: Any, packing: Packing, *, finite: bool = True) -> Tensor:
     return packing.pack(y0)
 
 
-def checked_times(t: Any, *, batch: int | None, device: torch.device) -> Tensor:
+def checked_times(t: object, *, batch: int | None, device: torch.device) -> Tensor:
     """Return the output times in float64, ``(outputs,)`` or, for ``batch`` samples, ``(outputs, batch)``.
 
     Raises
@@ -227,7 +227,7 @@ def checked_times(t: Any, *, batch: int | None, device: torch.device) -> Tensor:
     return times if batch is None or times.ndim == 2 else times[:, None].expand(-1, batch)
 
 
-def checked_tolerance(name: str, value: Any, default: float) -> Tensor | float:
+def checked_tolerance(name: str, value: Tensor | float | None, default: float) -> Tensor | float:
     """Return a tolerance, positive and finite; a tensor gives one a component."""
     if value is None:
         return default
