@@ -162,7 +162,7 @@ def answer(
     recorded: dict[str, Recorded],
     *,
     dense: bool = False,
-    plans: Sequence[Any] = (),
+    plans: Sequence[object] = (),
     stored: bool = False,
 ) -> Solution:
     """Return the solution that users get; where its outputs were ``stored`` in a file it has none.
@@ -186,12 +186,12 @@ def answer(
     )
 
 
-def _holding(state: Any, packing: Packing, plans: Sequence[Any]) -> Any:
+def _holding(state: Any, packing: Packing, plans: Sequence[object]) -> Any:
     """Return a state of which every part holds what its gradient needs."""
     return packing.like([held(part, plans) for part in packing.parts(state)])
 
 
-def _with_plans(event: EventTimes, packing: Packing, plans: Sequence[Any]) -> EventTimes:
+def _with_plans(event: EventTimes, packing: Packing, plans: Sequence[object]) -> EventTimes:
     return replace(event, t=held(event.t, plans), y=_holding(event.y, packing, plans))
 
 
@@ -204,10 +204,10 @@ class _Reader:
     per_sample: bool
     ends: Tensor
     start: Tensor
-    plans: tuple[Any, ...]
+    plans: tuple[object, ...]
 
     @classmethod
-    def of(cls, problem: Problem, table: Table | None, plans: Sequence[Any]) -> _Reader:
+    def of(cls, problem: Problem, table: Table | None, plans: Sequence[object]) -> _Reader:
         ends, start = problem.t.detach()[[0, -1]], problem.y0.detach()
         return cls(problem.dynamics.packing, table, problem.per_sample, ends, start, tuple(plans))
 

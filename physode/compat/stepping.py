@@ -19,7 +19,7 @@ from physode.problem.checks import check_sizes, checked_count
 from physode.problem.problem import checked_number, checked_tolerances
 from physode.solvers import method as engine
 from physode.solvers.attempt import Adaptive
-from physode.solvers.clock import Number
+from physode.solvers.clock import Number, Verdict, as_float
 from physode.solvers.controllers import Controller
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.interpolation import Location, interpolate
@@ -157,7 +157,7 @@ class _Controller(Controller):
 
     smallest: float = 0.0
 
-    def accepts(self, error: Number, size: Number) -> Number:
+    def accepts(self, error: Number, size: Number) -> Verdict:
         """Whether an attempt is accepted."""
         return (error <= 1.0) | ((size <= self.smallest) & (error < math.inf))
 
@@ -252,7 +252,7 @@ class OnGrid(engine.StepMethod):
     def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
         """Take one step."""
         for start, state, size, whole in self._whole:
-            if state is y and start == t and abs(h) < abs(size):
+            if state is y and start == t and abs(as_float(h)) < abs(as_float(size)):
                 k_end = end_derivative(rhs, start, size, whole)
                 cubic = interpolant(rhs, self, start, y, size, whole, k_end)[None]
                 theta = torch.as_tensor(h / size, dtype=torch.float64, device=y.device)

@@ -7,7 +7,7 @@ The same pure functions make an attempt here and in :mod:`physode.solvers.loop`;
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from physode.compiled.build import Layout
 from physode.compiled.capture import Program
 from physode.compiled.loops import Loop
 from physode.solvers.attempt import Adaptive, attempt, next_step, underflow
-from physode.solvers.clock import expand
+from physode.solvers.clock import Number, expand
 from physode.solvers.controllers import Control, initial_step
 from physode.solvers.runge_kutta import Rhs, Step, coefficients, take_step
 from physode.solvers.tableaus import Tableau
@@ -116,7 +116,7 @@ def rhs_of(program: Program, clock: Clock, tensors: Sequence[Tensor]) -> Rhs:
         real = y.real.dtype if y.is_complex() else y.dtype
         return program(torch.clamp(t, clock.low, clock.high).to(real), y, tensors)
 
-    return rhs
+    return cast("Rhs", rhs)
 
 
 def begin(rhs: Rhs, steps: Adaptive, layout: Layout, clock: Clock, y0: Tensor) -> Walk:
@@ -201,11 +201,12 @@ def advance(
     groups = Groups.unpack(walk.groups)
     t, active, y, k = groups.t, groups.active, layout.view(walk.y), layout.view(walk.k)
     control = Control(groups.size, groups.error_1, groups.error_2, groups.was_rejected)
-    size, h, t_next = next_step(steps, control, t, clock.t1, active)
+    tried, h, t_next = _tensors(*next_step(steps, control, t, clock.t1, active))
     step, k_end, error = attempt(rhs, steps, t, y, h, k, EVERY_NODE)
-    accepted = steps.controller.accepts(error, size) & active
+    accepted = steps.controller.accepts(error, tried) & active
     rejected = active & ~accepted
-    control = steps.controller.next(control, error, size, accepted, steps.tableau.error_order)
+    judged = steps.controller.next(control, error, tried, accepted, steps.tableau.error_order)
+    size, error_1, error_2, was_rejected = _tensors(*judged)
 
     def select(new: Tensor, old: Tensor) -> Tensor:
         return torch.where(expand(accepted, new.ndim), new, old)
@@ -221,14 +222,14 @@ def advance(
         block.index_copy_(0, row, value.unsqueeze(0))
 
     active = active & (t_new != clock.t1)
-    lost, floor = underflow(steps, size, rejected, active, t_new, clock.t0, clock.t1)
+    lost, floor = _tensors(*underflow(steps, tried, rejected, active, t_new, clock.t0, clock.t1))
     why = torch.where(torch.isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE))
     groups = Groups(
         t=t_new,
-        size=torch.where(rejected.any(), torch.maximum(control.size, floor), control.size),
-        error_1=control.error_1,
-        error_2=control.error_2,
-        was_rejected=control.rejected,
+        size=torch.where(rejected.any(), torch.maximum(size, floor), size),
+        error_1=error_1,
+        error_2=error_2,
+        was_rejected=was_rejected,
         active=active & ~lost,
         status=torch.where(lost, why, groups.status),
         ended=torch.where(lost, t_new, groups.ended),
@@ -237,6 +238,11 @@ def advance(
     )
     counts = walk.counts + torch.stack([accepted.any(), torch.ones_like(accepted.any())])
     return Walk(counts, groups.pack(), layout.store(y_new), layout.store(select(k_end, k)))
+
+
+def _tensors(*numbers: Number) -> tuple[Tensor, ...]:
+    """Return what the rules for steps made of tensors, which is tensors again."""
+    return cast("tuple[Tensor, ...]", numbers)
 
 
 def grid_walk(program: Program, tableau: Tableau, layout: Layout, *, dense: bool) -> Loop:

@@ -13,7 +13,7 @@ from physode.events.discontinuity import Landing, discontinuous, sides_from
 from physode.events.jumps import Carried, Crossing, Firing, choose, tie_of
 from physode.events.root_finding import POINTS, Looks, chord_crossing, crossings_of, signs_around
 from physode.rhs_state import Statistics
-from physode.solvers.clock import Number, logical_not
+from physode.solvers.clock import Number, Verdict, anywhere, as_float, detached, logical_not
 from physode.solvers.interpolation import StepInterpolant
 from physode.solvers.method import Method
 from physode.solvers.runge_kutta import Rhs, Step, interpolant
@@ -141,18 +141,19 @@ class Detector:
         t_next: Number,
         step: Step,
         k_end: Tensor | None,
-        accepted: Number,
+        accepted: Verdict,
         t1: Number,
-    ) -> tuple[Number, Number]:
+    ) -> tuple[Verdict, Number]:
         """Look into an attempt; see :class:`~physode.solvers.callbacks.EventDetector`."""
         if not len(self.counts):
             return accepted, t1
         with torch.no_grad():
-            taken = Taken(t, h, t_next, y.detach(), step, k_end)
-            if self.defers and not isinstance(t1, Tensor) and self._waits(rhs, tableau, taken, accepted):
-                return accepted, t1
+            if self.defers and not isinstance(t1, Tensor):
+                taken = Taken(as_float(t), as_float(h), as_float(t_next), y.detach(), step, k_end)
+                if self._waits(rhs, tableau, taken, anywhere(accepted)):
+                    return accepted, t1
             y, ends = y.detach(), step.y.detach()
-            chord = StepInterpolant.on(taken[:3], y, (ends - y)[None], ends)
+            chord = StepInterpolant.on((t, h, t_next), y, (ends - y)[None], ends)
             open_ = self._going & torch.isnan(self.stop) & _finite(ends, chord.t)
             kept = torch.as_tensor(accepted, device=y.device).reshape(-1)
             held, watched = torch.zeros_like(open_), open_ & kept
@@ -161,7 +162,7 @@ class Detector:
             if bool(watched.any()):
                 slopes = Step(ends, tuple(k.detach() for k in step.ks))
                 k_end = rhs(t_next, ends) if k_end is None else k_end.detach()
-                dense = interpolant(rhs, tableau, _plain(t), y, _plain(h), slopes, k_end)
+                dense = interpolant(rhs, tableau, detached(t), y, detached(h), slopes, k_end)
                 inside = StepInterpolant(chord.t, chord.h, chord.t_next, y, dense, ends)
                 seen = self._at_points(inside)
                 same = self._steady and bool(((torch.sign(seen) == self._signs) | ~watched).all())
@@ -354,7 +355,3 @@ class Detector:
 def _finite(y: Tensor, t: Tensor) -> Tensor:
     """Return which groups have a state, ``(groups,)``; others have failed, which their status tells."""
     return torch.isfinite(y).reshape(t.numel(), y.numel() // max(t.numel(), 1)).all(1)
-
-
-def _plain(value: Number) -> Number:
-    return value.detach() if isinstance(value, Tensor) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -65,7 +65,11 @@ class Events(Sequence[EventTimes]):
     def __iter__(self) -> Iterator[EventTimes]:
         return iter(self._found)
 
-    def __getitem__(self, key: Any) -> Any:
+    @overload
+    def __getitem__(self, key: int | str) -> EventTimes: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[EventTimes, ...]: ...
+    def __getitem__(self, key: int | str | slice) -> EventTimes | tuple[EventTimes, ...]:
         if not isinstance(key, str):
             return self._found[key]
         for one in self._found:

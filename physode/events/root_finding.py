@@ -5,13 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from physode.events.conditions import Conditions
 from physode.events.jumps import Crossing, tie_of
-from physode.solvers.clock import Number, anywhere, clamp, isfinite, logical_not, maximum, minimum, sign, where
+from physode.solvers.clock import (
+    Number,
+    Verdict,
+    absolute,
+    anywhere,
+    as_float,
+    clamp,
+    isfinite,
+    logical_not,
+    maximum,
+    minimum,
+    sign,
+    where,
+)
 from physode.solvers.interpolation import StepInterpolant
 
 __all__ = ["POINTS", "Looks", "chord_crossing", "crossings_of", "refine", "signs_around"]
@@ -22,13 +36,13 @@ _EPS = torch.finfo(torch.float64).eps
 
 
 def refine(
-    value: Callable[[Number], Number],
+    value: Callable[..., Number],
     low: Number,
     high: Number,
     at_low: Number,
     at_high: Number,
     before: Number,
-    wanted: Number,
+    wanted: Verdict,
     width: Number,
 ) -> Number:
     """Return where each function first leaves the sign it has at ``low``, by Chandrupatla's method.
@@ -57,12 +71,12 @@ def refine(
         The upper end of the last brackets: there, the sign has changed.
     """
     a, b, c = high, low, high  # the newest point, the other end of the bracket, the point before
-    at_a, at_b, at_c = at_high, before * abs(at_low), at_high
+    at_a, at_b, at_c = at_high, before * absolute(at_low), at_high
     early = wanted & False  # whether the newest point has the sign at the lower end
     share: Number = 0.5
     for _ in range(_MOST):
-        least = maximum(width, 2 * _EPS * maximum(abs(a), abs(b)))
-        going = wanted & (abs(b - a) > least)
+        least = maximum(width, 2 * _EPS * maximum(absolute(a), absolute(b)))
+        going = wanted & (absolute(b - a) > least)
         if not anywhere(going):
             break
         tried = where(going, a + share * (b - a), a)
@@ -71,7 +85,8 @@ def refine(
         same = now == early
         c, at_c = (where(going, where(same, *pair), old) for pair, old in (((a, b), c), ((at_a, at_b), at_c)))
         b, at_b = (where(going & logical_not(same), new, old) for new, old in ((a, b), (at_a, at_b)))
-        a, at_a, early = (where(going, new, old) for new, old in ((tried, a), (found, at_a), (now, early)))
+        a, at_a = (where(going, new, old) for new, old in ((tried, a), (found, at_a)))
+        early = cast("Verdict", where(going, now, early))
         share = _share((a, b, c), (at_a, at_b, at_c), least)
     return where(early, b, a)
 
@@ -84,7 +99,7 @@ def _share(points: tuple[Number, ...], values: tuple[Number, ...], least: Number
     share = _over(at_a, at_b - at_a) * _over(at_c, at_b - at_c)
     share = share + _over(c - a, b - a) * _over(at_a, at_c - at_a) * _over(at_b, at_c - at_b)
     share = where(monotonic & isfinite(share), share, 0.5)
-    margin = clamp(_over(0.5 * least, abs(b - a)), high=0.5)
+    margin = clamp(_over(0.5 * least, absolute(b - a)), high=0.5)
     return minimum(maximum(share, margin), 1 - margin)
 
 
@@ -183,20 +198,14 @@ def _root(
         def one(theta: float) -> float:
             return float(conditions.value(index, *step.at(torch.full_like(step.t, theta))))
 
-        size = abs(float(step.h)) or 1.0
-        given = (
-            *ends,
-            *(float(value) for value in values),
-            float(before),
-            bool(wanted),
-            2 * _EPS * abs(float(step.t)) / size,
-        )
-        return torch.full_like(values[0], refine(one, *given))
+        width = 2 * _EPS * abs(float(step.t)) / (abs(float(step.h)) or 1.0)
+        at_low, at_high = (float(value) for value in values)
+        found = refine(one, *ends, at_low, at_high, float(before), bool(wanted), width)
+        return torch.full_like(values[0], as_float(found))
     low, high = (torch.full_like(values[0], end) for end in ends)
-    width = 2 * _EPS * step.t.abs() / torch.where(step.h == 0, 1.0, step.h.abs())
+    widths = 2 * _EPS * step.t.abs() / torch.where(step.h == 0, 1.0, step.h.abs())
 
     def value(theta: Tensor) -> Tensor:
         return conditions.value(index, *step.at(theta.reshape(step.t.shape))).reshape(-1)
 
-    found: Tensor = refine(value, low, high, *values, before, wanted, width.reshape(-1))
-    return found
+    return cast("Tensor", refine(value, low, high, *values, before, wanted, widths.reshape(-1)))

@@ -20,7 +20,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -185,7 +185,7 @@ def _extent(problem: Problem) -> tuple[int, int]:
 def _graph_fetch(problem: Problem, grid: Grid) -> Fetch:
     """Replay the accepted steps in order, keeping their graph."""
 
-    def fetch(nodes: Any, steps: Any) -> tuple[Tensor, Tensor | None]:
+    def fetch(nodes: Sequence[int], steps: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         with problem.statistics.preserved():
             return _replayed(problem, grid, problem.y0, nodes, steps)
 

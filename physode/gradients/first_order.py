@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -105,13 +105,14 @@ def _batch(parts: Sequence[Tensor | None], level: int) -> Tensor | None:
 # Python object: so the graph's inner nodes refer to a solve weakly, and what a user gets is the output of a last node,
 # the identity, that holds it.
 
-_plans: ContextVar[list[Any] | None] = ContextVar("plans", default=None)
+_P = TypeVar("_P")
+_plans: ContextVar[list[object] | None] = ContextVar("plans", default=None)
 
 
 @contextmanager
-def collected() -> Iterator[list[Any]]:
+def collected() -> Iterator[list[object]]:
     """Give the list of all that passes back of the solves in here need, to be :func:`held` by their outputs."""
-    plans: list[Any] = []
+    plans: list[object] = []
     token = _plans.set(plans)
     try:
         yield plans
@@ -119,7 +120,7 @@ def collected() -> Iterator[list[Any]]:
         _plans.reset(token)
 
 
-def reference(plan: Any) -> Callable[[], Any]:
+def reference(plan: _P) -> Callable[[], _P | None]:
     """Return a reference to what a pass back needs: a weak one where it is collected, to be held by the outputs."""
     plans = _plans.get()
     if plans is None:
@@ -130,7 +131,7 @@ def reference(plan: Any) -> Callable[[], Any]:
 
 class _Held(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plans: Any, box: list[Tensor], outputs: Tensor) -> Tensor:
+    def forward(ctx: Any, plans: Sequence[object], box: list[Tensor], outputs: Tensor) -> Tensor:
         ctx.plans = plans
         return box.pop()
 
@@ -139,7 +140,7 @@ class _Held(torch.autograd.Function):
         return None, None, cotangents[0]
 
 
-def held(outputs: Tensor, plans: Sequence[Any]) -> Tensor:
+def held(outputs: Tensor, plans: Sequence[object]) -> Tensor:
     """Return the outputs, which hold ``plans`` as long as they or anything computed from them may be differentiated."""
     if not (plans and outputs.requires_grad and outputs.grad_fn is not None):
         return outputs

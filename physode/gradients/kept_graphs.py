@@ -28,15 +28,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 
 from physode.gradients.vjp import Cotangents, add, pull
 from physode.problem.parameters import check_no_new_leaf, graph_clock
 from physode.problem.problem import Problem
-from physode.solvers.clock import Number, expand
+from physode.solvers.clock import Number, Verdict, expand
 from physode.solvers.driver import Plan, forward
 from physode.solvers.method import Method
 from physode.solvers.norms import all_finite
@@ -136,17 +137,16 @@ class KeptGraphs(NodeStore):
         """Finish a step and keep its graph; the loop goes on without it."""
         if self._start is None:
             return super().finish(rhs, tableau, t, y, h, t_end, step, k_end, with_end=with_end, dense=dense)
-        start, moved = self._start, h != 0
-        apart = isinstance(moved, Tensor) and moved.ndim > 0 and not bool(moved.all())
-        if apart and not all_finite(torch.stack([k.detach().sum() for k in step.ks])):
+        start, moved = self._start, _some(h != 0)
+        if moved is not None and not all_finite(torch.stack([k.detach().sum() for k in step.ks])):
             self._room = 0  # a rejected sample's NaN would spoil the others' gradients: replays leave it out
             return super().finish(rhs, tableau, t, y, h, t_end, step, k_end, with_end=with_end, dense=dense)
         with torch.enable_grad():
             step = Step(self._tried, step.ks)
-            if apart:
+            if moved is not None:
                 step = Step(_where(moved, self._tried, start.y), step.ks)
             end = super().finish(rhs, tableau, t, start.y, h, t_end, step, k_end, with_end=with_end, dense=dense)
-            if apart and end.k is not None and start.k is not None:
+            if moved is not None and end.k is not None and start.k is not None:
                 end = end._replace(k=_where(moved, end.k, start.k))
         self._steps.append((start, end))
         self._room -= self.cost
@@ -237,9 +237,13 @@ def saved_bytes(value: Tensor, since: int) -> int:
     return sum(storages.values())
 
 
-def _saved(node: Any) -> Iterator[Tensor]:
-    kind: Any = type(node)
-    for name in _names(kind):
+def _some(moved: Verdict) -> Tensor | None:
+    """Return which samples moved; None where all did, or share their clock."""
+    return moved if isinstance(moved, Tensor) and moved.ndim and not bool(moved.all()) else None
+
+
+def _saved(node: Node) -> Iterator[Tensor]:
+    for name in _names(type(node)):
         with suppress(RuntimeError):  # changed in place since, which the backward pass has to judge
             saved = getattr(node, name)
             yield from (

@@ -78,8 +78,14 @@ class StepRecord(Protocol):
 
     status: Tensor
     ended: Tensor
-    accepted: Tensor
-    rejected: Tensor
+
+    @property
+    def accepted(self) -> Tensor:
+        """Steps, counted per group."""
+
+    @property
+    def rejected(self) -> Tensor:
+        """Rejected attempts, counted per group."""
 
     def clock(self) -> Grid:
         """Return the steps' starts, sizes and ends."""
@@ -218,7 +224,7 @@ def differentiable_fetch(
     Where these are differentiated in turn, they are those of ``replayed``; without it the ``message`` is raised.
     """
 
-    def fetch(nodes: Any, steps: Any) -> tuple[Tensor, Tensor | None]:
+    def fetch(nodes: Sequence[int], steps: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         plan = _Plan(problem, record, list(nodes), list(steps), back, replayed, message)
         inputs = (grid.starts, grid.sizes, problem.y0, *problem.inputs)
         states, dense = _Recorded.apply(plan, *inputs)  # type: ignore[no-untyped-call]

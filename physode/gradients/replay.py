@@ -15,6 +15,7 @@ from torch import Tensor
 from physode.problem.dynamics import Dynamics
 from physode.problem.problem import Problem
 from physode.rhs_state import changed_message
+from physode.solvers.clock import Number
 from physode.solvers.method import Method
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.status import Status
@@ -57,7 +58,7 @@ class Replay:
             problem.leaves.outside,
         )
 
-    def step(self, t: Tensor, y: Tensor, h: Tensor, *, dense: bool) -> tuple[Tensor, ...]:
+    def step(self, t: Number, y: Tensor, h: Number, *, dense: bool) -> tuple[Tensor, ...]:
         r"""Return :math:`y_{i+1}` and, if ``dense``, the interpolant's coefficients."""
         if self.dynamics.skipping:
             self.dynamics.skip(h != 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class Gradients(NamedTuple):
 
 
 def pull(
-    outputs: Any, inputs: Sequence[Tensor], cotangents: Sequence[Tensor], *, keep: bool
+    outputs: Tensor | Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor], *, keep: bool
 ) -> tuple[Tensor | None, ...]:
     """Return the vector-Jacobian products; None for inputs that need none or have no part in the outputs."""
     wanted = [tensor for tensor in inputs if tensor.requires_grad]

@@ -62,7 +62,7 @@ def pose(
     norm: Norm | None = None,
     finite: bool = True,
     jac: Callable[..., Any] | None = None,
-    jac_structure: Any = "dense",
+    jac_structure: object = "dense",
 ) -> Problem:
     """Check the arguments of :func:`solve` and make the problem that a gradient method works on."""
     tableau = find_method(method)
@@ -137,7 +137,7 @@ def _sample_args(
     return flags
 
 
-def _with_jacobian(dynamics: Dynamics, jac: Any, hint: Any) -> Dynamics:
+def _with_jacobian(dynamics: Dynamics, jac: Any, hint: object) -> Dynamics:
     """Return the right-hand side with what is known of its Jacobian."""
     if jac is not None and not callable(jac):
         raise TypeError(f"`jac` must be callable as jac(t, y, *args), got {type(jac).__name__}")

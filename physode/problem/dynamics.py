@@ -13,7 +13,7 @@ from torch import Tensor
 
 from physode.problem.evaluation import Conduct, Probe
 from physode.problem.packing import Packing
-from physode.solvers.clock import Number, expand
+from physode.solvers.clock import Number, Verdict, expand
 from physode.solvers.implicit.jacobian_structure import Structure
 from physode.transforms import transformed
 
@@ -137,7 +137,7 @@ class Dynamics:
         self.calls.count += int(counts)
         return value if rows is None else torch.zeros_like(half).index_copy(0, rows, value)
 
-    def skip(self, moving: Number) -> None:
+    def skip(self, moving: Verdict) -> None:
         """Leave out the samples that do not move in the step to come, where ``f`` allows it."""
         if self.skipping and isinstance(moving, Tensor):
             self.moving = None if bool(moving.all()) else moving.nonzero().flatten()
@@ -274,7 +274,7 @@ def _version(y: Tensor) -> int:
     return 0 if torch.compiler.is_compiling() or y.is_inference() else y._version
 
 
-def _check(what: str, value: Any, state: Tensor) -> None:
+def _check(what: str, value: object, state: Tensor) -> None:
     if not isinstance(value, Tensor):
         hint = "; is a `return` missing?" if value is None else ""
         raise TypeError(f"{what} must return a tensor, got {type(value).__name__}{hint}")

@@ -207,7 +207,7 @@ def checked_state(y0: Any, packing: Packing, *, finite: bool = True) -> Tensor:
     return packing.pack(y0)
 
 
-def checked_times(t: Any, *, batch: int | None, device: torch.device) -> Tensor:
+def checked_times(t: object, *, batch: int | None, device: torch.device) -> Tensor:
     """Return the output times in float64, ``(outputs,)`` or, for ``batch`` samples, ``(outputs, batch)``.
 
     Raises

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from physode.rhs_state import Statistics
-from physode.solvers.clock import Number, clamp, detached, is_shared, maximum, sign, where
+from physode.solvers.clock import Number, Verdict, absolute, clamp, detached, is_shared, maximum, sign, where
 from physode.solvers.controllers import Control, Controller, initial_step
 from physode.solvers.method import Method
 from physode.solvers.norms import error_ratio, scale_of
@@ -75,7 +75,7 @@ def first_size(
 
 
 def next_step(
-    steps: Adaptive, control: Control, t: Number, t1: Number, active: Number
+    steps: Adaptive, control: Control, t: Number, t1: Number, active: Verdict
 ) -> tuple[Number, Number, Number]:
     """Return the attempt's size, signed size and end; the last step lands on the end time exactly."""
     direction = detached(sign(t1 - t))
@@ -102,14 +102,14 @@ def attempt(
 
 
 def underflow(
-    steps: Adaptive, size: Number, rejected: Number, active: Number, t: Number, t0: Number, t1: Number
-) -> tuple[Number, Number]:
+    steps: Adaptive, size: Number, rejected: Verdict, active: Verdict, t: Number, t0: Number, t1: Number
+) -> tuple[Verdict, Number]:
     """Return which groups can go no further, and the smallest step size worth a try.
 
     That is ``min_step`` or the clock's resolution. A step as small is the last of a group if it was rejected; one
     within the resolution is, accepted or not: an approach to a pole by ever smaller steps ends.
     """
-    finest = maximum(_RESOLUTION * abs(detached(t)), _SMALLEST_SHARE * abs(detached(t1 - t0)))
+    finest = maximum(_RESOLUTION * absolute(detached(t)), _SMALLEST_SHARE * absolute(detached(t1 - t0)))
     floor = clamp(finest, low=steps.min_step)
     return active & (size <= where(rejected, floor, finest)), floor
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from physode.problem.dynamics import Dynamics
-from physode.solvers.clock import Number, smallest
+from physode.solvers.clock import Number, Verdict, smallest
 from physode.solvers.method import Method
 from physode.solvers.runge_kutta import Rhs, Step
 from physode.solvers.trace import SavePolicy, Trace
@@ -40,7 +40,7 @@ __all__ = [
 class Observer(Protocol):
     """Told of every attempt of a loop, in order. It changes nothing but may end the solve."""
 
-    def before(self, t: Tensor, y: Tensor, h: Tensor) -> None:
+    def before(self, t: Number, y: Tensor, h: Number) -> None:
         """Take note of an attempt, about to be made, from time ``t`` and state ``y`` with the signed size ``h``."""
 
     def after(self, record: Trace, accepted: bool) -> bool:
@@ -90,9 +90,9 @@ class EventDetector(Protocol):
         t_next: Number,
         step: Step,
         k_end: Tensor | None,
-        accepted: Number,
+        accepted: Verdict,
         t1: Number,
-    ) -> tuple[Number, Number]:
+    ) -> tuple[Verdict, Number]:
         """Look into an attempt from ``(t, y)`` to ``(t_next, step.y)``.
 
         Returns
@@ -180,12 +180,11 @@ class Watch:
         if isinstance(done, Tensor) and done.ndim:  # one that failed is not on its way
             done = torch.where(record.status == Status.SUCCESS, done.detach(), 1.0)
         fraction = smallest(done)
-        if isinstance(done, Tensor):
-            last = int(done.detach().argmin())
-            t, h = (float(part.detach().reshape(-1)[last]) for part in (t, h))
-        accepted, rejected = (int(torch.as_tensor(n).sum()) for n in (record.accepted, record.rejected))
+        last = int(done.detach().argmin()) if isinstance(done, Tensor) else 0
+        at, step = (float(part.detach().reshape(-1)[last]) if isinstance(part, Tensor) else part for part in (t, h))
+        accepted, rejected = (int(n.sum()) for n in (record.accepted, record.rejected))
         accepted = max(accepted, len(record))  # steps of a grid are counted at its end only
-        return Moment(fraction, t, h, accepted, rejected, self.seconds)
+        return Moment(fraction, at, step, accepted, rejected, self.seconds)
 
     @property
     def seconds(self) -> float:
@@ -306,7 +305,7 @@ def _tensor(name: str, value: Any) -> Tensor:
         ) from None
 
 
-def recorder_of(record: Any, f: Callable[..., Any], dynamics: Dynamics) -> Recorder | None:
+def recorder_of(record: object, f: Callable[..., Any], dynamics: Dynamics) -> Recorder | None:
     """Return the recorder that ``solve(record=...)`` asks for.
 
     Raises

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.solvers.clock import Number, clamp, expand, finite_or, logical_not, minimum, where
+from physode.solvers.clock import Number, Verdict, clamp, expand, finite_or, logical_not, minimum, where
 from physode.solvers.norms import scale_of
 from physode.solvers.runge_kutta import Rhs
 from physode.typing import Norm
@@ -30,7 +30,7 @@ class Control(NamedTuple):
     size: Number
     error_1: Number
     error_2: Number
-    rejected: Number
+    rejected: Verdict
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ class Controller:
         one = torch.ones_like(size.detach())
         return Control(size, one, one, torch.zeros_like(one, dtype=torch.bool))
 
-    def accepts(self, error: Number, size: Number) -> Number:
+    def accepts(self, error: Number, size: Number) -> Verdict:
         """Whether an attempt of step size ``size`` with error ratio ``error`` is accepted."""
         del size
         return error <= 1.0
 
-    def next(self, control: Control, error: Number, size: Number, accepted: Number, error_order: int) -> Control:
+    def next(self, control: Control, error: Number, size: Number, accepted: Verdict, error_order: int) -> Control:
         """Return the memory after an attempt of step size ``size`` with error ratio ``error``."""
         k = error_order + 1.0
         error = clamp(error, _SMALLEST_ERROR)

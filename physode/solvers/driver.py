@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from physode.problem.dynamics import Dynamics
 from physode.problem.problem import Problem
 from physode.solvers.callbacks import EventDetector, Monitor, Observer, Watch
+from physode.solvers.checkpoints import CheckpointedTrace
 from physode.solvers.clock import Number
 from physode.solvers.loop import integrate, walk_grid
 from physode.solvers.trace import EVERY_NODE, NodeStore, SavePolicy, Trace
@@ -53,7 +53,7 @@ class Plan:
     monitor: Monitor | None = None
     max_seconds: float = math.inf
     round_watch: Watch | None = None
-    traces: list[Any] = field(default_factory=list)
+    traces: list[CheckpointedTrace] = field(default_factory=list)
 
     @property
     def watched(self) -> bool:

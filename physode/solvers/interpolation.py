@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from physode.solvers.clock import Number, expand
+from physode.solvers.clock import Number, expand, stacked
 from physode.solvers.method import Method
 from physode.solvers.runge_kutta import Rhs, Step, interpolant
 from physode.transforms import to_keep
@@ -201,10 +201,7 @@ class DeferredInterpolants:
         y = torch.stack(starts)
         stages = zip(*(step.ks for step in steps), strict=True)
         step = Step(torch.stack([step.y for step in steps]), tuple(torch.stack(ks) for ks in stages))
-        if isinstance(sizes[0], Tensor):
-            h = torch.stack(sizes)
-        else:
-            h = torch.tensor(sizes, dtype=torch.float64, device=y.device)
+        h = stacked(sizes, y.device)
         found = interpolant(self._rhs, self._tableau, h, y, h, step, torch.stack(k_ends))
         for row, dense in zip(rows, found.unbind(1), strict=True):
             record.dense[row] = dense

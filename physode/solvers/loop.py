@@ -23,11 +23,12 @@ from physode.solvers.attempt import (
 )
 from physode.solvers.callbacks import EventDetector, Observer, Watch
 from physode.solvers.clock import (
+    N,
     Number,
+    Verdict,
     anywhere,
     detached,
     expand,
-    is_shared,
     isfinite,
     logical_not,
     maximum,
@@ -56,7 +57,7 @@ def integrate(
     watch: Watch | None = None,
     observer: Observer | None = None,
     store: NodeStore = EVERY_NODE,
-    skip: Callable[[Number], None] | None = None,
+    skip: Callable[[Verdict], None] | None = None,
     detector: EventDetector | None = None,
     constant_sizes: bool = False,
 ) -> Trace:
@@ -91,8 +92,8 @@ def integrate(
         size, h, t_next = next_step(steps, control, t, t1, active)
         if observer is not None:
             observer.before(t, y, h)
-        step, k_end, error = attempt(rhs, steps, t, y, h, k, store)
-        error = like_clock(t, detached(error) if constant_sizes else error)
+        step, k_end, ratio = attempt(rhs, steps, t, y, h, k, store)
+        error = like_clock(t, detached(ratio) if constant_sizes else ratio)
         accepted = steps.controller.accepts(error, size) & active
         rejected = active & logical_not(accepted)
         control = steps.controller.next(control, error, size, accepted, tableau.error_order)
@@ -123,7 +124,7 @@ def integrate(
             k = k if k_end is None else _select(accepted, k_end, k)
         else:
             statistics.restore(before)
-        del step, k_end  # a rejected attempt's graph goes before the next one's is made
+        del step, k_end, ratio  # a rejected attempt's graph goes before the next one's is made
         lost, floor = underflow(steps, size, rejected, active, t, t0, t1)
         if anywhere(lost):
             record.end(lost, where(isfinite(error), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE)), t)
@@ -165,7 +166,7 @@ def walk_grid(
     count, ended = len(grid.starts), grid.ends[-1].detach()
     y, k = y0, k0 if count else None
     taken: list[Grid] = []
-    moving: Number = torch.ones_like(ended, dtype=torch.bool)
+    moving = torch.ones_like(ended, dtype=torch.bool)
     for i, whole in enumerate(grid.rows() if detector is None else _rows_with_graph(grid)):
         part = t, h, end = whole if detector is None else _shortened(whole, moving, detector)
         if observer is not None:
@@ -219,11 +220,10 @@ def _looked_into(
     detector: EventDetector, rhs: Rhs, tableau: Method, y: Tensor, part: Grid, ends: Tensor, step: Step, goes: Tensor
 ) -> Tensor:
     """Return which groups keep their step."""
-    clock: Sequence[Number] = (*part, goes, ends.detach())
-    if detector.defers:  # as numbers, so that steps can wait
-        clock = [value.item() for value in clock]
-    start, size, end, kept, last = clock
-    kept, _ = detector.look(rhs, tableau, start, y, size, end, step, None, kept, last)
+    as_numbers = detector.defers  # so that steps can wait
+    start, size, end, last = (value.item() if as_numbers else value for value in (*part, ends.detach()))
+    given = bool(goes) if as_numbers else goes
+    kept, _ = detector.look(rhs, tableau, start, y, size, end, step, None, given, last)
     return torch.as_tensor(kept, device=goes.device)
 
 
@@ -253,7 +253,8 @@ def _begin(y0: Tensor, t0: Number, t1: Number, store: NodeStore) -> Trace:
     ended = tensor_beside(t1, y0).detach().clone()
     record = store.open(y0, torch.zeros_like(ended, dtype=torch.int8), ended)
     if isinstance(t0, Tensor):
-        record.accepted = record.rejected = torch.zeros_like(ended, dtype=torch.int64)
+        none = torch.zeros_like(ended, dtype=torch.int64)
+        record.count(none, none)
     return record
 
 
@@ -262,13 +263,15 @@ def _tolerance(value: Tensor | float, y: Tensor) -> Tensor:
     return value if isinstance(value, Tensor) else y.real.new_full((), value)
 
 
-def _finite_start(record: Trace, derivative_size: Number, t0: Number) -> Number:
+def _finite_start(record: Trace, derivative_size: Number, t0: Number) -> Verdict:
     """End the groups whose derivative is not finite at the start; return those that go on."""
     good = isfinite(detached(derivative_size))
     record.end(logical_not(good), int(Status.NON_FINITE), t0)
     return good
 
 
-def _select(accepted: Number, new: Number, old: Number) -> Number:
+def _select(accepted: Verdict, new: N, old: N) -> N:
     """Take ``new`` where accepted. A shared verdict is positive here: no graph of a rejected state is kept."""
-    return new if is_shared(accepted) else torch.where(expand(accepted, new.ndim), new, old)
+    if isinstance(accepted, Tensor) and accepted.ndim and isinstance(new, Tensor):
+        return torch.where(expand(accepted, new.ndim), new, old)
+    return new

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from physode.solvers.clock import Number
 from physode.solvers.tableaus.base import Tableau
+
+if TYPE_CHECKING:
+    from physode.problem.problem import Problem
+    from physode.solvers.runge_kutta import Rhs, Step
 
 __all__ = ["Method", "StepMethod"]
 
@@ -50,13 +54,13 @@ class StepMethod(ABC):
     symmetric: bool = False
     backward: str | None = None
 
-    def posed(self, problem: Any) -> Any:
-        """Return the :class:`~physode.problem.problem.Problem` as the method solves it; raise where it cannot."""
+    def posed(self, problem: Problem) -> Problem:
+        """Return the problem as the method solves it; raise where it cannot."""
         return problem
 
     @abstractmethod
-    def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Any:
-        """Take one step: a ``Step``, whose first slope is the derivative at its start."""
+    def take(self, rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
+        """Take one step, whose first slope is the derivative at its start."""
 
     def prepared(self, *, rtol: Tensor | float, atol: Tensor | float) -> StepMethod:
         """Return the method made ready for one solve with these tolerances."""
@@ -67,7 +71,7 @@ class StepMethod(ABC):
         """Return the attempts so far by each method that this one is made of; empty where it is one."""
         return {}
 
-    def coefficients(self, y: Tensor, step: Any) -> list[Tensor] | None:
+    def coefficients(self, y: Tensor, step: Step) -> list[Tensor] | None:
         """Return the interpolant's coefficients, as :mod:`physode.solvers.interpolation` has them; None for Hermite's.
 
         Hermite's cubic takes the derivatives at both ends; where a problem is stiff these magnify a state's error, so

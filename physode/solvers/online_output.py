@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -87,7 +87,8 @@ class OnlineOutput:
         if self._shared:
             self._step_shared(start, size, end, y, y_end, dense)
         else:
-            self._step_per_sample(start, size, end, y, y_end, dense)
+            clock = cast("tuple[Tensor, Tensor, Tensor]", (start, size, end))
+            self._step_per_sample(*clock, y, y_end, dense)
 
     def _step_shared(
         self, start: Number, size: Number, end: Number, y: Tensor, y_end: Tensor, dense: Tensor | None

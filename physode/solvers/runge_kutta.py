@@ -111,7 +111,7 @@ def take_step(rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k1: Te
         The derivative at ``(t, y)`` where it is known, else evaluated here.
     """
     if isinstance(tableau, StepMethod):
-        return tableau.take(rhs, t, y, h, k1)  # type: ignore[no-any-return]
+        return tableau.take(rhs, t, y, h, k1)
     sums = tableau.step_sums
     weights, ratios = _scaled(sums.leads, h, y), _ratios(sums, y)
     times = (*stage_times(tableau.c[1:], t, h), None)

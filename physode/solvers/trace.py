@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.solvers.clock import Number, as_float, detached
+from physode.solvers.clock import Number, Verdict, as_float, detached, stacked
 from physode.solvers.grid import Grid
 from physode.solvers.method import Method
 from physode.solvers.norms import all_finite
@@ -36,8 +36,6 @@ class Trace:
         Each step's interpolant coefficients; None where no output lies inside the step.
     status, ended
         Why and when each group ended.
-    accepted, rejected
-        Steps counted per group.
     proposed
         The size, positive, that the controller would have tried next.
     grid
@@ -53,23 +51,28 @@ class Trace:
     dense: list[Tensor | None] = field(default_factory=list)
     status: Tensor = field(default_factory=lambda: torch.tensor(0, dtype=torch.int8))
     ended: Tensor = field(default_factory=lambda: torch.tensor(0.0, dtype=torch.float64))
-    accepted: Number = 0
-    rejected: Number = 0
     proposed: Tensor | None = None
     grid: Grid | None = None
     times: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    _accepted: Number = 0
+    _rejected: Number = 0
+
+    @property
+    def accepted(self) -> Tensor:
+        """Steps, counted per group."""
+        return torch.as_tensor(self._accepted, device=self.ended.device)
+
+    @property
+    def rejected(self) -> Tensor:
+        """Rejected attempts, counted per group."""
+        return torch.as_tensor(self._rejected, device=self.ended.device)
 
     def clock(self) -> Grid:
         """Return the steps' starts, sizes and ends as tensors, ``(steps, *groups)``."""
         if not self.starts:
             none = self.ended.new_empty(0, *self.ended.shape)
             return Grid(none, none, none)
-        return Grid(*(self._stacked(values) for values in (self.starts, self.sizes, self.ends)))
-
-    def _stacked(self, values: list[Number]) -> Tensor:
-        if isinstance(values[0], Tensor):
-            return torch.stack(values)
-        return torch.tensor(values, dtype=torch.float64, device=self.ended.device)
+        return Grid(*(stacked(values, self.ended.device) for values in (self.starts, self.sizes, self.ends)))
 
     def append(self, start: Number, size: Number, end: Number, node: Tensor, dense: Tensor | None) -> None:
         """Record an accepted step."""
@@ -86,10 +89,10 @@ class Trace:
 
     def count(self, accepted: Number, rejected: Number) -> None:
         """Count steps and rejected attempts, per group."""
-        self.accepted = self.accepted + accepted
-        self.rejected = self.rejected + rejected
+        self._accepted = self._accepted + accepted
+        self._rejected = self._rejected + rejected
 
-    def end(self, groups: Number, reason: Tensor | int, t: Number) -> None:
+    def end(self, groups: Verdict, reason: Number, t: Number) -> None:
         """Name why some groups ended early, and when."""
         if groups is False:
             return
@@ -100,10 +103,8 @@ class Trace:
         self.ended = torch.where(groups, detached(t), self.ended)
 
     def finish(self, proposed: Number) -> None:
-        """Note the size that would have been tried next; counts become tensors."""
-        device = self.ended.device
-        self.proposed = torch.as_tensor(proposed, dtype=torch.float64, device=device)
-        self.accepted, self.rejected = (torch.as_tensor(n, device=device) for n in (self.accepted, self.rejected))
+        """Note the size that would have been tried next."""
+        self.proposed = torch.as_tensor(proposed, dtype=torch.float64, device=self.ended.device)
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from physode.solvers.clock import Number, expand
+from physode.solvers.clock import N, Number, expand
 from physode.solvers.implicit.banded import Band
 from physode.transforms import to_keep
 
@@ -171,7 +171,7 @@ class Blocks(NamedTuple):
             return torch.view_as_complex(rows.reshape(len(rows), *self.shape, 2).contiguous())
         return rows.reshape(len(rows), *self.shape)
 
-    def size(self, h: Number, like: Tensor) -> Number:
+    def size(self, h: N, like: Tensor) -> N:
         """Return step sizes so that they multiply ``(blocks, D)``: a float, or a tensor in the state's dtype."""
         return expand(h.to(like.dtype), 2) if isinstance(h, Tensor) else h
 

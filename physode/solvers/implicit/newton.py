@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.solvers.clock import Number, anywhere, clamp, isfinite, logical_not, where
+from physode.solvers.clock import Number, Verdict, anywhere, clamp, isfinite, logical_not, where
 from physode.solvers.norms import root_mean_square
 from physode.transforms import plain
 
@@ -25,7 +25,7 @@ class Found(NamedTuple):
     """The roots ``(blocks, n)``, 0 in the blocks whose iterations have ``failed``, and the last ``rate``."""
 
     root: Tensor
-    failed: Number
+    failed: Verdict
     rate: Number
 
 
@@ -65,7 +65,8 @@ def newton(
     rounding
         How much of the root's own size is tolerated as well: from a state of 0 there is no other scale.
     """
-    root, moving = start, True if lone else start.new_ones(len(start), dtype=torch.bool)
+    root = start
+    moving: Verdict = True if lone else start.new_ones(len(start), dtype=torch.bool)
     arrived = logical_not(moving)
     before: Number | None = None
     for turn in range(limit):
@@ -92,9 +93,9 @@ def newton(
         before = size
         if not seen(moving):
             break
-    if lone:
-        return Found(root if arrived else torch.zeros_like(root), not arrived, rate)
-    return Found(torch.where(arrived[:, None], root, 0.0), ~arrived, rate)
+    if isinstance(arrived, Tensor):
+        return Found(torch.where(arrived[:, None], root, 0.0), ~arrived, rate)
+    return Found(root if arrived else torch.zeros_like(root), not arrived, rate)
 
 
 def size_of(x: Tensor, lone: bool) -> Number:
@@ -102,7 +103,7 @@ def size_of(x: Tensor, lone: bool) -> Number:
     return float(root_mean_square(x)) if lone else root_mean_square(x, 1).double()
 
 
-def _chosen(moved: Tensor, root: Tensor, moves: Number) -> Tensor:
+def _chosen(moved: Tensor, root: Tensor, moves: Verdict) -> Tensor:
     if isinstance(moves, Tensor):
         return torch.where(moves[:, None], moved, root)
     return moved if moves else root
@@ -113,6 +114,6 @@ def _left(rate: Number, size: Number) -> Number:
     return rate * size / clamp(1.0 - rate, 1e-300)
 
 
-def seen(verdict: Number) -> bool:
+def seen(verdict: Verdict) -> bool:
     """Whether a verdict holds for any block, of all that are mapped over."""
     return anywhere(plain(verdict) if isinstance(verdict, Tensor) else verdict)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from physode.solvers.clock import Number, detached, sized
+from physode.solvers.clock import Number, Verdict, detached, sized
 from physode.solvers.implicit.banded import Band, BandFactors
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.jacobian_structure import Blocks, blocks_of
@@ -133,7 +133,7 @@ class StageSolver:
     scale: Tensor
     kappa: float
     lone: bool
-    failed: Number = False
+    failed: Verdict = False
     factors: Factors | BandFactors | None = None
     rate: Number = 1.0
 
@@ -220,7 +220,7 @@ class StageSolver:
         """Return the error's estimate times the inverse of the stages' matrix, which is a constant in derivatives."""
         return error if self.factors is None else self.blocks.join(self.factors.solve(self.blocks.split(error)))
 
-    def where(self, verdict: Number, yes: Tensor, no: Tensor) -> Tensor:
+    def where(self, verdict: Verdict, yes: Tensor, no: Tensor) -> Tensor:
         """Choose between two states, block by block."""
         if not isinstance(verdict, Tensor):
             return yes if verdict else no

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -25,6 +25,10 @@ from physode.problem.packing import Packing
 from physode.solvers.clock import Number, expand, sized
 from physode.solvers.method import StepMethod
 from physode.solvers.runge_kutta import Rhs, Step
+
+if TYPE_CHECKING:
+    from physode.problem.dynamics import Dynamics
+    from physode.problem.problem import Problem
 
 __all__ = ["ALF", "Paired", "paired", "restarted"]
 
@@ -42,7 +46,7 @@ class ALF(StepMethod):
     backward = "dopri5"
     reference = "Mutze, arXiv:1311.6602 (2013); Zhuang, Dvornek, Tatikonda & Duncan, ICLR 2021, Algorithm 2"
 
-    def posed(self, problem: Any) -> Any:
+    def posed(self, problem: Problem) -> Problem:
         """Return the problem of the pair."""
         return paired(problem)
 
@@ -94,8 +98,8 @@ class Paired(Packing):
         return [self.unpack(packed)] if self.keys is None else super().components(packed)
 
 
-def paired(problem: Any) -> Any:
-    """Return a :class:`~physode.problem.problem.Problem` of the state and its velocity, which starts as the derivative.
+def paired(problem: Problem) -> Problem:
+    """Return the problem of the state and its velocity, which starts as the derivative.
 
     Gradients in what the first velocity depends on are ordinary ones of this one evaluation. Errors are judged by the
     state alone.
@@ -114,7 +118,7 @@ def paired(problem: Any) -> Any:
     return replace(problem, dynamics=dynamics, y0=y0, steps=steps)
 
 
-def restarted(dynamics: Any, t: Tensor, y: Tensor) -> Tensor:
+def restarted(dynamics: Dynamics, t: Tensor, y: Tensor) -> Tensor:
     """Return pairs whose velocity starts anew as the derivative; states without a velocity are left alone."""
     packing = dynamics.packing
     if not isinstance(packing, Paired):

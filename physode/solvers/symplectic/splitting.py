@@ -15,7 +15,7 @@ Sect. I.1.4). A composition takes leapfrog steps of sizes :math:`w_1 h, \dots, w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from physode.solvers.clock import Number, sized
 from physode.solvers.method import StepMethod
 from physode.solvers.runge_kutta import Rhs, Step
 from physode.solvers.symplectic.separable import check_halves, force_of, parts_of, velocity_of
+
+if TYPE_CHECKING:
+    from physode.problem.problem import Problem
 
 __all__ = ["LEAPFROG", "SUZUKI4", "YOSHIDA4", "Splitting"]
 
@@ -51,7 +54,7 @@ class Splitting(StepMethod):
         """Evaluations of the right-hand side in a step, about."""
         return 1 + 2 * len(self.weights)
 
-    def posed(self, problem: Any) -> Any:
+    def posed(self, problem: Problem) -> Problem:
         """Check that halves are known and that forces depend on positions alone, velocities on momenta alone."""
         check_halves(self.name, problem.dynamics, problem.t[0].detach(), problem.y0.detach(), problem.statistics)
         return problem
