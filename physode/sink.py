@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from physode.datasets.interrupts import interrupts_held
-from physode.gradients.outputs import Outcome, StepRecord
+from physode.gradients.outputs import Outcome
 from physode.problem.packing import Packing
 from physode.problem.problem import Problem
 from physode.solvers.checkpoints import Checkpoints
@@ -37,7 +37,7 @@ class Sink:
 
     The leading axis of a state of one tensor is that of trajectories where it has two axes or more, or steps are per
     sample; else, and of a tuple or dict with shared steps, there is one. The other axes become one of components; parts
-    of a tuple or dict follow one another.
+    of a tuple or dict follow one another, and a complex component is two, ``y1_re`` and ``y1_im``.
 
     Attributes
     ----------
@@ -51,6 +51,9 @@ class Sink:
         Whether to replace a file that exists.
     compression
         ``"gzip"`` for a smaller file that is slower to write.
+    keep
+        Whether outputs are kept in memory, too, with their gradients: they are then written when the solve has ended,
+        as they are where ``dense=True`` keeps its steps.
     """
 
     path: str | os.PathLike[str]
@@ -59,6 +62,7 @@ class Sink:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     overwrite: bool = False
     compression: Literal["gzip"] | None = None
+    keep: bool = False
 
 
 def as_sink(sink: Sink | str | os.PathLike[str]) -> Sink:
@@ -70,21 +74,19 @@ def as_sink(sink: Sink | str | os.PathLike[str]) -> Sink:
     raise TypeError(f"`sink` must be the name of a file or a Sink, got {type(sink).__name__}")
 
 
-def _step_by_step(problem: Problem, plan: Plan, receiver: Receiver) -> StepRecord:
-    """Solve a problem, its outputs handed on as steps reach them."""
+Solve = Callable[[Problem, Plan, Receiver | None], Outcome]
+"""Solves a problem; where there is a receiver, without gradients, its outputs handed on as they are reached."""
+
+
+def step_by_step(problem: Problem, plan: Plan, receiver: Receiver) -> Outcome:
+    """Solve a problem that has been started, its outputs handed on as steps reach them."""
     reader = OnlineOutput(problem.t, problem.y0, receiver)
-    return forward(problem.started(), plan, store=Checkpoints(reader=reader, grid=problem.grid))
+    trace = forward(problem, plan, store=Checkpoints(reader=reader, grid=problem.grid))
+    return Outcome(problem.y0.new_empty(0), trace, None)
 
 
-def solve_into(
-    problem: Problem,
-    plan: Plan,
-    sink: Sink,
-    *,
-    compiled: object = False,
-    solve: Callable[[Problem, Plan, Receiver], StepRecord] = _step_by_step,
-) -> Outcome:
-    """Solve a problem, its outputs into a file; the outcome has none.
+def solve_into(problem: Problem, plan: Plan, sink: Sink, solve: Solve, *, compiled: object = False) -> Outcome:
+    """Solve a problem, its outputs into a file; the outcome has none, unless they are kept.
 
     A solve that ends early leaves NaN behind its end. One that is interrupted (Ctrl-C) leaves what was reached, with
     the attribute ``interrupted``, and is interrupted; others have the attributes ``status`` (a code of
@@ -96,15 +98,15 @@ def solve_into(
         What to solve.
     sink
         The file.
+    solve
+        Solves the problem.
     compiled
         What was asked for of compiled programs, which give no outputs step by step: True raises.
-    solve
-        Solves the problem without gradients and hands its outputs on; returns the record.
 
     Raises
     ------
     ValueError
-        If anything asks for gradients or compiled programs, interpolants are to be kept, or the state is complex.
+        If anything asks for gradients of outputs that are not kept, or for compiled programs.
     DataError
         If the file cannot be made.
     OSError
@@ -116,18 +118,21 @@ def solve_into(
         raise ValueError("`sink` takes outputs step by step, which compiled programs do not give: leave out `compile`")
     if transformed():
         raise ValueError("`sink` cannot be used under torch.func or in forward mode; solve outside, or leave it out")
-    _check(problem, plan)
+    problem = problem.started()
+    keeps = sink.keep or plan.dense
+    _check(problem, keeps=keeps)
     times = problem.t.detach().cpu()
     ragged = problem.per_sample
     shared_times = ragged and bool((times == times[:, :1]).all())
     packing = problem.dynamics.packing
     state = problem.y0.select(packing.axis, 0) if isinstance(packing, Paired) else problem.y0
     samples = state.shape[0] if ragged or state.ndim > 1 else 1
-    shape = (samples, len(times), state.numel() // max(1, samples))
-    dtype: Literal["float32", "float64"] = "float64" if problem.y0.dtype == torch.float64 else "float32"
+    parts = 2 if state.is_complex() else 1
+    shape = (samples, len(times), parts * state.numel() // max(1, samples))
+    dtype: Literal["float32", "float64"] = "float64" if problem.y0.real.dtype == torch.float64 else "float32"
     interruption: KeyboardInterrupt | None = None
     with (
-        torch.no_grad(),
+        torch.set_grad_enabled(keeps and torch.is_grad_enabled()),
         interrupts_held() as interrupts,  # a second Ctrl-C does not undo what the first one has left
         streaming(
             sink.path,
@@ -135,7 +140,7 @@ def solve_into(
             shape,
             dtype=dtype,
             slab_bytes=_RAGGED_SLAB_BYTES if ragged else _SLAB_BYTES,
-            columns=sink.columns or _columns(packing),
+            columns=sink.columns or _columns(packing, state),
             units=sink.units,
             attrs={**_how(problem), **sink.attrs},
             overwrite=sink.overwrite,
@@ -143,20 +148,49 @@ def solve_into(
         ) as stream,
     ):
         buffer = Buffer(stream, shape, dtype)
-        receiver: Receiver = _StateOnly(buffer) if isinstance(packing, Paired) else buffer
+        receiver: Receiver = _AsReal(buffer) if state.is_complex() else buffer
+        receiver = _StateOnly(receiver) if isinstance(packing, Paired) else receiver
         try:
             with interrupts.let_through():
-                record = solve(problem, plan, receiver)
+                outcome = solve(problem, plan, None if keeps else receiver)
+                if keeps:
+                    _hand_on(outcome.outputs.detach(), receiver, ragged=ragged)
         except KeyboardInterrupt as error:
             interruption = error
             stream.attrs["interrupted"] = True
         else:
-            ends = {"status": record.status, "ended": record.ended}
+            ends = {"status": outcome.record.status, "ended": outcome.record.ended}
             stream.attrs.update({name: value.cpu().expand(samples).numpy() for name, value in ends.items()})
         buffer.flush()
     if interruption is not None:
         raise interruption
-    return Outcome(problem.y0.new_empty(0), record, None)
+    return outcome if sink.keep else outcome._replace(outputs=problem.y0.new_empty(0))
+
+
+def _hand_on(outputs: Tensor, receiver: Receiver, *, ragged: bool) -> None:
+    """Hand on all outputs at once."""
+    if not ragged:
+        receiver.take(0, outputs)
+        return
+    times, samples = outputs.shape[:2]
+    numbers = torch.arange(times, device=outputs.device)
+    for sample in range(samples):
+        receiver.take_some(numbers, torch.full_like(numbers, sample), outputs[:, sample])
+
+
+@dataclass(frozen=True)
+class _AsReal:
+    """Hands on complex outputs as real and imaginary parts."""
+
+    receiver: Receiver
+
+    def take(self, first: int, values: Tensor) -> None:
+        """Hand on outputs ``(outputs, *state)``."""
+        self.receiver.take(first, torch.view_as_real(values))
+
+    def take_some(self, outputs: Tensor, groups: Tensor, values: Tensor) -> None:
+        """Hand on outputs ``(n, *state of a sample)``."""
+        self.receiver.take_some(outputs, groups, torch.view_as_real(values))
 
 
 @dataclass(frozen=True)
@@ -184,28 +218,29 @@ def _numbers(tolerance: Tensor | float) -> Any:
     return tolerance.detach().tolist() if isinstance(tolerance, Tensor) else tolerance
 
 
-def _check(problem: Problem, plan: Plan) -> None:
-    if problem.started().needs_gradient:
-        raise ValueError("`sink` keeps no outputs to differentiate: solve under torch.no_grad(), or without a sink")
-    if plan.dense:
+def _check(problem: Problem, *, keeps: bool) -> None:
+    if problem.needs_gradient and not keeps:
         raise ValueError(
-            "`dense=True` keeps every step in memory, which `sink` is to spare: give one of them, not both"
+            "`sink` keeps no outputs to differentiate: solve under torch.no_grad(), or with sink=Sink(..., keep=True)"
         )
-    if problem.y0.is_complex():
-        raise ValueError("`sink` writes real numbers only, got a complex state; split it into two components")
     if problem.y0.numel() == 0:
         raise ValueError(f"`sink` has nothing to write of a state of shape {tuple(problem.y0.shape)}")
 
 
-def _columns(packing: Packing) -> tuple[str, ...]:
+def _columns(packing: Packing, state: Tensor) -> tuple[str, ...]:
     """Name the components of a dict by its keys; of other states by numbers, as the file's readers do."""
-    if packing.kind is not dict or packing.keys is None:
-        return ()
-    return tuple(
-        str(key) if size == 1 else f"{key}{i}"
-        for key, size in zip(packing.keys, packing.sizes, strict=True)
-        for i in range(1, size + 1)
-    )
+    names: tuple[str, ...] = ()
+    if packing.kind is dict and packing.keys is not None:
+        names = tuple(
+            str(key) if size == 1 else f"{key}{i}"
+            for key, size in zip(packing.keys, packing.sizes, strict=True)
+            for i in range(1, size + 1)
+        )
+    if not state.is_complex():
+        return names
+    sample = state if packing.per_sample is False and state.ndim <= 1 else state[0]
+    names = names or tuple(f"y{i + 1}" for i in range(sample.numel()))
+    return tuple(f"{name}_{part}" for name in names for part in ("re", "im"))
 
 
 _SECONDS = 10.0  # after which outputs are written although their slab is not full: a killed process loses no more

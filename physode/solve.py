@@ -18,10 +18,10 @@ from physode.events.result import Events, Found
 from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.first_order import collected
 from physode.gradients.naive import Empty, Transformed
-from physode.gradients.outputs import Outcome, StepRecord
+from physode.gradients.outputs import Outcome
 from physode.problem.checks import pose
 from physode.problem.problem import Problem
-from physode.sink import Sink, as_sink, solve_into
+from physode.sink import Sink, as_sink, solve_into, step_by_step
 from physode.solution import Solution, answer, raise_failures
 from physode.solvers.callbacks import Monitor, checked_seconds, recorder_of
 from physode.solvers.controllers import Controller
@@ -161,8 +161,9 @@ def solve(
         Wall-clock time after which the solve ends as ``Status.OUT_OF_TIME``, asked after each attempt.
     sink
         A file, or a :class:`~physode.Sink`, that outputs are written to as they are reached, in the layout of
-        ``docs/data.md``; none is kept in memory, and ``y`` of the solution is None. Without gradients only. With
-        events, outputs are written piece by piece, and the events are in the solution, not in the file.
+        ``docs/data.md``; none is kept in memory, and ``y`` of the solution is None, without gradients, unless
+        ``Sink(..., keep=True)``. With events, outputs are written round by round, and the events are in the solution,
+        not in the file.
 
     Returns
     -------
@@ -229,11 +230,12 @@ def solve(
         dense=dense, recorder=recorder, progress=progress, monitor=monitor, max_seconds=checked_seconds(max_seconds)
     )
     wanted = checked_events(events)
+    stored = sink is not None and not as_sink(sink).keep
     in_rounds = bool(wanted) or jump_t is not None
 
     def solved(outcome: Outcome, found: Events) -> Solution:
         recorded = {} if recorder is None else recorder.found()
-        return answer(t, problem, outcome, found, recorded, dense=dense, plans=plans, stored=sink is not None)
+        return answer(t, problem, outcome, found, recorded, dense=dense, plans=plans, stored=stored)
 
     try:
         events_found = Events()
@@ -241,7 +243,17 @@ def solve(
             if in_rounds:
                 outcome, events_found = _with_events(problem, plan, gradient_method, wanted, jump_t, compile, sink)
             elif sink is not None:
-                outcome = solve_into(problem, plan, as_sink(sink), compiled=compile)
+                outcome = solve_into(
+                    problem,
+                    plan,
+                    as_sink(sink),
+                    lambda problem, plan, receiver: (
+                        gradient_method.solve(problem, plan)
+                        if receiver is None
+                        else step_by_step(problem, plan, receiver)
+                    ),
+                    compiled=compile,
+                )
             else:
                 outcome = (
                     gradient_method.solve(problem, plan)
@@ -304,12 +316,12 @@ def _with_events(
         return solve_with_events(problem, plan, gradient_method, events, times)
     found = Events()
 
-    def solved(problem: Problem, plan: Plan, receiver: Receiver) -> StepRecord:
+    def solved(problem: Problem, plan: Plan, receiver: Receiver | None) -> Outcome:
         nonlocal found
         outcome, found = solve_with_events(problem, plan, gradient_method, events, times, receiver)
-        return outcome.record
+        return outcome
 
-    return Found(solve_into(problem, plan, as_sink(sink), compiled=when, solve=solved), found)
+    return Found(solve_into(problem, plan, as_sink(sink), solved, compiled=when), found)
 
 
 def _compiled(problem: Problem, plan: Plan, gradient_method: GradientMethod, when: Any) -> Outcome:

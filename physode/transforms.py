@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["is_differentiated", "is_mapped", "plain", "to_keep", "transformed", "under_func"]
+__all__ = [
+    "forward_over_forward",
+    "is_differentiated",
+    "is_mapped",
+    "plain",
+    "refuse_forward_over_forward",
+    "to_keep",
+    "transformed",
+    "under_func",
+]
 
 _functorch = torch._C._functorch
 
@@ -22,6 +31,27 @@ def transformed() -> bool:
 def under_func() -> bool:
     """Whether a transform of ``torch.func`` is at work."""
     return _functorch.peek_interpreter_stack() is not None
+
+
+def forward_over_forward() -> bool:
+    """Whether forward mode is differentiated in forward mode, which torch's custom functions silently get wrong."""
+    levels = _functorch.get_interpreter_stack() or ()
+    return sum(level.key() == _functorch.TransformType.Jvp for level in levels) > 1
+
+
+def refuse_forward_over_forward(what: str) -> None:
+    """Raise where forward mode is differentiated in forward mode.
+
+    Raises
+    ------
+    RuntimeError
+        Which names the way to the same derivative.
+    """
+    if forward_over_forward():
+        raise RuntimeError(
+            f"torch gets forward mode over forward mode wrong through {what}: write "
+            "torch.func.jacfwd(torch.func.jacrev(...)) in place of jacfwd(jacfwd(...))"
+        )
 
 
 @contextmanager

@@ -253,3 +253,41 @@ def test_record_and_monitor_go_with_all(options, events):
     torch.testing.assert_close(sol.recorded["energy"].values, expected.recorded["energy"].values)
     assert [moment.t for moment in moments] == pytest.approx([moment.t for moment in others])
     assert moments[-1].fraction == 1.0
+
+
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+@pytest.mark.parametrize("events", [False, True])
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_sink_that_keeps_outputs_keeps_their_gradients(tmp_path, control, events, dense):
+    kept = po.Sink(tmp_path / "kept.h5", keep=True)
+    sol, _, gradients = solved("aca", control, events=events, sink=kept, dense=dense)
+    expected, _, right = solved("aca", control, events=events)
+    torch.testing.assert_close(sol.y, expected.y, rtol=0, atol=0)
+    assert_same(gradients, right, 1e-12)
+    written = po.datasets.read_trajectories(tmp_path / "kept.h5").y
+    rows = expected.y.detach() if control == "per-sample" else expected.y.detach()[:, None]
+    assert (written == rows.transpose(0, 1).numpy()).all()
+
+
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+@pytest.mark.parametrize("events", [False, True])
+def test_a_dense_solution_beside_a_sink(tmp_path, control, events):
+    y0, times = STARTS if control == "per-sample" else STARTS[0], torch.linspace(0.1, 2.9, 7, dtype=torch.float64)
+    options = {"events": bounces() if events else (), "step_control": control, "dense": True, **TIGHT}
+    sol = po.solve(falling, y0, T, args=(9.81,), sink=tmp_path / "dense.h5", **options)
+    expected = po.solve(falling, y0, T, args=(9.81,), **options)
+    assert sol.y is None
+    torch.testing.assert_close(sol(times), expected(times), rtol=0, atol=0)
+    rows = expected.y if control == "per-sample" else expected.y[:, None]
+    assert (po.datasets.read_trajectories(tmp_path / "dense.h5").y == rows.transpose(0, 1).numpy()).all()
+
+
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_a_sink_takes_complex_states_as_pairs(tmp_path, control):
+    y0 = torch.tensor([[1.0 + 0.5j, 0.2j], [0.3 + 0j, 1.0 - 1.0j]], dtype=torch.complex128)
+    turn = {"step_control": control, **TIGHT}
+    po.solve(lambda t, y: 1j * y, y0, T, sink=tmp_path / "turns.h5", **turn)
+    expected = po.solve(lambda t, y: 1j * y, y0, T, **turn).y.transpose(0, 1)
+    found = po.datasets.read_trajectories(tmp_path / "turns.h5")
+    assert found.columns == ("y1_re", "y1_im", "y2_re", "y2_im")
+    assert (found.y == torch.view_as_real(expected).flatten(2).numpy()).all()

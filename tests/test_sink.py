@@ -106,16 +106,9 @@ def test_gradients_are_refused(tmp_path):
         po.solve(Spiral(), torch.tensor([1.0, 0.5]), [0.0, 1.0], sink=tmp_path / "out.h5")
 
 
-@pytest.mark.parametrize(
-    ("y0", "options", "message"),
-    [
-        (torch.ones(2), {"dense": True}, "`dense=True` keeps every step in memory"),
-        (torch.ones(2), {"compile": True}, "leave out `compile`"),
-        (torch.ones(2, dtype=torch.complex128), {}, "`sink` writes real numbers only"),
-    ],
-)
-def test_what_a_file_cannot_take_is_refused(tmp_path, y0, options, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_a_file_cannot_take_is_refused(tmp_path):
+    y0, options = torch.ones(2), {"compile": True}
+    with pytest.raises(ValueError, match="leave out `compile`"):
         po.solve(lambda t, y: -y, y0, [0.0, 1.0], sink=tmp_path / "out.h5", **options)
 
 

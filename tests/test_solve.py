@@ -319,7 +319,7 @@ class TestBadInput:
         [
             ({"method": "rk5"}, "`method` must be one of euler, midpoint, .*dopri8.*, or a Tableau; got 'rk5'"),
             ({"gradient": "exact"}, "`gradient` must be one of 'aca', 'adjoint', 'naive'"),
-            ({"rtol": 0.0}, "`rtol` must be positive"),
+            ({"rtol": -1e-3}, "`rtol` must be positive"),
             ({"atol": -1e-3}, "`atol` must be positive"),
             ({"step_size": 0.0}, "`step_size` must be positive"),
             ({"step_size": 1e-9}, "more than `max_steps`"),

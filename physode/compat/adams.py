@@ -12,7 +12,6 @@ polynomial (Hairer, Norsett & Wanner, Solving ODEs I, Sect. III.1):
 from __future__ import annotations
 
 import warnings
-from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -20,18 +19,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physode.compat.errors import InvalidArgument
-from physode.compat.tableaus import RK4_38
-from physode.solvers.callbacks import Observer
-from physode.solvers.grid import Grid
+from physode.solvers.clock import Number
+from physode.solvers.method import StepMethod
 from physode.solvers.norms import scale_of
-from physode.solvers.runge_kutta import Rhs, take_step
-from physode.solvers.trace import SavePolicy, Trace
+from physode.solvers.runge_kutta import Rhs, Step, take_step
+from physode.solvers.tableaus import Tableau
 
-__all__ = ["Adams", "adams_weights"]
+__all__ = ["RK4_38", "Adams", "adams_weights"]
 
 _LEAST_ORDER, _GREATEST_ORDER = 4, 12
 _GAUSS_POINTS = 7  # exact to degree 13
+_SAME = 1e-6  # of a step: times as near are the same
+
+RK4_38 = Tableau(
+    name="rk4_38",
+    order=4,
+    c=(0.0, 1 / 3, 2 / 3, 1.0),
+    a=((), (1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0)),
+    b=(1 / 8, 3 / 8, 3 / 8, 1 / 8),
+    reference="W. Kutta, Z. Math. Phys. 46 (1901) 435-453, the 3/8 rule",
+)
 
 
 @lru_cache(maxsize=8)
@@ -51,81 +58,79 @@ def adams_weights(times: Tensor, start: Tensor, size: Tensor) -> Tensor:
     return (weights[:, None] * factors.prod(-1)).sum(0)
 
 
-@dataclass
-class Adams:
-    """An Adams method and its memory.
+@dataclass(eq=False)
+class Adams(StepMethod):
+    """An Adams method, and its memory of one walk of a grid: a step that follows none begins another.
 
     Attributes
     ----------
     implicit
         Whether predictions are corrected, ``max_iters`` times at most, until they change by less than the tolerance.
-    order
-        How many past derivatives are kept. The first steps, with fewer than three, are Kutta's 3/8 rule.
+    max_order
+        One more than the past derivatives that are kept. The first steps, with fewer than three, are Kutta's 3/8 rule.
     times, derivatives
         The past ones, the latest first.
+    end
+        Where the last step ended.
+
+    Raises
+    ------
+    ValueError
+        If the order is none that rounding errors allow.
     """
 
     implicit: bool
     rtol: Tensor | float
     atol: Tensor | float
+    max_order: int
     max_iters: int
-    order: int
-    times: deque[Tensor] = field(default_factory=deque)
-    derivatives: deque[Tensor] = field(default_factory=deque)
+    name: str = "adams"
+    order: int = _LEAST_ORDER
+    stages: int = 4
+    times: list[Tensor] = field(default_factory=list)
+    derivatives: list[Tensor] = field(default_factory=list)
+    end: Tensor | None = None
 
-    @classmethod
-    def of(cls, *, implicit: bool, rtol: Tensor | float, atol: Tensor | float, max_order: int, max_iters: int) -> Adams:
-        """Check the options and start with an empty memory."""
-        if max_order > _GREATEST_ORDER:
-            raise InvalidArgument(f"max_order must be at most {_GREATEST_ORDER}, got {max_order}")
-        if max_order < _LEAST_ORDER:
-            warnings.warn(f"max_order is below {_LEAST_ORDER}, so the solver reduces to `rk4`.", stacklevel=5)
-        return cls(implicit, rtol, atol, max_iters, max_order - 1)
+    def __post_init__(self) -> None:
+        if self.max_order > _GREATEST_ORDER:
+            raise ValueError(f"max_order must be at most {_GREATEST_ORDER}, got {self.max_order}")
+        if self.max_order < _LEAST_ORDER:
+            warnings.warn(f"max_order is below {_LEAST_ORDER}, so the solver reduces to `rk4`.", stacklevel=6)
 
-    def walk_grid(self, rhs: Rhs, grid: Grid, y0: Tensor, *, wanted: SavePolicy, observer: Observer) -> Trace:
-        """Take the steps of a grid, going on from the memory."""
-        record = Trace(nodes=[y0], ended=grid.ends[-1].detach())
-        y = y0
-        for t, h, end in zip(*grid, strict=True):
-            observer.before(t, y, h)
-            k = rhs(t, y)
-            self._remember(t, k)
-            step_end = self._step(rhs, t, h, end, y, k)
-            dense = hermite(h, y, step_end, k, rhs(end, step_end)) if wanted.inside(t, end) else None
-            record.append(t, h, end, step_end, dense)
-            y = step_end
-            if observer.after(record, True):
-                record.ended = end.detach()
-                break
-        return record
-
-    def _remember(self, t: Tensor, k: Tensor) -> None:
-        self.times.appendleft(t)
-        self.derivatives.appendleft(k)
-        while len(self.times) > max(self.order, 0):
-            self._forget()
-
-    def _forget(self) -> None:
-        self.times.pop()
-        self.derivatives.pop()
-
-    def _step(self, rhs: Rhs, t: Tensor, h: Tensor, end: Tensor, y: Tensor, k: Tensor) -> Tensor:
+    def take(self, rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
+        """Take one step."""
+        t, h = (torch.as_tensor(part, dtype=torch.float64, device=y.device) for part in (t, h))
+        near = _SAME * float(h.detach().abs())
+        if near == 0.0:
+            return Step(y, (torch.zeros_like(y),))
+        if self.end is None or abs(float((t - self.end).detach())) > near:
+            self.times, self.derivatives = [], []
+        k = rhs(t, y) if k1 is None else k1
+        self.times, self.derivatives = [t, *self.times], [k, *self.derivatives]
+        self._forget(max(self.max_order - 1, 0))
+        self.end = t + h
         if len(self.times) < _LEAST_ORDER - 1:
-            return take_step(rhs, RK4_38, t, y, h, k).y
-        past = torch.stack(list(self.times))
+            return take_step(rhs, RK4_38, t, y, h, k)
+        return Step(y + self._change(rhs, t, h, y), (k,))
+
+    def _forget(self, keep: int) -> None:
+        self.times, self.derivatives = self.times[:keep], self.derivatives[:keep]
+
+    def _change(self, rhs: Rhs, t: Tensor, h: Tensor, y: Tensor) -> Tensor:
+        past, end = torch.stack(self.times), t + h
         change = self._sum(h * adams_weights(past, t, h), y)
         if not self.implicit:
-            return y + change
+            return change
         weights = h * adams_weights(torch.cat([end[None], past]), t, h)
         known, weight = self._sum(weights[1:], y), weights[0].to(y.dtype)
         for _ in range(self.max_iters):
             before, change = change, weight * rhs(end, y + change) + known
             scale = scale_of(before, change, self.rtol, self.atol)
             if bool(((change - before).abs() / scale).max() < 1):
-                return y + change
-        warnings.warn("Functional iteration did not converge. Solution may be incorrect.", stacklevel=6)
-        self._forget()
-        return y + change
+                return change
+        warnings.warn("Functional iteration did not converge. Solution may be incorrect.", stacklevel=9)
+        self._forget(len(self.times) - 1)
+        return change
 
     def _sum(self, weights: Tensor, y: Tensor) -> Tensor:
         # In double precision: high orders weigh derivatives by hundreds, with alternating signs.
@@ -134,10 +139,3 @@ class Adams:
         for weight, k in zip(weights, self.derivatives, strict=True):
             total = total + weight * k.to(double)
         return total.to(y.dtype)
-
-
-def hermite(h: Tensor, y: Tensor, y_end: Tensor, k: Tensor, k_end: Tensor) -> Tensor:
-    """Return the coefficients of cubic Hermite interpolation, as :mod:`physode.solvers.interpolation` has them."""
-    size, change = h.to(y.dtype), y_end - y
-    first = size * k
-    return torch.stack([change, first - change, 2 * change - first - size * k_end])

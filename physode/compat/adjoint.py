@@ -1,22 +1,27 @@
-"""``odeint_adjoint``: the continuous adjoint, solved backwards with any of torchdiffeq's methods and options."""
+"""``odeint_adjoint``: the engine's continuous adjoint, gone back with any of torchdiffeq's methods and options."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from physode.compat.errors import InvalidArgument
-from physode.compat.events import solve_until_event
-from physode.compat.observers import ADJOINT_CALLBACKS
-from physode.compat.setup import Setup, mixed_norm, read_arguments
-from physode.compat.solving import solve
-from physode.gradients.first_order import first_order_only, one_by_one
+from physode.compat.arguments import Fitted, asked_of, mixed_norm, packed_norm
+from physode.compat.methods import Callbacks, Line, adjoint_callbacks
+from physode.compat.solving import solved, solved_until
+from physode.compat.stepping import Choice, InvalidArgument, Stepping, refusals
+from physode.gradients import Adjoint
+from physode.gradients.outputs import Outcome
+from physode.problem.dynamics import Dynamics
 from physode.problem.packing import Packing
+from physode.problem.parameters import Leaves
+from physode.problem.problem import Problem
+from physode.rhs_state import Statistics
+from physode.solvers.driver import Plan
 
 __all__ = ["odeint_adjoint"]
 
@@ -48,7 +53,8 @@ def odeint_adjoint(
         As of ``odeint``.
     adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options
         The backward solve's; by default the forward solve's, but for ``norm``. The backward ``norm`` is called with
-        ``(t, y, adj_y, *params)``, or is ``"seminorm"``, which leaves the parameters out.
+        ``(t, y, adj_y, *params)``, or is ``"seminorm"``, which leaves the parameters out. Both solves end steps at the
+        ``step_t`` and ``jump_t`` of either.
     adjoint_params
         The tensors beside ``y0`` and ``t`` that gradients reach; by default the parameters of the module ``func``.
 
@@ -58,164 +64,157 @@ def odeint_adjoint(
         As of ``odeint``.
     """
     if adjoint_params is None and not isinstance(func, nn.Module):
-        raise ValueError(
+        raise InvalidArgument(
             "`func` must be an nn.Module, whose parameters get gradients, or `adjoint_params` must name the tensors "
             "that do; adjoint_params=() if there are none"
         )
     if adjoint_method is not None and adjoint_method != method and options is not None and adjoint_options is None:
-        raise ValueError("`options` are those of `method`: pass `adjoint_options` for another `adjoint_method`")
+        raise InvalidArgument("`options` are those of `method`: pass `adjoint_options` for another `adjoint_method`")
+    with refusals():
+        choice = Choice.of(method, options, rtol, atol)
+    asked = asked_of(func, y0, t, choice, event=event_fn is not None, shifted=True)
+    with refusals():
+        backward = _backward_choice(choice, adjoint_method, adjoint_options, adjoint_rtol, adjoint_atol)
     params = tuple(_parameters(func) if adjoint_params is None else adjoint_params)
+    for param in params:
+        if not isinstance(param, Tensor):
+            raise InvalidArgument(f"`adjoint_params` must be tensors, got {type(param).__name__}")
     wanted = tuple(param for param in params if param.requires_grad)
-    backward_options = dict(_without_norm(options) if adjoint_options is None else adjoint_options)
-    if len(wanted) < len(params) and callable(backward_options.get("norm")):
+    own_norm = (adjoint_options or {}).get("norm")
+    if len(wanted) < len(params) and callable(own_norm):
         warnings.warn(
             "An adjoint parameter does not require gradients: it is left out, and the adjoint norm does not get it.",
             stacklevel=2,
         )
-    setup = read_arguments(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, event_fn=event_fn)
-    backward_options["norm"] = _adjoint_norm(backward_options.get("norm"), setup)
-    plan = _Plan(
-        setup,
-        _inherited(rtol) if adjoint_rtol is None else adjoint_rtol,
-        _inherited(atol) if adjoint_atol is None else adjoint_atol,
-        method if adjoint_method is None else adjoint_method,
-        _callbacks(func),
+    gradient = _Backward(
+        choice=backward,
+        adjoint_options={**backward.options, "norm": _adjoint_norm(own_norm, asked.packing)},
+        callbacks=adjoint_callbacks(func),
     )
-    outputs: Any = _Adjoint.apply(plan, backward_options, setup.y0, setup.t, *wanted)  # type: ignore[no-untyped-call]
+    with refusals():
+        stops = _joined(asked.stops, gradient.checked(asked.problem))
+    shift = () if asked.shift is None else (asked.shift,)
+    asked = replace(asked, problem=_Named(**{**vars(asked.problem), "params": (*shift, *wanted)}), stops=stops)
     if event_fn is None:
-        return setup.unpack(outputs)
-    return outputs[0].to(t), setup.unpack(outputs[1])
+        return solved(asked, gradient)
+    event_time, states = solved_until(asked, gradient, event_fn)
+    return event_time.to(t), states
+
+
+def _joined(stops: Tensor, others: Tensor) -> Tensor:
+    """Return some times and those of others that are not among them."""
+    new = ~torch.isin(others, stops.detach())
+    return torch.cat([stops, others[new]])
+
+
+def _backward_choice(choice: Choice, method: Any, options: Any, rtol: Any, atol: Any) -> Choice:
+    """Return the backward solve's method, options and tolerances.
+
+    Raises
+    ------
+    ValueError
+        If its method does not know an option that is given for it.
+    """
+    name = choice.method.name if method is None else method
+    rtol, atol = (_least(other) if own is None else own for own, other in ((rtol, choice.rtol), (atol, choice.atol)))
+    if options is None:
+        inherited = {key: value for key, value in choice.options.items() if key != "norm"}
+        choice = Choice.of(name, inherited, rtol, atol)
+    else:
+        choice = Choice.of(name, options, rtol, atol, which="adjoint_options")
+        unknown = sorted(set(options) - choice.method.options)
+        if unknown:
+            raise InvalidArgument(
+                f"`adjoint_options` {unknown} are none of method {name!r}, which knows "
+                f"{', '.join(sorted(choice.method.options))}"
+            )
+    known = {key: value for key, value in choice.options.items() if key in choice.method.options and key != "norm"}
+    return replace(choice, options=known)
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """The forward solve, and the backward solves' tolerances, method and callbacks."""
+class _Named(Problem):
+    """A problem whose caller names what gradients reach, beside its state and times."""
 
-    setup: Setup
-    rtol: Any
-    atol: Any
-    method: str | None
-    callbacks: dict[str, Callable[..., Any]]
+    params: tuple[Tensor, ...] = ()
+
+    def started(self, *, keep_graph: bool = False) -> Problem:
+        """Evaluate the right-hand side once; see :class:`~physode.problem.problem.Problem`."""
+        return replace(super().started(keep_graph=keep_graph), leaves=Leaves(self.params, True))
 
 
-class _Adjoint(torch.autograd.Function):
-    """From the initial state, the times and the parameters to the outputs, or an event's time and outputs.
+@dataclass(frozen=True, kw_only=True)
+class _Backward(Adjoint):
+    """The engine's adjoint method with torchdiffeq's choices for the backward solve.
 
-    The backward solves' options are the attribute ``adjoint_options`` of the graph's node, as scripts may expect.
+    ``adjoint_options`` are these choices' options and the norm; they are an attribute of the node of the outputs'
+    graph, as scripts may expect, and may be changed there.
     """
 
-    @staticmethod
-    def forward(ctx: Any, plan: _Plan, options: dict[str, Any], y0: Tensor, t: Tensor, *params: Tensor) -> Any:
-        del y0
-        ctx.plan, ctx.adjoint_options = plan, options
-        if plan.setup.event is None:
-            outputs, event_time = solve(plan.setup), None
-            _mark_end(plan.setup, t[-1], outputs[-1])
-            ctx.save_for_backward(t, outputs, *params)
-            return outputs
-        event_time, outputs = solve_until_event(plan.setup)
-        _mark_end(plan.setup, event_time, outputs[-1])
-        ctx.save_for_backward(torch.stack([t[0], event_time]), outputs, *params)
-        return event_time, outputs
+    choice: Choice
+    adjoint_options: dict[str, Any]
+    callbacks: Mapping[str, Callable[..., Any]]
 
-    @staticmethod
-    @one_by_one
-    def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        times, outputs, *params = ctx.saved_tensors
-        with torch.no_grad(), ctx.plan.setup.as_solved(params):
-            state, clock, parameters = _back_through_outputs(
-                ctx.plan, ctx.adjoint_options, times, outputs, cotangents[-1], params, clock_too=ctx.needs_input_grad[3]
-            )
-        if clock is not None and ctx.plan.setup.event is not None:
-            clock[1:] = 0.0  # the second time told a direction only
-        gradients = [state, clock, *parameters]
-        sources = [*ctx.saved_tensors, *cotangents]
-        return (
-            None,
-            None,
-            *first_order_only(gradients, sources, "derivatives of odeint_adjoint's gradients need odeint"),
-        )
+    _second_order = "derivatives of odeint_adjoint's gradients need odeint"
+    _every_leaf = False
 
+    def checked(self, problem: Problem) -> Tensor:
+        """Check the options as far as they can be before a backward solve; return where steps must end."""
+        y0, ends = problem.y0.detach(), problem.t.detach()[[-1, 0]]
+        options = {name: value for name, value in self.choice.options.items() if name != "grid_constructor"}
+        return Stepping.of(replace(self.choice, options=options), y0, ends, None, lambda x: x.abs().amax()).stops
 
-def _mark_end(setup: Setup, t: Tensor, y: Tensor) -> None:
-    """Keep an evaluation at the end, for the pass back to be held against."""
-    if setup.flow.conduct.marks:
-        with setup.statistics.preserved():
-            setup.flow.mark(t, y, setup.flow(t, y))
+    def solve(self, problem: Problem, plan: Plan) -> Outcome:
+        """Solve the problem, its outputs differentiable."""
+        outcome = super().solve(problem, plan)
+        if outcome.outputs.grad_fn is not None:
+            outcome.outputs.grad_fn.adjoint_options = self.adjoint_options  # type: ignore[attr-defined]
+        return outcome
 
+    def posed_backward(
+        self,
+        problem: Problem,
+        f: Callable[..., Any],
+        state: tuple[Tensor, ...],
+        start: Tensor,
+        end: Tensor,
+        first_step: float | None,
+    ) -> tuple[Problem, Plan]:
+        """Pose the augmented problem over 0 to 1, and say how it is walked."""
+        line = Line(float(start), float(end - start))
+        packing = Packing.of(state, per_sample=False)
+        y0 = packing.pack(state)
+        t = torch.tensor([0.0, 1.0], dtype=torch.float64, device=y0.device)
 
-def _back_through_outputs(
-    plan: _Plan,
-    options: dict[str, Any],
-    times: Tensor,
-    outputs: Tensor,
-    cotangents: Tensor,
-    params: list[Tensor],
-    *,
-    clock_too: bool,
-) -> tuple[Tensor, Tensor | None, list[Tensor]]:
-    """Return dL/dy0, dL/dt and dL/dparams: from the last output to the first, one augmented solve between each two."""
-    flow = plan.setup.flow
-    augmented = _Augmented(plan, params, clock_too=clock_too)
-    by_time, adjoint = torch.zeros((), dtype=flow.dtype, device=outputs.device), cotangents[-1]
-    by_params = [torch.zeros_like(param) for param in params]
-    clock = torch.zeros_like(times) if clock_too else None
-    for i in range(len(times) - 1, 0, -1):
-        if clock is not None:
-            clock[i] = _dot(cotangents[i], flow(times[i], outputs[i]))
-            by_time = by_time - clock[i].to(by_time)
-        backward = read_arguments(
-            augmented,
-            (by_time, outputs[i], adjoint, *by_params),
-            times[i - 1 : i + 1].flip(0),
-            rtol=plan.rtol,
-            atol=plan.atol,
-            method=plan.method,
-            options=options,
-            inner=True,
-        )
-        by_time, _, adjoint, *by_params = (part[-1] for part in backward.unpack(solve(backward)))
-        by_time = by_time.real if by_time.is_complex() else by_time
-        adjoint = adjoint + cotangents[i - 1]
-    if clock is not None:
-        clock[0] = by_time
-    return adjoint.to(outputs.dtype), clock, by_params
+        shifted = isinstance(problem.dynamics.f, Fitted) and problem.dynamics.f.shift is not None
 
+        def parts(packed: Tensor) -> tuple[Tensor, ...]:
+            y, adjoint, *others = packing.components(packed)
+            clock = others.pop(0) if shifted else torch.zeros((), dtype=packed.real.dtype, device=packed.device)
+            return (clock, y, adjoint, *others)
 
-class _Augmented:
-    """The equations of ``(dL/dt, y, dL/dy, *dL/dparams)``, with the callbacks of the backward solve as attributes."""
-
-    def __init__(self, plan: _Plan, params: list[Tensor], *, clock_too: bool) -> None:
-        self._flow, self._dtype, self._params, self._clock_too = (
-            plan.setup.flow, plan.setup.y0.dtype, params, clock_too
+        given_norm = self.adjoint_options["norm"]
+        options = dict(self.choice.options)
+        if first_step is not None and "first_step" in self.choice.method.options:
+            options["first_step"] = first_step
+        dynamics = Dynamics(f, (), packing, t[0], t[1], y0.real.dtype, y0.device, opaque=True)
+        stepping = Stepping.of(
+            replace(self.choice, options=options), y0, t, dynamics,
+            lambda x: torch.abs(torch.as_tensor(given_norm(parts(x)), device=x.device)), line=line,
         )  # fmt: skip
-        for name, callback in plan.callbacks.items():
-            setattr(self, name, callback)
-
-    def __call__(self, t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        with torch.enable_grad():
-            time = t.detach().double().requires_grad_(self._clock_too)
-            y = state[1].detach().to(self._dtype).requires_grad_()
-            value = self._flow(time, y)
-            inputs = [time, y, *self._params] if self._clock_too else [y, *self._params]
-            pulled: tuple[Tensor | None, ...] = (None,) * len(inputs)
-            if value.requires_grad:
-                pulled = torch.autograd.grad(
-                    value, inputs, -state[2].to(value.dtype), allow_unused=True, retain_graph=True
-                )
-        parts = [torch.zeros_like(x) if part is None else part for part, x in zip(pulled, inputs, strict=True)]
-        by_time = parts.pop(0) if self._clock_too else torch.zeros_like(time)
-        return by_time, value.detach(), *parts
+        inner = Problem(dynamics, stepping.tableau, y0, t, stepping.steps, stepping.grid, statistics=Statistics())
+        recorder = Callbacks(self.callbacks, parts, line) if self.callbacks else None
+        return inner, Plan(nodes=False, recorder=recorder)
 
 
-def _adjoint_norm(norm: Any, setup: Setup) -> Callable[[tuple[Tensor, ...]], Tensor]:
+def _adjoint_norm(norm: Any, packing: Packing) -> Callable[[tuple[Tensor, ...]], Tensor]:
     """Return the backward solve's norm of ``(t, y, adj_y, *params)``, the states packed as ``y0`` is."""
-    packing: Packing = setup.packing
     if norm is None or norm == "seminorm":
+        own = packed_norm(None, packing)
 
         def default(parts: tuple[Tensor, ...]) -> Tensor:
             t, y, adjoint, *params = parts
-            sizes = [t.abs(), setup.norm(y), setup.norm(adjoint)]
+            sizes = [t.abs(), own(y), own(adjoint)]
             if norm is None and params:
                 sizes.append(mixed_norm(tuple(params)))
             return torch.stack([size.to(sizes[0]) for size in sizes]).amax()
@@ -233,19 +232,11 @@ def _adjoint_norm(norm: Any, setup: Setup) -> Callable[[tuple[Tensor, ...]], Ten
     return custom
 
 
-def _without_norm(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (options or {}).items() if name != "norm"}
-
-
-def _inherited(tolerance: Any) -> Any:
-    """Return the backward tolerance; the smallest where the forward one is one a component."""
+def _least(tolerance: Any) -> Any:
+    """Return the backward tolerance: the smallest where the forward one is one a component."""
     if isinstance(tolerance, (tuple, list)):
         return min(float(torch.as_tensor(part).min()) for part in tolerance)
-    return float(tolerance.min()) if isinstance(tolerance, Tensor) else tolerance
-
-
-def _callbacks(func: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
-    return {plain: getattr(func, name) for name, plain in ADJOINT_CALLBACKS.items() if hasattr(func, name)}
+    return float(tolerance.detach().min()) if isinstance(tolerance, Tensor) else tolerance
 
 
 def _parameters(module: Callable[..., Any]) -> list[Tensor]:
@@ -254,8 +245,3 @@ def _parameters(module: Callable[..., Any]) -> list[Tensor]:
         attributes = (value for part in module.modules() for value in vars(part).values())
         return [value for value in attributes if isinstance(value, Tensor) and value.requires_grad]
     return list(module.parameters())
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    product = (a.conj() * b).real if a.is_complex() else a * b
-    return product.sum().double()

@@ -1,49 +1,78 @@
-"""torchdiffeq's ``scipy_solver``: SciPy's ``solve_ivp``, without gradients of its own."""
+"""torchdiffeq's ``scipy_solver``: SciPy's ``solve_ivp`` from output to output, without gradients of its own."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from physode.compat.setup import Setup
 from physode.errors import SolveError
+from physode.solvers.clock import Number
+from physode.solvers.method import StepMethod
+from physode.solvers.runge_kutta import Step
 
-__all__ = ["solve_with_scipy"]
+__all__ = ["SciPy"]
 
 
-def solve_with_scipy(setup: Setup) -> Tensor:
-    """Solve with ``scipy.integrate.solve_ivp`` and return the packed outputs, ``(time, *state)``, without a graph.
+@dataclass(frozen=True, eq=False)
+class SciPy(StepMethod):
+    """A solver of SciPy's as a method whose steps go from output to output: all are found in the first, and handed out.
 
-    Raises
-    ------
-    SolveError
-        If SciPy did not reach the last time.
+    Attributes
+    ----------
+    times
+        The outputs' times.
+    options
+        ``solver`` (LSODA by default), ``min_step``, ``max_step``.
+    scale
+        The size of a unit of the engine's clock, in which step sizes are measured.
     """
-    from scipy.integrate import solve_ivp
 
-    flow, y0 = setup.flow, setup.y0.detach()
-    if len(setup.t) == 1:
-        return y0[None].clone()
+    times: Tensor
+    options: Mapping[str, Any]
+    rtol: Tensor | float
+    atol: Tensor | float
+    scale: float = 1.0
+    name: str = "scipy_solver"
+    order: int = 1
+    _found: list[Tensor] = field(default_factory=list)
 
-    def f(t: float, y: Any) -> Any:
-        with torch.no_grad():
-            time = torch.tensor(t, dtype=torch.float64, device=y0.device)
-            state = torch.as_tensor(y).to(y0).reshape(y0.shape)
-            return flow(time, state).reshape(-1).cpu().numpy()
+    def take(self, rhs: Any, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
+        """Return the state at the next output, without a graph.
 
-    name = setup.options.get("solver", "LSODA")
-    keywords: dict[str, Any] = {"max_step": float(setup.options.get("max_step", math.inf))}
-    if name == "LSODA":
-        keywords["min_step"] = float(setup.options.get("min_step", 0.0))
-    t = setup.t.detach().cpu().numpy()
-    rtol, atol = (value.cpu().numpy() if isinstance(value, Tensor) else value for value in (setup.rtol, setup.atol))
-    found = solve_ivp(
-        f, (t[0], t[-1]), y0.cpu().numpy().reshape(-1), t_eval=t, method=name, rtol=rtol, atol=atol, **keywords
-    )
-    if not found.success:
-        last = found.t[-1] if len(found.t) else t[0]
-        raise SolveError(f"scipy_solver ({name}) stopped after t = {last:g}: {found.message}")
-    return torch.as_tensor(found.y.T.copy()).to(y0).reshape(len(t), *y0.shape)
+        Raises
+        ------
+        SolveError
+            If SciPy did not reach the end.
+        """
+        del k1, h
+        if not (self._found and self._found[0] is y):
+            self._found[:] = [y, *self._solved(rhs, float(t), y)]
+        del self._found[0]
+        return Step(self._found[0], (torch.zeros_like(y),))
+
+    def _solved(self, rhs: Any, start: float, y: Tensor) -> Iterator[Tensor]:
+        from scipy.integrate import solve_ivp
+
+        def f(time: float, state: Any) -> Any:
+            with torch.no_grad():
+                known = torch.as_tensor(state).to(y).reshape(y.shape)
+                return rhs(torch.tensor(time, dtype=torch.float64, device=y.device), known).reshape(-1).cpu().numpy()
+
+        direction = torch.sign(self.times[-1] - self.times[0]).item()
+        times = [time for time in self.times.tolist() if direction * (time - start) > 0]
+        solver = self.options.get("solver", "LSODA")
+        sizes = {"max_step": float(self.options.get("max_step", math.inf)) / self.scale}
+        if solver == "LSODA":
+            sizes["min_step"] = float(self.options.get("min_step", 0.0)) / self.scale
+        rtol, atol = (value.cpu().numpy() if isinstance(value, Tensor) else value for value in (self.rtol, self.atol))
+        state = y.detach().cpu().numpy().reshape(-1)
+        found = solve_ivp(f, (start, times[-1]), state, method=solver, rtol=rtol, atol=atol, t_eval=times, **sizes)
+        if not found.success:
+            last = found.t[-1] if len(found.t) else start
+            raise SolveError(f"scipy_solver ({solver}) stopped after t = {last:g}: {found.message}")
+        return iter(torch.as_tensor(found.y.T.copy()).to(y).reshape(-1, *y.shape))

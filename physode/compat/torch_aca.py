@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.compat.setup import rms_norm
+from physode.compat.arguments import rms_norm
 from physode.gradients import ACA
 from physode.problem.packing import Packing
 from physode.solution import Solution

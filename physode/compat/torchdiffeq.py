@@ -1,27 +1,29 @@
 """torchdiffeq 0.2.5's interface: ``import physode.compat.torchdiffeq as torchdiffeq``.
 
-Every method name and option of torchdiffeq's, and tsit5, on this engine. What differs, on purpose: steps end exactly at
-the last time instead of beyond it; dopri8 is DOP853 with its own interpolant; Adams methods allow for unequal steps;
-step sizes count as constants in gradients; the clock is always in double precision (the option ``dtype`` changes
-nothing); events are found to the clock's resolution, and their gradients reach the event function's parameters.
-Gradients of :func:`odeint` go through every accepted step's graph, so that they can be differentiated again;
-:func:`physode.solve` with ``gradient="aca"`` gives the same with less memory and in less time.
+Every method name and option of torchdiffeq's, the implicit methods that followed that version, and tsit5, on this
+engine. What differs, on purpose: steps end exactly at the last time instead of beyond it; dopri8 is DOP853 with its own
+interpolant; Adams methods allow for unequal steps; step sizes count as constants in gradients; the clock is always in
+double precision (the option ``dtype`` changes nothing); events are found to the clock's resolution, in 20,000 steps at
+most unless ``max_num_steps`` says otherwise, and their gradients, which :func:`odeint` gives too, reach the event
+function's parameters; what is not finite ends a solve with fixed steps as well. Gradients of :func:`odeint` go through
+every accepted step's graph, so that they can be differentiated again; :func:`physode.solve` with ``gradient="aca"``
+gives the same with less memory and in less time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from physode.compat.adjoint import odeint_adjoint
-from physode.compat.errors import InvalidArgument
-from physode.compat.events import implicit_event, solve_until_event
-from physode.compat.setup import Flow, combined_event, read_arguments
-from physode.compat.solving import solve, solve_dense
-from physode.problem.packing import Packing
+from physode.compat.arguments import asked_of
+from physode.compat.solving import check_event_graph, outcome_of, solved, solved_until
+from physode.compat.stepping import Choice, InvalidArgument, refusals
+from physode.gradients import Naive
 
 __all__ = ["odeint", "odeint_adjoint", "odeint_dense", "odeint_event"]
 
@@ -56,7 +58,8 @@ def odeint(
     method
         ``"dopri5"`` (default), ``"dopri8"``, ``"tsit5"``, ``"bosh3"``, ``"fehlberg2"``, ``"adaptive_heun"``,
         ``"euler"``, ``"midpoint"``, ``"heun2"``, ``"heun3"``, ``"rk4"`` (the 3/8 rule), ``"explicit_adams"``,
-        ``"implicit_adams"``, ``"scipy_solver"``.
+        ``"implicit_adams"``, ``"implicit_euler"``, ``"implicit_midpoint"``, ``"trapezoid"``, ``"sdirk2"``,
+        ``"trbdf2"``, ``"radauIIA3"``, ``"radauIIA5"``, ``"gl4"``, ``"gl6"``, ``"scipy_solver"``.
     options
         Adaptive: ``norm``, ``first_step``, ``min_step``, ``max_step``, ``max_num_steps``, ``safety``, ``ifactor``,
         ``dfactor``, ``step_t``, ``jump_t``. Fixed: ``step_size`` or ``grid_constructor``, ``interp`` (``"linear"`` or
@@ -77,11 +80,13 @@ def odeint(
     ValueError, TypeError
         For arguments that cannot be used; most are an ``AssertionError`` as well.
     """
-    setup = read_arguments(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, event_fn=event_fn)
-    if event_fn is None:
-        return setup.unpack(solve(setup))
-    event_time, outputs = solve_until_event(setup)
-    return event_time.to(t), setup.unpack(outputs)
+    with refusals():
+        choice = Choice.of(method, options, rtol, atol)
+    asked = asked_of(func, y0, t, choice, event=event_fn is not None)
+    if event_fn is not None:
+        event_time, states = solved_until(asked, Naive(), event_fn)
+        return event_time.to(t), states
+    return solved(asked, Naive())
 
 
 def odeint_dense(
@@ -105,15 +110,21 @@ def odeint_dense(
     if not isinstance(y0, Tensor):
         raise InvalidArgument(f"`y0` must be a tensor here, got {type(y0).__name__}; join its parts")
     ends = [torch.as_tensor(end, dtype=torch.float64, device=y0.device).reshape(()) for end in (t0, t1)]
-    setup = read_arguments(func, y0, torch.stack(ends), rtol=rtol, atol=atol, method=method, options=options)
-    read = solve_dense(setup)
-    low, high = sorted(setup.t.detach().tolist())
+    with refusals():
+        choice = Choice.of(method, options, rtol, atol)
+        if choice.method.kind == "scipy":
+            raise InvalidArgument("odeint_dense needs a Runge-Kutta or Adams method, got method='scipy_solver'")
+        if choice.method.kind != "adaptive":
+            choice = replace(choice, options={"interp": "cubic", **choice.options})
+    table = outcome_of(asked_of(func, y0, torch.stack(ends), choice, dense=True), Naive()).table
+    assert table is not None
+    low, high = sorted(float(end.detach()) for end in ends)
 
     def solution(t: Tensor | float) -> Tensor:
         times = torch.as_tensor(t, dtype=torch.float64, device=y0.device)
         if not bool(((times >= low) & (times <= high)).all()):
             raise InvalidArgument(f"`t` must lie inside the solved span from {low:g} to {high:g}, got {t}")
-        return read(times) if times.ndim else read(times[None])[0]
+        return table.read(times) if times.ndim else table.read(times[None])[0]
 
     return solution
 
@@ -152,19 +163,5 @@ def odeint_event(
     """
     start = t0.reshape(1)
     t = torch.cat([start, start.detach() + (-1.0 if reverse_time else 1.0)])
-    event_time, solution = odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)
-    packing = Packing.of(y0, per_sample=False)
-    state = packing.pack(packing.like([part[-1] for part in _parts(solution)]))
-    edge = torch.tensor(torch.inf, dtype=torch.float64, device=state.device)
-    real = state.real.dtype if state.is_complex() else state.dtype
-    flow = Flow(func, (), packing, -edge, edge, real, state.device)
-    event_time, state = implicit_event(
-        combined_event(event_fn, flow, t[0], packing.pack(y0), -1.0 if reverse_time else 1.0), flow, event_time, state
-    )
-    lasts = packing.components(state)
-    ended = [torch.cat([part[:-1], last[None]]) for part, last in zip(_parts(solution), lasts, strict=True)]
-    return event_time, packing.like(ended)
-
-
-def _parts(solution: Any) -> tuple[Tensor, ...]:
-    return (solution,) if isinstance(solution, Tensor) else tuple(solution)
+    check_event_graph(event_fn, t[0], y0)
+    return odeint_interface(func, y0, t, event_fn=event_fn, **kwargs)

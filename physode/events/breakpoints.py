@@ -28,10 +28,13 @@ class Stops:
     def after(self, t: Tensor) -> Tensor:
         """Return each group's next discontinuity behind ``t``, or its end, with its graph."""
         end = self._t[-1]
-        for jump in self._jumps:
-            ahead = (self.direction * (jump - t).detach() > 0) & (self.direction * (end - jump).detach() > 0)
-            end = torch.where(ahead, jump, end)
-        return end
+        if not len(self._jumps):
+            return end
+        jumps = self._jumps.reshape(-1, *[1] * t.ndim)
+        ahead, before = self.direction * (jumps - t).detach(), self.direction * (end - jumps).detach()
+        distance = torch.where((ahead > 0) & (before > 0), ahead, torch.inf)
+        nearest = distance.argmin(0)
+        return torch.where(torch.isfinite(distance.amin(0)), self._jumps[nearest], end)
 
     def inside(self, times: Tensor, start: Tensor, end: Tensor) -> Tensor:
         """Whether times lie behind ``start`` and before ``end``, or at it."""
@@ -56,9 +59,7 @@ class Stops:
         return torch.minimum(first, last), torch.maximum(first, last)
 
     def _inwards(self, t: Tensor, direction: Tensor) -> Tensor:
-        at_jump = torch.zeros_like(t, dtype=torch.bool)
-        for jump in self._jumps.detach():
-            at_jump |= t == jump
+        at_jump = (self._jumps.detach().reshape(-1, *[1] * t.ndim) == t).any(0)
         if not bool(at_jump.any()):
             return t
         typed = t.to(self._dtype)

@@ -171,7 +171,7 @@ class _Rounds:
             return
         problem, detector, shown = self._round(left)
         watch = self._watch(problem, detector)
-        plan = replace(self.plan, recorder=self._recorder, detector=detector, round_watch=watch)
+        plan = replace(self.plan, recorder=self._recorder or self.plan.recorder, detector=detector, round_watch=watch)
         failed, before = self.error, self.problem.statistics.snapshot()
         try:
             outcome = self._solved(problem, plan)

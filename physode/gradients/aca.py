@@ -196,7 +196,9 @@ def _replayed(
     problem: Problem, grid: Grid, y0: Tensor, nodes: Sequence[int], steps: Sequence[int]
 ) -> tuple[Tensor, Tensor | None]:
     """Return states and interpolants from a replay of the steps that keeps their graph."""
-    replay = Replay(problem.tableau, problem.dynamics.counted_by(problem.backward), [], True)
+    replay = Replay(
+        problem.tableau, replace(problem.dynamics, calls=problem.backward, moving=None, any_order=True), [], True
+    )
     wanted = set(steps)
     states, dense = [y0], {}
     for i in range(max([*nodes, *(step + 1 for step in steps)])):

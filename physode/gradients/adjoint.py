@@ -63,6 +63,9 @@ class Adjoint:
     step_size: float | None = None
     norm: Literal["full", "seminorm"] | Callable[[Any], Tensor] = "full"
 
+    _second_order = "derivatives of the adjoint method's gradients need gradient='naive' or ACA(memory='graph')"
+    _every_leaf = True  # whether a leaf that no gradient would reach is an error
+
     def __post_init__(self) -> None:
         if not callable(self.norm) and self.norm not in ("full", "seminorm"):
             raise ValueError(f"`norm` must be 'full', 'seminorm' or a callable, got {self.norm!r}")
@@ -84,6 +87,44 @@ class Adjoint:
         inputs = (outcome.outputs, problem.y0, record.times, *problem.inputs)
         outputs = Backsolve.apply(self, problem, *inputs)  # type: ignore[no-untyped-call]
         return outcome._replace(outputs=outputs)
+
+    def posed_backward(
+        self,
+        problem: Problem,
+        f: Callable[..., Any],
+        state: tuple[Tensor, ...],
+        start: Tensor,
+        end: Tensor,
+        first_step: float | None,
+    ) -> tuple[Problem, Plan]:
+        """Pose the augmented problem from ``start`` to ``end``, over 0 to 1, and say how it is walked."""
+        span = float((end - start).abs().max())
+        packing = Packing.of(state, per_sample=False)
+        y0 = packing.pack(state)
+        t = torch.tensor([0.0, 1.0], dtype=torch.float64, device=y0.device)
+        dynamics = Dynamics(f, (), packing, t[0], t[1], y0.real.dtype, y0.device, opaque=True)
+        forward = problem.steps
+        tableau = _backward(problem.tableau) if self.method is None else find_method(self.method)
+        step_size = self.step_size if self.step_size is not None else problem.step_size
+        steps, grid = None, None
+        if not tableau.adaptive or (step_size is not None and forward is None):
+            grid = grid_of_step_size(t[0], t[1], 1.0 if step_size is None else min(1.0, step_size / span), 10**9)
+        else:
+            base = forward or Adaptive(tableau, Controller(), default_norm(packing), 1e-6, 1e-9)
+            steps = replace(
+                base,
+                tableau=tableau,
+                norm=_norm(self, packing),
+                rtol=_scalar(self.rtol, base.rtol, "rtol"),
+                atol=_scalar(self.atol, base.atol, "atol"),
+                first_step=None if first_step is None else min(1.0, first_step / span),
+                min_step=base.min_step / span,
+                max_step=None if base.max_step is None else base.max_step / span,
+            )
+            if isinstance(tableau, StepMethod):
+                tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
+                steps = replace(steps, tableau=tableau)
+        return Problem(dynamics, tableau, y0, t, steps, grid, statistics=Statistics()), Plan(nodes=False)
 
 
 class Backsolve(torch.autograd.Function):
@@ -115,7 +156,7 @@ class Backsolve(torch.autograd.Function):
             *first_order_only(
                 gradients,
                 [*ctx.saved_tensors, *cotangents],
-                "derivatives of the adjoint method's gradients need gradient='naive' or ACA(memory='graph')",
+                ctx.method._second_order,
             ),
         )
 
@@ -180,7 +221,7 @@ def _backsolve(
             y = _typed(state[0], like=outer[0])
             y = y if y.requires_grad else y.detach().requires_grad_()
             value = replay.dynamics(start + s.double() * span, y)
-            if not tracked:
+            if method._every_leaf and not tracked:
                 check_no_new_leaf([value], [y, *replay.inputs])
             pulled: Sequence[Tensor | None] = (None,) * (1 + len(replay.inputs))
             if value.requires_grad:
@@ -195,8 +236,9 @@ def _backsolve(
 
     joined = tuple(part.to(common) for part in outer)
     longest = float(span.abs().max())
-    inner = _inner_problem(method, problem, augmented, joined, longest, first_step).started()
-    record = forward(inner, Plan(nodes=False))
+    inner, plan = method.posed_backward(problem, augmented, joined, start, end, first_step)
+    inner = inner.started()
+    record = forward(inner, plan)
     status = Status(int(record.status))
     if status is not Status.SUCCESS:
         raise SolveError(
@@ -211,42 +253,6 @@ def _backsolve(
 def _typed(value: Tensor, *, like: Tensor) -> Tensor:
     """Undo the promotion to the dtype that the joined state has."""
     return (value.real if value.is_complex() and not like.is_complex() else value).to(like.dtype)
-
-
-def _inner_problem(
-    method: Adjoint,
-    problem: Problem,
-    f: Callable[..., Any],
-    state: tuple[Tensor, ...],
-    span: float,
-    first_step: float | None,
-) -> Problem:
-    packing = Packing.of(state, per_sample=False)
-    y0 = packing.pack(state)
-    t = torch.tensor([0.0, 1.0], dtype=torch.float64, device=y0.device)
-    dynamics = Dynamics(f, (), packing, t[0], t[1], y0.real.dtype, y0.device, opaque=True)
-    forward = problem.steps
-    tableau = _backward(problem.tableau) if method.method is None else find_method(method.method)
-    step_size = method.step_size if method.step_size is not None else problem.step_size
-    steps, grid = None, None
-    if not tableau.adaptive or (step_size is not None and forward is None):
-        grid = grid_of_step_size(t[0], t[1], 1.0 if step_size is None else min(1.0, step_size / span), 10**9)
-    else:
-        base = forward or Adaptive(tableau, Controller(), default_norm(packing), 1e-6, 1e-9)
-        steps = replace(
-            base,
-            tableau=tableau,
-            norm=_norm(method, packing),
-            rtol=_scalar(method.rtol, base.rtol, "rtol"),
-            atol=_scalar(method.atol, base.atol, "atol"),
-            first_step=None if first_step is None else min(1.0, first_step / span),
-            min_step=base.min_step / span,
-            max_step=None if base.max_step is None else base.max_step / span,
-        )
-        if isinstance(tableau, StepMethod):
-            tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
-            steps = replace(steps, tableau=tableau)
-    return Problem(dynamics, tableau, y0, t, steps, grid, statistics=Statistics())
 
 
 def _backward(tableau: Method) -> Method:

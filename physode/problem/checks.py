@@ -16,9 +16,10 @@ from physode.problem.packing import Packing
 from physode.problem.parameters import Referred
 from physode.problem.problem import (
     Problem,
+    checked_number,
     checked_state,
     checked_times,
-    checked_tolerance,
+    checked_tolerances,
     default_norm,
     make_dynamics,
     user_norm,
@@ -33,7 +34,7 @@ from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
 from physode.typing import Norm
 
-__all__ = ["pose"]
+__all__ = ["check_sizes", "checked_count", "pose"]
 
 _TOLERANCES = {torch.float64: (1e-6, 1e-9), torch.float32: (1e-5, 1e-7)}
 _COARSE = (1e-2, 1e-3)  # half precision
@@ -162,17 +163,9 @@ def _steps(
     norm: Norm | None,
 ) -> tuple[Adaptive | None, Grid | None]:
     """Decide between adaptive steps and a grid, and check what belongs to each."""
-    default_rtol, default_atol = _TOLERANCES.get(_real(y0.dtype), _COARSE)
-    relative, absolute = checked_tolerance("rtol", rtol, default_rtol), checked_tolerance("atol", atol, default_atol)
-    for name, value in (("first_step", first_step), ("max_step", max_step)):
-        if value is not None and not (value > 0.0 and math.isfinite(value)):
-            raise ValueError(f"`{name}` must be positive and finite, got {value}")
-    if not (min_step >= 0.0 and math.isfinite(min_step)):
-        raise ValueError(f"`min_step` must be at least 0 and finite, got {min_step}")
-    if max_step is not None and min_step > max_step:
-        raise ValueError(f"`min_step` must not be above `max_step`, got {min_step} and {max_step}")
-    if not _is_whole(max_steps) or max_steps < 1:
-        raise ValueError(f"`max_steps` must be a whole number, at least 1, got {max_steps!r}")
+    relative, absolute = checked_tolerances(rtol, atol, y0, *_TOLERANCES.get(_real(y0.dtype), _COARSE))
+    check_sizes(first_step, min_step, max_step)
+    max_steps = checked_count("max_steps", max_steps)
     if grid is not None:
         if step_size is not None:
             raise ValueError("give `grid` or `step_size`, not both")
@@ -197,8 +190,22 @@ def _steps(
     ), None
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral)
+def check_sizes(first_step: float | None, min_step: float, max_step: float | None) -> None:
+    """Raise ``ValueError`` or ``TypeError`` where these cannot be the first, smallest and largest size of a step."""
+    for name, value in (("first_step", first_step), ("max_step", max_step)):
+        if value is not None and not 0.0 < checked_number(name, value) < math.inf:
+            raise ValueError(f"`{name}` must be positive and finite, got {value}")
+    if not 0.0 <= checked_number("min_step", min_step) < math.inf:
+        raise ValueError(f"`min_step` must be at least 0 and finite, got {min_step}")
+    if max_step is not None and min_step > max_step:
+        raise ValueError(f"`min_step` must not be above `max_step`, got {min_step} and {max_step}")
+
+
+def checked_count(name: str, value: object) -> int:
+    """Return a number of attempts; raise ``ValueError`` where it is none."""
+    if not isinstance(value, Integral) or int(value) < 1:
+        raise ValueError(f"`{name}` must be a whole number, at least 1, got {value!r}")
+    return int(value)
 
 
 def _real(dtype: torch.dtype) -> torch.dtype:

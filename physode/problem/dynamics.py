@@ -66,6 +66,8 @@ class Dynamics:
         The user's Jacobian, ``jac(t, y, *args)``, and what is known of it, if anything, for implicit methods.
     opaque
         Whether ``f`` uses autograd itself, so that ``torch.func`` cannot differentiate it.
+    any_order
+        Whether steps are to be differentiated more than once.
     """
 
     f: Callable[..., Any]
@@ -84,6 +86,7 @@ class Dynamics:
     jac: Callable[..., Any] | None = None
     structure: Structure | None = None
     opaque: bool = False
+    any_order: bool = False
 
     def __call__(self, t: Number, y: Tensor) -> Tensor:
         """Return dy/dt, packed; ``t`` is a float, or float64, one value a group."""
@@ -188,10 +191,6 @@ class Dynamics:
     @cached_property
     def _span(self) -> tuple[float, float]:
         return float(self.low), float(self.high)
-
-    def counted_by(self, calls: Calls) -> Dynamics:
-        """Return the same right-hand side, its calls counted by another object."""
-        return replace(self, calls=calls, moving=None)
 
     def detached(self, calls: Calls) -> tuple[Dynamics, list[Tensor]]:
         """Return the right-hand side with detached copies of the ``args`` that require gradients, and these copies.

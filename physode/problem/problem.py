@@ -24,7 +24,16 @@ from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
 from physode.transforms import transformed
 from physode.typing import Norm
 
-__all__ = ["Problem", "UserNorm", "checked_state", "checked_times", "default_norm", "user_norm"]
+__all__ = [
+    "Problem",
+    "UserNorm",
+    "checked_number",
+    "checked_state",
+    "checked_times",
+    "checked_tolerances",
+    "default_norm",
+    "user_norm",
+]
 
 
 @dataclass(frozen=True)
@@ -228,13 +237,73 @@ def checked_times(t: Any, *, batch: int | None, device: torch.device) -> Tensor:
 
 
 def checked_tolerance(name: str, value: Any, default: float) -> Tensor | float:
-    """Return a tolerance, positive and finite; a tensor gives one a component."""
+    """Return a tolerance, finite and at least 0; a tensor gives one a component.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no number, or cannot be a tolerance.
+    """
     if value is None:
         return default
-    smallest = float(value.detach().min()) if isinstance(value, Tensor) else float(value)
-    if not (smallest > 0.0 and math.isfinite(smallest)):
-        raise ValueError(f"`{name}` must be positive and finite, got {value}; try {default:g}")
-    return value if isinstance(value, Tensor) else smallest
+    if not isinstance(value, Tensor):
+        value = checked_number(name, value)
+    given = value.detach() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+    if given.is_complex() or not bool(((given >= 0.0) & (given < math.inf)).all()):
+        raise ValueError(
+            f"`{name}` must be positive and finite, or 0 beside another that is not; got {value}: try {default:g}"
+        )
+    return value  # type: ignore[no-any-return]
+
+
+def checked_tolerances(
+    rtol: Any, atol: Any, y0: Tensor, default_rtol: float, default_atol: float
+) -> tuple[Tensor | float, Tensor | float]:
+    """Return the relative and the absolute tolerance of a packed state; either may be 0 where the other is not.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they cannot be tolerances of the state.
+    """
+    relative, absolute = checked_tolerance("rtol", rtol, default_rtol), checked_tolerance("atol", atol, default_atol)
+    for name, value in (("rtol", relative), ("atol", absolute)):
+        if isinstance(value, Tensor) and not _broadcasts(value.shape, y0.shape):
+            raise ValueError(
+                f"`{name}` must be one number or one a component, of the state's shape {tuple(y0.shape)}, "
+                f"got shape {tuple(value.shape)}"
+            )
+    least = [torch.as_tensor(value, dtype=torch.float64, device=y0.device) for value in (relative, absolute)]
+    if not bool((least[0] + least[1] > 0.0).all()):
+        raise ValueError(
+            "`rtol` or `atol` must be positive for every component: got 0 for both, and no error is as small"
+        )
+    if not bool((least[1] > 0.0).all()):  # of a component that stays 0, an error of 0 is tolerated
+        tiny = torch.finfo(y0.dtype).tiny
+        absolute = absolute.clamp(min=tiny) if isinstance(absolute, Tensor) else tiny
+    return relative, absolute
+
+
+def checked_number(name: str, value: Any) -> float:
+    """Return a real number.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    try:
+        if isinstance(value, str):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"`{name}` must be a number, got {value!r}") from None
+
+
+def _broadcasts(shape: torch.Size, state: torch.Size) -> bool:
+    """Whether something of a shape acts on a state component by component."""
+    pairs = zip(reversed(shape), reversed(state), strict=False)
+    return len(shape) <= len(state) and all(one in (1, other) for one, other in pairs)
 
 
 def make_dynamics(

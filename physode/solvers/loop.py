@@ -6,7 +6,7 @@ from; with gradients enabled the same operations are the naive method's graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -205,9 +205,14 @@ def walk_grid(
     return record
 
 
-def _rows_with_graph(grid: Grid) -> list[Grid]:
-    with torch.enable_grad():  # whoever records the steps
-        return [Grid(*row) for row in zip(*grid, strict=True)]
+def _rows_with_graph(grid: Grid) -> Iterator[Grid]:
+    rows = grid.rows()
+    while True:
+        with torch.enable_grad():  # whoever records the steps
+            row = next(rows, None)
+        if row is None:
+            return
+        yield row
 
 
 def _looked_into(

@@ -186,6 +186,76 @@ def test_attempts_are_accepted_or_rejected():
     assert count["reject_step"] > 0
 
 
+ON_GRIDS = [name for name, method in METHODS.items() if method.kind in ("fixed", "adams")]
+
+
+@pytest.mark.parametrize("perturb", [False, True])
+@pytest.mark.parametrize("interface", [odeint, odeint_adjoint])
+@pytest.mark.parametrize("method", ON_GRIDS)
+def test_perturbed_steps_see_the_right_hand_side_from_inside_only(method, interface, perturb):
+    seen = []
+
+    def f(t, y):
+        seen.append(float(t))
+        return -y
+
+    y0, keywords = torch.tensor([1.0, 2.0], requires_grad=True), {}
+    if interface is odeint_adjoint:
+        keywords = {"adjoint_params": ()}
+    y = interface(f, y0, T[[0, -1]], method=method, options={"step_size": 0.5, "perturb": perturb}, **keywords)
+    assert [time in seen for time in (0.0, 0.5)] == [not perturb] * 2
+    assert any(0.0 < time < 1e-9 for time in seen) == perturb
+    seen.clear()
+    (found,) = torch.autograd.grad(y[-1].sum(), y0)
+    if interface is odeint_adjoint:
+        assert [time in seen for time in (1.0, 0.5)] == [not perturb] * 2
+    exact = torch.full((2,), math.exp(-1.0))
+    torch.testing.assert_close(found, exact, rtol=0.4 if "euler" in method else 0.1, atol=0.0)
+
+
+@pytest.mark.parametrize("method", ON_GRIDS)
+def test_steps_of_both_passes_are_called_back_about(method):
+    f, seen = Decay(), {"": [], "_adjoint": []}
+    for which, log in seen.items():
+        setattr(f, f"callback_step{which}", lambda t, y, h, log=log: log.append((float(t), float(h))))
+    y0 = torch.ones(2, requires_grad=True)
+    options = {"step_size": 0.25} | ({"max_iters": 50} if METHODS[method].kind == "adams" else {})
+    odeint_adjoint(f, y0, T[[0, -1]], method=method, options=options)[-1].sum().backward()
+    assert seen[""] == [(0.25 * i, 0.25) for i in range(4)]
+    assert seen["_adjoint"] == [(1 - 0.25 * i, 0.25) for i in range(4)]
+
+
+@pytest.mark.parametrize("method", [name for name in ON_GRIDS if METHODS[name].tableau.order > 1])
+def test_the_adjoint_goes_back_with_every_method_over_grids(method):
+    f, y0, t = Decay(), torch.ones(2, requires_grad=True), T.clone().requires_grad_()
+    y = odeint_adjoint(f, y0, t, method=method, options={"step_size": 0.02, "interp": "cubic"})
+    found = torch.autograd.grad(y[-1].sum(), [y0, t, f.rate])
+    end = math.exp(-0.35)
+    expected = [torch.full((2,), end), torch.tensor([0.0, 0.0, -1.4 * end]), torch.tensor(-end)]
+    for mine, closed in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, closed, rtol=1e-3, atol=1e-4)
+
+
+def test_adjoint_parameters_are_all_that_gradients_reach():
+    named, other = torch.tensor(2.0, requires_grad=True), torch.tensor(1.0, requires_grad=True)
+    y = odeint_adjoint(lambda t, y: -named * other * y, torch.ones(1), T, adjoint_params=(named,))
+    y[-1].sum().backward()
+    torch.testing.assert_close(named.grad, torch.tensor(-math.exp(-2.0)), rtol=1e-6, atol=0.0)
+    assert other.grad is None
+
+
+def test_both_passes_end_their_steps_where_either_is_told_to():
+    f, ends = Decay(), {"": [], "_adjoint": []}
+    for which, log in ends.items():
+        setattr(f, f"callback_accept_step{which}", lambda t, y, h, log=log: log.append(float(t)))
+    y0 = torch.ones(1, requires_grad=True)
+    y = odeint_adjoint(f, y0, T[[0, -1]], options={"jump_t": [0.3]}, adjoint_options={"step_t": [0.7]})
+    y[-1].sum().backward()
+    for log in ends.values():
+        assert all(any(abs(time - stop) < 1e-12 for time in log) for stop in (0.3, 0.7))
+    torch.testing.assert_close(y0.grad, torch.tensor([math.exp(-0.35)]), rtol=1e-6, atol=0.0)
+
+
 def test_steps_of_the_smallest_size_are_accepted():
     f, sizes = Decay(), []
     f.callback_accept_step = lambda t0, y0, dt: sizes.append(float(dt))

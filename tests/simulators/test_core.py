@@ -183,7 +183,7 @@ def test_hybrid_systems_can_be_simulated():
         ({"y0": [1.0, float("inf")]}, "`y0` must be finite"),
         ({"chunk_size": 0}, "`chunk_size` must be at least 1"),
         ({"method": "rk5"}, "`method`"),
-        ({"rtol": 0.0}, "`rtol` must be positive"),
+        ({"rtol": -1e-3}, "`rtol` must be positive"),
         ({"t": [0.0, 0.0]}, "`t` must be strictly increasing"),
     ],
 )

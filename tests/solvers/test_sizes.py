@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import physode as po
-from physode.compat.setup import rms_norm
+from physode.compat.arguments import rms_norm
 from physode.errors import SolveError
 from physode.solvers.norms import rms_per_sample, rms_shared, root_mean_square
 

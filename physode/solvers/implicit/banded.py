@@ -23,7 +23,7 @@ from torch.nn.functional import pad
 
 from physode.solvers.clock import Number
 from physode.solvers.implicit.cyclic_reduction import reduced, solved
-from physode.transforms import to_keep, transformed
+from physode.transforms import refuse_forward_over_forward, to_keep, transformed
 
 __all__ = ["Band", "BandFactors", "factor_band", "windows"]
 
@@ -137,6 +137,7 @@ class BandFactors(NamedTuple):
         entries, lower, upper = self.band
         if b.dtype != entries.dtype:
             return self._solve(b.to(entries.dtype)).to(b.dtype)
+        refuse_forward_over_forward("banded solves")
         given = entries, self.lu, self.pivots, b, lower, upper, False
         if torch.is_grad_enabled() or transformed():
             return _Solve.apply(*given)  # type: ignore[no-untyped-call, no-any-return]

@@ -16,7 +16,7 @@ from torch import Tensor
 from physode.solvers.clock import Number
 from physode.solvers.implicit.banded import Band, BandFactors, factor_band
 from physode.solvers.runge_kutta import identity
-from physode.transforms import transformed
+from physode.transforms import forward_over_forward, transformed
 
 __all__ = ["Factors", "coupled_factors", "factor", "shifted"]
 
@@ -32,6 +32,8 @@ class Factors(NamedTuple):
         """Return x for right-hand sides ``(blocks, D)``; NaN in the blocks whose matrix is singular."""
         if b.dtype != self.matrix.dtype:
             return self.solve(b.to(self.matrix.dtype)).to(b.dtype)
+        if forward_over_forward():
+            return torch.linalg.solve(self.matrix, b.unsqueeze(-1)).squeeze(-1)  # type: ignore[no-any-return]
         if torch.is_grad_enabled() or transformed():
             return _Solve.apply(self.matrix, self.lu, self.pivots, b, False)  # type: ignore[no-untyped-call, no-any-return]
         x: Tensor = torch.linalg.lu_solve(self.lu, self.pivots, b.unsqueeze(-1)).squeeze(-1)

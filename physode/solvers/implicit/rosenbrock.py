@@ -25,6 +25,7 @@ from physode.solvers.implicit.jacobian_structure import blocks_of, to_solve
 from physode.solvers.implicit.linear import factor, shifted
 from physode.solvers.method import StepMethod
 from physode.solvers.runge_kutta import Rhs, Row, Step, added, column, stage_times
+from physode.transforms import refuse_forward_over_forward
 
 __all__ = ["RODAS5P", "Rosenbrock", "Running", "columns_of", "combined"]
 
@@ -65,6 +66,7 @@ class Rosenbrock(StepMethod):
 
     def take(self, rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
         """Take one step; what stands for slopes are the :math:`u_i`."""
+        refuse_forward_over_forward("Rosenbrock methods")
         blocks = blocks_of(y, h, structure_for(rhs))
         found = derivatives(rhs, t, y, blocks, with_time=True)
         factors = factor(shifted(found.by_state, h, self.gamma))

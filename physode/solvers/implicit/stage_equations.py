@@ -31,7 +31,7 @@ from physode.solvers.norms import root_mean_square
 from physode.solvers.runge_kutta import Rhs
 from physode.transforms import under_func
 
-__all__ = ["StageSolver", "Stages", "differentiated", "differentiating", "first_derivative_only"]
+__all__ = ["StageSolver", "Stages", "differentiated", "differentiating"]
 
 
 class Stages(NamedTuple):
@@ -92,7 +92,12 @@ def differentiated(stages: Stages, root: Tensor) -> Tensor:
     residual = stages.residual(root)
     with torch.no_grad():
         factors = stages.detached().exact_factors(root)
-    return first_derivative_only(root - factors.solve(residual - residual.detach()))
+    once = root - factors.solve(residual - residual.detach())
+    if not getattr(stages.rhs, "any_order", False):
+        return _Derivatives.apply(once, 1)  # type: ignore[no-untyped-call, no-any-return]
+    residual = stages.residual(once)  # whose first derivative is 0: Newton's method doubles what is right
+    twice = _Second.apply(factors.solve(residual - residual.detach()))  # type: ignore[no-untyped-call]
+    return _Derivatives.apply(once - twice, 2)  # type: ignore[no-untyped-call, no-any-return]
 
 
 _CHORDS, _NEWTONS = 15, 20  # iterations with one derivative, with a new one each
@@ -227,32 +232,68 @@ def _rounding(dtype: torch.dtype) -> float:
     return min(_ROUNDING * torch.finfo(dtype).eps, _MOST)
 
 
-_NO_SECOND = "second derivatives through implicit Runge-Kutta methods are not computed; method='rodas5p' has them"
+_MESSAGE = {
+    1: "second derivatives through implicit Runge-Kutta methods need gradient=ACA(memory='graph') or 'naive'",
+    2: "third derivatives through implicit Runge-Kutta methods are not computed; method='rodas5p' has them",
+}
 
 
-class _Refusing(torch.autograd.Function):
-    """The identity; its derivative, with respect to the cotangent or to what it belongs to, raises."""
+class _Derivatives(torch.autograd.Function):
+    """The identity, which may be differentiated ``order`` times."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(cotangent: Tensor, value: Tensor) -> Tensor:
-        return cotangent.clone()
+    def forward(value: Tensor, order: int) -> Tensor:
+        return value.clone()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        value, ctx.order = inputs
+        ctx.save_for_backward(value)
+        ctx.save_for_forward(value)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        raise RuntimeError(_NO_SECOND)
+        return _Left.apply(cotangents[0], *ctx.saved_tensors, ctx.order - 1, ctx.order), None  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Any:
+        return _Left.apply(tangents[0], *ctx.saved_tensors, ctx.order - 1, ctx.order)  # type: ignore[no-untyped-call]
+
+
+class _Left(torch.autograd.Function):
+    """The identity; its derivative, in the cotangent or in what it belongs to, raises where none is left."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(cotangent: Tensor, value: Tensor, left: int, order: int) -> Tensor:
+        return cotangent.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        _, value, ctx.left, ctx.order = inputs
+        ctx.save_for_backward(value)
+        ctx.save_for_forward(value)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        if not ctx.left:
+            raise RuntimeError(_MESSAGE[ctx.order])
+        (value,) = ctx.saved_tensors
+        parts = (cotangents[0], torch.zeros_like(value))
+        return *(_Left.apply(part, value, ctx.left - 1, ctx.order) for part in parts), None, None  # type: ignore[no-untyped-call]
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
-        raise RuntimeError(_NO_SECOND)
+        if not ctx.left:
+            raise RuntimeError(_MESSAGE[ctx.order])
+        return _Left.apply(tangents[0], *ctx.saved_tensors, ctx.left - 1, ctx.order)  # type: ignore[no-untyped-call]
 
 
-class _Once(torch.autograd.Function):
-    """The identity; its derivative is the identity once."""
+class _Second(torch.autograd.Function):
+    """Zero, whose first derivative is rounding: it is left out where no second one is asked for."""
 
     generate_vmap_rule = True
 
@@ -261,19 +302,12 @@ class _Once(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        return _Refusing.apply(cotangents[0], *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+        return cotangents[0] if torch.is_grad_enabled() else None
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor) -> Any:
-        return _Refusing.apply(tangents[0], *ctx.saved_tensors)  # type: ignore[no-untyped-call]
-
-
-def first_derivative_only(value: Tensor) -> Tensor:
-    """Return the value so that differentiating it twice raises ``RuntimeError``."""
-    return _Once.apply(value)  # type: ignore[no-untyped-call, no-any-return]
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        return _Second.apply(tangents[0])  # type: ignore[no-untyped-call]

@@ -59,10 +59,22 @@ def test_mapped_adaptive_steps_are_differentiated_too(method):
 
 @pytest.mark.parametrize("outer", [torch.func.jacfwd, torch.func.jacrev])
 @pytest.mark.parametrize("inner", [torch.func.jacfwd, torch.func.jacrev])
-def test_second_derivatives_in_either_mode_are_refused_where_they_would_be_wrong(outer, inner):
+def test_second_derivatives_in_either_mode(outer, inner):
     def end(k):
         f = lambda t, y: -k * (y**2 - torch.cos(t))  # noqa: E731
         return po.solve(f, torch.ones(1), [0.0, 1.0], method="radauIIA3", step_size=0.5).y[-1, 0]
 
-    with pytest.raises(RuntimeError, match="second derivatives through implicit Runge-Kutta methods are not computed"):
-        outer(inner(end))(torch.tensor(5.0))
+    k = torch.tensor(5.0)
+    difference = (torch.func.grad(end)(k + 1e-4) - torch.func.grad(end)(k - 1e-4)) / 2e-4
+    assert float(outer(inner(end))(k)) == pytest.approx(float(difference), rel=1e-6)
+
+
+def test_forward_mode_twice_is_refused_where_torch_gets_it_wrong():
+    def end(k):
+        return po.solve(lambda t, y: -k * y**2, torch.ones(1), [0.0, 1.0], method="rodas5p").y[-1, 0]
+
+    with pytest.raises(RuntimeError, match=r"write torch.func.jacfwd\(torch.func.jacrev"):
+        torch.func.jacfwd(torch.func.jacfwd(end))(torch.tensor(2.0))
+    k = torch.tensor(2.0)
+    difference = (torch.func.grad(end)(k + 1e-4) - torch.func.grad(end)(k - 1e-4)) / 2e-4
+    assert float(torch.func.jacfwd(torch.func.jacrev(end))(k)) == pytest.approx(float(difference), rel=1e-4)
