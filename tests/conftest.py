@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -25,6 +26,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
 # No deadline: a busy machine is no failure. Derandomised: the same commit gives the same verdict.
 settings.register_profile("physode", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("physode")
+
+
+def pytest_collection_finish() -> None:
+    """Let collections of garbage, which some tests ask for, walk past the million objects that are there for all."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -62,7 +62,7 @@ def assert_same(found, expected, tolerance=1e-12):
 @pytest.mark.parametrize(
     "options", [{}, {"step_size": 0.03}, {"method": "radau5", "rtol": 1e-5}], ids=["dopri5", "grid", "radau5"]
 )
-@pytest.mark.parametrize("checkpoints", [1, 6])
+@pytest.mark.parametrize("checkpoints", [1, pytest.param(6, marks=pytest.mark.slow)])
 def test_events_with_bounded_checkpoints(control, options, checkpoints):
     sol, loss, gradients = solved(po.ACA(checkpoints=checkpoints), control, **options)
     expected, right, by_naive = solved("naive", control, **options)
@@ -190,7 +190,13 @@ class Counted:
 @pytest.mark.parametrize("gradient", [po.ACA(parallel=False), "naive", "adjoint"], ids=["aca", "naive", "adjoint"])
 @pytest.mark.parametrize(
     ("method", "what"),
-    [("dopri5", "events"), ("dopri5", "args"), ("rodas5p", "args"), ("radau5", "plain"), ("kencarp5", "events")],
+    [
+        ("dopri5", "events"),
+        ("dopri5", "args"),
+        ("rodas5p", "args"),
+        ("radau5", "plain"),
+        pytest.param("kencarp5", "events", marks=pytest.mark.slow),
+    ],
 )
 def test_finished_samples_are_left_out(method, gradient, what):
     g = torch.tensor([9.81, 9.0, 8.0], dtype=torch.float64, requires_grad=True)

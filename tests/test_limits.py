@@ -68,7 +68,13 @@ def test_a_monitor_that_returns_true_ends_the_solve_with_what_was_solved(options
 
 
 @pytest.mark.parametrize(
-    "gradient", [po.ACA(), po.ACA(parallel=False), po.ACA(checkpoints=2), po.ACA(checkpoints=50)], ids=str
+    "gradient",
+    [
+        po.ACA(),
+        po.ACA(checkpoints=2),
+        *(pytest.param(way, marks=pytest.mark.slow) for way in (po.ACA(parallel=False), po.ACA(checkpoints=50))),
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("options", [{}, {"method": "rk4", "step_size": 0.02}], ids=str)
 def test_a_stopped_sample_has_its_gradient_beside_one_that_arrived_and_one_that_failed(gradient, options):

@@ -67,24 +67,30 @@ def test_an_unknown_name_is_an_attribute_error_that_lists_the_known():
         physode.sove  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import physode as po",
-        "import physode.solve; import physode as po",
-        *(
-            pytest.param(code, marks=pytest.mark.slow)
-            for code in (
-                "from physode.solve import solve; import physode as po",
-                "import physode as po; po.solve; import physode.solve",
-                "import importlib, physode as po; importlib.import_module('physode.solve')",
-                "from physode import solve; import physode.solve as module; import physode as po",
-            )
-        ),
-    ],
-)
-def test_solve_is_the_function_however_its_module_was_imported(code):
-    script = f"{code}\nfrom physode.solve import solve as wanted\nassert po.solve is wanted, po.solve"
+IMPORTS = """
+import physode as po
+import physode.solve; import physode as po
+from physode.solve import solve; import physode as po
+import physode as po; po.solve; import physode.solve
+import importlib, physode as po; importlib.import_module('physode.solve')
+from physode import solve; import physode.solve as module; import physode as po
+"""
+
+
+def test_solve_is_the_function_however_its_module_was_imported_and_no_compiler_is_loaded():
+    """In one process that forgets physode in between: torch takes long to load."""
+    script = f"""
+import sys
+for code in {IMPORTS.split(chr(10))[1:-1]!r}:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "physode"]:
+        del sys.modules[name]
+    names = {{}}
+    exec(code, names)
+    from physode.solve import solve as wanted
+    assert names["po"].solve is wanted, code
+assert {{name for name in sys.modules if name.startswith("physode.compiled.")}} <= {{"physode.compiled.unrolled"}}
+assert "torch._inductor.compile_fx" not in sys.modules
+"""
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

@@ -202,6 +202,7 @@ def test_an_interruption_after_the_last_step_leaves_the_whole_file_and_is_heard(
     assert np.isfinite(found.y).all()
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_part_that_can_be_read(tmp_path):
     script = """
 import os, sys, torch, physode as po, physode.sink as sink

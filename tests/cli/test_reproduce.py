@@ -213,6 +213,7 @@ def test_jobs_and_a_scheduler_do_not_go_together(run):
     assert "--jobs and --scheduler do not go together" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_one_line(run, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr(schedulers, "_CONNECT", 0.3)

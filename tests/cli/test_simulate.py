@@ -294,6 +294,7 @@ def test_every_simulation_explains_itself_with_examples(kind):
     assert kind in run("--help").output
 
 
+@pytest.mark.slow
 def test_simulation_killed_at_the_last_moment_leaves_no_file_under_its_name(tmp_path):
     script = """
 import os, pathlib, signal

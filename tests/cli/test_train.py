@@ -197,6 +197,7 @@ def test_another_solver_needs_no_training(trained):
     assert "`rtol` and `atol` have no part in fixed steps" in refused.stderr
 
 
+@pytest.mark.slow
 def test_several_runs_are_averaged_and_compared(trained, tmp_path):
     for seed in ("1", "2"):
         assert trained("train", "bars.h5", *SMALL, "--size", "12", "--seed", seed, "--name", seed).exit_code == 0

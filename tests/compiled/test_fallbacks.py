@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 import threading
 import warnings
 
@@ -215,15 +213,6 @@ def test_forward_derivatives_are_not_lost(builds):
 def test_norms_with_tensors_of_their_own(builds):
     weights = torch.tensor([1.0, 2.0])
     assert_goes_on(lambda t, y: -y, torch.ones(2), builds, "its norm", norm=lambda x: (weights * x).abs().max())
-
-
-def test_importing_physode_loads_no_compiler():
-    script = (
-        "import sys, physode, physode.solve; "
-        "assert {n for n in sys.modules if n.startswith('physode.compiled.')} <= {'physode.compiled.unrolled'}; "
-        "assert 'torch._inductor.compile_fx' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_threads_that_are_refused_at_the_same_time_all_get_their_answer(builds):

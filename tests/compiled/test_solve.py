@@ -133,6 +133,7 @@ def test_what_a_progress_function_raises_ends_the_solve_at_once():
     assert len(told) == 1
 
 
+@pytest.mark.slow
 def test_samples_with_steps_of_their_own_do_not_share_a_failure():
     swing, _, c = problem(c=1.0)
     y0 = torch.tensor([[0.2, 0.1], [6.0, 2.0], [-0.3, 0.1]], requires_grad=True)
@@ -145,6 +146,7 @@ def test_samples_with_steps_of_their_own_do_not_share_a_failure():
     assert torch.equal(reached, torch.zeros_like(y0))
 
 
+@pytest.mark.slow
 def test_steps_on_a_grid_with_gradients_in_the_times():
     swing, _, c = problem()
     y0 = torch.tensor([[1.0, 0.5], [0.2, 0.3], [-0.5, 0.4]], requires_grad=True)

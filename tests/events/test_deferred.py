@@ -45,8 +45,14 @@ def test_many_steps_have_scipy_s_events(method):
         assert found.t.tolist() == pytest.approx(list(exact), abs=2e-4 if method == "bosh3" else 1e-6)
 
 
-@pytest.mark.parametrize("dense", [True, False])
-@pytest.mark.parametrize("condition", [lambda t, y: y[0], lambda t, y: y[0] + (0.0 if float(t) > -1 else 1.0)])
+@pytest.mark.parametrize(
+    ("condition", "dense"),
+    [
+        (lambda t, y: y[0], True),
+        (lambda t, y: y[0], False),
+        (lambda t, y: y[0] + (0.0 if float(t) > -1 else 1.0), False),
+    ],
+)
 def test_events_of_steps_that_waited_have_states_and_gradients(condition, dense):
     """The second condition looks at a value, so that it cannot be mapped over steps."""
 

@@ -103,9 +103,10 @@ def test_a_surface_in_the_state_has_its_derivatives_sample_by_sample(name, case)
 
 
 @pytest.mark.parametrize("options", METHODS)
-def test_a_surface_in_the_state_is_met_by_every_kind_of_method(options):
+@pytest.mark.parametrize("case", ["time", "level"])
+def test_a_surface_is_met_by_every_kind_of_method(options, case):
     adapts = "step_size" not in options
-    check("level", **options, **(TIGHT if adapts else {}))
+    check(case, **options, **(TIGHT if adapts else {}))
 
 
 @pytest.mark.slow

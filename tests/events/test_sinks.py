@@ -27,9 +27,12 @@ LAST = po.Event(lambda t, y: y[..., 0], direction=-1, jump=bounced, max_count=2)
 DROPS = torch.tensor([[1.0, 0.0], [0.3, 0.0], [0.2, 0.0]])
 
 
-@pytest.mark.parametrize("options", [{}, {"method": "rk4", "step_size": 0.03}])
+@pytest.mark.parametrize(
+    ("options", "events"),
+    [({}, FLOOR), ({}, LAST), ({"method": "rk4", "step_size": 0.03}, FLOOR)],
+    ids=["goes on", "ends", "goes on in fixed steps"],
+)
 @pytest.mark.parametrize(("y0", "control"), [(DROPS[0], "shared"), (DROPS, "per-sample")])
-@pytest.mark.parametrize("events", [FLOOR, LAST], ids=["goes on", "ends"])
 def test_a_file_holds_the_outputs_that_memory_would(tmp_path, options, y0, control, events):
     times = torch.linspace(0, 1.5, 1001)
     options = {"events": events, "step_control": control, "jump_t": [0.9], "throw": False, **options}

@@ -41,6 +41,7 @@ def test_every_example_begins_with_its_story_and_how_to_run_it(name):
     assert f"python examples/{name}.py --out ." in story
 
 
+@pytest.mark.slow
 def test_an_example_runs_as_a_script(tmp_path):
     command = [sys.executable, str(FOLDER / "01_custom_ode.py"), "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -66,6 +67,7 @@ def test_01_its_gradients_are_finite_differences_of_scipy_s_solution(tmp_path):
     assert found["end time"] == pytest.approx(found["velocity"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_02_the_masses_are_found_within_their_standard_errors(tmp_path):
     found = run("02_three_bodies", tmp_path, adam_steps=8)
     assert found["largest deviation in standard errors"] < 4
@@ -75,6 +77,7 @@ def test_02_the_masses_are_found_within_their_standard_errors(tmp_path):
     assert found["error beyond"] < 1e-6
 
 
+@pytest.mark.slow
 def test_03_each_sample_takes_its_own_steps_and_a_bad_one_hurts_no_other(tmp_path):
     found = run("03_batches_per_sample", tmp_path)
     assert found["fewest steps"] < 0.5 * found["most steps"] < found["shared steps"]
@@ -82,12 +85,14 @@ def test_03_each_sample_takes_its_own_steps_and_a_bad_one_hurts_no_other(tmp_pat
     assert found["others unchanged"] == 1
 
 
+@pytest.mark.slow
 def test_04_aca_s_gradient_is_the_best_at_common_tolerances(tmp_path):
     found = run("04_gradient_methods", tmp_path)
     assert found["aca at 1e-5"] < 0.5 * min(found["adjoint at 1e-5"], found["naive-steps at 1e-5"])
     assert found["aca at 1e-8"] < 0.1 * found["adjoint at 1e-8"]
 
 
+@pytest.mark.slow
 def test_05_the_network_learns(tmp_path):
     found = run("05_neural_ode", tmp_path, steps=60)
     assert found["last loss"] < 0.2 * found["first loss"]
@@ -98,6 +103,7 @@ def test_05_the_network_follows_a_new_trajectory(tmp_path):
     assert run("05_neural_ode", tmp_path)["error"] < 0.5
 
 
+@pytest.mark.slow
 def test_06_the_hybrid_fits_what_physics_alone_cannot_and_extrapolates(tmp_path):
     found = run("06_hybrid", tmp_path, steps=60)
     assert found["hybrid, training"] < 0.1 * found["physics, training"]
@@ -164,6 +170,7 @@ def test_10_the_damping_of_the_first_quarter_is_that_of_the_last(tmp_path):
     assert found["first quarter"] == pytest.approx(found["last quarter"], rel=0.2)
 
 
+@pytest.mark.slow
 def test_11_a_learnt_force_takes_the_misses_away(tmp_path):
     found = run("11_hidden_force", tmp_path, ends=(0.15,), evaluations=8)
     for kind in ("drag", "field"):
@@ -199,6 +206,7 @@ def test_12_paths_are_followed_and_foretold_within_the_band(tmp_path):
     assert found["inside the band"] == pytest.approx(0.95, abs=0.04)
 
 
+@pytest.mark.slow
 def test_13_bounces_are_those_of_the_closed_form_and_their_sounds_give_height_and_bounce(tmp_path):
     found = run("13_bouncing_balls", tmp_path, balls=50)
     assert found["time error"] < 1e-12

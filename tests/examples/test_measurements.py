@@ -47,6 +47,7 @@ def packed(path, name, text):
     return path
 
 
+@pytest.mark.slow
 def test_the_converter_puts_bodies_at_all_epochs_and_leaves_gaps_where_one_has_none(archive, tmp_path):
     path = tmp_path / "planets.h5"
     command = [sys.executable, str(FOLDER / "convert_horizons.py"), str(archive), str(path)]

@@ -120,6 +120,7 @@ def test_an_interrupted_study_goes_on_with_what_is_missing(cell, calls, tmp_path
     assert told == [(2, 3, ""), (3, 3, "cell 2")]
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_loses_no_training_that_has_ended(cell, calls, tmp_path):
     study_folder = tmp_path / "study"
     run = study_folder / "runs" / "one"
@@ -189,7 +190,7 @@ def test_a_file_beyond_all_measure_is_not_read(cell, calls, tmp_path, monkeypatc
     assert calls() == ["3", "3"]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_failed_cell_is_recorded_the_others_go_on_and_it_is_tried_again(cell, jobs, tmp_path):
     study = [cell("bad", "fail", text="two\nlines"), cell("nan", "unsayable"), cell("good", "square", x=3)]
     told = []
@@ -211,6 +212,7 @@ def test_a_function_that_is_not_there_fails_its_cell(tmp_path):
     assert found["one"].failure == "ModuleNotFoundError: No module named 'no_such_module'"
 
 
+@pytest.mark.slow
 def test_cells_have_one_thread_and_the_caller_keeps_his(cell, tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -226,6 +228,7 @@ def test_cells_have_one_thread_and_the_caller_keeps_his(cell, tmp_path):
     assert os.getpid() not in {process for process, _ in there}
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_fails_its_own_cell_only(cell, tmp_path):
     started = tmp_path / "started"
     study = [
@@ -316,7 +319,13 @@ needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None,
 
 
 @needs_dask
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:{port}", "nonsense://here", "127.0.0.1:port"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://127.0.0.1:{port}",
+        *(pytest.param(it, marks=pytest.mark.slow) for it in ("nonsense://here", "127.0.0.1:port")),
+    ],
+)
 def test_a_scheduler_that_does_not_answer_is_one_line(cell, address, tmp_path, monkeypatch):
     monkeypatch.setattr(schedulers, "_CONNECT", 0.5)
     with socket.socket() as free:
@@ -340,6 +349,7 @@ def cluster(cell):
         yield cluster
 
 
+@pytest.mark.slow
 @needs_dask
 def test_a_cluster_of_two_worker_processes_computes_the_cells(cell, cluster, tmp_path):
     cluster.scale(2)

@@ -100,7 +100,9 @@ def test_the_best_checkpoint_is_what_the_fit_returns(start, oscillation):
         assert torch.equal(value, best.model[name])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind == "lbfgs" else kind for kind in KINDS]
+)
 def test_an_interrupted_fit_goes_on_to_the_same_numbers(start, oscillation, kind):
     whole, broken = start(KINDS[kind], "whole"), start(KINDS[kind], "broken")
     expected = fit(oscillation, whole.config, run=whole)
@@ -133,6 +135,7 @@ def test_lines_after_the_last_checkpoint_are_told_again(start, oscillation):
     assert broken.history() == whole.history()
 
 
+@pytest.mark.slow
 def test_a_killed_fit_leaves_whole_files_and_goes_on_to_the_same_numbers(start, oscillation, tmp_path):
     config = FitConfig(**SOLVER, optimizer="adam", epochs=2000)
     run = start(config)

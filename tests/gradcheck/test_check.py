@@ -46,6 +46,7 @@ def test_directions_are_axes_while_they_are_few():
     assert torch.allclose(many.norm(dim=1), torch.ones(4))
 
 
+@pytest.mark.slow
 def test_aca_and_naive_are_exact_and_the_others_of_the_order_of_the_tolerance():
     found = check_gradients(Spiral(), Y0, torch.linspace(0, 2, 5), gradients=["aca", "adjoint", "naive", "naive-steps"])
     aca, adjoint, naive, steps = found.rows
@@ -163,6 +164,7 @@ def test_parameters_in_single_precision_are_judged_by_differences_in_double():
     assert check_gradients(Decay(), Y0, [0.0, 1.0], gradients=["aca"]).rows[0].error < 1e-6
 
 
+@pytest.mark.slow
 def test_concentrations_of_zero_and_rates_far_apart_have_differences():
     """Beside them, steps of a size for all would make one negative: Robertson's problem has no solution there."""
     found = check_gradients(

@@ -54,7 +54,14 @@ def test_aca_equals_naive_on_the_same_accepted_steps(method, name):
     assert_close(gradients(EXACT[name], method=method, grid=steps), expected)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in FIXED])
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "heun_euler" else name  # takes many steps
+        for name in METHODS
+        if name not in FIXED
+    ],
+)
 def test_sequential_equals_parallel_kept_and_graph_on_adaptive_steps(method):
     options = {"method": method, "rtol": 1e-5, "atol": 1e-6}
     sequential = gradients(EXACT["aca sequential"], **options)
@@ -75,7 +82,9 @@ def test_the_adjoint_agrees_to_tolerance():
     assert_close(gradients(po.Adjoint(norm="seminorm", rtol=1e-10, atol=1e-12), rtol=1e-10, atol=1e-12), exact, 1e-7)
 
 
-@pytest.mark.parametrize("name", list(EXACT))
+@pytest.mark.parametrize(
+    "name", [name if name in ("aca", "naive") else pytest.param(name, marks=pytest.mark.slow) for name in EXACT]
+)
 def test_gradcheck(name):
     def end(y0, t, rate):
         f = lambda t, y, rate: torch.sin(t) - rate * y * y  # noqa: E731
@@ -106,7 +115,7 @@ def test_a_second_derivative_that_would_be_wrong_raises(gradient):
 
 
 @pytest.mark.parametrize("name", ["aca", "aca sequential", "aca kept", "aca graph", "naive"])
-@pytest.mark.parametrize("method", ["dopri5", "heun_euler"])
+@pytest.mark.parametrize("method", ["dopri5", pytest.param("heun_euler", marks=pytest.mark.slow)])
 def test_per_sample_gradients_are_those_of_each_sample_alone(name, method):
     generator = torch.Generator().manual_seed(3)
     y0 = torch.randn(5, 2, generator=generator)
@@ -127,7 +136,8 @@ def test_per_sample_gradients_are_those_of_each_sample_alone(name, method):
 
 
 @pytest.mark.parametrize(
-    "gradient", ["aca", po.ACA(parallel=False), pytest.param("naive", marks=pytest.mark.slow), "adjoint"]
+    "gradient",
+    ["aca", po.ACA(parallel=False), *(pytest.param(way, marks=pytest.mark.slow) for way in ("naive", "adjoint"))],
 )
 def test_complex_states_have_gradients(gradient):
     def end(y0, w):
@@ -137,7 +147,7 @@ def test_complex_states_have_gradients(gradient):
     assert gradcheck(end, (torch.tensor([1 + 0.5j], requires_grad=True), torch.tensor([1.3], requires_grad=True)))
 
 
-@pytest.mark.parametrize("gradient", ["aca", "naive", "adjoint"])
+@pytest.mark.parametrize("gradient", ["aca", po.ACA(parallel=False), "naive", "adjoint"])
 def test_structured_states_have_gradients(gradient):
     x = torch.ones(2, requires_grad=True)
     sol = po.solve(lambda t, y: {"x": y["v"], "v": -y["x"]}, {"x": x, "v": torch.zeros(2)}, [0.0, 1.0],
@@ -191,10 +201,12 @@ class TestWhatGradientsReach:
         sol.y[-1].sum().backward()
         assert float(log_rate.grad) == pytest.approx(-0.5 * math.exp(-0.5), rel=1e-6)
 
-    def test_args_with_a_graph_of_their_own(self):
+    @pytest.mark.parametrize("gradient", ["aca", po.ACA(parallel=False)])
+    def test_args_with_a_graph_of_their_own(self, gradient):
         seed = torch.tensor(0.25, requires_grad=True)
         rate = seed * 2
-        sol = po.solve(lambda t, y, rate: -rate * y, torch.ones(1), [0.0, 1.0], args=(rate,), rtol=1e-9, atol=1e-11)
+        options = {"gradient": gradient, "rtol": 1e-9, "atol": 1e-11}
+        sol = po.solve(lambda t, y, rate: -rate * y, torch.ones(1), [0.0, 1.0], args=(rate,), **options)
         sol.y[-1].sum().backward()
         assert float(seed.grad) == pytest.approx(-2 * math.exp(-0.5), rel=1e-6)
 
@@ -245,7 +257,7 @@ class TestWhatGradientsReach:
 
 
 class TestChangedInPlace:
-    @pytest.mark.parametrize("gradient", ["aca", "adjoint"])
+    @pytest.mark.parametrize("gradient", ["aca", po.ACA(parallel=False), po.ACA(checkpoints=3), "adjoint"])
     def test_weights_changed_between_forward_and_backward_raise(self, gradient):
         system = Spiral()
         y = po.solve(system, torch.tensor([1.0, 0.0]), [0.0, 1.0], gradient=gradient).y[-1].sum()
@@ -261,9 +273,10 @@ class TestChangedInPlace:
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             y.backward()
 
-    def test_outputs_changed_in_place_leave_the_gradient_right(self):
+    @pytest.mark.parametrize("gradient", ["aca", po.ACA(parallel=False)])
+    def test_outputs_changed_in_place_leave_the_gradient_right(self, gradient):
         y0 = torch.ones(1, requires_grad=True)
-        sol = po.solve(lambda t, y: -y, y0, [0.0, 1.0], rtol=1e-9, atol=1e-11)
+        sol = po.solve(lambda t, y: -y, y0, [0.0, 1.0], gradient=gradient, rtol=1e-9, atol=1e-11)
         loss = sol.y[-1].sum()
         with torch.no_grad():
             sol.y.mul_(3.0)

@@ -185,6 +185,7 @@ def test_a_training_that_goes_on_ends_at_identical_numbers(begin, bars):
     assert timeless == [{k: v for k, v in line.items() if "seconds" not in k} for line in whole.history()]
 
 
+@pytest.mark.slow
 def test_a_kill_loses_at_most_the_current_epoch(tmp_path, begin, bars):
     run = begin(epochs=500)
     script = (

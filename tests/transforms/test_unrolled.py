@@ -50,10 +50,15 @@ T = torch.linspace(0, 1, 3, dtype=torch.float64)
 @pytest.mark.parametrize(
     "options",
     [
-        {"method": "rk4"},
         {"method": "heun", "step_size": 0.3},
-        pytest.param({"method": "dopri5", "step_size": 0.4, "step_control": "per-sample"}, marks=pytest.mark.slow),
-        {"method": "midpoint", "grid": torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64), "gradient": "naive"},
+        *(
+            pytest.param(options, marks=pytest.mark.slow)
+            for options in (
+                {"method": "rk4"},
+                {"method": "dopri5", "step_size": 0.4, "step_control": "per-sample"},
+                {"method": "midpoint", "grid": torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64), "gradient": "naive"},
+            )
+        ),
     ],
     ids=lambda options: "-".join(map(str, list(options)[1:])) or "to outputs",
 )

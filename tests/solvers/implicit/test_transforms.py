@@ -42,7 +42,7 @@ def test_forward_mode_equals_the_backward_pass(method):
         assert float(tangent[i]) == pytest.approx(float(expected), rel=1e-8)
 
 
-@pytest.mark.parametrize("method", ["radau5", "rodas5p"])
+@pytest.mark.parametrize("method", ["radau5", pytest.param("rodas5p", marks=pytest.mark.slow)])
 def test_mapped_adaptive_steps_are_differentiated_too(method):
     def loss(mu):
         return po.solve(
