@@ -33,6 +33,10 @@ class Real(click.FloatRange):
             max_open=self.range.below is not None,
         )
 
+    def _describe_range(self) -> str:
+        """Say nothing of a range without bounds."""
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
     @classmethod
     def of(cls, within: Range) -> Self:
         """Return the type of a setting's range."""
