@@ -45,7 +45,7 @@ def physical_systems() -> dict[str, str]:
             name = _name_of(node) if isinstance(node, ast.ClassDef) else None
             if name is not None:
                 about = ast.get_docstring(node) or ""  # type: ignore[arg-type]
-                found[name] = re.sub(r":math:`\\?([^`]*)`", r"\1", about.partition("\n")[0])
+                found[name] = re.sub(r":\w+:|[`\\]", "", about.partition("\n")[0])  # without markup
     return found
 
 
