@@ -118,8 +118,8 @@ def solve_into(problem: Problem, plan: Plan, sink: Sink, solve: Solve, *, compil
         raise ValueError("`sink` takes outputs step by step, which compiled programs do not give: leave out `compile`")
     if transformed():
         raise ValueError("`sink` cannot be used under torch.func or in forward mode; solve outside, or leave it out")
-    problem = problem.started()
     keeps = sink.keep or plan.dense
+    problem = problem if keeps else problem.started()
     _check(problem, keeps=keeps)
     times = problem.t.detach().cpu()
     ragged = problem.per_sample

@@ -29,15 +29,6 @@ def pulling(
     """
     step = step_of(program, tableau, wanted, dense=dense)
 
-    def start(
-        count: Tensor, starts: Tensor, sizes: Tensor, nodes: Tensor, clock: Tensor, tensors: Inputs, *cotangents: Tensor
-    ) -> Inputs:
-        blank = [torch.zeros_like(starts), torch.zeros_like(sizes)] if clock_too else []
-        return count.clone(), cotangents[1].clone(), *blank, *(torch.zeros_like(tensors[place]) for place in wanted)
-
-    def goes_on(state: Inputs, *inputs: Any) -> Tensor:
-        return state[0] > 0
-
     def once(
         state: Inputs,
         count: Tensor,
@@ -65,6 +56,21 @@ def pulling(
             d_y, *parts = back(outputs)
         found += [total + part for total, part in zip(totals[len(found) :], parts, strict=True)]
         return left - 1, layout.store(d_y) + given[0], *found
+
+    return _from_last_to_first(once, wanted, clock_too=clock_too)
+
+
+def _from_last_to_first(once: Callable[..., Inputs], wanted: Sequence[int], *, clock_too: bool) -> Loop:
+    """Return the loop whose turns, ``once``, take the count of steps that are left down to 0."""
+
+    def start(
+        count: Tensor, starts: Tensor, sizes: Tensor, nodes: Tensor, clock: Tensor, tensors: Inputs, *cotangents: Tensor
+    ) -> Inputs:
+        blank = [torch.zeros_like(starts), torch.zeros_like(sizes)] if clock_too else []
+        return count.clone(), cotangents[1].clone(), *blank, *(torch.zeros_like(tensors[place]) for place in wanted)
+
+    def goes_on(state: Inputs, *inputs: Any) -> Tensor:
+        return state[0] > 0
 
     def finish(state: Inputs, *inputs: Any) -> Inputs:
         return state[1:]
@@ -110,15 +116,6 @@ def pulling_chunks(
 ) -> Loop:
     """Return the loop of :func:`~physode.compiled.pullback.pulling`, ``chunk`` steps a turn; for one shared clock."""
     step = step_of(program, tableau, wanted, dense=dense)
-
-    def start(
-        count: Tensor, starts: Tensor, sizes: Tensor, nodes: Tensor, clock: Tensor, tensors: Inputs, *cotangents: Tensor
-    ) -> Inputs:
-        blank = [torch.zeros_like(starts), torch.zeros_like(sizes)] if clock_too else []
-        return count.clone(), cotangents[1].clone(), *blank, *(torch.zeros_like(tensors[place]) for place in wanted)
-
-    def goes_on(state: Inputs, *inputs: Any) -> Tensor:
-        return state[0] > 0
 
     def once(
         state: Inputs,
@@ -181,7 +178,4 @@ def pulling_chunks(
         found += [total + part for total, part in zip(totals[len(found) :], parts, strict=True)]
         return left - chunk, layout.store(adjoint.reshape(shape)), *found
 
-    def finish(state: Inputs, *inputs: Any) -> Inputs:
-        return state[1:]
-
-    return Loop(start, goes_on, once, finish)
+    return _from_last_to_first(once, wanted, clock_too=clock_too)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import comb
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -34,7 +34,6 @@ from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import Grid
 from physode.solvers.interpolation import Location, interpolate
 from physode.solvers.online_output import InMemory, OnlineOutput
-from physode.solvers.runge_kutta import take_step
 from physode.status import Status
 
 __all__ = ["longest", "solve_with_checkpoints", "split"]
@@ -112,6 +111,8 @@ class _Steps:
         theta = found.theta.detach()
         with torch.no_grad(), self.problem.statistics.preserved():
             for i, y, y_end, dense in self._walked(found.steps, lambda i: found.inside(i, theta)):
+                if dense is not None:
+                    self.record.coefficients = len(dense)
                 rows = found.rows(i)
                 if rows.start == rows.stop:
                     continue
@@ -126,21 +127,9 @@ class _Steps:
                     values[found.outputs[rows], groups] = interpolate(Location(groups, part), y, coefficients, y_end)
         return values
 
-    def _walked(self, count: int, dense: Callable[[int], bool]) -> Iterator[tuple[int, Tensor, Tensor, Tensor | None]]:
-        """Give the first steps: number, states at its ends, and the interpolant where it is asked for."""
+    def _walked(self, count: int, dense: Callable[[int], bool]) -> Iterator[_Step]:
         replay = Replay(self.problem.tableau, self.problem.dynamics, [], False)
-        y = self.record.kept[0]
-        for i in range(count):
-            t, h = self.record.moment(i)
-            new, *coefficients = replay.step(t, y, h, dense=dense(i))
-            moves = h != 0
-            if isinstance(moves, Tensor) and moves.ndim:
-                new = torch.where(expand(moves, y.ndim), new, y)
-            if coefficients:
-                self.record.coefficients = len(coefficients[0])
-            yield i, y, new, coefficients[0] if coefficients else None
-            y = new
-        replay.dynamics.moving = None
+        return _walked(replay, self.record, 0, count, self.record.kept[0], dense)
 
     def kept(self) -> StepTable:
         """Return the same as a table, without gradients."""
@@ -149,6 +138,35 @@ class _Steps:
         grid = Grid(*(part.detach() for part in self.grid))
         direction = torch.sign(grid.ends[-1] - grid.starts[0])
         return StepTable(direction, grid, torch.stack(y), torch.stack(dense), torch.stack(y_end))
+
+
+class _Step(NamedTuple):
+    """A recorded step, taken again: its number, the states at its ends, and its interpolant where it is asked for."""
+
+    number: int
+    y: Tensor
+    y_end: Tensor
+    dense: Tensor | None
+
+
+def _walked(
+    replay: Replay,
+    record: CheckpointedTrace,
+    begin: int,
+    end: int,
+    y: Tensor,
+    dense: Callable[[int], bool] = lambda _: False,
+) -> Iterator[_Step]:
+    """Take the recorded steps from ``begin`` to ``end`` again, from the state ``y``."""
+    for i in range(begin, end):
+        t, h = record.moment(i)
+        y_end, *coefficients = replay.step(t, y, h, dense=dense(i))
+        moves = h != 0
+        if isinstance(moves, Tensor) and moves.ndim:  # a sample may stand still where the right-hand side is not finite
+            y_end = torch.where(expand(moves, y.ndim), y_end, y)
+        yield _Step(i, y, y_end, coefficients[0] if coefficients else None)
+        y = y_end
+    replay.dynamics.moving = None
 
 
 class _Segmented(torch.autograd.Function):
@@ -229,21 +247,11 @@ class _Sweep:
 
     def _walk(self, begin: int, end: int, y: Tensor, *, every: bool = False) -> list[Tensor]:
         """Take recorded steps again; return the last state, or every one from the first."""
-        dynamics, tableau = self._replay.dynamics, self._replay.tableau
         found = [y]
-        for i in range(begin, end):
-            t, h = self._record.moment(i)
-            moves = h != 0
-            if dynamics.skipping:
-                dynamics.skip(moves)
-            new = take_step(dynamics, tableau, t, y, h).y
-            # A sample that stands still may do so where the right-hand side is not finite.
-            y = torch.where(expand(moves, y.ndim), new, y) if isinstance(moves, Tensor) and moves.ndim else new
-            if every:
-                found.append(y)
-            else:
-                found = [y]
-        dynamics.moving = None
+        for step in _walked(self._replay, self._record, begin, end, y):
+            if not every:
+                found.clear()
+            found.append(step.y_end)
         return found
 
     def _pull_back(self, begin: int, end: int, y: Tensor, known: Tensor | None) -> None:

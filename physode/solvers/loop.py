@@ -171,7 +171,7 @@ def walk_grid(
         part = t, h, end = whole if detector is None else _shortened(whole, moving, detector)
         if observer is not None:
             observer.before(t, y, h)
-        redone = torch.zeros_like(record.rejected)
+        redone: Tensor | int = 0
         while True:
             step, _ = store.take(rhs, tableau, t, y, h, k, with_end=False)
             if detector is None:
@@ -187,7 +187,7 @@ def walk_grid(
         record.append(t, h, end, y, dense)
         record.thin(wanted)
         if detector is not None:
-            record.count(goes.long(), redone)
+            record.count(goes.long(), torch.zeros_like(ended, dtype=torch.int64) + redone)
             taken.append(part)
             moving = moving & torch.isnan(detector.stop).reshape(ended.shape)
         if observer is not None and observer.after(record, True):
