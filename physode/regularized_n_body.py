@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import under_func
 from physode.errors import SolveError
 from physode.problem.problem import checked_times
 from physode.rhs.logarithmic_n_body import LogarithmicNBody
@@ -24,7 +25,6 @@ from physode.solve import solve
 from physode.solvers.method import Method
 from physode.solvers.methods import find_method
 from physode.status import Status
-from physode.transforms import under_func
 
 __all__ = ["solve_regularised"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import held
 from physode.errors import SolveError
-from physode.events.result import Events, EventTimes
-from physode.gradients.first_order import held
+from physode.events.event import Events, EventTimes
 from physode.gradients.outputs import Outcome, StepRecord, Table
 from physode.problem.dynamics import Calls
 from physode.problem.packing import Packing
@@ -79,7 +79,7 @@ class Solution:
     recorded
         What ``record`` asked for, by name: ``t`` and ``values``, one row a step.
     events
-        Of each event its times, states and samples (:class:`~physode.events.result.EventTimes`), by place or by name.
+        Of each event its times, states and samples (:class:`~physode.events.event.EventTimes`), by place or by name.
     """
 
     t: Tensor
@@ -167,7 +167,7 @@ def answer(
 ) -> Solution:
     """Return the solution that users get; where its outputs were ``stored`` in a file it has none.
 
-    ``plans``: what passes back from it need, see :func:`~physode.gradients.first_order.held`.
+    ``plans``: what passes back from it need, see :func:`~physode.autograd.held`.
     """
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])

@@ -10,13 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from physode.autograd import collected, is_mapped, transformed
 from physode.compiled.unrolled import solve_traced
 from physode.errors import SolveError
-from physode.events.breakpoints import checked_jump_times
-from physode.events.event import Event, checked_events
-from physode.events.result import Events, Found
+from physode.events.event import Event, Events, Found, checked_events
+from physode.events.jumps import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
-from physode.gradients.first_order import collected
 from physode.gradients.naive import Empty, Transformed
 from physode.gradients.outputs import Outcome
 from physode.problem.checks import pose
@@ -24,11 +23,10 @@ from physode.problem.problem import Problem
 from physode.sink import Sink, as_sink, solve_into, step_by_step
 from physode.solution import Solution, answer, raise_failures
 from physode.solvers.callbacks import Monitor, checked_seconds, recorder_of
-from physode.solvers.controllers import Controller
 from physode.solvers.driver import Plan
 from physode.solvers.method import Method
 from physode.solvers.online_output import Receiver
-from physode.transforms import is_mapped, transformed
+from physode.solvers.step_control import Controller
 from physode.typing import Norm, Progress
 
 __all__ = ["solve"]
@@ -113,7 +111,7 @@ def solve(
     sample_args
         With ``skip_finished``, which of the ``args`` have one row a sample: True, False, or one of these for each.
     controller
-        The step-size controller, :func:`~physode.solvers.controllers.Predictive` by default.
+        The step-size controller, :func:`~physode.solvers.step_control.Predictive` by default.
     norm
         The norm of the error divided by its tolerance, on a state's structure; accepted up to 1. By default the root
         mean square; over a batch or several parts, the largest.

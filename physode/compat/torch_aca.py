@@ -19,8 +19,8 @@ from physode.gradients import ACA
 from physode.problem.packing import Packing
 from physode.solution import Solution
 from physode.solve import solve
-from physode.solvers.controllers import Controller
 from physode.solvers.methods import find_method
+from physode.solvers.step_control import Controller
 
 __all__ = ["Solver", "odesolve", "odesolve_adjoint", "odesolve_endtime"]
 

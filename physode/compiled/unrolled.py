@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from physode.events.result import Events
+from physode.events.event import Events
 from physode.gradients import MALI, Adjoint, find_gradient
 from physode.problem.dynamics import Calls, Dynamics
 from physode.problem.packing import Packing

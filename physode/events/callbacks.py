@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from physode.events.breakpoints import Stops
 from physode.events.detection import Detector
+from physode.events.jumps import Stops
 from physode.solvers.callbacks import Moment, Monitor, Recorder, Watch
 from physode.solvers.clock import Number, expand
 from physode.solvers.trace import Trace

@@ -8,10 +8,18 @@ import torch
 from torch import Tensor
 
 from physode.events.conditions import Conditions
-from physode.events.deferred import AnewError, Taken, Waiting
 from physode.events.discontinuity import Landing, discontinuous, sides_from
 from physode.events.jumps import Carried, Crossing, Firing, choose, tie_of
-from physode.events.root_finding import POINTS, Looks, chord_crossing, crossings_of, signs_around
+from physode.events.root_finding import (
+    POINTS,
+    AnewError,
+    Looks,
+    Taken,
+    Waiting,
+    chord_crossing,
+    crossings_of,
+    signs_around,
+)
 from physode.rhs_state import Statistics
 from physode.solvers.clock import Number, Verdict, anywhere, as_float, detached, logical_not
 from physode.solvers.interpolation import StepInterpolant

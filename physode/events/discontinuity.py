@@ -24,12 +24,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import transformed
 from physode.events.conditions import Conditions, summed
 from physode.events.event import Event
 from physode.problem.dynamics import Dynamics
 from physode.solvers.clock import Number, expand
 from physode.solvers.interpolation import StepInterpolant
-from physode.transforms import transformed
 
 __all__ = ["Landing", "Sided", "beside", "discontinuous", "on_sides", "sides_from"]
 

@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.events.event import Event
-from physode.events.result import Events, EventTimes
+from physode.autograd import is_mapped
+from physode.events.event import Event, Events, EventTimes
 from physode.solution import Solution
-from physode.transforms import is_mapped
 
 __all__ = ["Mapped"]
 

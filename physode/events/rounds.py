@@ -17,16 +17,13 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.events.breakpoints import Stops
 from physode.events.callbacks import RoundRecorder, RoundWatch
-from physode.events.conditions import Conditions
-from physode.events.deferred import AnewError
+from physode.events.conditions import Conditions, differentiable
 from physode.events.discontinuity import on_sides, sides_from
-from physode.events.event import Event
-from physode.events.implicit_gradient import differentiable
-from physode.events.jumps import Carried, passed
+from physode.events.event import Event, Firings, Found, gather
+from physode.events.jumps import Carried, Stops, passed
 from physode.events.outputs import JoinedTrace, RoundDetector, Rows, StreamedRows
-from physode.events.result import Firings, Found, gather
+from physode.events.root_finding import AnewError
 from physode.gradients import ACA, GradientMethod, Naive
 from physode.gradients.outputs import Outcome
 from physode.problem.dynamics import Dynamics

@@ -20,8 +20,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from physode.autograd import first_order_only, one_by_one, reference
 from physode.errors import SolveError
-from physode.gradients.first_order import first_order_only, one_by_one, reference
 from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outputs
 from physode.gradients.replay import Replay
 from physode.problem.dynamics import Dynamics
@@ -29,13 +29,12 @@ from physode.problem.packing import Packing
 from physode.problem.parameters import check_no_new_leaf
 from physode.problem.problem import Problem, checked_tolerance, default_norm, user_norm
 from physode.rhs_state import Statistics
-from physode.solvers.attempt import Adaptive
 from physode.solvers.clock import expand
-from physode.solvers.controllers import Controller
 from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import grid_of_step_size
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
+from physode.solvers.step_control import Adaptive, Controller
 from physode.status import Status
 
 __all__ = ["Adjoint"]

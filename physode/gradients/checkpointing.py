@@ -22,11 +22,10 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from physode.gradients.first_order import FIRST_ORDER, first_order_only, one_by_one, reference
+from physode.autograd import FIRST_ORDER, first_order_only, one_by_one, reference
 from physode.gradients.output_cotangents import Dense, Nodes, OutputCotangents, Places, places
 from physode.gradients.outputs import Outcome, StepTable, clock, fetch_recorded, read_outputs
-from physode.gradients.replay import Replay, safe_nodes
-from physode.gradients.vjp import Cotangents, Gradients, Steps
+from physode.gradients.replay import Cotangents, Gradients, Replay, Steps, safe_nodes
 from physode.problem.problem import Problem
 from physode.solvers.checkpoints import CheckpointedTrace, Checkpoints, thin_together
 from physode.solvers.clock import expand

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.gradients.vjp import add
+from physode.gradients.replay import add
 from physode.solvers.clock import expand
 from physode.solvers.grid import Grid
 from physode.solvers.interpolation import Location, interpolate, locate

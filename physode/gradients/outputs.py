@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from physode.gradients.first_order import first_order_only, one_by_one, reference
-from physode.gradients.vjp import Cotangents, Gradients
+from physode.autograd import first_order_only, one_by_one, reference
+from physode.gradients.replay import Cotangents, Gradients
 from physode.problem.problem import Problem
 from physode.solvers.clock import expand
 from physode.solvers.driver import Plan

@@ -20,10 +20,9 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.gradients.backward import pull_back_sequentially
+from physode.gradients.aca import pull_back_sequentially
 from physode.gradients.outputs import Fetch, Outcome, clock, differentiable_fetch, fetch_recorded, read_outputs
-from physode.gradients.replay import Replay
-from physode.gradients.vjp import Cotangents, Gradients, Steps
+from physode.gradients.replay import Cotangents, Gradients, Replay, Steps
 from physode.problem.problem import Problem
 from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import Grid

@@ -25,13 +25,12 @@ from physode.problem.problem import (
     user_norm,
 )
 from physode.rhs_state import Statistics
-from physode.solvers.attempt import Adaptive
-from physode.solvers.controllers import Controller, Predictive
 from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
 from physode.solvers.implicit.jacobian import check_jacobian
 from physode.solvers.implicit.jacobian_structure import structure_of
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method
+from physode.solvers.step_control import Adaptive, Controller, Predictive
 from physode.typing import Norm
 
 __all__ = ["check_sizes", "checked_count", "pose"]

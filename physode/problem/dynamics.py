@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import transformed
 from physode.problem.evaluation import Conduct, Probe
 from physode.problem.packing import Packing
 from physode.solvers.clock import Number, Verdict, expand
 from physode.solvers.implicit.jacobian_structure import Structure
-from physode.transforms import transformed
 
 __all__ = ["CHANGED", "Calls", "Dynamics"]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from physode.autograd import is_differentiated
 from physode.problem.dynamics import Dynamics
 from physode.problem.problem import Problem
 from physode.solvers.callbacks import EventDetector, Monitor, Observer, Watch
@@ -14,7 +15,6 @@ from physode.solvers.checkpoints import CheckpointedTrace
 from physode.solvers.clock import Number
 from physode.solvers.loop import integrate, walk_grid
 from physode.solvers.trace import EVERY_NODE, NodeStore, SavePolicy, Trace
-from physode.transforms import is_differentiated
 from physode.typing import Progress
 
 __all__ = ["Plan", "forward"]

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from physode.autograd import to_keep
 from physode.solvers.clock import Number, expand, stacked
 from physode.solvers.method import Method
 from physode.solvers.runge_kutta import Rhs, Step, interpolant
-from physode.transforms import to_keep
 
 if TYPE_CHECKING:
     from physode.solvers.trace import Trace

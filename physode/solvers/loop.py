@@ -12,15 +12,6 @@ import torch
 from torch import Tensor
 
 from physode.rhs_state import Statistics
-from physode.solvers.attempt import (
-    Adaptive,
-    attempt,
-    first_size,
-    like_clock,
-    next_step,
-    tensor_beside,
-    underflow,
-)
 from physode.solvers.callbacks import EventDetector, Observer, Watch
 from physode.solvers.clock import (
     N,
@@ -38,6 +29,15 @@ from physode.solvers.grid import Grid
 from physode.solvers.interpolation import DeferredInterpolants
 from physode.solvers.method import Method
 from physode.solvers.runge_kutta import Rhs, Step
+from physode.solvers.step_control import (
+    Adaptive,
+    attempt,
+    first_size,
+    like_clock,
+    next_step,
+    tensor_beside,
+    underflow,
+)
 from physode.solvers.trace import EVERY_NODE, NodeStore, SavePolicy, Trace
 from physode.status import Status
 

@@ -9,10 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.solvers.clock import Number, Verdict, as_float, detached, stacked
+from physode.solvers.clock import Number, Verdict, all_finite, as_float, detached, stacked
 from physode.solvers.grid import Grid
 from physode.solvers.method import Method
-from physode.solvers.norms import all_finite
 from physode.solvers.runge_kutta import Rhs, Step, end_derivative, interpolant, take_step
 from physode.status import Status
 

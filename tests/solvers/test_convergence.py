@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import physode as po
+from physode.solvers.clock import error_ratio
 from physode.solvers.methods import find_method
-from physode.solvers.norms import error_ratio
 from physode.solvers.runge_kutta import end_derivative, local_errors, take_step
 from physode.solvers.tableaus import METHODS, Tableau
 from physode.solvers.tableaus.base import in_basis

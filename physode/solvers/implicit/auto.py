@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from physode.autograd import is_mapped
 from physode.solvers.clock import Number
 from physode.solvers.implicit.banded import Band
 from physode.solvers.implicit.jacobian import derivatives, structure_for
@@ -25,7 +26,6 @@ from physode.solvers.implicit.rosenbrock import RODAS5P
 from physode.solvers.method import StepMethod
 from physode.solvers.runge_kutta import Rhs, Step, coefficients, end_derivative, local_errors, take_step
 from physode.solvers.tableaus import METHODS
-from physode.transforms import is_mapped
 
 __all__ = ["AUTO", "Auto"]
 

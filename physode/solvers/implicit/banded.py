@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from physode.autograd import refuse_forward_over_forward, to_keep, transformed
 from physode.solvers.clock import Number
 from physode.solvers.implicit.cyclic_reduction import reduced, solved
-from physode.transforms import refuse_forward_over_forward, to_keep, transformed
 
 __all__ = ["Band", "BandFactors", "factor_band", "windows"]
 

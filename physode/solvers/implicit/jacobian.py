@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from physode.autograd import transformed
 from physode.solvers.clock import Number
 from physode.solvers.implicit.banded import Band
 from physode.solvers.implicit.jacobian_structure import DENSE, Blocks, Structure, blocks_of
 from physode.solvers.runge_kutta import Rhs
-from physode.transforms import transformed
 
 __all__ = ["Derivatives", "check_jacobian", "derivatives", "structure_for", "with_graph"]
 

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from physode.autograd import to_keep
 from physode.solvers.clock import N, Number, expand
 from physode.solvers.implicit.banded import Band
-from physode.transforms import to_keep
 
 __all__ = ["DENSE", "Blocks", "Structure", "blocks_of", "structure_of", "to_solve"]
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from physode.autograd import forward_over_forward, transformed
 from physode.solvers.clock import Number
 from physode.solvers.implicit.banded import Band, BandFactors, factor_band
 from physode.solvers.runge_kutta import identity
-from physode.transforms import forward_over_forward, transformed
 
 __all__ = ["Factors", "coupled_factors", "factor", "shifted"]
 

@@ -26,6 +26,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from physode.autograd import plain
 from physode.solvers.clock import Number, sized
 from physode.solvers.implicit.banded import BandFactors
 from physode.solvers.implicit.linear import Factors, factor, shifted
@@ -35,7 +36,6 @@ from physode.solvers.implicit.runge_kutta import ImplicitRungeKutta
 from physode.solvers.implicit.stage_equations import StageSolver
 from physode.solvers.implicit.tableaus import FIXED
 from physode.solvers.runge_kutta import Row
-from physode.transforms import plain
 
 __all__ = ["RADAU5", "Radau"]
 

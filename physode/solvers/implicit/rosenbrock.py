@@ -19,13 +19,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from physode.autograd import refuse_forward_over_forward
 from physode.solvers.clock import Number, sized
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.jacobian_structure import blocks_of, to_solve
 from physode.solvers.implicit.linear import factor, shifted
 from physode.solvers.method import StepMethod
 from physode.solvers.runge_kutta import Rhs, Row, Step, added, column, stage_times
-from physode.transforms import refuse_forward_over_forward
 
 __all__ = ["RODAS5P", "Rosenbrock", "Running", "columns_of", "combined"]
 

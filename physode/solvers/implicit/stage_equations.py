@@ -21,15 +21,14 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from physode.solvers.clock import Number, Verdict, detached, sized
+from physode.autograd import under_func
+from physode.solvers.clock import Number, Verdict, detached, root_mean_square, sized
 from physode.solvers.implicit.banded import Band, BandFactors
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.jacobian_structure import Blocks, blocks_of
 from physode.solvers.implicit.linear import Factors, coupled_factors
 from physode.solvers.implicit.newton import newton
-from physode.solvers.norms import root_mean_square
 from physode.solvers.runge_kutta import Rhs
-from physode.transforms import under_func
 
 __all__ = ["StageSolver", "Stages", "differentiated", "differentiating"]
 
