@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from physode.events.event import Events
+from physode.events.event import NO_EVENTS
 from physode.gradients import MALI, Adjoint, find_gradient
 from physode.problem.dynamics import Calls, Dynamics
 from physode.problem.packing import Packing
@@ -29,8 +29,6 @@ from physode.solvers.symplectic.separable import require_halves
 from physode.solvers.symplectic.splitting import Splitting
 
 __all__ = ["solve_traced"]
-
-_NO_EVENTS = Events()
 
 
 def solve_traced(
@@ -166,5 +164,5 @@ def _solution(t: Tensor, y: Any, steps: Grid, calls: int) -> Solution:
         ended=t[-1].detach(),
         stats=Stats(taken, torch.zeros_like(taken), calls, Calls()),
         step_times=torch.cat([t[:1].detach(), steps.ends.detach()]),
-        events=_NO_EVENTS,
+        events=NO_EVENTS,
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from physode.gradients.outputs import Outcome
 from physode.problem.packing import Packing
 
-__all__ = ["Event", "EventTimes", "Events", "Firings", "Found", "checked_events", "gather"]
+__all__ = ["NO_EVENTS", "Event", "EventTimes", "Events", "Firings", "Found", "checked_events", "gather"]
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,10 @@ class Events(Sequence[EventTimes]):
 
     def __repr__(self) -> str:
         return f"Events({', '.join(f'{one.name or index}: {len(one)}' for index, one in enumerate(self))})"
+
+
+NO_EVENTS = Events()
+"""Those of a solve that looks for none."""
 
 
 class Found(NamedTuple):
