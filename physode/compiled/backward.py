@@ -15,7 +15,7 @@ from physode.compiled.engine import Engine
 from physode.compiled.forward import Clock
 from physode.compiled.reading import place_of, weights_of
 from physode.problem.problem import Problem
-from physode.solvers.grid import Grid
+from physode.solvers.clock import Grid
 from physode.solvers.interpolation import Location, locate
 from physode.status import Status
 

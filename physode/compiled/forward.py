@@ -1,6 +1,6 @@
 """The adaptive loop as one tensor program: attempts run to the end, or to a full record, without the interpreter.
 
-The same pure functions make an attempt here and in :mod:`physode.solvers.loop`; what Python decides there by looking,
+The same pure functions make an attempt here and in :mod:`physode.solvers.driver`; what Python decides there by looking,
 ``where`` decides here.
 """
 

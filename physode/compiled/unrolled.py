@@ -20,7 +20,8 @@ from physode.problem.dynamics import Calls, Dynamics
 from physode.problem.packing import Packing
 from physode.problem.problem import checked_state, make_dynamics
 from physode.solution import Solution, Stats
-from physode.solvers.grid import Grid, count_of_steps, grid_of_times, steps_of_size
+from physode.solvers.clock import Grid
+from physode.solvers.grid import count_of_steps, grid_of_times, steps_of_size
 from physode.solvers.interpolation import interpolate, locate
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.methods import find_method

@@ -13,8 +13,7 @@ from physode.events.jumps import Carried
 from physode.gradients.outputs import Outcome, StepTable, Table
 from physode.problem.problem import Problem
 from physode.rhs_state import Statistics
-from physode.solvers.clock import Number, as_float, expand
-from physode.solvers.grid import Grid
+from physode.solvers.clock import Grid, Number, as_float, expand
 from physode.solvers.method import Method
 from physode.solvers.online_output import Receiver
 from physode.solvers.runge_kutta import Rhs

@@ -28,9 +28,9 @@ from physode.gradients import ACA, GradientMethod, Naive
 from physode.gradients.outputs import Outcome
 from physode.problem.dynamics import Dynamics
 from physode.problem.problem import Problem
-from physode.solvers.clock import expand
+from physode.solvers.clock import Grid, expand
 from physode.solvers.driver import Plan
-from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
+from physode.solvers.grid import grid_of_step_size, grid_of_times
 from physode.solvers.online_output import Receiver
 from physode.solvers.recorder import Recorder
 from physode.solvers.symplectic.alf import restarted

@@ -42,8 +42,8 @@ from physode.gradients.replay import (
 )
 from physode.problem.parameters import check_no_new_leaf
 from physode.problem.problem import Problem
+from physode.solvers.clock import Grid
 from physode.solvers.driver import Plan, forward
-from physode.solvers.grid import Grid
 from physode.solvers.trace import Trace
 from physode.status import Status
 

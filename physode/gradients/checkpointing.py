@@ -28,9 +28,8 @@ from physode.gradients.outputs import Outcome, StepTable, clock, fetch_recorded,
 from physode.gradients.replay import Cotangents, Gradients, Replay, Steps, safe_nodes
 from physode.problem.problem import Problem
 from physode.solvers.checkpoints import CheckpointedTrace, Checkpoints, thin_together
-from physode.solvers.clock import expand
+from physode.solvers.clock import Grid, expand
 from physode.solvers.driver import Plan, forward
-from physode.solvers.grid import Grid
 from physode.solvers.interpolation import Location, interpolate
 from physode.solvers.online_output import InMemory, OnlineOutput
 from physode.status import Status

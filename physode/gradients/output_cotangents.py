@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from physode.gradients.replay import add
-from physode.solvers.clock import expand
-from physode.solvers.grid import Grid
+from physode.solvers.clock import Grid, expand
 from physode.solvers.interpolation import Location, interpolate, locate
 
 __all__ = ["Dense", "Nodes", "OutputCotangents", "Places", "places"]

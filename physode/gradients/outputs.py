@@ -12,9 +12,8 @@ from torch import Tensor
 from physode.autograd import first_order_only, one_by_one, reference
 from physode.gradients.replay import Cotangents, Gradients
 from physode.problem.problem import Problem
-from physode.solvers.clock import expand
+from physode.solvers.clock import Grid, expand
 from physode.solvers.driver import Plan
-from physode.solvers.grid import Grid
 from physode.solvers.interpolation import Location, interpolate, locate
 from physode.solvers.trace import Trace
 

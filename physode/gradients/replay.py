@@ -18,8 +18,7 @@ from torch import Tensor
 from physode.problem.dynamics import Dynamics
 from physode.problem.problem import Problem
 from physode.rhs_state import changed_message
-from physode.solvers.clock import Number
-from physode.solvers.grid import Grid
+from physode.solvers.clock import Grid, Number
 from physode.solvers.method import Method
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.status import Status

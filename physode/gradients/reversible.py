@@ -24,8 +24,8 @@ from physode.gradients.aca import pull_back_sequentially
 from physode.gradients.outputs import Fetch, Outcome, clock, differentiable_fetch, fetch_recorded, read_outputs
 from physode.gradients.replay import Cotangents, Gradients, Replay, Steps
 from physode.problem.problem import Problem
+from physode.solvers.clock import Grid
 from physode.solvers.driver import Plan, forward
-from physode.solvers.grid import Grid
 from physode.solvers.method import StepMethod
 from physode.solvers.runge_kutta import take_step
 from physode.solvers.trace import Trace

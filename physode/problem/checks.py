@@ -25,7 +25,8 @@ from physode.problem.problem import (
     user_norm,
 )
 from physode.rhs_state import Statistics
-from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
+from physode.solvers.clock import Grid
+from physode.solvers.grid import grid_of_step_size, grid_of_times
 from physode.solvers.implicit.jacobian import check_jacobian
 from physode.solvers.implicit.jacobian_structure import structure_of
 from physode.solvers.method import Method, StepMethod

@@ -18,8 +18,7 @@ from physode.problem.evaluation import Conduct, Draws, Probe
 from physode.problem.packing import Packing
 from physode.problem.parameters import NOTHING, Leaves, Referred, find_leaves, graph_clock
 from physode.rhs_state import Hooks, Statistics, Surroundings
-from physode.solvers.clock import all_finite, rms_per_sample, rms_shared
-from physode.solvers.grid import Grid
+from physode.solvers.clock import Grid, all_finite, rms_per_sample, rms_shared
 from physode.solvers.method import Method
 from physode.solvers.step_control import Adaptive
 from physode.typing import Norm

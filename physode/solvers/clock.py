@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Sequence
-from typing import TypeAlias, TypeVar, overload
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from physode.autograd import plain, transformed
 from physode.typing import Norm
 
 __all__ = [
+    "Grid",
     "N",
     "Number",
     "Verdict",
@@ -33,6 +34,7 @@ __all__ = [
     "finite_or",
     "is_shared",
     "isfinite",
+    "like_clock",
     "logical_not",
     "maximum",
     "minimum",
@@ -44,6 +46,7 @@ __all__ = [
     "sized",
     "smallest",
     "stacked",
+    "tensor_beside",
     "where",
 ]
 
@@ -58,6 +61,26 @@ N = TypeVar("N", Tensor, float, Number)
 """A number of the kind that another one has."""
 
 _V = TypeVar("_V", Tensor, bool, Verdict)
+
+
+_BLOCK = 1024  # rows of a grid that are tensor objects at a time
+_LOW = {torch.float64: 1e-145, torch.complex128: 1e-145, torch.float32: 1e-15, torch.complex64: 1e-15}
+"""Results from which on no square that counts is lost; sums in half precision are of single precision."""
+_SHRINK = {torch.float64: 2.0**-600, torch.float32: 2.0**-80, torch.bfloat16: 2.0**-80, torch.float16: 2.0**-16}
+"""What keeps squares of the largest numbers finite."""
+
+
+class Grid(NamedTuple):
+    """Steps: starts, signed sizes and ends, ``(steps, *groups)``, float64."""
+
+    starts: Tensor
+    sizes: Tensor
+    ends: Tensor
+
+    def rows(self) -> Iterator[Grid]:
+        """Give each step's start, size and end; a block of them at a time, as each is a tensor object."""
+        for low in range(0, len(self.starts), _BLOCK):
+            yield from map(Grid, *(part[low : low + _BLOCK] for part in self))
 
 
 @overload
@@ -166,12 +189,6 @@ def sized(h: N, y: Tensor) -> N:
     return expand(h.to(y.dtype), y.ndim) if isinstance(h, Tensor) else h
 
 
-_LOW = {torch.float64: 1e-145, torch.complex128: 1e-145, torch.float32: 1e-15, torch.complex64: 1e-15}
-"""Results from which on no square that counts is lost; sums in half precision are of single precision."""
-_SHRINK = {torch.float64: 2.0**-600, torch.float32: 2.0**-80, torch.bfloat16: 2.0**-80, torch.float16: 2.0**-16}
-"""What keeps squares of the largest numbers finite."""
-
-
 def rms_shared(x: Tensor) -> Tensor:
     """Root mean square of one state; of a batch (two axes or more), the largest over the leading axis.
 
@@ -251,3 +268,13 @@ def error_ratio(errors: list[Tensor], scale: Tensor, norm: Norm) -> Tensor:
         return sizes[0]
     fifth, third = (size.square() for size in sizes)
     return fifth / (fifth + 0.01 * third).clamp(min=1e-300).sqrt()
+
+
+def like_clock(t: Number, value: Tensor) -> Number:
+    """Return one value a group as the clock's kind of number; for floats, the one look at the device in an attempt."""
+    return value if isinstance(t, Tensor) else float(plain(value).max())
+
+
+def tensor_beside(value: Number, y: Tensor) -> Tensor:
+    """Return a clock's number as a tensor beside ``y``."""
+    return value if isinstance(value, Tensor) else torch.full((), value, dtype=torch.float64, device=y.device)

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.autograd import plain
 from physode.rhs_state import Statistics
 from physode.solvers.clock import (
     Number,
@@ -20,11 +19,13 @@ from physode.solvers.clock import (
     expand,
     finite_or,
     is_shared,
+    like_clock,
     logical_not,
     maximum,
     minimum,
     scale_of,
     sign,
+    tensor_beside,
     where,
 )
 from physode.solvers.method import Method
@@ -43,9 +44,7 @@ __all__ = [
     "attempt",
     "first_size",
     "initial_step",
-    "like_clock",
     "next_step",
-    "tensor_beside",
     "underflow",
 ]
 
@@ -306,13 +305,3 @@ def underflow(
     finest = maximum(_RESOLUTION * absolute(detached(t)), _SMALLEST_SHARE * absolute(detached(t1 - t0)))
     floor = clamp(finest, low=steps.min_step)
     return active & (size <= where(rejected, floor, finest)), floor
-
-
-def like_clock(t: Number, value: Tensor) -> Number:
-    """Return one value a group as the clock's kind of number; for floats, the one look at the device in an attempt."""
-    return value if isinstance(t, Tensor) else float(plain(value).max())
-
-
-def tensor_beside(value: Number, y: Tensor) -> Tensor:
-    """Return a clock's number as a tensor beside ``y``."""
-    return value if isinstance(value, Tensor) else torch.full((), value, dtype=torch.float64, device=y.device)

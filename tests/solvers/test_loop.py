@@ -9,7 +9,7 @@ import torch
 
 import physode as po
 from physode.rhs_state import Statistics
-from physode.solvers.loop import integrate
+from physode.solvers.driver import integrate
 from physode.solvers.step_control import Adaptive, Controller
 from physode.solvers.tableaus import METHODS
 from physode.solvers.trace import SavePolicy
