@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 __all__ = [
     "FIRST_ORDER",
@@ -32,8 +34,12 @@ __all__ = [
     "to_keep",
     "transformed",
     "under_func",
+    "with_graph",
 ]
 
+
+_P = TypeVar("_P")
+_T = TypeVar("_T")
 
 _functorch = torch._C._functorch
 
@@ -108,6 +114,43 @@ def _has_tangent(x: Tensor) -> bool:
 FIRST_ORDER = "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'"
 
 _DEEPEST = 8  # batches within batches
+
+
+def with_graph(compute: Callable[[], _T]) -> _T:
+    """Return what ``compute`` computes while operations are recorded.
+
+    Under ``torch.inference_mode()``, or where tensors made there take part, they are recorded outside of it, on copies
+    of those tensors, which autograd refuses to save.
+    """
+    if not torch.is_inference_mode_enabled():
+        try:
+            with torch.enable_grad():
+                return compute()
+        except RuntimeError as error:
+            if "nference tensor" not in str(error):
+                raise
+    with torch.inference_mode(False), torch.enable_grad(), _Copies():
+        return compute()
+
+
+class _Copies(TorchFunctionMode):
+    """Puts a copy in place of each tensor made in inference mode, the same one at each of its uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.is_inference, Tensor.clone):
+            return func(*args, **(kwargs or {}))
+        return func(*tree_map(self._normal, args), **tree_map(self._normal, kwargs or {}))
+
+    def _normal(self, x: Any) -> Any:
+        if not isinstance(x, Tensor) or not x.is_inference():
+            return x
+        if id(x) not in self._copies:
+            self._copies[id(x)] = x, x.detach().clone()
+        return self._copies[id(x)][1]
 
 
 class _FirstOrder(torch.autograd.Function):
@@ -196,7 +239,6 @@ def _batch(parts: Sequence[Tensor | None], level: int) -> Tensor | None:
 # Python object: so the graph's inner nodes refer to a solve weakly, and what a user gets is the output of a last node,
 # the identity, that holds it.
 
-_P = TypeVar("_P")
 _plans: ContextVar[list[object] | None] = ContextVar("plans", default=None)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from physode.events.event import NO_EVENTS
 from physode.gradients import MALI, Adjoint, find_gradient
+from physode.problem.checks import checked_method
 from physode.problem.dynamics import Calls, Dynamics
 from physode.problem.packing import Packing
 from physode.problem.problem import checked_state, make_dynamics
@@ -24,7 +25,6 @@ from physode.solvers.clock import Grid
 from physode.solvers.grid import count_of_steps, grid_of_times, steps_of_size
 from physode.solvers.interpolation import interpolate, locate
 from physode.solvers.method import Method, StepMethod
-from physode.solvers.methods import find_method
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.solvers.symplectic.separable import require_halves
 from physode.solvers.symplectic.splitting import Splitting
@@ -64,7 +64,7 @@ def solve_traced(
         raise ValueError(
             f"gradient={gradient!r} cannot be used inside of torch.compile, which differentiates the steps: use 'aca'"
         )
-    found = find_method(method)
+    found = checked_method(method)
     _check_method(found, f, fixed=step_size is not None or grid is not None)
     per_sample = step_control == "per-sample"
     packing = Packing.of(y0, per_sample=per_sample)

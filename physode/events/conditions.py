@@ -25,7 +25,7 @@ from physode.events.event import Event
 from physode.problem.dynamics import Dynamics
 from physode.solvers.clock import expand
 
-__all__ = ["Conditions", "differentiable", "of_fired", "summed"]
+__all__ = ["Conditions", "differentiable", "finite_groups", "of_fired", "summed"]
 
 
 _SMALLEST = 1e-6  # of the largest component, and of the span: what is nearer to zero rounds like that
@@ -152,6 +152,11 @@ class Conditions:
 def summed(values: Tensor, t: Tensor) -> Tensor:
     """Return the sum of each group's values, float64; ``t`` has one value a group."""
     return (values.reshape(len(values), -1).sum(1) if t.ndim else values.sum()).double()
+
+
+def finite_groups(y: Tensor, t: Tensor) -> Tensor:
+    """Return which groups have a state, ``(groups,)``; others have failed, which their status tells."""
+    return torch.isfinite(y).reshape(t.numel(), y.numel() // max(t.numel(), 1)).all(1)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

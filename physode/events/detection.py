@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from physode.events.conditions import Conditions
+from physode.events.conditions import Conditions, finite_groups
 from physode.events.discontinuity import Landing, discontinuous, sides_from
 from physode.events.jumps import Carried, Crossing, Firing, choose, tie_of
 from physode.events.root_finding import (
@@ -19,6 +19,7 @@ from physode.events.root_finding import (
     chord_crossing,
     crossings_of,
     signs_around,
+    values_in,
 )
 from physode.rhs_state import Statistics
 from physode.solvers.clock import Number, Verdict, anywhere, as_float, detached, logical_not
@@ -108,7 +109,7 @@ class Detector:
         with torch.no_grad():
             t, y = t.detach(), y.detach()
             self._values = self.conditions.values(t, y)
-            self.conditions.check(self._values, t.reshape(-1), self._going & _finite(y, t))
+            self.conditions.check(self._values, t.reshape(-1), self._going & finite_groups(y, t))
             self._signs = torch.sign(self._values)
             near = self._values.abs() <= 2 * carried.residual
             known = near & ~torch.isnan(carried.signs)
@@ -162,7 +163,7 @@ class Detector:
                     return accepted, t1
             y, ends = y.detach(), step.y.detach()
             chord = StepInterpolant.on((t, h, t_next), y, (ends - y)[None], ends)
-            open_ = self._going & torch.isnan(self.stop) & _finite(ends, chord.t)
+            open_ = self._going & torch.isnan(self.stop) & finite_groups(ends, chord.t)
             kept = torch.as_tensor(accepted, device=y.device).reshape(-1)
             held, watched = torch.zeros_like(open_), open_ & kept
             if not bool(kept.all()):
@@ -172,7 +173,7 @@ class Detector:
                 k_end = rhs(t_next, ends) if k_end is None else k_end.detach()
                 dense = interpolant(rhs, tableau, detached(t), y, detached(h), slopes, k_end)
                 inside = StepInterpolant(chord.t, chord.h, chord.t_next, y, dense, ends)
-                seen = self._at_points(inside)
+                seen = values_in(self.conditions, inside)
                 same = self._steady and bool(((torch.sign(seen) == self._signs) | ~watched).all())
                 if same and not bool(held.any()):
                     self._values = torch.where(watched, seen[-1], self._values)
@@ -287,11 +288,6 @@ class Detector:
         self._calm = self._steady and not bool(((self._signs == 0) | (self.sides != 0)).any())
         return held
 
-    def _at_points(self, step: StepInterpolant) -> Tensor:
-        """Return the conditions' values at some points of a step, ``(points, events, groups)``."""
-        places = [*zip(*step.points(POINTS[:-1]), strict=True), (step.t_next, step.end)]
-        return torch.stack([self.conditions.values(*place) for place in places])
-
     def _looked(self, step: StepInterpolant, watched: Tensor, seen: Tensor) -> Looks:
         """Return the values and signs of a step from its start on."""
         values, signs = [self._values], [self._undecided(step)]
@@ -345,21 +341,6 @@ class Detector:
         return aimed | (stops & (self.stop != step.t_next.reshape(-1)))
 
     def carry(self, t: Tensor, y: Tensor) -> Carried:
-        """Return what to know behind a jump at the stops, where the states are ``y``.
-
-        A step that lands on a stop ends in another state than the interpolant that the stop was found on, within the
-        local error: an event that fired may look as if it still had to, and the other way round.
-        """
+        """Return what to know behind a jump at the stops, where the states are ``y``."""
         with torch.no_grad():
-            values = self.conditions.values(t, y.detach())
-        doubtful = self._tied | (torch.sign(values) != self._at_stop)
-        nothing = Carried.nothing(self.counts)
-        return Carried(
-            torch.where(doubtful, values.abs(), nothing.residual),
-            torch.where(doubtful & ~self._tied, self._at_stop, nothing.signs),
-        )
-
-
-def _finite(y: Tensor, t: Tensor) -> Tensor:
-    """Return which groups have a state, ``(groups,)``; others have failed, which their status tells."""
-    return torch.isfinite(y).reshape(t.numel(), y.numel() // max(t.numel(), 1)).all(1)
+            return Carried.behind(self.conditions.values(t, y.detach()), self._at_stop, self._tied)

@@ -217,6 +217,27 @@ class Carried(NamedTuple):
             torch.full_like(like, -1.0, dtype=torch.float64), torch.full_like(like, math.nan, dtype=torch.float64)
         )
 
+    @classmethod
+    def behind(cls, values: Tensor, signs: Tensor, tied: Tensor) -> Carried:
+        """Return what is known behind a stop.
+
+        A step that lands on a stop ends in another state than the interpolant that the stop was found on, within the
+        local error: an event that fired may look as if it still had to, and the other way round.
+
+        Parameters
+        ----------
+        values
+            The conditions in the states that groups have landed in, ``(events, groups)``.
+        signs
+            Those that they have just behind the stop, by the interpolant.
+        tied
+            Which of them were crossing zero there.
+        """
+        doubtful, nothing = tied | (torch.sign(values) != signs), cls.nothing(values)
+        return cls(
+            torch.where(doubtful, values.abs(), nothing.residual), torch.where(doubtful & ~tied, signs, nothing.signs)
+        )
+
 
 _RESOLUTION = 16 * torch.finfo(torch.float64).eps
 

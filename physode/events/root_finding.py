@@ -41,6 +41,7 @@ __all__ = [
     "crossings_of",
     "refine",
     "signs_around",
+    "values_in",
 ]
 
 
@@ -131,6 +132,12 @@ class Looks:
 
     values: Sequence[Tensor]
     signs: Sequence[Tensor]
+
+
+def values_in(conditions: Conditions, step: StepInterpolant) -> Tensor:
+    """Return the conditions' values at the :data:`POINTS` of a step, ``(points, events, groups)``."""
+    places = [*zip(*step.points(POINTS[:-1]), strict=True), (step.t_next, step.end)]
+    return torch.stack([conditions.values(*place) for place in places])
 
 
 def crossings_of(

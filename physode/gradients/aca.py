@@ -40,7 +40,7 @@ from physode.gradients.replay import (
     safe_nodes,
     strayed,
 )
-from physode.problem.parameters import check_no_new_leaf
+from physode.problem.evaluation import check_no_new_leaf
 from physode.problem.problem import Problem
 from physode.solvers.clock import Grid
 from physode.solvers.driver import Plan, forward

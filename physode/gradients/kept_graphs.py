@@ -35,7 +35,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from physode.gradients.replay import Cotangents, add, pull
-from physode.problem.parameters import check_no_new_leaf, graph_clock
+from physode.problem.evaluation import check_no_new_leaf, graph_clock
 from physode.problem.problem import Problem
 from physode.solvers.clock import Number, Verdict, all_finite, expand
 from physode.solvers.driver import Plan, forward

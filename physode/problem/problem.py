@@ -14,9 +14,9 @@ from torch import Tensor
 
 from physode.autograd import transformed
 from physode.problem.dynamics import Calls, Dynamics
-from physode.problem.evaluation import Conduct, Draws, Probe
+from physode.problem.evaluation import NOTHING, Conduct, Draws, Leaves, Probe, find_leaves, graph_clock
 from physode.problem.packing import Packing
-from physode.problem.parameters import NOTHING, Leaves, Referred, find_leaves, graph_clock
+from physode.problem.references import Referred
 from physode.rhs_state import Hooks, Statistics, Surroundings
 from physode.solvers.clock import Grid, all_finite, rms_per_sample, rms_shared
 from physode.solvers.method import Method

@@ -9,9 +9,8 @@ from physode.solvers.implicit.tableaus import FIXED, KENCARP5, KVAERNO3
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.symplectic import METHODS as SYMPLECTIC
 from physode.solvers.tableaus import METHODS as EXPLICIT
-from physode.solvers.tableaus import Tableau
 
-__all__ = ["METHODS", "find_method", "kind_of"]
+__all__ = ["METHODS", "kind_of"]
 
 _IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RADAU5, RODAS5P, AUTO)
 
@@ -29,18 +28,3 @@ def kind_of(name: str) -> str:
     if name in SYMPLECTIC:
         return "reversible" if METHODS[name].adaptive else "symplectic"
     return "explicit or stiff" if name == AUTO.name else "stiff"
-
-
-def find_method(method: str | Method) -> Method:
-    """Return the method called ``method``; a method passes through.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown; the message lists the known ones.
-    """
-    if isinstance(method, Tableau | StepMethod):
-        return method
-    if method not in METHODS:
-        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, or a Tableau; got {method!r}")
-    return METHODS[method]

@@ -11,7 +11,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import physode as po
-from physode.problem.parameters import find_leaves, graph_clock
+from physode.problem.evaluation import find_leaves, graph_clock
 from physode.solvers.tableaus import METHODS
 from tests.systems import Spiral, van_der_pol
 

@@ -13,22 +13,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
 
-from physode.autograd import transformed
+from physode.autograd import transformed, with_graph
 from physode.solvers.clock import Number
 from physode.solvers.implicit.banded import Band
 from physode.solvers.implicit.jacobian_structure import DENSE, Blocks, Structure, blocks_of
 from physode.solvers.runge_kutta import Rhs
 
-__all__ = ["Derivatives", "check_jacobian", "derivatives", "structure_for", "with_graph"]
-
-T = TypeVar("T")
+__all__ = ["Derivatives", "check_jacobian", "derivatives", "structure_for"]
 
 _ROW_BY_ROW = 2  # pull-backs that cost less one by one than in a batch
 _LARGEST = 2**28  # entries of all blocks' matrices together: 2 GB in double precision
@@ -337,40 +333,3 @@ def _rows_allowed(structure: Structure, blocks: Blocks, block: int, column: int,
     else:
         inside[block] = True
     return inside
-
-
-def with_graph(compute: Callable[[], T]) -> T:
-    """Return what ``compute`` computes while operations are recorded.
-
-    Under ``torch.inference_mode()``, or where tensors made there take part, they are recorded outside of it, on copies
-    of those tensors, which autograd refuses to save.
-    """
-    if not torch.is_inference_mode_enabled():
-        try:
-            with torch.enable_grad():
-                return compute()
-        except RuntimeError as error:
-            if "nference tensor" not in str(error):
-                raise
-    with torch.inference_mode(False), torch.enable_grad(), _Copies():
-        return compute()
-
-
-class _Copies(TorchFunctionMode):
-    """Puts a copy in place of each tensor made in inference mode, the same one at each of its uses."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (Tensor.is_inference, Tensor.clone):
-            return func(*args, **(kwargs or {}))
-        return func(*tree_map(self._normal, args), **tree_map(self._normal, kwargs or {}))
-
-    def _normal(self, x: Any) -> Any:
-        if not isinstance(x, Tensor) or not x.is_inference():
-            return x
-        if id(x) not in self._copies:
-            self._copies[id(x)] = x, x.detach().clone()
-        return self._copies[id(x)][1]
