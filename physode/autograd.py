@@ -186,24 +186,24 @@ def one_by_one(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Let a pass back take batches of cotangents, as of ``is_grads_batched=True``: one after another."""
 
     @wraps(backward)
-    def each(ctx: Any, *cotangents: Tensor | None) -> Any:
+    def over_batch(ctx: Any, *cotangents: Tensor | None) -> Any:
         levels = [level for level in map(_level, cotangents) if level]
         if not levels:
             return backward(ctx, *cotangents)
         level = max(levels)
         batches = [None if x is None else torch._remove_batch_dim(x, level, 0, 0) for x in cotangents]
         size = max(len(batch) for batch in batches if batch is not None)
-        found: list[Any] = []
+        results: list[Any] = []
         with _outside():
             for i in range(size):
                 rows = [
                     batch[i] if batch is not None and len(batch) else x
                     for x, batch in zip(cotangents, batches, strict=True)
                 ]
-                found.append(each(ctx, *rows))
-        return tuple(_batch(parts, level) for parts in zip(*found, strict=True))
+                results.append(over_batch(ctx, *rows))
+        return tuple(_batch(parts, level) for parts in zip(*results, strict=True))
 
-    return each
+    return over_batch
 
 
 def _level(x: Tensor | None) -> int:

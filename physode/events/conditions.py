@@ -40,21 +40,21 @@ class Conditions:
 
     def value(self, index: int, t: Tensor, y: Tensor) -> Tensor:
         """Return the condition of one event, float64 and shaped like ``t``: one value a group."""
-        found: Any = self.events[index].condition(*self._inputs(t, y))
+        returned: Any = self.events[index].condition(*self._inputs(t, y))
         one = f"one real number a sample, ({t.numel()},)" if t.ndim else "one real number"
-        if not isinstance(found, Tensor):
-            found = self._tensor(index, found, one, y)
-        if found.dtype == torch.bool:
+        if not isinstance(returned, Tensor):
+            returned = self._tensor(index, returned, one, y)
+        if returned.dtype == torch.bool:
             raise ValueError(
                 f"the condition of {self.label(index)} must return {one} that changes its sign at the event, got "
                 "torch.bool; return a difference instead of a comparison"
             )
-        if found.is_complex() or found.numel() != t.numel():
+        if returned.is_complex() or returned.numel() != t.numel():
             raise ValueError(
-                f"the condition of {self.label(index)} must return {one}, got {found.dtype} of shape "
-                f"{tuple(found.shape)}"
+                f"the condition of {self.label(index)} must return {one}, got {returned.dtype} of shape "
+                f"{tuple(returned.shape)}"
             )
-        value: Tensor = found.reshape(t.shape).double()
+        value: Tensor = returned.reshape(t.shape).double()
         return value
 
     def values(self, t: Tensor, y: Tensor) -> Tensor:
@@ -81,10 +81,10 @@ class Conditions:
             warnings.simplefilter("ignore")  # of a condition that is a plain number: it has no slope
             time, state = t.detach().requires_grad_(), y.detach().requires_grad_()
             value = self.value(index, time, state)
-            found: Sequence[Tensor | None] = (None, None)
+            gradients: Sequence[Tensor | None] = (None, None)
             if value.requires_grad:
-                found = torch.autograd.grad(value.sum(), [time, state], allow_unused=True)
-        by_t, by_y = (torch.zeros_like(x) if d is None else d for d, x in zip(found, (t, y), strict=True))
+                gradients = torch.autograd.grad(value.sum(), [time, state], allow_unused=True)
+        by_t, by_y = (torch.zeros_like(x) if d is None else d for d, x in zip(gradients, (t, y), strict=True))
         return by_t, by_y
 
     def rates(self, index: int, t: Tensor, y: Tensor, f: Tensor) -> Tensor:
@@ -117,14 +117,18 @@ class Conditions:
         jump = self.events[index].jump
         assert jump is not None
         packing = self.dynamics.packing
-        found = jump(*self._inputs(t, y))
+        returned = jump(*self._inputs(t, y))
         try:
-            packed = packing.pack(found)
+            packed = packing.pack(returned)
             fits = packed.shape == y.shape and packed.dtype == y.dtype
         except (TypeError, KeyError, IndexError, AttributeError, RuntimeError):
             fits = False
         if not fits:
-            got = f"{found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            got = (
+                f"{returned.dtype} of shape {tuple(returned.shape)}"
+                if isinstance(returned, Tensor)
+                else type(returned).__name__
+            )
             raise ValueError(f"the jump of {self.label(index)} must return a state like `y0`, got {got}")
         return packed
 
@@ -133,14 +137,14 @@ class Conditions:
         name = self.events[index].name
         return f"event {index}" if name is None else f"event {name!r}"
 
-    def _tensor(self, index: int, found: Any, one: str, y: Tensor) -> Tensor:
+    def _tensor(self, index: int, returned: Any, one: str, y: Tensor) -> Tensor:
         """Return a condition's value that is no tensor as one."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of numbers in lists that have a graph: it ends here, as with float()
-                value = torch.as_tensor(found, device=y.device)
+                value = torch.as_tensor(returned, device=y.device)
         except (TypeError, ValueError, RuntimeError):
-            got = "None; is a `return` missing?" if found is None else type(found).__name__
+            got = "None; is a `return` missing?" if returned is None else type(returned).__name__
             raise TypeError(f"the condition of {self.label(index)} must return {one}, got {got}") from None
         return value if value.dtype == torch.bool or value.is_complex() else value.double()
 

@@ -86,11 +86,11 @@ class Detector:
     @property
     def last(self) -> Tensor:
         """Which groups are stopped by an event that ends them, ``(groups,)``."""
-        found = torch.zeros_like(self.first, dtype=torch.bool)
+        ends = torch.zeros_like(self.first, dtype=torch.bool)
         for index, event in enumerate(self.conditions.events):
             if event.limit is not None:
-                found |= self.stopping[index] & (self.counts[index] >= event.limit)
-        return found
+                ends |= self.stopping[index] & (self.counts[index] >= event.limit)
+        return ends
 
     def look_at_start(self, t: Tensor, y: Tensor, f: Tensor, carried: Carried, span: Tensor) -> None:
         r"""Find the signs that the solve starts with.
@@ -112,9 +112,9 @@ class Detector:
             self.conditions.check(self._values, t.reshape(-1), self._going & finite_groups(y, t))
             self._signs = torch.sign(self._values)
             near = self._values.abs() <= 2 * carried.residual
-            known = near & ~torch.isnan(carried.signs)
-            self._signs = torch.where(known, carried.signs, self._signs)
-            near = ((self._values == 0) | near) & ~known & self._going
+            trusted = near & ~torch.isnan(carried.signs)
+            self._signs = torch.where(trusted, carried.signs, self._signs)
+            near = ((self._values == 0) | near) & ~trusted & self._going
             for index in near.any(1).nonzero().flatten().tolist():
                 ahead = (torch.sign(span) * self.conditions.tendency(index, t, y, f)).reshape(-1)
                 self._signs[index] = torch.where(near[index], ahead, self._signs[index])
@@ -128,15 +128,15 @@ class Detector:
         conditions = self.conditions
         for index in surfaces.any(1).nonzero().flatten().tolist():
             with self._statistics.preserved():
-                found = surfaces[index] & discontinuous(conditions, index, t, y, span)
-                if not bool(found.any()):
+                jumps = surfaces[index] & discontinuous(conditions, index, t, y, span)
+                if not bool(jumps.any()):
                     continue
                 sides = self.sides.clone()
-                sides[index] = torch.where(found, torch.nan, sides[index])
+                sides[index] = torch.where(jumps, torch.nan, sides[index])
                 _, sliding = sides_from(
                     conditions.dynamics, conditions.events, t, y, sides, carried.residual, torch.sign(span)
                 )
-            self.discovered[index] |= found & ~sliding  # a state at rest there stays
+            self.discovered[index] |= jumps & ~sliding  # a state at rest there stays
         if bool(self.discovered.any()):
             raise AnewError
 
@@ -251,20 +251,20 @@ class Detector:
         values = self.conditions.values(*chord.at(torch.ones_like(chord.t)))
         looks = Looks([self._values, values], [self._signs, torch.sign(values)])
         crosses = groups & (self.sides == 0) & (looks.signs[0] * looks.signs[1] < 0)
-        found = torch.zeros_like(groups)
+        stopped = torch.zeros_like(groups)
         for index in crosses.any(1).nonzero().flatten().tolist():
             theta = chord_crossing(self.conditions, chord, index, looks, crosses[index])
-            found |= self._probed(chord, index, torch.where(crosses[index], theta, 0.0), crosses[index])
-        return found
+            stopped |= self._probed(chord, index, torch.where(crosses[index], theta, 0.0), crosses[index])
+        return stopped
 
     def _probed(self, step: StepInterpolant, index: int, theta: Tensor, groups: Tensor) -> Tensor:
         """Stop groups at the step's start where the right-hand side is discontinuous at an event; return which."""
         places = step.at(theta.reshape(step.t.shape))
         with self._statistics.preserved():
-            found = groups & discontinuous(self.conditions, index, *places, step.h)
-        self.discovered[index] |= found
-        self.stop = torch.where(found, step.t.reshape(-1), self.stop)
-        return found
+            jumps = groups & discontinuous(self.conditions, index, *places, step.h)
+        self.discovered[index] |= jumps
+        self.stop = torch.where(jumps, step.t.reshape(-1), self.stop)
+        return jumps
 
     def _seen(self, step: StepInterpolant, watched: Tensor, k_end: Tensor, seen: Tensor) -> Tensor:
         """Go through the conditions' values ``seen`` in accepted attempts; return which groups do not keep theirs."""
@@ -291,10 +291,10 @@ class Detector:
     def _looked(self, step: StepInterpolant, watched: Tensor, seen: Tensor) -> Looks:
         """Return the values and signs of a step from its start on."""
         values, signs = [self._values], [self._undecided(step)]
-        for point, found in zip(POINTS, seen, strict=True):
-            self.conditions.check(found, (step.t + point * step.h).reshape(-1), watched)
-            values.append(found)
-            signs.append(self._sign(found, signs[-1]))
+        for point, at_point in zip(POINTS, seen, strict=True):
+            self.conditions.check(at_point, (step.t + point * step.h).reshape(-1), watched)
+            values.append(at_point)
+            signs.append(self._sign(at_point, signs[-1]))
         return Looks(values, signs)
 
     def _undecided(self, step: StepInterpolant) -> Tensor:
@@ -302,8 +302,8 @@ class Detector:
         signs = self._signs
         if bool((signs == 0).any()):
             for point in _EARLY:
-                found = self.conditions.values(*step.at(torch.full_like(step.t, point)))
-                signs = torch.where(signs == 0, self._sign(found, signs), signs)
+                early = self.conditions.values(*step.at(torch.full_like(step.t, point)))
+                signs = torch.where(signs == 0, self._sign(early, signs), signs)
         return signs
 
     def _sign(self, values: Tensor, before: Tensor) -> Tensor:

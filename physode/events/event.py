@@ -90,14 +90,14 @@ def checked_events(events: Event | Sequence[Event]) -> tuple[Event, ...]:
     TypeError, ValueError
         If something else is among them, or two share a name.
     """
-    found = tuple(events) if isinstance(events, Sequence) else (events,)
-    for event in found:
+    several = tuple(events) if isinstance(events, Sequence) else (events,)
+    for event in several:
         if not isinstance(event, Event):
             raise TypeError(f"`events` must be physode.Event(condition, ...) or several, got {type(event).__name__}")
-    names = [event.name for event in found if event.name is not None]
+    names = [event.name for event in several if event.name is not None]
     if len(set(names)) < len(names):
         raise ValueError(f"the names of `events` must differ, got {', '.join(names)}")
-    return found
+    return several
 
 
 def _is_whole(value: object) -> bool:
@@ -140,22 +140,22 @@ class EventTimes:
         """Return the times as ``(batch, most)``, one row a sample and NaN where it has fewer."""
         count = self.count.reshape(-1)
         first = torch.cumsum(count, 0) - count
-        place = torch.arange(len(self), device=count.device) - first[self.sample]
+        column = torch.arange(len(self), device=count.device) - first[self.sample]
         blank = self.t.new_full((len(count), int(count.max()) if len(count) else 0), torch.nan)
-        return blank.index_put((self.sample, place), self.t)
+        return blank.index_put((self.sample, column), self.t)
 
 
 class Events(Sequence[EventTimes]):
     """The events of a solve, in the order they were given in; also by name."""
 
-    def __init__(self, found: Sequence[EventTimes] = ()) -> None:
-        self._found = tuple(found)
+    def __init__(self, by_event: Sequence[EventTimes] = ()) -> None:
+        self._by_event = tuple(by_event)
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._by_event)
 
     def __iter__(self) -> Iterator[EventTimes]:
-        return iter(self._found)
+        return iter(self._by_event)
 
     @overload
     def __getitem__(self, key: int | str) -> EventTimes: ...
@@ -163,12 +163,12 @@ class Events(Sequence[EventTimes]):
     def __getitem__(self, key: slice) -> tuple[EventTimes, ...]: ...
     def __getitem__(self, key: int | str | slice) -> EventTimes | tuple[EventTimes, ...]:
         if not isinstance(key, str):
-            return self._found[key]
-        for one in self._found:
+            return self._by_event[key]
+        for one in self._by_event:
             if one.name == key:
                 return one
-        known = ", ".join(repr(one.name) for one in self._found if one.name is not None) or "none has a name"
-        raise KeyError(f"no event is called {key!r}; known: {known}")
+        names = ", ".join(repr(one.name) for one in self._by_event if one.name is not None) or "none has a name"
+        raise KeyError(f"no event is called {key!r}; known: {names}")
 
     def __repr__(self) -> str:
         return f"Events({', '.join(f'{one.name or index}: {len(one)}' for index, one in enumerate(self))})"
@@ -203,7 +203,7 @@ def gather(
 ) -> Events:
     """Make the events of a solution from the firings found piece by piece."""
     groups = direction.shape
-    found = []
+    by_event = []
     for event, parts in zip(events, firings, strict=True):
         if parts:
             t, y, fired = (torch.cat(rows) for rows in zip(*parts, strict=True))
@@ -215,5 +215,5 @@ def gather(
         order = torch.argsort((t * direction.reshape(-1)[sample]).detach(), stable=True)
         order = order[torch.argsort(sample[order], stable=True)]
         states = packing.unpack(y[order], leading=0 if groups else 1)
-        found.append(EventTimes(t[order], states, sample[order], fired.sum(0), event.name))
-    return Events(found)
+        by_event.append(EventTimes(t[order], states, sample[order], fired.sum(0), event.name))
+    return Events(by_event)

@@ -61,8 +61,8 @@ class Stops:
     def between(self, start: Tensor, end: Tensor, groups: Tensor) -> list[int]:
         """Return which outputs lie in the piece of some group."""
         some = (self.inside(self._t, start, end) & groups).reshape(len(self._t), -1).any(1)
-        found: list[int] = some.nonzero().flatten().tolist()
-        return found
+        outputs: list[int] = some.nonzero().flatten().tolist()
+        return outputs
 
     def share(self, t: Tensor) -> Tensor:
         """Return which part of the span lies before ``t``."""

@@ -66,16 +66,16 @@ class Mapped:
         """Return ``function(t, y, *args)`` mapped over samples."""
         mapped = torch.func.vmap(function, in_dims=(0, 0, *self._dims), randomness="same")
 
-        def each(t: Tensor, y: Tensor, *args: Any) -> Any:
-            found = mapped(t.reshape(self._size), y, *args)
-            if isinstance(found, Tensor) and is_mapped(found):
+        def over_samples(t: Tensor, y: Tensor, *args: Any) -> Any:
+            value = mapped(t.reshape(self._size), y, *args)
+            if isinstance(value, Tensor) and is_mapped(value):
                 raise ValueError(
                     "a function of a mapped solve with events uses a mapped tensor that is not among its `args`; "
                     "hand it to `args`"
                 )
-            return found
+            return value
 
-        return each
+        return over_samples
 
     def events(self, events: Sequence[Event]) -> list[Event]:
         """Return the events of the batch."""

@@ -94,12 +94,12 @@ def refine(
         if not anywhere(going):
             break
         tried = where(going, a + share * (b - a), a)
-        found = value(tried)
-        now = sign(found) == before
+        at_tried = value(tried)
+        now = sign(at_tried) == before
         same = now == early
         c, at_c = (where(going, where(same, *pair), old) for pair, old in (((a, b), c), ((at_a, at_b), at_c)))
         b, at_b = (where(going & logical_not(same), new, old) for new, old in ((a, b), (at_a, at_b)))
-        a, at_a = (where(going, new, old) for new, old in ((tried, a), (found, at_a)))
+        a, at_a = (where(going, new, old) for new, old in ((tried, a), (at_tried, at_a)))
         early = cast("Verdict", where(going, now, early))
         share = _share((a, b, c), (at_a, at_b, at_c), least)
     return where(early, b, a)
@@ -108,8 +108,8 @@ def refine(
 def _share(points: tuple[Number, ...], values: tuple[Number, ...], least: Number) -> Number:
     """Return how far from the newest point to the other end of the bracket to go."""
     (a, b, c), (at_a, at_b, at_c) = points, values
-    place, level = _over(a - b, c - b), _over(at_a - at_b, at_c - at_b)
-    monotonic = (level * level < place) & ((1 - level) * (1 - level) < 1 - place)
+    position, level = _over(a - b, c - b), _over(at_a - at_b, at_c - at_b)
+    monotonic = (level * level < position) & ((1 - level) * (1 - level) < 1 - position)
     share = _over(at_a, at_b - at_a) * _over(at_c, at_b - at_c)
     share = share + _over(c - a, b - a) * _over(at_a, at_c - at_a) * _over(at_b, at_c - at_b)
     share = where(monotonic & isfinite(share), share, 0.5)
@@ -164,15 +164,15 @@ def crossings_of(
         watched & ~landed & (before != 0) & (after != before)
         for before, after in zip(looks.signs[:-1], looks.signs[1:], strict=True)
     ])  # fmt: skip
-    found = []
+    crossings = []
     for index in range(len(conditions.events)):
         for j in changed[:, index].any(-1).nonzero().flatten().tolist():
             t = _located(conditions, step, looks, index, j, changed[j, index])
-            found.append(Crossing(index, t, _counts(wanted[index], looks.signs[j][index])))
+            crossings.append(Crossing(index, t, _counts(wanted[index], looks.signs[j][index])))
         if bool(landed[index].any()):
             t = torch.where(landed[index], step.t_next.reshape(-1), torch.inf)
-            found.append(Crossing(index, t, _counts(wanted[index], looks.signs[0][index])))
-    return found
+            crossings.append(Crossing(index, t, _counts(wanted[index], looks.signs[0][index])))
+    return crossings
 
 
 def chord_crossing(conditions: Conditions, step: StepInterpolant, index: int, looks: Looks, wanted: Tensor) -> Tensor:
@@ -220,8 +220,8 @@ def _root(
 
         width = 2 * _EPS * abs(float(step.t)) / (abs(float(step.h)) or 1.0)
         at_low, at_high = (float(value) for value in values)
-        found = refine(one, *ends, at_low, at_high, float(before), bool(wanted), width)
-        return torch.full_like(values[0], as_float(found))
+        theta_root = refine(one, *ends, at_low, at_high, float(before), bool(wanted), width)
+        return torch.full_like(values[0], as_float(theta_root))
     low, high = (torch.full_like(values[0], end) for end in ends)
     widths = 2 * _EPS * step.t.abs() / torch.where(step.h == 0, 1.0, step.h.abs())
 
@@ -315,10 +315,10 @@ class Waiting:
 
 def _slopes(rhs: Rhs, tableau: Method, steps: Sequence[Taken]) -> list[Tensor]:
     """Return the derivatives at steps' ends, which the next step often starts with."""
-    found = []
+    slopes = []
     for one, after in zip(steps, [*steps[1:], None], strict=True):
         slope = one.step.end if one.k_end is None else one.k_end
         if slope is None and after is not None and not isinstance(tableau, StepMethod) and after.t == one.t_next:
             slope = after.step.ks[0]
-        found.append(rhs(one.t_next, one.step.y) if slope is None else slope)
-    return found
+        slopes.append(rhs(one.t_next, one.step.y) if slope is None else slope)
+    return slopes

@@ -275,10 +275,10 @@ class _Rounds:
                 fired = under_way & (self.stops.direction * (ended - time_of_firing) >= 0)
                 at = torch.where(fired, time_of_firing, t[-1].detach())
                 if bool(fired.any()):
-                    found = differentiable(
+                    firing = differentiable(
                         detector.conditions, index, at, outputs[row], fired, any_order=self._any_order
                     )
-                    self.firings[index].append(Firings.of(*found, fired))
+                    self.firings[index].append(Firings.of(*firing, fired))
                 row += 1
 
     def _dynamics(self, start: Tensor, end: Tensor) -> Dynamics:

@@ -283,11 +283,11 @@ def pull_back_in_parallel(
             replayed = torch.func.vmap(lambda t, y, h: replay.step(t, y, h, dense=with_dense))(t, y, h)  # noqa: B023
         if end == count:
             check_no_new_leaf(replayed, [y, t, h, *replay.inputs])
-        known = [i for i in rows if i in ends]
-        if known:
-            place = torch.tensor([i - rows.start for i in known], device=y.device)
-            recorded, begun = torch.stack([ends[i] for i in known]), y.detach().index_select(0, place)
-            off = torch.maximum(off, strayed(replayed[0].index_select(0, place), recorded, begun))
+        recorded_rows = [i for i in rows if i in ends]
+        if recorded_rows:
+            position = torch.tensor([i - rows.start for i in recorded_rows], device=y.device)
+            recorded, begun = torch.stack([ends[i] for i in recorded_rows]), y.detach().index_select(0, position)
+            off = torch.maximum(off, strayed(replayed[0].index_select(0, position), recorded, begun))
         jacobians = _jacobians(replayed[0], y, per_sample=starts.ndim == 2)
         arriving = _rows(given.nodes, rows, like=nodes[0])
         dense = []
@@ -333,12 +333,12 @@ def _recur(state: Tensor, jacobians: Tensor, arriving: Tensor) -> Tensor:
     """
     shape = (jacobians.shape[1], 1, jacobians.shape[2])
     adjoint = state.reshape(shape)
-    found = [adjoint]
+    adjoints = [adjoint]
     parts = arriving.reshape(-1, *shape)
     for jacobian, part in zip(reversed(jacobians.unbind(0)), reversed(parts.unbind(0)), strict=True):
         adjoint = torch.baddbmm(part, adjoint, jacobian)
-        found.append(adjoint)
-    return torch.stack(found[::-1]).reshape(-1, *state.shape)
+        adjoints.append(adjoint)
+    return torch.stack(adjoints[::-1]).reshape(-1, *state.shape)
 
 
 def _chunk_length(replay: Replay, node: Tensor, per_sample: bool) -> int:

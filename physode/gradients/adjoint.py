@@ -245,8 +245,8 @@ def _backsolve(
             f"{float(end.min()):g}: {status.reason}; gradient='aca' needs no backward solve"
         )
     ended = inner.dynamics.packing.components(record.nodes[-1])
-    found = tuple(_typed(part, like=before) for part, before in zip(ended, outer, strict=True))
-    return found, None if record.proposed is None else longest * float(record.proposed)
+    states = tuple(_typed(part, like=before) for part, before in zip(ended, outer, strict=True))
+    return states, None if record.proposed is None else longest * float(record.proposed)
 
 
 def _typed(value: Tensor, *, like: Tensor) -> Tensor:

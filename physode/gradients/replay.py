@@ -159,7 +159,7 @@ def replayed_with_graph(
     return torch.stack([states[i] for i in nodes]), torch.stack([dense[i] for i in steps]) if wanted else None
 
 
-def strayed(found: Tensor, recorded: Tensor, before: Tensor) -> Tensor:
+def strayed(replayed: Tensor, recorded: Tensor, before: Tensor) -> Tensor:
     """Return how far replayed steps end from where they ended in the solve, in units of what rounding may explain.
 
     Parameters
@@ -169,10 +169,10 @@ def strayed(found: Tensor, recorded: Tensor, before: Tensor) -> Tensor:
     before
         Their starts.
     """
-    share, eps = _ROUNDING.get(found.dtype, 0.1), torch.finfo(found.dtype).eps
-    axes = tuple(range(1, found.ndim))
+    share, eps = _ROUNDING.get(replayed.dtype, 0.1), torch.finfo(replayed.dtype).eps
+    axes = tuple(range(1, replayed.ndim))
     change, size = ((part.abs().amax(axes) if axes else part.abs()) for part in (recorded - before, recorded))
-    off = (found.detach() - recorded).abs()
+    off = (replayed.detach() - recorded).abs()
     return ((off.amax(axes) if axes else off) / (share * change + 64 * eps * size).clamp(min=1e-300)).amax()
 
 
@@ -212,7 +212,7 @@ def safe_nodes(
     if status.ndim == 0 or not bool(failed.any()):
         return list(nodes)
     finite = [_finite(node) for node in nodes]
-    found = []
+    safe = []
     for i, (node, size) in enumerate(zip(nodes, sizes, strict=False)):
         usable = ~failed | ((size != 0) & finite[i] & finite[i + 1])
         if dense and (coefficients := dense[i]) is not None:
@@ -220,8 +220,8 @@ def safe_nodes(
         if bool(usable.any()):
             good = int(usable.nonzero()[0])
             node = torch.where(usable.reshape(-1, *[1] * (node.ndim - 1)), node, node[good : good + 1])
-        found.append(node)
-    return [*found, *nodes[len(found) :]]
+        safe.append(node)
+    return [*safe, *nodes[len(safe) :]]
 
 
 def _finite(values: Tensor) -> Tensor:

@@ -86,8 +86,8 @@ class FrozenDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if generator not in self._begun:
             self._begun.add(generator)
             generator.manual_seed(seed)
-        overload, place = takes
-        return overload(*args[:place], **{**kwargs, "generator": generator})
+        overload, position = takes
+        return overload(*args[:position], **{**kwargs, "generator": generator})
 
     def _by_the_global_one(self, func: Any, args: Any, kwargs: Any, seed: int, device: torch.device) -> Any:
         """Run an operation that takes no generator, the program's own set for just as long."""
@@ -269,7 +269,7 @@ def graph_clock() -> int:
 
 
 def find_leaves(
-    value: Tensor, referred: Sequence[Tensor], known: Sequence[Tensor], joints: Sequence[Tensor], since: int
+    value: Tensor, referred: Sequence[Tensor], inputs: Sequence[Tensor], joints: Sequence[Tensor], since: int
 ) -> Leaves:
     """Find what an evaluation depends on beside its inputs.
 
@@ -279,21 +279,21 @@ def find_leaves(
         The evaluation's result, with its graph.
     referred
         Leaves that the right-hand side refers to; they are added, used here or not, since another time may use them.
-    known
+    inputs
         The inputs that the evaluation was made with: not leaves of ``f``.
     joints
         Tensors made before the evaluation, where its own graph begins.
     since
         :func:`graph_clock` before the evaluation.
     """
-    skip = {id(tensor) for tensor in known}
+    skip = {id(tensor) for tensor in inputs}
     joints = [tensor for tensor in joints if id(tensor) not in skip]
-    found, outside = _walk(value, since, [*known, *joints])
-    leaves = {id(leaf): leaf for leaf in [*referred, *found] if id(leaf) not in skip}
+    reached, outside = _walk(value, since, [*inputs, *joints])
+    leaves = {id(leaf): leaf for leaf in [*referred, *reached] if id(leaf) not in skip}
     return Leaves(tuple(leaves.values()), outside)
 
 
-def check_no_new_leaf(values: Iterable[Tensor], known: Sequence[Tensor]) -> None:
+def check_no_new_leaf(values: Iterable[Tensor], inputs: Sequence[Tensor]) -> None:
     """Raise if a replayed step depends on a leaf that the first evaluation did not show.
 
     Raises
@@ -301,9 +301,9 @@ def check_no_new_leaf(values: Iterable[Tensor], known: Sequence[Tensor]) -> None
     RuntimeError
         Rather than lose the leaf's gradient.
     """
-    names = {id(tensor) for tensor in known}
+    names = {id(tensor) for tensor in inputs}
     for value in values:
-        for leaf in _walk(value, 0, known)[0]:
+        for leaf in _walk(value, 0, inputs)[0]:
             if id(leaf) not in names:
                 raise RuntimeError(
                     f"the right-hand side uses a tensor of shape {tuple(leaf.shape)} that requires gradients but that "

@@ -183,12 +183,12 @@ def _of_object(holder: Any) -> Iterator[Place]:
         for name in _slots(kind):
             with suppress(AttributeError):
                 yield Place(holder, name, getattr(holder, name))
-    yield from (Place(holder, "__class__", each) for each in kind.__mro__ if not _is_of_library(each))
+    yield from (Place(holder, "__class__", base) for base in kind.__mro__ if not _is_of_library(base))
 
 
 def _slots(kind: type) -> list[str]:
-    slots = (getattr(each, "__slots__", ()) for each in kind.__mro__)
-    return [name for each in slots for name in ([each] if isinstance(each, str) else each) if name != "__dict__"]
+    slots = (getattr(base, "__slots__", ()) for base in kind.__mro__)
+    return [name for names in slots for name in ([names] if isinstance(names, str) else names) if name != "__dict__"]
 
 
 def _is_of_library(part: Any) -> bool:
@@ -201,13 +201,13 @@ def _results_among(places: Sequence[Place]) -> set[int]:
 
     A right-hand side that keeps its last solution refers to it. To hold these for the next one's sake would keep all.
     """
-    found = {id(place.value) for place in places if _carries_graph(place.value)}
-    for _ in range(_DEPTH if found else 0):
-        inside = {id(place.owner) for place in places if id(place.value) in found and _is_container(place.owner)}
-        if inside <= found:
+    results = {id(place.value) for place in places if _carries_graph(place.value)}
+    for _ in range(_DEPTH if results else 0):
+        inside = {id(place.owner) for place in places if id(place.value) in results and _is_container(place.owner)}
+        if inside <= results:
             break
-        found |= inside
-    return found
+        results |= inside
+    return results
 
 
 def _carries_graph(value: Any) -> bool:

@@ -66,8 +66,8 @@ class Recorder:
             state = self.dynamics.packing.unpack(y.detach())
             self._times.append(time)
             for name, function in self.functions.items():
-                found = function(time, state)
-                parts = found if isinstance(found, Mapping) else {name: found}
+                quantity = function(time, state)
+                parts = quantity if isinstance(quantity, Mapping) else {name: quantity}
                 for part, value in parts.items():
                     self._add(name, part, _tensor(name, value))
         for part, values in self._values.items():

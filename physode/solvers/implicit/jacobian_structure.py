@@ -81,8 +81,8 @@ class Structure:
         compressed = rows.transpose(0, 1)
         if self.kind not in ("diagonal", "banded"):
             return compressed
-        place, mask = _band(products, dimension, self.lower, self.upper, rows.device)
-        return torch.where(mask, compressed.index_select(1, place), 0.0)
+        column, mask = _band(products, dimension, self.lower, self.upper, rows.device)
+        return torch.where(mask, compressed.index_select(1, column), 0.0)
 
 
 DENSE = Structure()

@@ -201,7 +201,7 @@ def _beyond_hermite(name: str, b: Row, b_theta: Sequence[Row]) -> tuple[Row, ...
     """Return the rows ``d`` of an interpolant that is given by polynomials of all stages and the end's derivative."""
     degree = max(3, *map(len, b_theta))
     powers = list(zip(*((*row, *[0.0] * (degree - len(row))) for row in b_theta), strict=True))
-    found = in_basis(powers)
+    rows = in_basis(powers)
     weights = (*b, 0.0)
     first, last = [float(j == 0) for j in range(len(weights))], [float(j == len(b)) for j in range(len(weights))]
     hermite = (
@@ -209,10 +209,10 @@ def _beyond_hermite(name: str, b: Row, b_theta: Sequence[Row]) -> tuple[Row, ...
         [one - w for one, w in zip(first, weights, strict=True)],
         [2 * w - one - other for w, one, other in zip(weights, first, last, strict=True)],
     )
-    for row, expected in zip(found, hermite, strict=False):
+    for row, expected in zip(rows, hermite, strict=False):
         meets = all(abs(x - y) < _PRINTED for x, y in zip(row, expected, strict=True))
         _require(meets, name, "b_theta does not lead to the step's end with the derivatives at both ends")
-    return found[3:]
+    return rows[3:]
 
 
 class Sum(NamedTuple):
