@@ -66,7 +66,7 @@ class Mapped:
         """Return ``function(t, y, *args)`` mapped over samples."""
         mapped = torch.func.vmap(function, in_dims=(0, 0, *self._dims), randomness="same")
 
-        def over_samples(t: Tensor, y: Tensor, *args: Any) -> Any:
+        def by_sample(t: Tensor, y: Tensor, *args: Any) -> Any:
             value = mapped(t.reshape(self._size), y, *args)
             if isinstance(value, Tensor) and is_mapped(value):
                 raise ValueError(
@@ -75,7 +75,7 @@ class Mapped:
                 )
             return value
 
-        return over_samples
+        return by_sample
 
     def events(self, events: Sequence[Event]) -> list[Event]:
         """Return the events of the batch."""
