@@ -19,10 +19,31 @@ METHODS: dict[str, Method] = {
     **SYMPLECTIC,
     **{method.name: method for method in _IMPLICIT},
 }
+"""Every method that ``method="..."`` knows (:func:`~physode.problem.checks.checked_method`)."""
 
 
 def kind_of(name: str) -> str:
-    """Return what a method is for: a word for tables of methods."""
+    """Return what a method is for, in a word for tables of methods.
+
+    Parameters
+    ----------
+    name
+        One of :data:`METHODS`.
+
+    Returns
+    -------
+    str
+        ``"explicit"``: for problems that are not stiff. ``"symplectic"``: fixed steps that keep the form of Hamiltonian
+        motion. ``"reversible"``: adaptive steps that can be undone. ``"stiff"``: implicit. ``"explicit or stiff"``:
+        chooses between the two as the solve goes on.
+
+    Raises
+    ------
+    KeyError
+        If there is no method of that name.
+    """
+    if name not in METHODS:
+        raise KeyError(name)
     if name in EXPLICIT:
         return "explicit"
     if name in SYMPLECTIC:
