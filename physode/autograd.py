@@ -42,6 +42,8 @@ _P = TypeVar("_P")
 _T = TypeVar("_T")
 
 _functorch = torch._C._functorch
+FIRST_ORDER = "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'"
+_DEEPEST = 8  # batches within batches
 
 
 def transformed() -> bool:
@@ -109,11 +111,6 @@ def is_differentiated(x: Tensor) -> bool:
 
 def _has_tangent(x: Tensor) -> bool:
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x, level=0).tangent is not None  # type: ignore[no-untyped-call]
-
-
-FIRST_ORDER = "derivatives of ACA's gradients need gradient=ACA(memory='graph') or gradient='naive'"
-
-_DEEPEST = 8  # batches within batches
 
 
 def with_graph(compute: Callable[[], _T]) -> _T:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Carried", "Chosen", "Crossing", "Firing", "Stops", "checked_jump_times", "choose", "passed", "tie_of"]
 
+_TIE = 1e-10  # of a step: events this close happen at once
+_RESOLUTION = 16 * torch.finfo(torch.float64).eps
+
 
 class Stops:
     """The times of one problem.
@@ -102,9 +105,6 @@ def checked_jump_times(jump_t: object, device: torch.device) -> Tensor:
     if times.ndim != 1 or not bool(torch.isfinite(times.detach()).all()):
         raise ValueError(f"`jump_t` must be finite times of shape (n,), got shape {tuple(times.shape)}")
     return times.sort().values
-
-
-_TIE = 1e-10  # of a step: events this close happen at once
 
 
 class Crossing(NamedTuple):
@@ -238,8 +238,6 @@ class Carried(NamedTuple):
             torch.where(doubtful, values.abs(), nothing.residual), torch.where(doubtful & ~tied, signs, nothing.signs)
         )
 
-
-_RESOLUTION = 16 * torch.finfo(torch.float64).eps
 
 Noted = list[tuple[int, Firings]]
 """Firings, each with the number of its event."""

@@ -47,6 +47,10 @@ __all__ = [
 
 _MOST_STEPS = 200
 _EPS = torch.finfo(torch.float64).eps
+POINTS = (0.25, 0.5, 0.75, 1.0)
+"""Places in a step where conditions are looked at."""
+_ELEMENTS = 2**15  # of the stages of the steps that wait
+_MOST_WAITING = 128
 
 
 def refine(
@@ -120,10 +124,6 @@ def _share(points: tuple[Number, ...], values: tuple[Number, ...], least: Number
 def _over(a: Number, b: Number) -> Number:
     """Return a quotient, NaN or infinite where the divisor is zero."""
     return a / b if isinstance(b, Tensor) or b != 0.0 else math.nan
-
-
-POINTS = (0.25, 0.5, 0.75, 1.0)
-"""Places in a step where conditions are looked at."""
 
 
 @dataclass(frozen=True)
@@ -229,10 +229,6 @@ def _root(
         return conditions.value(index, *step.at(theta.reshape(step.t.shape))).reshape(-1)
 
     return cast("Tensor", refine(value, low, high, *values, before, wanted, widths.reshape(-1)))
-
-
-_ELEMENTS = 2**15  # of the stages of the steps that wait
-_MOST_WAITING = 128
 
 
 class AnewError(Exception):

@@ -36,6 +36,10 @@ __all__ = [
     "strayed",
 ]
 
+_ROUNDING = {  # of a step's change, between its replay and the solve: kernels and batches differ
+    torch.float64: 1e-6, torch.complex128: 1e-6, torch.float32: 1e-3, torch.complex64: 1e-3,
+}  # fmt: skip
+
 
 class Steps(NamedTuple):
     """Successive accepted steps: the states between them, of which the last is not needed, starts and signed sizes.
@@ -81,11 +85,6 @@ def add(total: Tensor | None, part: Tensor | None) -> Tensor | None:
     if total is None or part is None:
         return part if total is None else total
     return total + part
-
-
-_ROUNDING = {  # of a step's change, between its replay and the solve: kernels and batches differ
-    torch.float64: 1e-6, torch.complex128: 1e-6, torch.float32: 1e-3, torch.complex64: 1e-3,
-}  # fmt: skip
 
 
 @dataclass

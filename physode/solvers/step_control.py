@@ -50,6 +50,9 @@ __all__ = [
 
 
 _SMALLEST_ERROR = 1e-12
+_STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
+_RESOLUTION = 4 * torch.finfo(torch.float64).eps
+_SMALLEST_SHARE = 1e-30  # of the span: ends a failing start at t = 0, where the clock resolves anything
 
 
 class Control(NamedTuple):
@@ -219,11 +222,6 @@ def initial_step(
     )
     h = torch.minimum(100 * h0, h1)
     return torch.minimum(torch.where(torch.isfinite(h) & (h > 0), h, h0), length)
-
-
-_STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
-_RESOLUTION = 4 * torch.finfo(torch.float64).eps
-_SMALLEST_SHARE = 1e-30  # of the span: ends a failing start at t = 0, where the clock resolves anything
 
 
 @dataclass(frozen=True)
