@@ -62,6 +62,7 @@ def sensitivities(
     args: Sequence[Any] = (),
     sample_args: bool | Sequence[bool] | None = None,
     initial_state: bool = False,
+    throw: bool = True,
     progress: Progress | None = None,
     **options: Any,
 ) -> Sensitivities:
@@ -77,11 +78,13 @@ def sensitivities(
         have one row a sample, dy/dtheta is with respect to each sample's own, and all parameters must be such.
     initial_state
         Whether to differentiate with respect to ``y0`` too.
+    throw
+        Raise where the solve or a sample fails; else what it did not reach is NaN.
 
     Raises
     ------
     SolveError
-        If the solve fails.
+        If the solve fails, and `throw` is set.
     TypeError, ValueError
         If a parameter is neither registered in ``f`` nor in ``args``, some parameters are shared and others not, or the
         state is not one real tensor.
@@ -96,14 +99,18 @@ def sensitivities(
             raise ValueError(f"`method` must not be {problem.tableau.name!r} for sensitivities; use 'dopri5'")
         problem, plan = problem.started(), Plan(progress=progress)
         record = forward(problem, plan)
-        raise_failures(record)
+        if throw:
+            raise_failures(record)
         grid = record.clock()
         y = read_outputs(problem, plan, record, grid, fetch_recorded(record)).outputs
         steps = _Steps(problem, binding, any(dense is not None for dense in record.dense))
         nodes = torch.stack(record.nodes[:-1])
         states, coefficients = _propagate(steps, grid, nodes, initial_state=initial_state)
         table = StepTable(torch.sign(problem.t[-1] - problem.t[0]), grid, states[:-1], coefficients, states[1:])
-        return Sensitivities(y, table.read(problem.t))
+        jacobian = table.read(problem.t)
+        if not throw:
+            jacobian = torch.where(torch.isfinite(y).unsqueeze(-1), jacobian, torch.nan)
+        return Sensitivities(y, jacobian)
 
 
 @dataclass(frozen=True)
