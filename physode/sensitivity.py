@@ -25,8 +25,8 @@ from physode.gradients.outputs import StepTable, fetch_recorded, read_outputs
 from physode.problem.checks import pose
 from physode.problem.problem import Problem
 from physode.solution import raise_failures
+from physode.solvers.clock import Grid
 from physode.solvers.driver import Plan, forward
-from physode.solvers.grid import Grid
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.solvers.symplectic.alf import Paired
 from physode.typing import Progress

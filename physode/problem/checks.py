@@ -13,7 +13,6 @@ from torch import Tensor
 
 from physode.problem.dynamics import Dynamics
 from physode.problem.packing import Packing
-from physode.problem.parameters import Referred
 from physode.problem.problem import (
     Problem,
     checked_number,
@@ -24,17 +23,19 @@ from physode.problem.problem import (
     make_dynamics,
     user_norm,
 )
+from physode.problem.references import Referred
 from physode.rhs_state import Statistics
-from physode.solvers.attempt import Adaptive
-from physode.solvers.controllers import Controller, Predictive
-from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
+from physode.solvers.clock import Grid
+from physode.solvers.grid import grid_of_step_size, grid_of_times
 from physode.solvers.implicit.jacobian import check_jacobian
 from physode.solvers.implicit.jacobian_structure import structure_of
 from physode.solvers.method import Method, StepMethod
-from physode.solvers.methods import find_method
+from physode.solvers.methods import METHODS
+from physode.solvers.step_control import Adaptive, Controller, Predictive
+from physode.solvers.tableaus import Tableau
 from physode.typing import Norm
 
-__all__ = ["check_sizes", "checked_count", "pose"]
+__all__ = ["check_sizes", "checked_count", "checked_method", "pose"]
 
 _TOLERANCES = {torch.float64: (1e-6, 1e-9), torch.float32: (1e-5, 1e-7)}
 _COARSE = (1e-2, 1e-3)  # half precision
@@ -65,7 +66,7 @@ def pose(
     jac_structure: object = "dense",
 ) -> Problem:
     """Check the arguments of :func:`solve` and make the problem that a gradient method works on."""
-    tableau = find_method(method)
+    tableau = checked_method(method)
     if step_control not in ("shared", "per-sample"):
         raise ValueError(f"`step_control` must be 'shared' or 'per-sample', got {step_control!r}")
     if not callable(f):
@@ -112,6 +113,21 @@ def pose(
         step_size=step_size,
     )
     return tableau.posed(problem) if isinstance(tableau, StepMethod) else problem
+
+
+def checked_method(method: str | Method) -> Method:
+    """Return the method called ``method``; a method passes through.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; the message lists the known ones.
+    """
+    if isinstance(method, Tableau | StepMethod):
+        return method
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, or a Tableau; got {method!r}")
+    return METHODS[method]
 
 
 def _sample_args(

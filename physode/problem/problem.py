@@ -12,16 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import transformed
 from physode.problem.dynamics import Calls, Dynamics
-from physode.problem.evaluation import Conduct, Draws, Probe
+from physode.problem.evaluation import NOTHING, Conduct, Draws, Leaves, Probe, find_leaves, graph_clock
 from physode.problem.packing import Packing
-from physode.problem.parameters import NOTHING, Leaves, Referred, find_leaves, graph_clock
+from physode.problem.references import Referred
 from physode.rhs_state import Hooks, Statistics, Surroundings
-from physode.solvers.attempt import Adaptive
-from physode.solvers.grid import Grid
+from physode.solvers.clock import Grid, all_finite, rms_per_sample, rms_shared
 from physode.solvers.method import Method
-from physode.solvers.norms import all_finite, rms_per_sample, rms_shared
-from physode.transforms import transformed
+from physode.solvers.step_control import Adaptive
 from physode.typing import Norm
 
 __all__ = [
@@ -159,7 +158,7 @@ class Problem:
 
 
 def default_norm(packing: Packing) -> Norm:
-    """Return the error norm of a state: the largest part's root mean square, see :mod:`physode.solvers.norms`."""
+    """Return the error norm of a state: the largest part's root mean square, see :mod:`physode.solvers.clock`."""
     rms = rms_per_sample if packing.per_sample else rms_shared
     return rms if packing.keys is None else _LargestPart(rms, packing)
 

@@ -13,7 +13,7 @@ from torch import nn
 
 import physode as po
 from physode.compiled import engine
-from physode.solvers.controllers import PID, Controller
+from physode.solvers.step_control import PID, Controller
 from physode.status import Status
 from tests.compiled.same import Swing, assert_same, close
 
