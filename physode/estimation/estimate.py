@@ -26,7 +26,6 @@ from physode.optional_imports import needs
 
 LEVEL = 0.95
 _OPEN = 1e-8  # of the largest eigenvalue, of a scaled information: below, a combination is not determined
-_MET = 1e-2  # of -log L, within which starts have met
 
 Array = NDArray[np.float64]
 
@@ -94,17 +93,17 @@ class Estimate:
     @property
     def reason(self) -> str:
         """How the best start ended, in words."""
-        return self.minima.reasons[int(self.minima.loss.argmin())]
+        return self.minima.reasons[self.minima.best]
 
     @property
     def converged(self) -> bool:
         """Whether it has arrived."""
-        return self.minima.converged[int(self.minima.loss.argmin())]
+        return self.minima.converged[self.minima.best]
 
     @property
     def met(self) -> int:
         """How many starts ended at the best loss, within a hundredth."""
-        return int((self.minima.loss - self.minima.loss.min() < _MET).sum())
+        return self.minima.met
 
     @cached_property
     def values(self) -> dict[str, float]:

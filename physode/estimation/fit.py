@@ -36,12 +36,12 @@ def fit(
     own: Sequence[str] = (),
     time: str | None = None,
     experiment: str = "experiment",
-    starts: int = 1,
+    starts: int = 8,
     seed: int = 0,
     method: str | None = None,
     rtol: float = 1e-8,
     atol: float = 1e-10,
-    max_steps: int = 100_000,
+    max_steps: int = 10_000,
     iterations: int = 200,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Estimate:
@@ -130,13 +130,13 @@ def fit(
 def estimate(
     estimation: Estimation,
     *,
-    starts: int = 1,
+    starts: int = 8,
     seed: int = 0,
     method: str | None = None,
     rtol: float = 1e-8,
     atol: float = 1e-10,
-    max_steps: int = 100_000,
-    growing: bool | None = None,
+    max_steps: int = 10_000,
+    growing: bool = True,
     iterations: int = 200,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Estimate:
@@ -148,4 +148,4 @@ def estimate(
     minima = search(
         problem, starts=starts, seed=seed, growing=growing, iterations=iterations, on_iteration=on_iteration
     )
-    return Estimate(problem, minima, minima.z[int(minima.loss.argmin())])
+    return Estimate(problem, minima, minima.z[minima.best])

@@ -24,6 +24,8 @@ _DAMPING = 1e-3
 _LEAST, _MOST = 1e-14, 1e14
 _ARRIVED = 1e-10  # of g I^-1 g: squared standard errors between a point and where its quadratic model has its minimum
 _FLAT, _NOISE = 1e-12, 1e-9  # relative falls of the loss: of a good step, and of one that fails
+MET = 1e-2
+"""Of the loss, within which searches have met."""
 _LINES = ("converged", "all iterations used up", "no step lowers the loss any more", "the solve fails at the start")
 
 
@@ -60,6 +62,16 @@ class Minima:
     loss: Tensor
     iterations: tuple[int, ...]
     reasons: tuple[str, ...]
+
+    @property
+    def best(self) -> int:
+        """Which has the least loss: the first of those that met there."""
+        return int((self.loss - self.loss.min() < MET).nonzero()[0])
+
+    @property
+    def met(self) -> int:
+        """How many ended at the least loss."""
+        return int((self.loss - self.loss.min() < MET).sum())
 
     @property
     def converged(self) -> tuple[bool, ...]:

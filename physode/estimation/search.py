@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -21,10 +21,12 @@ from physode.estimation.simulation import Simulator, SolverOptions
 
 _log = logging.getLogger(__name__)
 
-_WIDE = 10.0  # without bounds starts are drawn within a factor, or a distance, of the guess
+_WIDE = 5.0  # without bounds starts are drawn within this factor of the guess
 _SPANS = 5
-_LOOSE = 1e-4
-_EXPLICIT, _IMPLICIT = "tsit5", "rodas5p"
+_LOOSE = 1e-4  # of the squared distance to a minimum, in standard errors, where a search is not the last
+_ROUGH = (1e-5, 1e-7)
+_NEAR = 5.0  # of -log L: searches that end farther above the best are not finished to full precision
+_EXPLICIT, _IMPLICIT = "dopri8", "rodas5p"
 _PROBE = 2000
 
 OnIteration = Callable[[int, Tensor], object]
@@ -117,7 +119,7 @@ def search(
     *,
     starts: int = 1,
     seed: int = 0,
-    growing: bool | None = None,
+    growing: bool = True,
     iterations: int = 200,
     on_iteration: OnIteration | None = None,
 ) -> Minima:
@@ -128,13 +130,13 @@ def search(
     problem
         What to search.
     starts
-        From how many points: the guess, and Sobol points within the bounds; without bounds within a factor of ten, or
-        for linear scales a distance of ten times the guess.
+        From how many points, all in one batch: the guess, and Sobol points within the bounds or, without bounds, within
+        a factor of five of the guess, which keeps its sign; within 1 of a guess of 0.
     seed
         Of the points.
     growing
-        Whether a lone start has the first part of the data first, doubled from stage to stage: short pieces of an
-        oscillation determine little, but wherever the search begins. By default with one start.
+        Whether searches have the first part of the data first, doubled from stage to stage: short pieces of an
+        oscillation determine little, but wherever the search begins.
     iterations
         Most evaluations of a start.
     on_iteration
@@ -145,12 +147,32 @@ def search(
     SolveError
         If the experiments cannot be solved at any start.
     """
-    z = start_points(problem.scales, starts, seed)
-    if growing if growing is not None else starts == 1:
+    z, scales = start_points(problem.scales, starts, seed), problem.scales
+    rough = _rough(problem)
+    if growing:
         for span in _spans(problem.estimation):
-            z = _towards(problem, span, z)
-    scales = problem.scales
-    return minimise(problem, z, scales.low, scales.high, iterations=iterations, on_iteration=on_iteration)
+            z = _towards(rough, span, z)
+    minimised = partial(minimise, low=scales.low, high=scales.high, iterations=iterations, on_iteration=on_iteration)
+    if starts == 1:
+        return minimised(problem, z)
+    first = minimised(rough, z, arrived=_LOOSE)
+    near = (first.loss - first.loss.min() < _NEAR).nonzero().flatten()
+    last = minimised(problem, first.z[near])
+    spent, reasons = list(first.iterations), list(first.reasons)
+    for i, row in enumerate(near.tolist()):
+        spent[row] += last.iterations[i]
+        reasons[row] = last.reasons[i]
+    return Minima(
+        first.z.index_copy(0, near, last.z), first.loss.index_copy(0, near, last.loss), tuple(spent), tuple(reasons)
+    )
+
+
+def _rough(problem: Problem) -> Problem:
+    """Return the same at the looser tolerances of searches from far away."""
+    options = problem.options
+    return replace(
+        problem, options=replace(options, rtol=max(options.rtol, _ROUGH[0]), atol=max(options.atol, _ROUGH[1]))
+    )
 
 
 def start_points(scales: Scales, starts: int, seed: int) -> Tensor:
@@ -162,9 +184,12 @@ def start_points(scales: Scales, starts: int, seed: int) -> Tensor:
         return guess[None]
     from scipy.stats import qmc
 
-    width = torch.where(scales.base == 0.0, _WIDE * guess.abs().clamp_min(1.0), math.log(_WIDE) / scales.base)
-    low = torch.where(torch.isfinite(scales.low), scales.low, guess - width)
-    high = torch.where(torch.isfinite(scales.high), scales.high, guess + width)
+    near, far = torch.minimum(guess / _WIDE, guess * _WIDE), torch.maximum(guess / _WIDE, guess * _WIDE)
+    logarithm = math.log(_WIDE) / torch.where(scales.base == 0.0, 1.0, scales.base)
+    near = torch.where(scales.base == 0.0, torch.where(guess == 0.0, -1.0, near), guess - logarithm)
+    far = torch.where(scales.base == 0.0, torch.where(guess == 0.0, 1.0, far), guess + logarithm)
+    low = torch.where(torch.isfinite(scales.low), scales.low, torch.minimum(near, scales.high))
+    high = torch.where(torch.isfinite(scales.high), scales.high, torch.maximum(far, scales.low))
     power = math.ceil(math.log2(starts))
     unit = qmc.Sobol(len(guess), scramble=True, rng=np.random.default_rng(seed)).random_base2(power)[: starts - 1]
     points = low + torch.from_numpy(unit) * (torch.maximum(high, low) - low)
@@ -208,7 +233,7 @@ def shortened(estimation: Estimation, share: float) -> Estimation:
 
 
 def _towards(problem: Problem, span: float, z: Tensor) -> Tensor:
-    """Move a start to where the first part of the data leads; it stays where that leads nowhere, or astray."""
+    """Move starts to where the first part of the data leads; they stay where that leads nowhere, or astray."""
     short = Problem(shortened(problem.estimation, span), problem.options)
     scales = problem.scales
     try:
@@ -216,6 +241,5 @@ def _towards(problem: Problem, span: float, z: Tensor) -> Tensor:
     except SolveError as error:
         _log.info("the first %g of the data: %s", span, error)
         return z
-    both = torch.cat([z, found.z])
-    loss = problem.likelihood(both, derivatives=False).loss + scales.priors(both)[0]
-    return z if bool(loss[0] <= loss[1]) or not bool(torch.isfinite(loss[1])) else found.z
+    here, there = (problem.likelihood(own, derivatives=False).loss + scales.priors(own)[0] for own in (z, found.z))
+    return torch.where((there < here)[:, None], found.z, z)

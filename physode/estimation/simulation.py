@@ -41,7 +41,7 @@ class SolverOptions:
     method: str = "tsit5"
     rtol: float = 1e-8
     atol: float = 1e-10
-    max_steps: int = 100_000
+    max_steps: int = 10_000
 
 
 @dataclass(frozen=True)
