@@ -16,7 +16,7 @@ from physode.equations.units import conversion, known_unit
 from physode.errors import ConfigError, DataError
 from physode.estimation.problem import Vector
 
-__all__ = ["EXPERIMENT", "Recording", "Samples", "read_recordings"]
+__all__ = ["EXPERIMENT", "Recording", "Samples", "read_recordings", "time_unit_of"]
 
 EXPERIMENT = "experiment"
 """The usual name of the column of experiments."""
@@ -107,6 +107,13 @@ def read_recordings(
                     raise DataError(f"the experiment {recording.name!r} is in another file, too; rename one")
                 recordings[recording.name] = recording
     return tuple(recordings.values())
+
+
+def time_unit_of(path: Path) -> str:
+    """Return what a table says of the unit of its times."""
+    with naming(path):
+        table = _read(path, None)
+        return table.units[time_column(table)]
 
 
 def _read(path: Path, experiment: str | None) -> Table:

@@ -152,7 +152,8 @@ def _values(
             f"{observable.distribution}; choose another noise, or empty the cell"
         )
     column = observable.sigma_column or f"{observable.column}_sigma"
-    if observable.sigma is not None or (column not in recording.columns and observable.sigma_column is None):
+    settled = observable.sigma is not None or observable.proportional
+    if settled or (column not in recording.columns and observable.sigma_column is None):
         return samples, None
     if column not in recording.columns:
         raise ConfigError(
@@ -160,12 +161,10 @@ def _values(
             f"has no column {shown(column)}; {near(column, list(recording.columns))}"
         )
     given = recording.columns[column]
-    if not given.unit and not observable.distribution.startswith("log") and not observable.proportional:
-        factor = scale  # the header says nothing of it: as its values
-    elif observable.distribution.startswith("log") or observable.proportional:
+    if observable.distribution.startswith("log"):
         factor = 1.0
     else:
-        factor = scale_of(given, unit, f"column {shown(column)}")
+        factor = scale_of(given, unit, f"column {shown(column)}") if given.unit else scale
     spread = factor * given.values[rows]
     wrong = ~(spread > 0)
     if wrong.any():

@@ -181,6 +181,8 @@ def read_observable(section: Section, key: str, scope: Scope) -> ObservableText:
         raise table.refusal("sigma and sigma_column cannot both be; leave one out", "sigma_column")
     column, sigma_column = table.text("column", key) or key, table.text("sigma_column")
     proportional = noise == "proportional"
+    if proportional and "sigma_column" in table:
+        raise table.refusal("spreads beside the values are no share of them; leave noise out", "sigma_column")
     return ObservableText(
         key, column, formula, text, proportional, sigma, sigma_column, distribution or "normal", read_unit(table)
     )
