@@ -16,9 +16,10 @@ from physode.estimation.problem import Entry, Estimation, Prior
 __all__ = ["as_listed", "constants_listed", "equations_listed", "estimation_listed", "pretty"]
 
 _LETTERS = (
-    "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi chi psi omega "
-    "Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega"
-).split()
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "rho",
+    "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi",
+    "Omega",
+)  # fmt: skip
 _GREEK = {
     letter: unicodedata.lookup(
         f"GREEK {'SMALL' if letter.islower() else 'CAPITAL'} LETTER {letter.upper().replace('LAMBDA', 'LAMDA')}"
