@@ -65,7 +65,9 @@ def check_dimensions(declarations: Declarations, section: Section) -> None:
         if observable.sigma is not None:
             if observable.proportional or observable.distribution.startswith("log"):
                 expected = DIMENSIONLESS
-            _check(observable.sigma, units, expected, "its sigma", where)
+            _check(observable.sigma, units, None, "its sigma", where)
+            if not _is_root_of_counts(observable.sigma, units, expected):
+                _check(observable.sigma, units, expected, "its sigma", where)
     for label, treatment in declarations.treatments.items():
         where = section.table("experiments").where(label)
         for values in (treatment.start, treatment.constants):
@@ -73,6 +75,12 @@ def check_dimensions(declarations: Declarations, section: Section) -> None:
     for change in _changes(declarations):
         for given in (change.states, change.constants):
             _check_values(given, units, section.where("changes"))
+
+
+def _is_root_of_counts(sigma: Expression, units: Mapping[str, Unit], expected: Unit | None) -> bool:
+    """Whether a spread is the square root of what is measured, as that of counts is: people, cells, pelts."""
+    unit = quantity_of(sigma, units).unit
+    return unit is not None and expected is not None and expected.is_count and (unit**2).powers == expected.powers
 
 
 def _changes(declarations: Declarations) -> Iterator[ChangeText]:

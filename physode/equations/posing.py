@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,12 +11,12 @@ import numpy as np
 
 from physode.datasets.files import shown
 from physode.equations.columns import Recording, read_recordings
-from physode.equations.declarations import ChangeText, Declarations, Guess, InputColumn, ObservableText
+from physode.equations.declarations import ChangeText, Constant, Declarations, Guess, InputColumn, ObservableText
 from physode.equations.model import ChangeFormula, MeasuredFormula, OwnSpread, model_of
 from physode.equations.observing import Observed, observables_of, observed, scale_of
 from physode.equations.resolution import Resolution, entry_of
 from physode.equations.toml_tables import near
-from physode.equations.tree import Expression, Name, Number, apply, name, number
+from physode.equations.tree import Expression, Name, apply, name, number
 from physode.errors import ConfigError
 from physode.estimation.problem import (
     Change,
@@ -98,16 +97,9 @@ def _model(
             start.append(number(state.start.unknown(state.name, None, seen).guess))
         else:
             start.append(state.start if isinstance(state.start, Expression) else number(state.start))
-    values: list[Entry] = []
-    for constant in declarations.constants:
-        entries = Counter(each[constant.name] for each in constants)
-        common, count = entries.most_common(1)[0]
-        if count == 1 < len(constants) or constant.own:  # each experiment has one of its own
-            source = constant.source
-            guess = source.value if isinstance(source, Guess) else source if isinstance(source, float) else None
-            values.append(float(guess) if guess is not None else _number(common))
-        else:
-            values.append(entry_of(common))
+    values: list[Entry] = [
+        entry_of(_default(constant, [each[constant.name] for each in constants])) for constant in declarations.constants
+    ]
     return model_of(
         [state.name for state in declarations.states],
         [state.rate for state in declarations.states],
@@ -122,8 +114,16 @@ def _model(
     )
 
 
-def _number(expression: Expression) -> float:
-    return expression.value if isinstance(expression, Number) else 1.0
+def _default(constant: Constant, entries: Sequence[Expression]) -> Expression:
+    """Return what a constant is where no experiment says otherwise."""
+    match constant.source:
+        case Guess(value=guess):
+            shared: Expression = name(constant.name)
+            return shared if not constant.own and shared in entries else number(1.0 if guess is None else guess)
+        case float(value):
+            return number(value)
+        case _:
+            return entries[0]
 
 
 def _seen(state: str, observables: Sequence[ObservableText], rows: Observed, experiment: int) -> float:

@@ -72,6 +72,11 @@ class Unit:
     size: float
     powers: tuple[tuple[str, Fraction], ...] = ()
 
+    @property
+    def is_count(self) -> bool:
+        """Whether it is made of names that are no units: cells, pelts."""
+        return bool(self.powers) and not any(base in _BASES for base, _ in self.powers)
+
     def __mul__(self, other: Unit) -> Unit:
         powers = dict(self.powers)
         for base, power in other.powers:

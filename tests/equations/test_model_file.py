@@ -284,6 +284,15 @@ def test_other_dimensions_are_checked_too(model):
         assert message in str(caught.value)
 
 
+def test_the_spread_of_counts_may_be_their_root(model):
+    text = "version = 1\nequations = \"N' = 1\"\n[states]\nN = {{ unit = '{0}' }}\n[observables]\n" + (
+        "N = {{ unit = '{0}', sigma = 'sqrt(N)' }}"
+    )
+    model(text.format("cells"))
+    with pytest.raises(ConfigError, match="its sigma = sqrt"):
+        model(text.format("kg"))
+
+
 def test_files_that_are_no_text_are_refused(tmp_path):
     path = tmp_path / "model.toml"
     with pytest.raises(ConfigError, match="does not exist"):
