@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from physode.datasets.files import shown
@@ -20,7 +20,6 @@ _PURE = {
     "log10", "log2", "sigmoid", "factorial",
 }  # fmt: skip
 _ANY = {"sign", "step", *LOGICAL}
-_CONVERTING = 5.0
 
 
 class Misfit(ValueError):  # noqa: N818 - it is found, and reported by whoever knows where
@@ -35,13 +34,12 @@ class Quantity:
     ----------
     unit
         Its unit; None where that is unknown.
-    sized
-        Whether its size counts, too, beside its dimension. It does not where a number may have converted it: 5 or
-        more, or a fifth or less, such as 60 or 0.001.
+    counted
+        Whether a number is a factor of it: as in cos(2*t), the number may have a unit.
     """
 
     unit: Unit | None
-    sized: bool = True
+    counted: bool = False
 
     def refusal(self, other: Quantity) -> str | None:
         """Return why a quantity cannot be added to another; None where it can, or where that is unknown."""
@@ -50,7 +48,7 @@ class Quantity:
         if self.unit.powers != other.unit.powers:
             return "dimensions differ"
         ratio = self.unit.size / other.unit.size
-        if self.sized and other.sized and not math.isclose(ratio, 1.0, rel_tol=1e-6):
+        if not math.isclose(ratio, 1.0, rel_tol=1e-6):
             return f"they differ by a factor {max(ratio, 1 / ratio):.6g}"
         return None
 
@@ -63,7 +61,8 @@ def quantity_of(expression: Expression, units: Mapping[str, Unit]) -> Quantity:
     """Return what is known of an expression's unit.
 
     Terms of sums and what is compared must agree, arguments of ``exp``, ``log`` and ``sin`` have no dimension. Numbers
-    may stand for any unit in a sum, and have none in a product. Names without a unit may have any.
+    may stand for any unit in a sum. In a product, coefficients such as 2 and 1/3 have none; others, such as 9.81 and
+    60, may have any, as names without a unit.
 
     Raises
     ------
@@ -123,14 +122,12 @@ def _agreed(terms: Sequence[Expression], quantities: Sequence[Quantity]) -> Quan
         if reason is not None:
             one, other = shown(str(first[0])), shown(str(term))
             raise Misfit(f"{one} is in {first[1].unit}, {other} in {quantity.unit}: {reason}")
-        if not first[1].sized:
-            first = term, quantity
     return UNKNOWN if first is None else first[1]
 
 
 def _check_pure(op: str, argument: Expression, quantity: Quantity) -> None:
     reason = quantity.refusal(_PURE_NUMBER)
-    if reason is not None:
+    if reason is not None and not quantity.counted:
         remedy = "give radians" if quantity.unit is not None and not quantity.unit.powers else "divide it by its unit"
         raise Misfit(
             f"{op} takes a number without dimension, but {shown(str(argument))} is in {quantity.unit}; {remedy}"
@@ -138,21 +135,30 @@ def _check_pure(op: str, argument: Expression, quantity: Quantity) -> None:
 
 
 def _product(op: str, arguments: Sequence[Expression], quantities: Sequence[Quantity]) -> Quantity:
-    unit, sized = DIMENSIONLESS, True
+    unit, counted = DIMENSIONLESS, False
     for i, (argument, quantity) in enumerate(zip(arguments, quantities, strict=True)):
         if isinstance(argument, Number):
-            sized &= 1 / _CONVERTING < abs(argument.value) < _CONVERTING
+            if not _is_pure(argument.value):
+                return UNKNOWN
+            counted = True
             continue
         if quantity.unit is None:
             return UNKNOWN
-        sized &= quantity.sized
+        counted |= quantity.counted
         unit = unit / quantity.unit if op == "/" and i else unit * quantity.unit
-    return Quantity(unit, sized)
+    return Quantity(unit, counted)
+
+
+def _is_pure(value: float) -> bool:
+    """Whether a number is a mere coefficient: 2, 3/2, 4 pi/3, not 9.81 or 60, which may have a unit, or convert one."""
+    sizes = (abs(value), abs(value) / math.pi)
+    return any(math.isclose(6.0 * size, round(6.0 * size)) and 0.2 < size < 5.0 for size in sizes)
 
 
 def _power(arguments: Sequence[Expression], quantities: Sequence[Quantity]) -> Quantity:
     base, exponent = quantities
-    _check_pure("an exponent", arguments[1], replace(exponent, sized=False))
+    if exponent.unit is not None and exponent.unit.powers:
+        _check_pure("an exponent", arguments[1], exponent)
     if isinstance(arguments[1], Number):
         value = arguments[1].value
         return _raised(base, Fraction(value)) if abs(value) < 100 else UNKNOWN
@@ -162,4 +168,4 @@ def _power(arguments: Sequence[Expression], quantities: Sequence[Quantity]) -> Q
 
 
 def _raised(quantity: Quantity, power: Fraction) -> Quantity:
-    return quantity if quantity.unit is None else Quantity(quantity.unit**power, quantity.sized)
+    return quantity if quantity.unit is None else Quantity(quantity.unit**power, quantity.counted)

@@ -12,6 +12,7 @@ import numpy as np
 from physode.datasets.files import shown
 from physode.equations.columns import Recording, read_recordings
 from physode.equations.declarations import ChangeText, Constant, Declarations, Guess, InputColumn, ObservableText
+from physode.equations.jumps import check_jumps
 from physode.equations.model import ChangeFormula, MeasuredFormula, OwnSpread, model_of
 from physode.equations.observing import Observed, observables_of, observed, scale_of
 from physode.equations.resolution import Resolution, entry_of
@@ -63,6 +64,7 @@ def pose(declarations: Declarations, paths: Sequence[Path], *, where: str) -> Es
         rows.measurements,
     )
     _check_count(posed, where)
+    check_jumps(declarations, constants[0], posed.unknowns, where)
     return posed
 
 

@@ -238,10 +238,11 @@ def of_length(equation: str, constants: str) -> str:
 
 MISFITS = [
     ("x' = -k*x", "k = { guess = 1, unit = 'm' }", "-k*x is in m^2, x' in m/s: dimensions differ"),
-    ("x' = -k*x", "k = { guess = 1, unit = '1/min' }", "they differ by a factor 60"),
+    ("x' = -2*k*x", "k = { guess = 1, unit = '1/min' }", "they differ by a factor 60"),
     ("x' = k*(x + t)", "k = { guess = 1, unit = '1/s' }", "x is in m, t in s: dimensions differ"),
     ("x' = k*exp(x)", "k = { guess = 1, unit = '1/s' }", "exp takes a number without dimension, but x is in m"),
     ("x' = k*x + step(x > t)", "k = { guess = 1, unit = '1/s' }", "x is in m, t in s"),
+    ("x' = 1 - 3*x*k/2", "k = { guess = 1, unit = 'm' }", "dimensions differ"),
     ("x' = k*2^x", "k = 1", "an exponent takes a number without dimension"),
     ("x' = piecewise(k, t > 1, x)", "k = { guess = 1, unit = '1/s' }", "k is in 1/s, x in m"),
 ]
@@ -262,6 +263,8 @@ def test_dimensions_that_do_not_fit_are_refused(model, equation, constants, mess
         ("x' = -k*x - g*sin(3*x/l)", "k = { guess = 1, unit = '1/s' }\nl = { guess = 1, unit = 'm' }\ng = 9.81"),
         ("x' = k*x^n/(K^n + x^n)", "k = { guess = 1 }\nn = 2\nK = { guess = 1, unit = 'm' }"),
         ("x' = k*x + a", "k = { guess = 1, unit = '1/s' }\na = 1"),
+        ("x' = 9.81*t + k*x*cos(2*t)", "k = { guess = 1, unit = '1/s' }"),
+        ("x' = k*x*sigmoid((t - 3)/0.1)", "k = { guess = 1, unit = '1/s' }"),
         ("x' = sqrt(k*x^2)", "k = { guess = 1, unit = 's^-2' }"),
         ("x' = 0.5*k*max(x, 0)", "k = { guess = 1, unit = 'Hz' }"),
     ],

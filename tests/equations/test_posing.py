@@ -199,6 +199,27 @@ def test_estimations_can_be_sent_to_other_processes(posed):
     )
 
 
+@pytest.mark.parametrize(
+    ("rate", "jumps"),
+    [
+        ("-x*k*step(t - k)", True),
+        ("piecewise(1, t < 2*k, x)", True),
+        ("piecewise(0, t < k, t - k)", False),
+        ("max(t - k, 0)", False),
+        ("piecewise(x, t > 1, k)", False),
+        ("x*sigmoid((t - k)/0.1)", False),
+    ],
+)
+def test_a_jump_at_a_time_to_be_estimated_is_refused(posed, rate, jumps):
+    model = DECAY.replace("-k*x", rate)
+    if not jumps:
+        assert posed(model, X).unknowns[0].name == "k"
+        return
+    with pytest.raises(ConfigError, match=r"\[constants\] k: x' jumps at t = (2\*)?k, where a fit sees no derivative"):
+        posed(model, X)
+    posed(model.replace("guess = 0.5, bounds = [0, 5]", "value = 0.5"), X)
+
+
 X = "time,x\n0,2\n1,1\n"
 REFUSED = [
     (DECAY, (), "model.toml needs data"),
