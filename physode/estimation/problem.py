@@ -139,6 +139,8 @@ class Model:
         Whether implicit methods are needed; None where that is not known.
     equations
         Lines of text that show it.
+    breaks
+        Times at which f steps or has a kink, beside those of changes and inputs: formulas of constants.
     """
 
     states: tuple[str, ...]
@@ -151,6 +153,7 @@ class Model:
     time_unit: str = ""
     stiff: bool | None = None
     equations: tuple[str, ...] = ()
+    breaks: tuple[Formula, ...] = ()
 
 
 @dataclass(frozen=True)

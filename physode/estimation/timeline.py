@@ -162,7 +162,7 @@ def _pieces(estimation: Estimation, index: int) -> list[_Piece]:
     last = any(map(math.isinf, times))
     constants: dict[str, Entry] = dict(experiment.constants)
     states: dict[str, StateChange] = {}
-    cuts = _input_cuts(experiment, estimation.model.inputs, end)
+    cuts = _input_cuts(experiment, estimation.model.inputs, end) + _break_cuts(estimation, experiment, end)
     changes: dict[float, tuple[dict[str, Entry], dict[str, StateChange]]] = {t: ({}, {}) for t in cuts}
     order = [change.time for change in experiment.changes]
     if order != sorted(order):
@@ -211,6 +211,20 @@ def _input_cuts(experiment: Experiment, inputs: Sequence[str], end: float) -> li
         elif given.kind == "linear" and len(inside) <= _MOST_KINKS:
             cuts.update(map(float, inside))
     return sorted(cuts)
+
+
+def _break_cuts(estimation: Estimation, experiment: Experiment, end: float) -> list[float]:
+    """Return the times inside an experiment at which f steps or has a kink, as far as they are known beforehand."""
+    model = estimation.model
+    kept = {unknown.name: unknown.guess for unknown in estimation.unknowns if not unknown.free}
+    entries = {**dict(zip(model.constants, model.values, strict=True)), **experiment.constants}
+    numbers = {
+        name: torch.tensor(kept.get(entry, math.nan) if isinstance(entry, str) else entry, dtype=torch.float64)
+        for name, entry in entries.items()
+        if isinstance(entry, str | float)
+    }
+    known = [float(each(numbers)) for each in model.breaks if each.names <= numbers.keys()]
+    return [time for time in known if experiment.start < time < end]
 
 
 def _changing(given: Input, inside: Vector) -> list[float]:
