@@ -189,8 +189,8 @@ class Model:
 class Change:
     """What is done to an experiment at one time, before the solution goes on from there.
 
-    What is measured at that time is measured after it. Changes at one time are made one after another, in their order;
-    one that changes nothing marks a time at which f jumps, or its derivatives.
+    What is measured at that time is measured after it. There is one change at a time, at most; one that changes nothing
+    marks a time at which f jumps, or its derivatives.
 
     Attributes
     ----------

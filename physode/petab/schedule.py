@@ -27,6 +27,11 @@ class Step:
     constants: dict[str, Expression]
     states: dict[str, Expression]
 
+    def followed_by(self, other: Step) -> Step:
+        """Return what this and another do at one time, one after the other, as one step from the values before."""
+        states = {state: value.substitute(self.states) for state, value in other.states.items()}
+        return Step(self.time, {**self.constants, **other.constants}, {**self.states, **states})
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -237,7 +242,10 @@ class _Walk:
         changed = {symbol: value for symbol, value in step.constants.items() if self.constants.get(symbol) != value}
         self.constants = {**self.constants, **changed}
         if changed or step.states:
-            self.steps.append(Step(step.time, changed, step.states))
+            done = Step(step.time, changed, step.states)
+            if self.steps and self.steps[-1].time == step.time:
+                done = self.steps.pop().followed_by(done)
+            self.steps.append(done)
             self.history.append((step.time, self.constants))
 
     def walk(self, time: float, end: float) -> None:
