@@ -24,7 +24,7 @@ from physode.petab.from_sympy import TIME
 from physode.petab.functions import Derivative, Initial, Names, Value
 from physode.petab.kinetics import Term, amount_of, by_amount, start_definitions
 from physode.petab.posed import ObservableFormula, Row, Tables
-from physode.petab.sbml import SbmlEvent, SbmlModel
+from physode.petab.sbml_model import SbmlEvent, SbmlModel
 from physode.petab.schedule import Schedule, Step, keeping_amounts, scheduled
 from physode.petab.switching import margin, replaced
 
@@ -62,7 +62,9 @@ class _Assembly:
             scheduled(self.clockwork, course, tuple(times))
             for course, times in zip(tables.courses, measured, strict=True)
         ]
-        switches = {comparison: name(label) for comparison, label in self.clockwork.switches.items()}
+        switches: dict[Expression, Expression] = {
+            comparison: name(label) for comparison, label in self.clockwork.switches.items()
+        }
         self.derivatives: list[list[Term]] = [
             [(factor, replaced(rate, switches)) for factor, rate in terms] for terms in self.kinetics.derivatives
         ]
@@ -149,9 +151,7 @@ class _Assembly:
 
     def as_entry(self, value: Expression, symbol: str) -> Entry:
         if unknown := sorted(value.names - self.clockwork.given):
-            raise DataError(
-                f"{symbol} depends on {unknown[0]}, which has no value; give it one in the parameter table"
-            )
+            raise DataError(f"{symbol} depends on {unknown[0]}, which has no value; give it one in the parameter table")
         match value:
             case Number(known):
                 return known
@@ -173,8 +173,12 @@ class _Assembly:
         changes = []
         unlike: set[str] = set()
         if schedule.steady is not None:
-            unlike = {each for each in self.names.constants if schedule.steady.get(each) != schedule.constants.get(each)}
-            steady = {symbol: self.entry(symbol, schedule.steady) for symbol in self.names.constants if symbol in unlike}
+            unlike = {
+                each for each in self.names.constants if schedule.steady.get(each) != schedule.constants.get(each)
+            }
+            steady = {
+                symbol: self.entry(symbol, schedule.steady) for symbol in self.names.constants if symbol in unlike
+            }
             changes.append(Change(-math.inf, steady))
         changes.extend(change for step in schedule.steps if (change := self.change(step)) is not None)
         start = 0.0 if schedule.steady is not None else schedule.start
@@ -216,5 +220,3 @@ class _Assembly:
         label = self.tables.observables[row.observable].name
         values = [self.as_entry(each.substitute(constants), f"a measurement of {label}") for each in row.own]
         return (*values, *[0.0] * (width - len(values)))
-
-

@@ -9,7 +9,7 @@ from physode.equations.expression import Apply, Expression, name, number
 from physode.petab.from_sympy import TIME
 from physode.petab.kinetics import Kinetics, kinetics
 from physode.petab.posed import Tables
-from physode.petab.sbml import SbmlEvent, SbmlModel
+from physode.petab.sbml_model import SbmlEvent, SbmlModel
 from physode.petab.schedule import Clockwork
 from physode.petab.switching import comparisons, crossing, replaced
 
@@ -75,7 +75,7 @@ class _Sorting:
     def __init__(self, model: SbmlModel, tables: Tables, equation: Kinetics, aliases: dict[str, Expression]) -> None:
         self.model, self.tables, self.kinetics = model, tables, equation
         self.given = frozenset(unknown.name for unknown in tables.unknowns)
-        self.kept = {each.name: number(each.guess) for each in tables.unknowns if not each.free}
+        self.kept: dict[str, Expression] = {each.name: number(each.guess) for each in tables.unknowns if not each.free}
         self.steady = any(course.steady for course in tables.courses)
         clockwork = Clockwork(model, equation, self.given, self.kept, {}, {}, tables.afresh, aliases)
         self.unknown = frozenset({*equation.states, *(self.given - self.kept.keys())})
@@ -124,7 +124,9 @@ class _Sorting:
         if not self.tables.afresh:
             for course in self.tables.courses:
                 for period in course.periods[1:]:
-                    moved |= {each for each, value in period.values.items() if self.kinetics.resolved(value).names & states}
+                    moved |= {
+                        each for each, value in period.values.items() if self.kinetics.resolved(value).names & states
+                    }
         for symbol, species in self.model.species.items():
             if species.compartment in moved and not species.amount and symbol not in self.model.assigned:
                 moved.add(symbol)

@@ -79,11 +79,11 @@ class Derivative:
         self._matrix = None if _is_identity(matrix) else matrix
         self._count = len(rates)
 
-    def __call__(self, t: Tensor, x: Tensor, p: Tensor, u: Tensor) -> Tensor:  # noqa: ARG002 - SBML has no inputs
+    def __call__(self, t: Tensor, x: Tensor, p: Tensor, u: Tensor) -> Tensor:
         """Return f(t, x, p), (R, D)."""
         if not self._count:
             return torch.zeros_like(x)
-        rates = torch.stack(torch.broadcast_tensors(*self._rates(t, x, p)), dim=-1)
+        rates = torch.stack([rate.expand_as(t) for rate in self._rates(t, x, p)], dim=-1)
         return rates if self._matrix is None else rates @ self._matrix.to(rates)
 
 
@@ -110,7 +110,7 @@ class Value:
         self.expression = expression
         self._value = Columns([expression], names)
 
-    def __call__(self, t: Tensor, x: Tensor, p: Tensor, u: Tensor | None = None, q: Tensor | None = None) -> Tensor:  # noqa: ARG002
+    def __call__(self, t: Tensor, x: Tensor, p: Tensor, u: Tensor | None = None, q: Tensor | None = None) -> Tensor:
         """Return it for each row, of the shape of t."""
         groups = (x, p) if q is None else (x, p, q)
         return self._value(t, *groups)[0].expand_as(t)

@@ -4,8 +4,8 @@ Species that are concentrations obey
 
 .. math:: \frac{d[S]}{dt} = \frac1V\sum_j n_{Sj} v_j - \frac{[S]}{V}\frac{dV}{dt},
 
-with stoichiometries n and reaction rates v in amounts per time; those that are amounts obey the sum alone. Concentrations
-in a compartment whose size is given by an assignment rule are kept as amounts, from which they follow.
+with stoichiometries n and reaction rates v in amounts per time; those that are amounts obey the sum alone.
+Concentrations in a compartment whose size is given by an assignment rule are kept as amounts, from which they follow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from physode.equations.expression import Expression, Number, apply, name, number
 from physode.errors import DataError
 from physode.petab.from_sympy import TIME
-from physode.petab.sbml import SbmlModel, Species
+from physode.petab.sbml_model import SbmlModel, Species
 
 Term = tuple[float, Expression]
 """A coefficient and what it multiplies."""
@@ -51,7 +51,9 @@ class Kinetics:
         """Return lines of text, one a state."""
         lines = []
         for state, terms in zip(self.states, self.derivatives, strict=True):
-            signed = [apply("neg", rate) if factor == -1 else apply("*", number(factor), rate) for factor, rate in terms]
+            signed = [
+                apply("neg", rate) if factor == -1 else apply("*", number(factor), rate) for factor, rate in terms
+            ]
             lines.append(f"{state}' = {apply('+', *signed) if signed else number(0.0)}")
         return tuple(lines)
 
@@ -138,7 +140,9 @@ def closed(definitions: Mapping[str, Expression]) -> dict[str, Expression]:
                 continue
             open_ones = sorted(each for each in definitions[symbol].names if each in definitions and each not in done)
             if not open_ones:
-                done[symbol] = definitions[symbol].substitute({each: done[each] for each in definitions[symbol].names if each in done})
+                done[symbol] = definitions[symbol].substitute(
+                    {each: done[each] for each in definitions[symbol].names if each in done}
+                )
                 path.pop()
             elif open_ones[0] in path:
                 circle = path[path.index(open_ones[0]) :]

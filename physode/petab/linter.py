@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from physode.errors import DataError
+from physode.errors import ConfigError, DataError
 from physode.optional_imports import needs
 from physode.petab.files import ProblemFiles
 
@@ -27,7 +27,9 @@ def check_by_petab(files: ProblemFiles) -> None:
     with _complaints() as complaints:
         try:
             refusals = _of_version_1(files) if files.version == 1 else _of_version_2(files)
-        except Exception as error:  # the linter has no error of its own
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it has no error of its own, and looks at what others wrote
             refusals = [str(error) or type(error).__name__]
     if refusals or complaints:
         first = " ".join((complaints or refusals)[0].split())

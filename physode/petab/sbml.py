@@ -1,128 +1,33 @@
-"""SBML models: compartments, species, parameters, rules, reactions and events as a file has them."""
+"""SBML models read from files, of any level; what is not supported is named."""
 
 from __future__ import annotations
 
+import builtins
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
 from pathlib import Path
 from typing import Any
 
+from physode.datasets.files import shown
 from physode.equations.expression import Expression, apply, name, number
 from physode.errors import DataError
 from physode.optional_imports import needs
 from physode.petab.from_sympy import TIME, expression_of
+from physode.petab.sbml_model import Compartment, Reaction, SbmlEvent, SbmlModel, Species
 
 LARGEST = 100_000_000
 """Bytes of a model file."""
 
 
+_LARGEST_EXPONENT = 1000.0
+
+_MATHEMATICAL = frozenset({"abs", "max", "min", "pow", "round", "sum", "divmod"})
+"""Functions of Python by whose names a model's may be called: tools that read models as text know no others."""
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
 _HARMLESS = frozenset({"l3v2extendedmath", "layout", "render"})
 """Packages that do not change what a model means, or whose MathML is read as any other."""
-
-
-@dataclass(frozen=True)
-class Compartment:
-    """A compartment: its size, None where the file has none, and whether it is a point, without one."""
-
-    size: float | None
-    point: bool = False
-
-
-@dataclass(frozen=True)
-class Species:
-    """A chemical species.
-
-    Attributes
-    ----------
-    compartment
-        Where it is.
-    amount
-        Whether its symbol stands for an amount, in place of a concentration.
-    initial, initial_amount
-        Its initial value, None where the file has none; and whether that is an amount.
-    reacts
-        Whether reactions change it.
-    conversion
-        The parameter that its changes by reactions are multiplied by, ``""`` where there is none.
-    """
-
-    compartment: str
-    amount: bool
-    initial: float | None
-    initial_amount: bool
-    reacts: bool
-    conversion: str = ""
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """A reaction: its rate, in amounts per time, and how many of each species it makes (uses, below 0)."""
-
-    rate: Expression
-    stoichiometry: tuple[tuple[str, Expression], ...]
-
-
-@dataclass(frozen=True)
-class SbmlEvent:
-    """An event: it assigns values, all at once, when its trigger becomes true.
-
-    Attributes
-    ----------
-    trigger
-        The condition.
-    initially
-        Whether that counts as true before the beginning.
-    assignments
-        New values by the symbols that get them.
-    priority
-        Of several events at once the highest comes first.
-    """
-
-    trigger: Expression
-    initially: bool
-    assignments: dict[str, Expression]
-    priority: float = -math.inf
-
-
-@dataclass(frozen=True)
-class SbmlModel:
-    """What a file says, by the identifiers of SBML; local parameters are called ``reaction.parameter``.
-
-    Attributes
-    ----------
-    parameters
-        Values, None where the file has none.
-    assigned, rates
-        Right-hand sides of assignment rules, with reactions' rates by their identifiers; and of rate rules.
-    initial
-        Of initial assignments.
-    """
-
-    name: str
-    compartments: dict[str, Compartment]
-    species: dict[str, Species]
-    parameters: dict[str, float | None]
-    assigned: dict[str, Expression]
-    rates: dict[str, Expression]
-    initial: dict[str, Expression]
-    reactions: dict[str, Reaction]
-    events: dict[str, SbmlEvent]
-
-    @property
-    def symbols(self) -> frozenset[str]:
-        """What expressions may depend on."""
-        return frozenset({*self.compartments, *self.species, *self.parameters, *self.assigned, TIME})
-
-    def expressions(self) -> Iterator[tuple[str, Expression]]:
-        """Yield all expressions, each with what it is, for errors."""
-        for kind, rules in (("assignment of", self.assigned), ("rate rule of", self.rates)):
-            yield from ((f"the {kind} {symbol}", rule) for symbol, rule in rules.items())
-        yield from ((f"the initial assignment of {symbol}", rule) for symbol, rule in self.initial.items())
-        for label, reaction in self.reactions.items():
-            yield from ((f"the reaction {label}", each) for each in (reaction.rate, *dict(reaction.stoichiometry).values()))
-        for label, event in self.events.items():
-            yield from ((f"the event {label}", each) for each in (event.trigger, *event.assignments.values()))
 
 
 def read_sbml(path: Path) -> SbmlModel:
@@ -160,11 +65,16 @@ class _Reader:
             package = document.getPlugin(index).getPackageName()
             if document.getPackageRequired(package) and package not in _HARMLESS:
                 raise self.unsupported(f"the SBML package {package}")
+        for function in document.getModel().getListOfFunctionDefinitions():
+            if hasattr(builtins, function.getId()) and function.getId() not in _MATHEMATICAL:
+                raise self.unsupported(f"a function called {function.getId()}; give it another name")
         options = libsbml.ConversionProperties()
         options.addOption("expandFunctionDefinitions", True)
         source = document.getModel()
         if source.getNumFunctionDefinitions() and document.convert(options) != libsbml.LIBSBML_OPERATION_SUCCESS:
-            raise DataError(f"{path}: its function definitions cannot be put in; check the model with an SBML validator")
+            raise DataError(
+                f"{path}: its function definitions cannot be put in; check the model with an SBML validator"
+            )
         self.source = document.getModel()
         self.parse = needs("sbmlmath", extra="petab", purpose="reading SBML models").sbml_math_to_sympy
         self.references: dict[str, float | None] = {}
@@ -174,10 +84,7 @@ class _Reader:
 
     def model(self) -> SbmlModel:
         source = self.source
-        if source.isSetConversionFactor():
-            shared_conversion = source.getConversionFactor()
-        else:
-            shared_conversion = ""
+        shared_conversion = source.getConversionFactor() if source.isSetConversionFactor() else ""
         reactions = {each.getId(): self.reaction(each) for each in source.getListOfReactions()}
         parameters = {each.getId(): _value(each, "Value") for each in source.getListOfParameters()}
         for reaction in source.getListOfReactions():
@@ -203,12 +110,19 @@ class _Reader:
 
     def with_references(self, model: SbmlModel) -> SbmlModel:
         """Return the model with the stoichiometries that expressions refer to as parameters."""
-        used = {*model.assigned, *model.rates, *model.initial, *(each for event in model.events.values() for each in event.assignments)}
+        used = {
+            *model.assigned,
+            *model.rates,
+            *model.initial,
+            *(each for event in model.events.values() for each in event.assignments),
+        }
         used.update(*(expression.names for _, expression in model.expressions()))
         for label, value in self.references.items():
             if label in used:
                 model.parameters[label] = value
-        values = {label: number(value) for label, value in self.references.items() if label not in used and value is not None}
+        values = {
+            label: number(value) for label, value in self.references.items() if label not in used and value is not None
+        }
         reactions = {
             label: Reaction(each.rate, tuple((one, factor.substitute(values)) for one, factor in each.stoichiometry))
             for label, each in model.reactions.items()
@@ -218,6 +132,9 @@ class _Reader:
 
     def checked(self, model: SbmlModel) -> SbmlModel:
         symbols = model.symbols
+        for symbol in symbols:
+            if not all(_IDENTIFIER.fullmatch(part) for part in symbol.split(".")):
+                raise DataError(f"{self.path}: {shown(symbol)!r} is no identifier of SBML")
         if TIME in {*model.compartments, *model.species, *model.parameters}:
             raise self.unsupported(f"a variable that is called {TIME!r}")
         for what, expression in model.expressions():
@@ -234,6 +151,11 @@ class _Reader:
             parsed = self.parse(element, ignore_units=True, evaluate=False)
         except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
             raise DataError(f"{self.path}: {what} cannot be read: {_line(error)}") from error
+        for node in needs("sympy", extra="petab", purpose="reading SBML models").preorder_traversal(parsed):
+            if _is_enormous(node):
+                raise DataError(
+                    f"{self.path}: {what} has an enormous power or factorial of numbers: {_line(node)[:60]}"
+                )
         return expression_of(parsed, what=f"{self.path}: {what}")
 
     def compartment(self, element: Any) -> Compartment:
@@ -320,6 +242,17 @@ class _Reader:
                 priority=priority,
             )
         return dict(sorted(events.items(), key=lambda item: -item[1].priority))
+
+
+def _is_enormous(node: Any) -> bool:
+    """Return whether numbers alone make a node a number that would fill the memory, worked out exactly."""
+    kind = type(node).__name__
+    if kind not in ("Pow", "factorial") or node.free_symbols:
+        return False
+    try:
+        return abs(float(node.args[-1])) > _LARGEST_EXPONENT
+    except (OverflowError, TypeError, ValueError):
+        return True
 
 
 def _local_parameters(reaction: Any) -> list[Any]:

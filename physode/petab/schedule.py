@@ -11,7 +11,7 @@ from physode.errors import DataError
 from physode.petab.from_sympy import TIME
 from physode.petab.kinetics import Kinetics, amount_of, by_amount, start_definitions
 from physode.petab.posed import Course, Period
-from physode.petab.sbml import SbmlEvent, SbmlModel
+from physode.petab.sbml_model import SbmlEvent, SbmlModel
 from physode.petab.switching import comparisons, crossing, is_true, time_of
 
 Values = Mapping[str, Expression]
@@ -187,7 +187,9 @@ class _Walk:
         self.steps: list[Step] = []
         self.history: list[tuple[float, dict[str, Expression]]] = []
         events = [event.trigger for event in clockwork.events.values()]
-        self.crossings = [each for each in map(crossing, comparisons([*events, *clockwork.switches])) if each is not None]
+        self.crossings = [
+            each for each in map(crossing, comparisons([*events, *clockwork.switches])) if each is not None
+        ]
 
     def schedule(self) -> Schedule:
         first, *later = self.course.periods
@@ -227,7 +229,9 @@ class _Walk:
             return self.clockwork.effects(period.values, self.constants, time, amounts=False)
         model = self.clockwork.model
         kept = {} if steady is None else steady.values
-        kept = {symbol: value for symbol, value in kept.items() if symbol in model.species or symbol in model.compartments}
+        kept = {
+            symbol: value for symbol, value in kept.items() if symbol in model.species or symbol in model.compartments
+        }
         beginning = self.clockwork.beginning({**kept, **period.values}, time)
         states = {
             state: beginning[state]
@@ -285,7 +289,9 @@ class _Walk:
             if event is None:
                 break
             late = not edge and time in self.measured and not self.holds(event.trigger, time)
-            moment = math.nextafter(time, math.inf) if late else time  # what is measured at that time is measured before
+            moment = (
+                math.nextafter(time, math.inf) if late else time
+            )  # what is measured at that time is measured before
             self.do(self.clockwork.effects(event.assignments, self.constants, moment, amounts=True))
         else:
             raise DataError(f"events follow one another without end at time {time:g} of {self.course.name}")

@@ -12,6 +12,7 @@ from physode.equations.tree import postorder
 from physode.errors import DataError
 from physode.petab.from_sympy import TIME
 
+
 def comparisons(expressions: Iterable[Expression]) -> list[Apply]:
     """Return comparisons of something that depends on time, each once."""
     nodes = [each for each in postorder(expressions) if isinstance(each, Apply) and each.op in COMPARISONS]

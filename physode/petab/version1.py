@@ -48,10 +48,12 @@ def tables_of_version_1(files: ProblemFiles) -> Tables:
             courses[key] = _course(*key, conditions)
         rows.append(
             Row(
-                list(courses).index(key), places[label], number_in(cell(row, "time", of="measurement"), f"the time in {what}"),
+                list(courses).index(key),
+                places[label],
+                number_in(cell(row, "time", of="measurement"), f"the time in {what}"),
                 number_in(cell(row, "measurement", of="measurement"), f"the measurement in {what}"),
                 _own(row, observables[places[label]], what),
-            )  # fmt: skip
+            )
         )
     return Tables(
         unknowns, tuple(courses.values()), tuple(observables), tuple(rows), afresh=True, events_in_steady_states=False
@@ -99,7 +101,9 @@ def _conditions(rows: list[Cells]) -> dict[str, dict[str, Expression]]:
 def _course(before: str, during: str, conditions: Mapping[str, dict[str, Expression]]) -> Course:
     for label in (before, during):
         if label and label not in conditions:
-            raise DataError(f"the measurement table names the condition {label}, which the condition table does not have")
+            raise DataError(
+                f"the measurement table names the condition {label}, which the condition table does not have"
+            )
     periods = (Period(0.0, conditions[during]),)
     if not before:
         return Course(during, periods)

@@ -67,10 +67,12 @@ def tables_of_version_2(files: ProblemFiles) -> tuple[Tables, dict[str, Expressi
         formula, noisy = observables[places[label]]
         rows.append(
             Row(
-                list(courses).index(experiment), places[label], time,
+                list(courses).index(experiment),
+                places[label],
+                time,
                 number_in(cell(row, "measurement", of="measurement"), f"the measurement in {what}"),
                 _own(row, formula, noisy, what),
-            )  # fmt: skip
+            )
         )
     tables = Tables(
         unknowns, tuple(courses.values()), tuple(formula for formula, _ in observables), tuple(rows), afresh=False,

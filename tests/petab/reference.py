@@ -188,6 +188,7 @@ class _Solution:
         while self.t < end and len(self.x):
             events = []
             for index in range(len(self.model.triggers)):
+
                 def event(t: float, x: Vector, index: int = index) -> float:
                     return self.conditions(t, x)[index]
 
