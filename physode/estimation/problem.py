@@ -168,13 +168,10 @@ class Model:
         Whether implicit methods are needed; None where that is not known.
     equations
         Lines of text that show it.
-<<<<<<< HEAD
     breaks
         Times at which f steps or has a kink, beside those of changes and inputs: formulas of constants.
-=======
     triggers
         What it does by itself, in the order in which that is done where several act at once.
->>>>>>> petab
     """
 
     states: tuple[str, ...]
