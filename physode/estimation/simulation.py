@@ -132,6 +132,16 @@ class Simulator:
         with torch.set_grad_enabled(not tangents and torch.is_grad_enabled()):
             return self._run(theta, tangents=tangents)
 
+    def with_constants(self, rows: Rows, theta: Tensor) -> Rows:
+        """Return the rows of a solve with the constants of other unknowns, which the states do not depend on."""
+        pool, tangents = self.timeline.pool.values(theta), self.timeline.pool.tangents(theta)
+
+        def flat(values: Tensor, index: Tensor) -> Tensor:
+            return values[:, index].flatten(0, 1)
+
+        p, q = self.timeline.constants, self.timeline.own
+        return replace(rows, p=flat(pool, p), q=flat(pool, q), dp=flat(tangents, p), dq=flat(tangents, q))
+
     def _run(self, theta: Tensor, *, tangents: bool) -> Rows:
         line, count = self.timeline, len(theta)
         pool = line.pool.values(theta)
