@@ -172,9 +172,9 @@ class Facing:
             )
         tens = torch.tensor(["log10" in kind for kind in kinds], dtype=torch.bool)
         laplace = torch.tensor(["laplace" in kind for kind in kinds], dtype=torch.bool)
-        units = torch.where(tens, _LN10, 1.0).double()
+        units = _either(tens, _LN10, 1.0)
         logarithm = torch.where(logs, values, 1.0).log()
-        constant = torch.where(laplace, math.log(2.0), 0.5 * math.log(2 * math.pi)).double()
+        constant = _either(laplace, math.log(2.0), 0.5 * math.log(2 * math.pi))
         constant = constant + torch.where(logs, logarithm + units.log(), 0.0)
         which = torch.from_numpy(data.observable)
         groups = [
@@ -206,12 +206,12 @@ class Facing:
         if prediction.dvalues is None or prediction.dspreads is None:
             return Likelihood(loss, r, spread, prediction)
         slope = prediction.dvalues * torch.where(self.logs, 1 / (positive * self.units), 1.0).unsqueeze(-1)
-        slope = slope * torch.where(weight > 0, 1.0, 0.0)[:, None] / spread.unsqueeze(-1)
-        spreading = prediction.dspreads * torch.where(weight > 0, 1.0, 0.0)[:, None] / spread.unsqueeze(-1)
+        slope = slope * (weight > 0).to(weight)[:, None] / spread.unsqueeze(-1)
+        spreading = prediction.dspreads * (weight > 0).to(weight)[:, None] / spread.unsqueeze(-1)
         pull = torch.where(self.laplace, r.sign(), r)
         push = torch.where(self.laplace, 1 - r.abs(), 1 - r.square())
         gradient = (push.unsqueeze(-1) * spreading - pull.unsqueeze(-1) * slope).nan_to_num().sum(1)
-        doubled = spreading * torch.where(self.laplace, 1.0, math.sqrt(2.0)).unsqueeze(-1)
+        doubled = spreading * _either(self.laplace, 1.0, math.sqrt(2.0)).unsqueeze(-1)
         design = torch.cat([slope, doubled], 1).nan_to_num()
         return Likelihood(loss, r, spread, prediction, gradient, design.mT @ design)
 
@@ -223,3 +223,8 @@ class Facing:
         else:
             best = ((difference.square() * weight).sum(1) / count).sqrt()
         return best.clamp_min(_LEAST)[:, None].expand_as(difference)
+
+
+def _either(which: Tensor, one: float, other: float) -> Tensor:
+    """Return one of two numbers in float64: ``torch.where`` would take them for single precision."""
+    return torch.where(which, torch.tensor(one, dtype=torch.float64), torch.tensor(other, dtype=torch.float64))

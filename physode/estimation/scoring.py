@@ -7,7 +7,8 @@ Of a loss with gradient g and expected information I, each iteration moves the f
 where those at a bound that g pushes outwards are held. A step is taken where the loss falls; the damping follows the
 ratio of the fall to what the quadratic model foretells (Nielsen 1999; Madsen, Nielsen & Tingleff, *Methods for
 Non-Linear Least Squares Problems*, 2004). For normal measurements of known or of one unknown spread this is
-Levenberg-Marquardt. All starts are solved as one batch; each has a damping and an end of its own.
+Levenberg-Marquardt. All starts are solved as one batch; each has a damping and an end of its own. A start is given up
+where another has arrived lower, by a hundred times the fall that its own model foretells.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ _ARRIVED = 1e-10  # of g I^-1 g: squared standard errors between a point and whe
 _FLAT, _NOISE = 1e-12, 1e-9  # relative falls of the loss: of a good step, and of one that fails
 MET = 1e-2
 """Of the loss, within which searches have met."""
-_LINES = ("converged", "all iterations used up", "no step lowers the loss any more", "the solve fails at the start")
+_HOPELESS = 100.0  # times what its model foretells, that a search may lie above one that has arrived
+_LINES = (
+    "converged",
+    "all iterations used up",
+    "no step lowers the loss any more",
+    "the solve fails at the start",
+    "given up: another start leads far lower",
+)
 
 
 @dataclass(frozen=True)
@@ -122,10 +130,15 @@ def minimise(
     going = torch.isfinite(best.loss)
     for count in range(1, iterations):
         held = _held(z, best.gradient, low, high)
-        near = going & (_decrement(best, held) < arrived)
+        decrement = _decrement(best, held)
+        near = going & (decrement < arrived)
         for i in near.nonzero().flatten().tolist():
             codes[i] = 0
-        going = going & ~near
+        lowest = min((float(best.loss[i]) for i, code in enumerate(codes) if code == 0), default=torch.inf)
+        hopeless = going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > lowest)
+        for i in hopeless.nonzero().flatten().tolist():
+            codes[i] = 4
+        going = going & ~near & ~hopeless
         rows = going.nonzero().flatten()
         if not len(rows):
             break
