@@ -18,6 +18,7 @@ from physode.estimation.problem import (
     Measurements,
     Model,
     Observable,
+    Trigger,
     Unknown,
 )  # fmt: skip
 from physode.estimation.simulation import Simulator, SolverOptions
