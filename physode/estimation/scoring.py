@@ -40,6 +40,8 @@ class Point:
 
 Objective = Callable[[Tensor], Point]
 """From z, (S, F), to the loss there; infinite where it cannot be computed."""
+Objectives = Callable[[Tensor, Tensor], Point]
+"""The same where each start has a loss of its own: from z and the numbers of its starts, (S,)."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def minimise(
     z
         Where they begin, (S, F).
     low, high
-        Bounds, (F,).
+        Bounds, (F,), or of each start, (S, F): where both are the same, an unknown is held there.
     iterations
         Most evaluations of each start.
     arrived
@@ -111,8 +113,25 @@ def minimise(
     SolveError
         If the loss is finite at none of the starts.
     """
+    return minimise_each(
+        lambda z, _: objective(z), z, low, high, iterations=iterations, arrived=arrived, on_iteration=on_iteration
+    )
+
+
+def minimise_each(
+    objectives: Objectives,
+    z: Tensor,
+    low: Tensor,
+    high: Tensor,
+    *,
+    iterations: int = 200,
+    arrived: float = _ARRIVED,
+    on_iteration: Callable[[int, Tensor], object] | None = None,
+) -> Minima:
+    """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`."""
+    low, high = low.expand_as(z), high.expand_as(z)
     z = z.clamp(low, high)
-    best = objective(z)
+    best = objectives(z, torch.arange(len(z)))
     if not bool(torch.isfinite(best.loss).any()):
         raise SolveError("the solve fails, or predictions are not finite, at the initial guess; start closer")
     starts = len(z)
@@ -130,7 +149,7 @@ def minimise(
         if not len(rows):
             break
         step, foretold = _step(best, z, held, damping, low, high, rows)
-        trial = objective(z[rows] + step)
+        trial = objectives(z[rows] + step, rows)
         fall = best.loss[rows] - trial.loss
         better = torch.isfinite(trial.loss) & (fall > 0)
         ratio = torch.where(better, fall / foretold.clamp_min(1e-300), -1.0)
@@ -195,7 +214,7 @@ def _step(
     """Return the steps of some starts, inside their bounds, and the fall that the quadratic model foretells."""
     information, gradient = point.information[rows], point.gradient[rows]
     step = -_solved(information, gradient, held[rows], damping[rows])
-    step = (z[rows] + step).clamp(low, high) - z[rows]
+    step = (z[rows] + step).clamp(low[rows], high[rows]) - z[rows]
     bend = (step.unsqueeze(1) @ information.nan_to_num() @ step.unsqueeze(2)).flatten()
     return step, -(gradient * step).sum(1) - 0.5 * bend
 
