@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,15 +54,7 @@ class Sided(Dynamics):
     sides: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     _noise: dict[int, Tensor] = field(default_factory=dict, compare=False)
 
-    def evaluate(self, t: Number, y: Tensor) -> Any:
-        """Return what ``f`` returned on its side, unpacked and unchecked."""
-        return super().evaluate(*self._held(t, y))
-
-    def jacobian(self, t: Number, y: Tensor) -> Any:
-        """Return what the user's ``jac`` returned on the same side, unchecked."""
-        return super().jacobian(*self._held(t, y))
-
-    def _held(self, t: Number, y: Tensor) -> tuple[Number, Tensor]:
+    def placed(self, t: Number, y: Tensor) -> tuple[Number, Tensor]:
         """Return the place moved to where ``f`` is to be evaluated; its derivative is the identity."""
         with torch.no_grad():
             time = t.detach() if isinstance(t, Tensor) else torch.full((), t, dtype=torch.float64, device=y.device)

@@ -93,8 +93,9 @@ class Dynamics:
         if self.moving is None:
             before = _version(y)
             return self._checked(self.evaluate(t, y), y, before)
+        t, placed = self.placed(t, y)
         rows, time = self.moving, self._time(t)
-        some = y[rows]
+        some = placed[rows]
         before = _version(some)
         value = self._checked(self._call(time[rows], self.packing.unpack(some), rows), some, before)
         return torch.zeros_like(y).index_copy(0, rows, value)
@@ -144,7 +145,12 @@ class Dynamics:
 
     def evaluate(self, t: Number, y: Tensor) -> Any:
         """Return what ``f`` returned, unpacked and unchecked."""
+        t, y = self.placed(t, y)
         return self._call(self._time(t), self.packing.unpack(y))
+
+    def placed(self, t: Number, y: Tensor) -> tuple[Number, Tensor]:
+        """Return the time and the packed state at which ``f`` is evaluated for ``(t, y)``: these themselves."""
+        return t, y
 
     def _call(self, time: Tensor, state: Any, rows: Tensor | None = None) -> Any:
         self.calls.count += 1
@@ -171,6 +177,7 @@ class Dynamics:
     def jacobian(self, t: Number, y: Tensor) -> Any:
         """Return what the user's ``jac`` returned, unchecked."""
         assert self.jac is not None
+        t, y = self.placed(t, y)
         rows, time = self.moving, self._time(t)
         if rows is None:
             return self.jac(time, self.packing.unpack(y), *self.args)
