@@ -63,8 +63,8 @@ class Sided(Dynamics):
             for index in self._surfaces:
                 at, there = self._beside(index, at, there)
         if at is not time:
-            t = t + (at - time) if isinstance(t, Tensor) else at
-        return t, y if there is state else y + (there - state)
+            t = t + (at - time).detach() if isinstance(t, Tensor) else at
+        return t, y if there is state else y + (there - state).detach()
 
     @cached_property
     def _surfaces(self) -> list[int]:
@@ -261,7 +261,7 @@ class Landing:
         for index in ((sides != 0) & self._at).any(1).nonzero().flatten().tolist():
             value = conditions.value(index, step.t_next, step.end).reshape(-1)
             rate = conditions.rates(index, step.t_next, step.end, k_end).reshape(-1) * direction
-            delay = -value / rate
+            delay = (-value / rate).detach()
             leaves = self._at & (sides[index] * rate < 0)
             landed[index] = leaves & (delay.abs() <= near)
             landed[index] |= self._at & (self._tries >= _MOST) & (sides[index] * value <= 0)
