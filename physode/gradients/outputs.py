@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from physode.autograd import first_order_only, one_by_one, reference
+from physode.autograd import first_order_only, one_by_one, reference, severed
 from physode.gradients.replay import Cotangents, Gradients
 from physode.problem.problem import Problem
 from physode.solvers.clock import Grid, expand
@@ -194,8 +194,8 @@ PassBack = Callable[[Tensor, Tensor, Cotangents, bool], Gradients]
 """From the steps' starts and sizes, what outputs ask for, and whether gradients in the clock are asked for."""
 
 
-Replays = Callable[[Grid, Tensor, Sequence[int], Sequence[int]], tuple[Tensor, Tensor | None]]
-"""From the steps, the initial state, nodes and steps: what is fetched, with the whole graph of the steps' replay."""
+Replays = Callable[[Problem, Grid, Tensor, Sequence[int], Sequence[int]], tuple[Tensor, Tensor | None]]
+"""From the problem, its steps and initial state, nodes and steps: what is fetched, with the graph of their replay."""
 
 
 @dataclass(eq=False)
@@ -264,10 +264,13 @@ def _differentiable(
     plan: _Plan, replayed: Replays, starts: Tensor, sizes: Tensor, y0: Tensor, cotangents: Sequence[Tensor]
 ) -> list[Tensor | None]:
     """Return the gradients with a graph of their own, by plain autograd through all steps."""
-    states, dense = replayed(Grid(starts, sizes, starts + sizes), y0, plan.nodes, plan.steps)
-    pairs = [(states, cotangents[0])] + ([] if dense is None else [(dense, cotangents[1])])
-    outputs, given = zip(*((value, ahead) for value, ahead in pairs if value.requires_grad), strict=True)
-    inputs = [starts, sizes, y0, *plan.problem.inputs]
-    wanted = [tensor for tensor in inputs if tensor.requires_grad]
-    pulled = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
-    return [next(pulled) if tensor.requires_grad else None for tensor in inputs]
+    problem = plan.problem
+    with severed([starts, sizes, y0, *problem.differentiable_args]) as (starts, sizes, y0, *args):
+        own = replace(problem, dynamics=problem.dynamics.with_args(args))
+        states, dense = replayed(own, Grid(starts, sizes, starts + sizes), y0, plan.nodes, plan.steps)
+        pairs = [(states, cotangents[0])] + ([] if dense is None else [(dense, cotangents[1])])
+        outputs, given = zip(*((value, ahead) for value, ahead in pairs if value.requires_grad), strict=True)
+        inputs = [starts, sizes, y0, *args, *problem.leaves.tensors]
+        wanted = [tensor for tensor in inputs if tensor.requires_grad]
+        pulled = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
+        return [next(pulled) if tensor.requires_grad else None for tensor in inputs]

@@ -204,14 +204,14 @@ class Dynamics:
 
         The copies require gradients in turn; ``calls`` counts.
         """
-        copies: list[Tensor] = []
-        args: list[Any] = []
-        for arg in self.args:
-            if isinstance(arg, Tensor) and arg.requires_grad:
-                arg = arg.detach().requires_grad_()
-                copies.append(arg)
-            args.append(arg)
-        return replace(self, args=tuple(args), calls=calls, moving=None), copies
+        copies = [arg.detach().requires_grad_() for arg in self.args if isinstance(arg, Tensor) and arg.requires_grad]
+        return replace(self.with_args(copies), calls=calls, moving=None), copies
+
+    def with_args(self, others: Sequence[Tensor]) -> Dynamics:
+        """Return the right-hand side with others in place of those ``args`` that require gradients."""
+        rest = iter(others)
+        args = (next(rest) if isinstance(arg, Tensor) and arg.requires_grad else arg for arg in self.args)
+        return replace(self, args=tuple(args))
 
     def first(self, t: Tensor, y: Tensor, probe: Probe | None = None) -> Tensor:
         """Evaluate once and check that the result is a derivative of the state.
