@@ -220,7 +220,8 @@ class _Rounds:
         if self._recorder is not None:
             self._recorder.begin(state.going, jumped=self._jumped)
         steps = None if problem.steps is None else replace(problem.steps, max_steps=left)
-        posed = replace(problem, dynamics=dynamics, y0=y, t=t, steps=steps, grid=self._grid(start, end))
+        grid = self._grid(start, end)
+        posed = replace(problem, dynamics=dynamics, y0=y, t=t, steps=steps, grid=grid, to_outputs=False)
         return posed, detector, shown
 
     def _choose_sides(self) -> None:

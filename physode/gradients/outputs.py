@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from physode.autograd import first_order_only, one_by_one, reference, severed
+from physode.autograd import first_order_only, is_differentiated, one_by_one, reference, severed, transformed
+from physode.gradients.output_times import moving_with_times
 from physode.gradients.replay import Cotangents, Gradients
 from physode.problem.problem import Problem
 from physode.solvers.clock import Grid, expand
@@ -30,6 +31,7 @@ __all__ = [
     "differentiable_fetch",
     "fetch_recorded",
     "read_outputs",
+    "times_move",
 ]
 
 
@@ -52,7 +54,8 @@ class StepTable(NamedTuple):
 
     def read(self, times: Tensor) -> Tensor:
         """Evaluate the solution at ``times``, ``(outputs, *groups)``; NaN beyond the last step of a failed solve."""
-        outputs = interpolate(locate(times, *self.grid), self.y_start, self.dense, self.y_end)
+        moves = is_differentiated(times) or is_differentiated(self.grid.ends)
+        outputs = interpolate(locate(times, *self.grid), self.y_start, self.dense, self.y_end, moves=moves)
         return blank_unreached(outputs, times, self.direction, self.grid.ends[-1])
 
     def kept(self) -> StepTable:
@@ -146,7 +149,9 @@ def read_outputs(problem: Problem, plan: Plan, record: Trace, grid: Grid, fetch:
     if problem.per_sample or plan.dense:
         nodes, dense = fetch([*every, len(record)], every if has_dense else [])
         table = StepTable(direction, grid, nodes[:-1], dense, nodes[1:])
-        return Outcome(table.read(record.times), record, table if has_dense else None)
+        if has_dense:
+            return Outcome(table.read(record.times), record, table)
+        return Outcome(_moving(problem, plan, record, grid, table.read(record.times)), record, None)
 
     location = locate(record.times, *grid)
     if not has_dense:
@@ -158,7 +163,15 @@ def read_outputs(problem: Problem, plan: Plan, record: Trace, grid: Grid, fetch:
         with_dense = [i for i in steps.tolist() if record.dense[i] is not None]
         nodes, dense = fetch(sorted({*steps.tolist(), *(steps + 1).tolist()}), with_dense)
         outputs = _read_rows(location.theta, steps, row, with_dense, nodes, dense)
+    outputs = _moving(problem, plan, record, grid, outputs)
     return Outcome(blank_unreached(outputs, record.times, direction, grid.ends[-1]), record, None)
+
+
+def _moving(problem: Problem, plan: Plan, record: Trace, grid: Grid, outputs: Tensor) -> Tensor:
+    """Return outputs with their derivatives in their times also where these are steps' ends."""
+    if problem.to_outputs or not times_move(record.times):
+        return outputs
+    return moving_with_times(problem, record.times, grid, outputs, whole=plan.detector is None)
 
 
 def _read_rows(
@@ -174,6 +187,11 @@ def _read_rows(
             0, position, dense
         )
     return interpolate(Location(row, theta), nodes.index_select(0, start), dense, nodes.index_select(0, end))
+
+
+def times_move(times: Tensor) -> bool:
+    """Whether output times have derivatives, which those at steps' ends are still to get."""
+    return (torch.is_grad_enabled() or transformed()) and is_differentiated(times)
 
 
 def _nothing_but_start(count: int, fetch: Fetch) -> Tensor:
