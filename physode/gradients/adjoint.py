@@ -115,6 +115,7 @@ class Adjoint:
                 base,
                 tableau=tableau,
                 norm=_norm(self, packing),
+                left=None,
                 rtol=_scalar(self.rtol, base.rtol, "rtol"),
                 atol=_scalar(self.atol, base.atol, "atol"),
                 first_step=None if first_step is None else min(1.0, first_step / span),
