@@ -87,3 +87,54 @@ def test_mapped_times_of_events_have_their_derivatives_in_forward_mode(name):
     found = torch.func.jacfwd(lambda k: torch.func.vmap(time)(k, starts))(weights)
     expected = torch.stack([slope(lambda k, y0=y0: time(k, y0), k) for k, y0 in zip(weights, starts, strict=True)])
     torch.testing.assert_close(found, torch.diag(expected), rtol=1e-6, atol=1e-12)
+
+
+STARTS = torch.tensor([[1.0, 0.3], [0.5, 0.2], [2.0, 0.0]], dtype=torch.float64)
+
+
+def mapped(**options):
+    def found(y0):
+        sol = po.solve(falling, y0, [0.0, 0.9], args=(WEIGHT,), events=REACHED, **options)
+        return sol.events[0].t, sol.y[-1], sol.stats.accepted, sol.stats.rejected, sol.stats.attempts
+
+    return torch.func.vmap(found)(STARTS)
+
+
+REACHED = po.Event(lambda t, y, k: y[..., 0] - 0.3, jump=lambda t, y, k: -y, direction=-1, max_count=1)
+
+
+def test_mapped_solves_tell_of_their_own_steps():
+    _, _, accepted, rejected, attempts = mapped(rtol=1e-8)
+    alone = [po.solve(falling, y0, [0.0, 0.9], args=(WEIGHT,), events=REACHED, rtol=1e-8).stats for y0 in STARTS]
+    assert accepted.tolist() == [int(stats.accepted) for stats in alone]
+    assert rejected.tolist() == [int(stats.rejected) for stats in alone]
+    assert torch.equal(attempts, accepted + rejected)
+
+
+def test_jacobians_and_norms_of_mapped_solves_are_mapped():
+    def jac(t, y, k):
+        assert y.shape == (2,)
+        return torch.stack([torch.stack([0 * y[0], 1 + 0 * y[0]]), 0 * y])
+
+    def norm(y):
+        assert y.shape == (2,)
+        return y.abs().amax()
+
+    own = mapped(method="rodas5p", jac=jac, norm=norm)
+    for i, y0 in enumerate(STARTS):
+        options = {"method": "rodas5p", "jac": jac, "norm": norm}
+        alone = po.solve(falling, y0, [0.0, 0.9], args=(WEIGHT,), events=REACHED, **options)
+        torch.testing.assert_close(own[0][i], alone.events[0].t, rtol=1e-12, atol=0)
+        torch.testing.assert_close(own[1][i], alone.y[-1], rtol=1e-10, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("options", [{"skip_finished": True}, {"sample_args": True}, {"sink": "nowhere.h5"}], ids=str)
+def test_what_mapped_solves_with_events_cannot_do_with_is_named(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"vmap maps solves with events and shared steps, without `{name}`"):
+        mapped(**options)
+
+
+def test_mapped_solves_with_events_are_not_compiled():
+    with pytest.warns(RuntimeWarning, match=r"without compilation: the solve itself is being transformed"):
+        mapped(compile=True)
