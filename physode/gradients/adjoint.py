@@ -23,7 +23,7 @@ from torch import Tensor
 from physode.autograd import first_order_only, one_by_one, reference
 from physode.errors import SolveError
 from physode.gradients.output_times import dot
-from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outputs
+from physode.gradients.outputs import Outcome, StepTable, Table, clock, fetch_recorded, read_outputs
 from physode.gradients.replay import Replay
 from physode.problem.checks import checked_method, checked_tolerance
 from physode.problem.dynamics import Dynamics
@@ -86,7 +86,8 @@ class Adjoint:
             problem = replace(problem, last=(*end, problem.dynamics(*end)))
         inputs = (outcome.outputs, problem.y0, record.times, *problem.inputs)
         outputs = Backsolve.apply(self, problem, *inputs)  # type: ignore[no-untyped-call]
-        return outcome._replace(outputs=outputs)
+        table = None if outcome.table is None else _Between(self, problem, record.times[0], outcome.table)
+        return outcome._replace(outputs=outputs, table=table)
 
     def posed_backward(
         self,
@@ -126,6 +127,34 @@ class Adjoint:
                 tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
                 steps = replace(steps, tableau=tableau)
         return Problem(dynamics, tableau, y0, t, steps, grid, statistics=Statistics()), Plan(nodes=False)
+
+
+@dataclass(frozen=True)
+class _Between:
+    """A solution as a function of time, its gradients by a backward solve through the times that are asked for."""
+
+    method: Adjoint
+    problem: Problem
+    start: Tensor
+    table: Table
+
+    def read(self, times: Tensor) -> Tensor:
+        """Evaluate the solution at ``times``, ``(outputs, *groups)``."""
+        asked = torch.cat([self.start[None], times])
+        order = torch.argsort((asked * self.problem.direction).detach(), dim=0, stable=True)
+        sorted_times = asked.gather(0, order)
+        with torch.no_grad():
+            values = self.table.read(sorted_times)
+        inputs = (values, self.problem.y0, sorted_times, *self.problem.inputs)
+        outputs: Tensor = Backsolve.apply(self.method, self.problem, *inputs)  # type: ignore[no-untyped-call]
+        rows = torch.argsort(order, dim=0)[1:]
+        if rows.ndim == 1:
+            return outputs.index_select(0, rows)
+        return outputs[rows, torch.arange(rows.shape[1], device=rows.device)]
+
+    def kept(self) -> StepTable:
+        """Return the same without gradients."""
+        return self.table.kept()
 
 
 class Backsolve(torch.autograd.Function):

@@ -66,7 +66,7 @@ def test_outputs_at_steps_ends_move_with_their_times_beside_events(way):
     torch.testing.assert_close(found[1:], torch.stack(ahead).detach() / 2e-6, rtol=5e-5, atol=0)
 
 
-@pytest.mark.parametrize("way", [name for name in WAYS if name != "adjoint"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("steps", ["step_size", "outputs"])
 @pytest.mark.parametrize("control", ["shared", "per-sample"])
 def test_a_dense_solution_has_its_derivative_at_steps_ends(way, steps, control):
