@@ -287,8 +287,11 @@ def _differentiable(
         own = replace(problem, dynamics=problem.dynamics.with_args(args))
         states, dense = replayed(own, Grid(starts, sizes, starts + sizes), y0, plan.nodes, plan.steps)
         pairs = [(states, cotangents[0])] + ([] if dense is None else [(dense, cotangents[1])])
-        outputs, given = zip(*((value, ahead) for value, ahead in pairs if value.requires_grad), strict=True)
+        pairs = [(value, ahead) for value, ahead in pairs if value.requires_grad]
         inputs = [starts, sizes, y0, *args, *problem.leaves.tensors]
+        if not pairs:  # nothing reaches the outputs
+            return [None] * len(inputs)
+        outputs, given = zip(*pairs, strict=True)
         wanted = [tensor for tensor in inputs if tensor.requires_grad]
         pulled = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
         return [next(pulled) if tensor.requires_grad else None for tensor in inputs]

@@ -353,3 +353,11 @@ def test_a_dense_solution_of_the_adjoint_method_has_its_gradients(control, optio
 
     for found, expected in zip(gradients("adjoint"), gradients("aca"), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("way", [name for name in EXACT if name not in ("naive", "aca graph")])
+def test_what_reaches_no_output_has_no_gradient_to_be_differentiated(way):
+    unused = torch.tensor(1.0, requires_grad=True)
+    y = po.solve(lambda t, y, k: -y, torch.ones(2), [0.0, 0.5, 1.0], args=(unused,), gradient=EXACT[way]).y
+    found = torch.autograd.grad(y.sum(), unused, create_graph=True, allow_unused=True)
+    assert found == (None,)
