@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 import physode as po
 
@@ -138,3 +139,39 @@ def test_what_mapped_solves_with_events_cannot_do_with_is_named(options):
 def test_mapped_solves_with_events_are_not_compiled():
     with pytest.warns(RuntimeWarning, match=r"without compilation: the solve itself is being transformed"):
         mapped(compile=True)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "rk4"])
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_events_have_their_derivatives_in_plain_forward_mode(method, control):
+    def swinging(t, y, k):
+        return torch.stack(
+            [y[..., 1], -k * torch.sin(y[..., 0]) + 0.1 * torch.cos(t).reshape(y.shape[:-1]) * y[..., 1]], -1
+        )
+
+    def found(k):
+        y0 = torch.tensor([1.0, 0.3] if control == "shared" else [[1.0, 0.3]])
+        event = po.Event(lambda t, y, k: y[..., 0] - 0.01 * k, jump=lambda t, y, k: 0.9 * y)
+        sol = po.solve(swinging, y0, [0.0, 1.5], args=(k,), events=event, step_control=control, **METHODS[method])
+        return torch.stack([sol.events[0].t.sum(), sol.y[-1].sum()])
+
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(found(forward_ad.make_dual(WEIGHT, torch.ones(())))).tangent
+    expected = torch.stack([slope(lambda k: found(k)[0], WEIGHT), slope(lambda k: found(k)[1], WEIGHT)])
+    torch.testing.assert_close(tangent, expected, rtol=1e-8, atol=0)
+
+
+def test_gradients_in_plain_forward_mode_have_mixed_derivatives():
+    def time(k, height):
+        event = po.Event(lambda t, y, k, height: y[0] - height, terminal=True)
+        fall = lambda t, y, k, height: falling(t, y, k) - 0.1 * k * y  # noqa: E731
+        return po.solve(fall, torch.tensor([1.0, 0.3]), [0.0, 0.9], args=(k, height), events=event).events[0].t.sum()
+
+    height = torch.tensor(0.08)
+    with forward_ad.dual_level():
+        graph = height.clone().requires_grad_()
+        dual = forward_ad.make_dual(WEIGHT, torch.ones(()))
+        (gradient,) = torch.autograd.grad(time(dual, graph), graph)
+        mixed = forward_ad.unpack_dual(gradient).tangent
+    expected = torch.func.jacfwd(torch.func.grad(time, argnums=1))(WEIGHT, height)
+    torch.testing.assert_close(mixed, expected, rtol=1e-7, atol=0)
