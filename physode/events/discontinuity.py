@@ -66,6 +66,11 @@ class Sided(Dynamics):
             t = t + (at - time).detach() if isinstance(t, Tensor) else at
         return t, y if there is state else y + (there - state).detach()
 
+    def placed_half(self, t: Number, q: Tensor, p: Tensor, *, first: bool) -> tuple[Number, Tensor]:
+        """Return the time and the half of the state that the whole one is moved to."""
+        t, y = self.placed(t, torch.cat((q, p), -1))
+        return t, y[..., : q.shape[-1]] if first else y[..., q.shape[-1] :]
+
     @cached_property
     def _surfaces(self) -> list[int]:
         surfaces: list[int] = (self.sides != 0).any(1).nonzero().flatten().tolist()

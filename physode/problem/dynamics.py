@@ -123,19 +123,20 @@ class Dynamics:
             self._check(returned, y)
             raise
 
-    def part(self, part: Callable[..., Tensor], t: Number, half: Tensor, *, counts: bool) -> Tensor:
-        """Return ``part(t, half, *args)``: a half of dy/dt that is a function of its own.
+    def part(self, part: Callable[..., Tensor], t: Number, q: Tensor, p: Tensor, *, force: bool) -> Tensor:
+        """Return a half of dy/dt that is a function of its own: ``part(t, q, *args)``, or ``part(t, p, *args)``.
 
-        ``half`` is the first or the second half of the packed state's last axis: positions, or momenta.
-        ``counts``: whether this is the work of a call of the right-hand side.
+        ``q`` and ``p`` are the first and the second half of the packed state's last axis: positions, and momenta.
+        ``force``: whether it is the momenta's derivative, which counts as the work of a call of the right-hand side.
         """
+        t, half = self.placed_half(t, q, p, first=force)
         rows, time = self.moving, self._time(t)
         given = half if rows is None else half[rows]
         shape = given.shape
         if self.packing.keys is not None:
             given = given.reshape(shape[: int(self.packing.per_sample)] + self.packing.shapes[0])
         value = self._apply(part, time if rows is None else time[rows], given, rows).reshape(shape)
-        self.calls.count += int(counts)
+        self.calls.count += int(force)
         return value if rows is None else torch.zeros_like(half).index_copy(0, rows, value)
 
     def skip(self, moving: Verdict) -> None:
@@ -151,6 +152,10 @@ class Dynamics:
     def placed(self, t: Number, y: Tensor) -> tuple[Number, Tensor]:
         """Return the time and the packed state at which ``f`` is evaluated for ``(t, y)``: these themselves."""
         return t, y
+
+    def placed_half(self, t: Number, q: Tensor, p: Tensor, *, first: bool) -> tuple[Number, Tensor]:
+        """Return the time and the half of the state at which a half of ``f`` is evaluated."""
+        return t, q if first else p
 
     def _call(self, time: Tensor, state: Any, rows: Tensor | None = None) -> Any:
         self.calls.count += 1
