@@ -197,6 +197,8 @@ def solve(
             gradient=gradient, throw=throw, max_steps=max_steps, others=unused,
         )  # fmt: skip
     gradient_method = find_gradient(gradient)
+    if not (compile is True or compile is False or compile == "auto"):
+        raise ValueError(f"`compile` must be True, False or 'auto', got {compile!r}")
     if isinstance(t, Tensor) and is_mapped(t):
         raise ValueError(
             "`t` cannot be mapped by torch.func.vmap; give times of shape (time, batch) to 'per-sample' steps"
@@ -333,8 +335,6 @@ def _with_events(
 
 
 def _compiled(problem: Problem, plan: Plan, gradient_method: GradientMethod, when: Any) -> Outcome:
-    if not (when is True or when == "auto"):
-        raise ValueError(f"`compile` must be True, False or 'auto', got {when!r}")
     from physode.compiled.choice import solve_with  # the compiler takes a while to import
 
     aca = gradient_method if isinstance(gradient_method, ACA) else None

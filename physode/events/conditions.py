@@ -102,8 +102,10 @@ class Conditions:
     def noise(self, index: int, t: Tensor, y: Tensor, slopes: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return how large a condition may be by the rounding of what it is made of alone, one value a group."""
         by_t, by_y = self.slopes(index, t, y) if slopes is None else slopes
-        largest = (y.abs().reshape(len(y), -1).amax(1) if t.ndim else y.abs().amax()).double()
         time = torch.maximum(t.detach().abs(), _SMALLEST * (self.dynamics.high - self.dynamics.low))
+        if not y.numel():
+            return self.rounding * by_t.abs() * time
+        largest = (y.abs().reshape(len(y), -1).amax(1) if t.ndim else y.abs().amax()).double()
         state = torch.maximum(y.detach().abs(), expand((_SMALLEST * largest).to(y.abs().dtype), y.ndim))
         return self.rounding * (by_t.abs() * time + summed(by_y.abs() * state, t))
 
