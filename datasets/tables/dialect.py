@@ -56,7 +56,8 @@ def sniff(file: TextIO, options: TableOptions) -> Sniffed:
     if delimiter is None and head is not None:
         found = _delimiter(head[1], rows)
     words = [_WORDS.get(found, f"{found!r} between columns")]
-    words += [f"comments after {mark}" for mark in comments if mark != "#" and len(body) < len(lines)]
+    others = [text.lstrip() for line, text in lines if header is None or line != header[0]]
+    words += [f"comments after {mark}" for mark in comments if mark != "#" and any(t.startswith(mark) for t in others)]
     words += ["header in a comment"] if header else []
     return Sniffed(Dialect(found, comments, header, first), tuple(word for word in words if word))
 

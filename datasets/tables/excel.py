@@ -55,6 +55,7 @@ class SheetSource:
     sheet: str
     words: tuple[str, ...]
     formulas: bool
+    pointed = False  # numbers that are typed as text
 
     @contextmanager
     def rows(self) -> Iterator[Iterator[Row]]:

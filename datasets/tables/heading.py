@@ -30,6 +30,10 @@ class Source(Protocol):
     def words(self) -> tuple[str, ...]:
         """What is worth saying of how they are written."""
 
+    @property
+    def pointed(self) -> bool:
+        """Whether 1.234 can only have a decimal point, where no other number says otherwise."""
+
     def rows(self) -> AbstractContextManager[Iterator[tuple[int, Cells]]]:
         """Open it as numbered rows of cells, the first of which is the header."""
 
@@ -107,7 +111,7 @@ def heading_of(source: Source, words: frozenset[str], units_row: bool | None) ->
         texts = [place for place, name in enumerate(heading.names) if name not in words]
         if not second or not (units_row or _look_like_units(second, texts)):
             return heading
-        below = [each for _, each in islice(rows, _LOOKED)]
+        below = [each for _, each in islice(rows, _LOOKED) if each != second and not heading.repeated(each)]
     if not (units_row or _stand_above_values(second, texts, below)):
         return heading
     return replace(heading, units=_with_units(heading, second), units_line=(line, tuple(second)))

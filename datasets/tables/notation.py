@@ -160,18 +160,27 @@ class Evidence:
         self.open = {key: cell for key, cell in self.open.items() if key[0] != name}
         self.decimals = {sign: cell for sign, cell in self.decimals.items() if cell.column != name}
 
-    def notations(self, names: Sequence[str], options: TableOptions) -> dict[str, Notation]:
+    def notations(self, names: Sequence[str], options: TableOptions, *, pointed: bool) -> dict[str, Notation]:
         """Return the notation of each column.
+
+        Parameters
+        ----------
+        names
+            The columns.
+        options
+            What is said of them.
+        pointed
+            Whether a number such as 1.234 has a decimal point where no other number says anything.
 
         Raises
         ------
         DataError
             If numbers contradict each other or the options, or can be read in two ways.
         """
-        decimal = self._decimal(options)
+        decimal = self._decimal(options, pointed)
         return {name: Notation(decimal, self._thousands(name, decimal, options)) for name in names}
 
-    def _decimal(self, options: TableOptions) -> str:
+    def _decimal(self, options: TableOptions, pointed: bool) -> str:
         said = options.decimal or {",": ".", ".": ","}.get(options.thousands or "")
         proven = self.decimals
         if said is None and len(proven) == 2:
@@ -184,7 +193,7 @@ class Evidence:
             return said
         if proven:
             return next(iter(proven))
-        marked = any(self.thousands.values())
+        marked = any(self.thousands.values()) or not pointed
         unclear = next((cell for (_, mark), cell in self.open.items() if mark == "," or marked), None)
         if unclear is not None:
             raise _ambiguous(unclear)

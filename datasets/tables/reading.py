@@ -70,7 +70,7 @@ def read_columns(source: Source, heading: Heading, wanted: Wanted, options: Tabl
     """Read all rows of a table.
 
     Numbers are read with a decimal point. If one has other marks, or the options say so, all numbers are looked at for
-    what their marks prove, and read once more.
+    what their marks prove, and read once more. Where commas do not divide the columns, one of them must prove the point.
 
     Raises
     ------
@@ -83,6 +83,8 @@ def read_columns(source: Source, heading: Heading, wanted: Wanted, options: Tabl
         notations = _notations(source, heading, wanted, options)
     try:
         filled = _fill(source, heading, wanted, notations)
+        if not source.pointed and not notations and _may_be_thousands(filled):
+            _notations(source, heading, wanted, options)
     except MarkedError:
         notations = _notations(source, heading, wanted, options)
         filled = _fill(source, heading, wanted, notations)
@@ -98,7 +100,19 @@ def _notations(source: Source, heading: Heading, wanted: Wanted, options: TableO
     for rows, lines in _blocks(source, heading, _Count()):
         for name, cells in zip(heading.names, zip(*rows, strict=True), strict=True):
             evidence.add(name, cells, lines)
-    return evidence.notations(heading.names, options)
+    return evidence.notations(heading.names, options, pointed=source.pointed)
+
+
+def _may_be_thousands(filled: Filled) -> bool:
+    """Whether every number is whole, or may have a mark of thousands for its point: 1.234, but not 0.5."""
+    for column in filled.columns.values():
+        if not isinstance(column, TextColumn) and column.plain and column.name not in filled.refused:
+            values = column.values
+            size = np.abs(values[values != np.floor(values)])
+            size = size[~np.isnan(size)]
+            if not ((size >= 1) & (size < 1000) & (np.round(size, 3) == size)).all():
+                return False
+    return True
 
 
 def _fill(source: Source, heading: Heading, wanted: Wanted, notations: Mapping[str, Notation]) -> Filled:

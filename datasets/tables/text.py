@@ -33,6 +33,11 @@ class TextSource:
     dialect: Dialect
     words: tuple[str, ...]
 
+    @property
+    def pointed(self) -> bool:
+        """Whether 1.234 has a decimal point: beside commas between columns, and in what programs write."""
+        return self.dialect.delimiter in (",", None)
+
     @contextmanager
     def rows(self) -> Iterator[Iterator[Row]]:
         """Open it as numbered rows of cells, the first of which is the header.
