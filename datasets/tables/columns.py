@@ -48,6 +48,8 @@ def number_of(cell: str, *, row: int, column: str) -> float:
 
 
 def _not_a_number(cell: Cell) -> NotNumberError:
+    if date_of(cell.text) is not None:
+        return NotNumberError(f"{cell} is a date, the column none of times; call it date or time, or remove it")
     return NotNumberError(f"{cell} is not a number; write 0.5, or leave the cell empty where a value is missing")
 
 

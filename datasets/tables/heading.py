@@ -162,17 +162,17 @@ def _look_like_units(row: Cells, places: Sequence[int]) -> bool:
 
 
 def _stand_above_values(row: Cells, places: Sequence[int], below: Sequence[Cells]) -> bool:
-    """Whether below each unit stand values, no text."""
+    """Whether below units stand values, at least one, and no text."""
+    some = False
     for place in places:
         unit = row[place] if place < len(row) else ""
-        column = [cells[place] for cells in below if place < len(cells)]
-        values = [cell for cell in column if not isinstance(cell, str) or cell.strip().casefold() not in MISSING]
-        if isinstance(unit, str) and unit.strip() not in _BLANK_UNITS:
-            if not all(not isinstance(cell, str) or is_value(cell) for cell in values):
+        if not isinstance(unit, str) or unit.strip() in _BLANK_UNITS:
+            continue
+        for cell in (cells[place] for cells in below if place < len(cells)):
+            if isinstance(cell, str) and not is_value(cell):
                 return False
-            if not values:
-                return False
-    return True
+            some = some or not isinstance(cell, str) or cell.strip().casefold() not in MISSING
+    return some
 
 
 def _with_units(heading: Heading, row: Cells) -> dict[str, str]:

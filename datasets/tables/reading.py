@@ -70,7 +70,7 @@ def read_columns(source: Source, heading: Heading, wanted: Wanted, options: Tabl
     """Read all rows of a table.
 
     Numbers are read with a decimal point. If one has other marks, or the options say so, all numbers are looked at for
-    what their marks prove, and read once more. Where commas do not divide the columns, one of them must prove the point.
+    what their marks prove, and read once more. Where other marks than commas divide columns, one must prove it.
 
     Raises
     ------

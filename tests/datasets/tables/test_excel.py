@@ -16,6 +16,14 @@ from physode.errors import ConfigError, DataError
 openpyxl = pytest.importorskip("openpyxl")
 
 
+def attempt(path):
+    """Return the values of x, or None and what is said against the file."""
+    try:
+        return read_table(path).numbers["x"].tolist(), ""
+    except DataError as error:
+        return None, str(error)
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "data.xlsx"
@@ -82,7 +90,7 @@ def test_dates_and_times_are_those_of_the_cells(save, times, expected, origin):
 
 def test_numbers_typed_as_text_have_a_notation(save):
     assert read_table(save(("t", "x"), (0, "1,5"), (1, 2.5), (2, "3,25"))).numbers["x"].tolist() == [1.5, 2.5, 3.25]
-    with pytest.raises(DataError, match="row 2, column x: '1,500' may be 1.500 or 1500"):
+    with pytest.raises(DataError, match=r"row 2, column x: '1,500' may be 1\.500 or 1500"):
         read_table(save(("t", "x"), (0, "1,500"), (1, 2.5)))
 
 
@@ -149,7 +157,7 @@ def test_bad_archives_are_one_line(save, path, monkeypatch):
         read_table(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
-    with pytest.raises(DataError, match="it is a spreadsheet of another kind; save the table as .xlsx or CSV"):
+    with pytest.raises(DataError, match=r"it is a spreadsheet of another kind; save the table as \.xlsx or CSV"):
         read_table(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("xl/workbook.xml", '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>')
@@ -166,12 +174,9 @@ def test_every_damaged_byte_is_refused_or_harmless(save, path):
     whole = path.read_bytes()
     for place in range(0, len(whole), 23):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
-        try:
-            table = read_table(path)
-        except DataError as error:
-            assert "\n" not in str(error)
-        else:
-            assert table.numbers["x"].tolist() == [1.5, 2.5]
+        values, message = attempt(path)
+        assert "\n" not in message
+        assert values in (None, [1.5, 2.5])
 
 
 def test_without_openpyxl_the_extra_is_named(save, monkeypatch):

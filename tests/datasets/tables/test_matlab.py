@@ -48,6 +48,15 @@ def save_7_3(path, **variables):
         file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Sun Mar  1 12:00:00 2020 HDF5 schema 1.00 .")
 
 
+def refusal(path):
+    """Return what is said against a file; nothing where it is read."""
+    try:
+        read_table(path)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "data.mat"
@@ -93,7 +102,7 @@ def test_single_numbers_and_text_are_left_out_and_matrices_are_turned(save):
 
 def test_variables_are_chosen(save):
     path = save(t=column(T), x=column(T), other=column(np.arange(3.0)), run={"t": column(T), "x": column(T + 1)})
-    with pytest.raises(DataError, match="other has 3 values, .* 5; say which belong together: --variable NAME"):
+    with pytest.raises(DataError, match=r"other has 3 values, .* 5; say which belong together: --variable NAME"):
         read_table(path)
     assert read_table(path, options=TableOptions(variable="run")).numbers["x"].tolist() == (T + 1).tolist()
     table = read_table(path, options=TableOptions(variable=("t", "x")))
@@ -160,16 +169,13 @@ def test_every_damaged_byte_is_refused_or_read(save):
     whole = path.read_bytes()
     for place in range(0, len(whole), max(1, len(whole) // 150)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
-        try:
-            read_table(path)
-        except DataError as error:
-            assert "\n" not in str(error)
+        assert "\n" not in refusal(path)
 
 
 def test_a_cut_file_is_one_line(save):
     path = save(t=column(np.arange(1000.0)))
     path.write_bytes(path.read_bytes()[:700])
-    with pytest.raises(DataError, match="damaged|no array"):
+    with pytest.raises(DataError, match=r"damaged|no array"):
         read_table(path)
 
 

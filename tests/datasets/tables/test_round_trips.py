@@ -36,10 +36,8 @@ class Dialect:
         """Write a number with so many decimals, or with an exponent."""
         if np.isnan(value):
             return ""
-        if digits > 9:
-            text = repr(value).replace("e", self.exponent)
-        else:
-            text = f"{value:,.{digits}f}".replace(",", "\0")
+        grouped = f"{value:,.{digits}f}".replace(",", "\0")
+        text = grouped if digits < 9 else repr(value).replace("e", self.exponent)
         return text.replace(".", self.decimal).replace("\0", self.thousands)
 
     def cell(self, text: str) -> str:
@@ -63,10 +61,11 @@ class Dialect:
 def dialects(draw):
     decimal = draw(st.sampled_from(".,"))
     delimiter = draw(st.sampled_from([",", ";", "\t", "|"]))
+    mark = "," if decimal == "." else "." if delimiter != "," else ""  # nobody has 1.234 for 1234 beside commas
     return Dialect(
         delimiter=delimiter,
         decimal=decimal,
-        thousands=draw(st.sampled_from(["", "", "," if decimal == "." else ".", " ", "\N{NO-BREAK SPACE}", "'"])),
+        thousands=draw(st.sampled_from(["", "", mark, " ", "\N{NO-BREAK SPACE}", "'"])),
         quoted=draw(st.booleans()),
         encoding=draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])),
         exponent=draw(st.sampled_from("eEdD")),
@@ -106,22 +105,25 @@ def test_a_table_in_a_random_dialect_is_right_or_asks(spare, dialect, data):
     ]
     spare.write_bytes(dialect.write(["t", *(f"x{i}" for i in range(width))], texts))
     plain = dialect.decimal == "." and not dialect.thousands
-    try:
-        table = read_table(spare)
-    except DataError as error:
-        assert any(each in str(error) for each in ASKING), str(error)
+    table, message = attempt(spare)
+    if table is None:
+        assert any(each in message for each in ASKING), message
         assert not plain
     else:
         _assert_same(table, written)
     if not plain:
         said = {"decimal": dialect.decimal, "thousands": dialect.thousands.replace("\N{NO-BREAK SPACE}", " ") or None}
-        try:
-            table = read_table(spare, options=TableOptions(**said))
-        except DataError as error:
-            assert "may be" in str(error)  # a decimal sign that is right, and no word of thousands
-            assert not dialect.thousands
-        else:
-            _assert_same(table, written)
+        table, message = attempt(spare, options=TableOptions(**said))
+        assert table is not None, message
+        _assert_same(table, written)
+
+
+def attempt(path, **arguments):
+    """Return the table, or None and what is said of it."""
+    try:
+        return read_table(path, **arguments), ""
+    except DataError as error:
+        return None, str(error)
 
 
 def _assert_same(table, written):
@@ -133,21 +135,15 @@ def _assert_same(table, written):
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_are_a_table_or_one_line(spare, content):
     spare.write_bytes(b"t,x\n" + content)
-    try:
-        table = read_table(spare, texts=True)
-    except DataError as error:
-        assert "\n" not in str(error)
-    else:
-        assert len(table.lines) > 0
+    table, message = attempt(spare, texts=True)
+    assert "\n" not in message
+    assert table is None or len(table.lines) > 0
 
 
 @given(st.text("0123456789.,;'- \t\"eD:/%#|\n", max_size=80))
 @settings(max_examples=500, deadline=None)
 def test_any_figures_and_marks_are_a_table_or_one_line(spare, content):
     spare.write_text("t;x\n0;1\n" + content)
-    try:
-        table = read_table(spare)
-    except DataError as error:
-        assert "\n" not in str(error)
-    else:
-        assert all(len(values) == len(table.lines) for values in table.numbers.values())
+    table, message = attempt(spare)
+    assert "\n" not in message
+    assert table is None or all(len(values) == len(table.lines) for values in table.numbers.values())

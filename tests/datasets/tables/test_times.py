@@ -133,12 +133,11 @@ def test_dates_in_any_form_come_back_to_the_microsecond_or_ask(tmp_path_factory,
     form = data.draw(st.sampled_from(["%Y-%m-%dT%H:%M:%S.%f", "%d/%m/%Y %H:%M:%S.%f", "%m/%d/%Y %I:%M:%S.%f %p"]))
     texts = [each.strftime(form.replace("%Y", f"{each.year:04}")) for each in dates]
     path.write_text("t,x\n" + "".join(f"{text},1\n" for text in texts))
-    try:
-        table = read_table(path)
-    except DataError as error:
-        assert "--dayfirst or --monthfirst" in str(error)
-        assert all(each.day <= 12 for each in dates)
+    if form[1] != "Y" and all(each.day <= 12 for each in dates) and any(each.day != each.month for each in dates):
+        with pytest.raises(DataError, match="--dayfirst or --monthfirst"):
+            read_table(path)
         return
+    table = read_table(path)
     first = min(dates)
     assert table.origin == first
     np.testing.assert_allclose(
@@ -189,7 +188,7 @@ def test_options_that_dates_contradict_are_one_line(read):
 def test_dates_beside_times_of_day_are_to_be_joined(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("date,time,x\n2020-03-01,12:00:00,1\n2020-03-01,12:30:00,2\n")
-    with pytest.raises(DataError, match="column date holds dates, column time times of day .*; join them as"):
+    with pytest.raises(DataError, match=r"column date holds dates, column time times of day .*; join them as"):
         read_table(path)
 
 
