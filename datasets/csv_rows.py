@@ -60,7 +60,8 @@ def rows_of(file: TextIO, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
         return
     line, text = head
     text = _whole(text, lines, dialect.delimiter)
-    yield line, [" ".join(cell.split()) for cell in split(header_text(text, dialect.delimiter), line)]
+    names = split(header_text(text, dialect.delimiter), line)
+    yield line, [" ".join(cell.split()) for cell in names] if "\n" in text else names
     for line, text in lines:
         if '"' in text:
             text = _whole(text, lines, dialect.delimiter)
@@ -116,8 +117,12 @@ def lines_of(
 
 def delimiters_in(header: str) -> list[str | None]:
     """Return the characters that may divide the columns, the most frequent first; white space, None, is the last."""
-    counts = Counter(letter for letter in _outside(header) if letter in DELIMITERS)
-    return [*(letter for letter, _ in counts.most_common()), None]
+    if any(opening in header for opening in _CLOSING):
+        counts = Counter(letter for letter in _outside(header) if letter in DELIMITERS)
+    else:
+        places = sorted((header.find(letter), letter) for letter in DELIMITERS if letter in header)
+        counts = Counter({letter: header.count(letter) for _, letter in places})
+    return [*(letter for letter, _ in counts.most_common()), None]  # of equals the first one in the header
 
 
 def _outside(header: str) -> Iterator[str]:

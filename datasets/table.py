@@ -13,7 +13,6 @@ from physode.datasets.files import check_file, shown
 from physode.datasets.tables.clock import UNIT_WORDS, clock_of, in_unit, unit_of
 from physode.datasets.tables.columns import (
     LONGEST_LABEL,
-    NumberColumn,
     TextColumn,
     TimeColumn,
     Words,
@@ -235,6 +234,7 @@ def _table(source: Source, heading: Heading, filled: Filled, options: TableOptio
     numbers: dict[str, Array] = {}
     labels: dict[str, Words] = {}
     units = dict(heading.units)
+    fortran = False
     for name, column in filled.columns.items():
         if isinstance(column, TextColumn):
             labels[name] = Words(column.codes, tuple(column.labels))
@@ -245,8 +245,9 @@ def _table(source: Source, heading: Heading, filled: Filled, options: TableOptio
             numbers[name], units[name] = in_unit(column.values, units[name], options)
         else:
             numbers[name] = column.values
+        fortran = fortran or column.fortran
     words = [*source.words, *notation_words(filled.notations)]
-    if any(column.fortran for column in map(_numbers_of, filled.columns.values()) if column):
+    if fortran:
         words.append("Fortran's exponents")
     if heading.units_line:
         words.append(f"units in row {heading.units_line[0]}")
@@ -256,11 +257,6 @@ def _table(source: Source, heading: Heading, filled: Filled, options: TableOptio
     return Table(
         filled.lines, numbers, labels, units, clock.origin, ", ".join(words) or "commas", not words, filled.refused
     )
-
-
-def _numbers_of(column: object) -> NumberColumn | None:
-    inner = column.inner if isinstance(column, TimeColumn) else column
-    return inner if isinstance(inner, NumberColumn) else None
 
 
 def _of_matlab(path: Path, words: frozenset[str], times: frozenset[str], options: TableOptions) -> Table:

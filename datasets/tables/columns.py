@@ -12,7 +12,7 @@ import numpy as np
 from physode.datasets.files import shown
 from physode.datasets.tables.dates import DateColumn, date_of
 from physode.datasets.tables.elapsed import ElapsedColumn, elapsed_of, is_pair
-from physode.datasets.tables.notation import MISSING, POINTS, Cell, Notation, marks_of
+from physode.datasets.tables.notation import FILLED, MISSING, POINTS, Cell, Notation, marks_of
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
 
@@ -76,12 +76,10 @@ class NumberColumn:
         self._notation = notation or POINTS
         self._settled = notation is not None
         self._blocks: list[Array] = []
+        self.plain = (
+            notation is None or notation == POINTS
+        )  # whether it takes a decimal point, and no marks of thousands
         self.fortran = False
-
-    @property
-    def plain(self) -> bool:
-        """Whether it takes numbers with a decimal point and without marks of thousands."""
-        return self._notation == POINTS
 
     def put(self, values: Array) -> None:
         """Take numbers of some rows."""
@@ -97,9 +95,8 @@ class NumberColumn:
         MarkedError
             If one is a number of another notation, and the column's is not known.
         """
-        try:
-            values = np.array(array("d", map(float, self._pointed(cells))))
-        except (ValueError, TypeError):
+        values = floats(self._pointed(cells))
+        if values is None:
             values = np.array([self._number(*pair) for pair in zip(cells, lines, strict=True)])
         infinite = np.isinf(values)
         if infinite.any():
@@ -108,22 +105,18 @@ class NumberColumn:
         self._blocks.append(values)
 
     def _pointed(self, cells: Cells) -> Cells:
-        """Return cells that Python reads as numbers, if all of them can be; `ValueError` and `TypeError` say no."""
-        if self._notation.thousands is not None:
-            raise ValueError
-        text = "\0".join(cells)  # type: ignore[arg-type]
-        if "_" in text:  # Python reads 1_000 as 1000
-            raise ValueError
-        if self._notation.decimal == ".":
+        """Return cells with a decimal point, if all of them are text and without other marks; none else."""
+        if self.plain:
             return cells
-        if "." in text:
-            raise ValueError
-        return text.replace(self._notation.decimal, ".").split("\0")
+        if self._notation.thousands is not None or not all(isinstance(cell, str) for cell in cells):
+            return ()
+        text = "\0".join(cells)  # type: ignore[arg-type]
+        return () if "." in text else text.replace(self._notation.decimal, ".").split("\0")
 
     def _number(self, cell: str | float, line: int) -> float:
         if not isinstance(cell, str):
             return cell
-        if not cell:
+        if cell in FILLED:
             return math.nan
         value = self._notation.number(cell)
         if value is not None:
@@ -136,7 +129,27 @@ class NumberColumn:
     @property
     def values(self) -> Array:
         """The numbers, float64, (R,)."""
+        if len(self._blocks) == 1:
+            return self._blocks[0]
         return np.concatenate(self._blocks) if self._blocks else np.empty(0)
+
+
+def floats(cells: Cells) -> Array | None:
+    """Return the numbers in cells with decimal points, NaN where one is missing; None if there are others, or none."""
+    try:
+        values = array("d", map(float, cells))
+    except ValueError:
+        try:
+            values = array("d", map(float, [FILLED.get(cell, cell) for cell in cells]))
+        except ValueError:
+            return None
+    try:
+        text = "".join(cells)  # type: ignore[arg-type]
+    except TypeError:
+        text = "".join(cell for cell in cells if isinstance(cell, str))
+    if not values or "_" in text:  # Python reads 1_000 as 1000
+        return None
+    return np.frombuffer(values)
 
 
 class TextColumn:
@@ -147,7 +160,7 @@ class TextColumn:
         self.labels: dict[str, int] = {}
         self._codes = array("q")
 
-    plain = False
+    plain = fortran = False
 
     def add(self, cells: Cells, lines: Sequence[int]) -> None:
         """Take the labels in cells of some rows.
@@ -204,6 +217,11 @@ class TimeColumn:
         """Whether it takes numbers with a decimal point and without marks of thousands."""
         return isinstance(self.inner, NumberColumn) and self.inner.plain
 
+    @property
+    def fortran(self) -> bool:
+        """Whether numbers with Fortran's exponents were met."""
+        return isinstance(self.inner, NumberColumn) and self.inner.fortran
+
     def put(self, values: Array) -> None:
         """Take numbers of some rows."""
         assert isinstance(self.inner, NumberColumn)
@@ -219,20 +237,25 @@ class TimeColumn:
         MarkedError
             As of `NumberColumn`.
         """
+        self.settle(cells, lines)
         if self.inner is None:
-            place = next((i for i, cell in enumerate(cells) if not _missing(cell)), None)
-            if place is None:
-                self._empty[0].extend(cells)
-                self._empty[1].extend(lines)
-                return
-            self._first = Cell(lines[place], self.name, str(cells[place]))
-            self.inner = self._kind(cells[place], self._first)
-            cells, lines = [*self._empty[0], *cells], [*self._empty[1], *lines]
+            self._empty[0].extend(cells)
+            self._empty[1].extend(lines)
+            return
         try:
             self.inner.add(cells, lines)
         except NotNumberError as error:
             self._check_mixed(cells, lines)
             raise error
+
+    def settle(self, cells: Cells, lines: Sequence[int]) -> None:
+        """Find out from the first value, where that was not met yet, what kind of times they are."""
+        place = next((i for i, cell in enumerate(cells) if not _missing(cell)), None) if self.inner is None else None
+        if place is not None:
+            self._first = Cell(lines[place], self.name, str(cells[place]))
+            self.inner = self._kind(cells[place], self._first)
+            if self._empty[1]:
+                self.inner.add(*self._empty)
 
     def _kind(self, cell: str | float, place: Cell) -> NumberColumn | DateColumn | ElapsedColumn:
         if isinstance(cell, str):

@@ -14,6 +14,11 @@ from physode.errors import DataError
 MISSING = frozenset({"", "nan", "na", "-", "n/a", "#n/a", "null", "none"})
 """Cells without a value, in small letters."""
 
+FILLED: dict[str | float, str] = {
+    spelling: "nan" for word in MISSING for spelling in (word, word.upper(), word.capitalize()) if word != "nan"
+}
+"""What Python reads in place of cells without a value, in their usual spellings."""
+
 # One mark, which is a decimal sign or, before three digits, perhaps one of thousands; D and Q are Fortran's exponents.
 _SINGLE = re.compile(r"[+-]?(\d*)([.,])(\d*)([eEdDqQ][+-]?\d+)?", re.ASCII)
 _GROUPED = re.compile(r"[+-]?\d{1,3}([.,' ])\d{3}(?:\1\d{3})*(?:([.,])\d*)?", re.ASCII)

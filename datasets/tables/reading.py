@@ -9,7 +9,7 @@ from itertools import chain, islice
 
 import numpy as np
 
-from physode.datasets.tables.columns import MarkedError, NotNumberError, NumberColumn, TextColumn, TimeColumn
+from physode.datasets.tables.columns import MarkedError, NotNumberError, NumberColumn, TextColumn, TimeColumn, floats
 from physode.datasets.tables.heading import Cells, Heading, Source
 from physode.datasets.tables.notation import Evidence, Notation
 from physode.datasets.tables.options import TableOptions
@@ -141,12 +141,16 @@ def _fill_columns(source: Source, heading: Heading, columns: dict[str, Column], 
     refused: dict[str, str] = {}
     count = _Count()
     places = [(place, columns[name]) for place, name in enumerate(heading.names) if name in columns]
+    times = [(place, column) for place, column in places if isinstance(column, TimeColumn)]
+    others = len(places) == len(heading.names) and all(
+        each.plain for _, each in places if not isinstance(each, TimeColumn)
+    )
     for rows, numbers in _blocks(source, heading, count):
         lines.extend(numbers)
-        if len(places) == len(heading.names) and all(column.plain for column in columns.values()):
+        if others and _settled(times, rows, numbers):
             values = _floats(rows)
             if values is not None:
-                for (_, column), each in zip(places, values.T, strict=True):
+                for (_, column), each in zip(places, values, strict=True):
                     assert not isinstance(column, TextColumn)
                     column.put(each)
                 continue
@@ -164,15 +168,22 @@ def _fill_columns(source: Source, heading: Heading, columns: dict[str, Column], 
     return Filled(np.array(lines, dtype=np.int64), columns, refused=refused, repeats=count.repeats)
 
 
-def _floats(rows: list[Cells]) -> Array | None:
-    """Return a block of numbers with decimal points, (R, C); None if a cell is none, or infinite."""
+def _settled(times: list[tuple[int, TimeColumn]], rows: list[Cells], lines: array[int]) -> bool:
+    """Whether all columns of times hold plain numbers, by their first values."""
     try:
-        if any("_" in "".join(row) for row in rows):  # type: ignore[arg-type]
-            return None  # Python reads 1_000 as 1000
-        values = np.array(array("d", map(float, chain.from_iterable(rows))))
-    except (ValueError, TypeError):
+        for place, column in times:
+            column.settle([row[place] for row in rows], lines)
+    except NotNumberError:
+        return False
+    return all(column.plain for _, column in times)
+
+
+def _floats(rows: list[Cells]) -> Array | None:
+    """Return a block of numbers with decimal points, (C, R); None if a cell holds anything else."""
+    values = floats(list(chain.from_iterable(rows)))
+    if values is None or np.isinf(values).any():
         return None
-    return None if np.isinf(values).any() else values.reshape(len(rows), -1)
+    return np.ascontiguousarray(values.reshape(len(rows), -1).T)
 
 
 def _blocks(source: Source, heading: Heading, count: _Count) -> Iterator[Block]:

@@ -254,6 +254,13 @@ def test_columns_of_text_are_labels_and_say_why_they_are_no_numbers(read):
             ask("z")
 
 
+def test_a_column_of_text_may_have_the_name_of_one_of_times(read):
+    table = read("day,x\nMonday,1\nTuesday,2\n", texts=True)
+    assert table.labels("day").labels == ("Monday", "Tuesday")
+    with pytest.raises(DataError, match="row 2, column day: 'Monday' is not a number or a time"):
+        table.column("day")
+
+
 def test_labels_that_look_like_marked_numbers_prove_nothing(read):
     table = read("id;t;x\n1.234.567;0;1,5\nA;1;2,5\n", texts=True)
     assert table.labels("id").labels == ("1.234.567", "A")
