@@ -59,12 +59,12 @@ def rows_of(file: TextIO, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     if head is None:
         return
     line, text = head
-    text = _whole(text, lines, dialect.delimiter)
+    text = whole_line(text, lines, dialect.delimiter)
     names = split(header_text(text, dialect.delimiter), line)
     yield line, [" ".join(cell.split()) for cell in names] if "\n" in text else names
     for line, text in lines:
         if '"' in text:
-            text = _whole(text, lines, dialect.delimiter)
+            text = whole_line(text, lines, dialect.delimiter)
         yield line, split(text, line)
 
 
@@ -73,8 +73,8 @@ def header_text(text: str, delimiter: str | None) -> str:
     return text if delimiter else _BEFORE_UNIT.sub("", text)
 
 
-def _whole(text: str, lines: Iterator[tuple[int, str]], delimiter: str | None) -> str:
-    """Add the lines that a cell in quotation marks goes on in."""
+def whole_line(text: str, lines: Iterator[tuple[int, str]], delimiter: str | None) -> str:
+    """Return a line with those that a cell in quotation marks goes on in, which are taken from the lines behind it."""
     if delimiter is None or text.count('"') % 2 == 0:
         return text
     joined = [text]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physode.datasets.files import check_file, shown
+from physode.datasets.files import check_file, naming, shown
 from physode.datasets.tables.clock import UNIT_WORDS, clock_of, in_unit, unit_of
 from physode.datasets.tables.columns import (
     LONGEST_LABEL,
@@ -37,7 +38,7 @@ __all__ = [
 WORDS = frozenset({"body", "trajectory", "unit", "units"})
 """Columns of text in tables of trajectories."""
 
-TIMES = ("time", "times", "t", "year", "years", "yr", "date", "jd", "mjd", "day", "days")
+TIMES = ("time", "times", "t", "year", "years", "yr", "date", "datetime", "timestamp", "jd", "mjd", "day", "days")
 """Names by which a column of times is known."""
 
 # What may be said of each kind of file.
@@ -137,7 +138,7 @@ class Table:
 
 
 def read_table(
-    path: Path,
+    path: str | os.PathLike[str],
     *,
     words: frozenset[str] = WORDS,
     times: frozenset[str] = frozenset(TIMES),
@@ -167,18 +168,19 @@ def read_table(
     DataError
         If the file is missing, too large, damaged or of no such kind; if columns have no name or the same, if a row has
         another number of cells, if a cell is no finite number or time; if numbers or dates can be read in two ways, or
-        an option has no part in such a file.
+        an option has no part in such a file. The message names the file, and where in it.
     ConfigError
         If a package is missing that reads it.
     """
-    options = options or TableOptions()
-    kind = _checked_kind(path, options)
-    if kind == "MATLAB":
-        return _of_matlab(path, words, times, options)
-    source = _source(path, kind, options)
-    heading = heading_of(source, words, options.units_row)
-    filled = read_columns(source, heading, Wanted(words, times, texts), options)
-    return _table(source, heading, filled, options)
+    path, options = Path(path), options or TableOptions()
+    with naming(path):
+        kind = _checked_kind(path, options)
+        if kind == "MATLAB":
+            return _of_matlab(path, words, times, options)
+        source = _source(path, kind, options)
+        heading = heading_of(source, words, options.units_row)
+        filled = read_columns(source, heading, Wanted(words, times, texts), options)
+        return _table(source, heading, filled, options)
 
 
 def read_header(path: Path, *, words: frozenset[str] = WORDS, options: TableOptions | None = None) -> tuple[str, ...]:
@@ -252,7 +254,7 @@ def _table(source: Source, heading: Heading, filled: Filled, options: TableOptio
     if heading.units_line:
         words.append(f"units in row {heading.units_line[0]}")
     if filled.repeats:
-        words.append(f"header repeated {filled.repeats} times, left out")
+        words.append(f"header repeated {'once' if filled.repeats == 1 else f'{filled.repeats} times'}, left out")
     words += [f"{shown(name)} from {about}, in {UNIT_WORDS[units[name]]})" for name, about in clock.about.items()]
     return Table(
         filled.lines, numbers, labels, units, clock.origin, ", ".join(words) or "commas", not words, filled.refused

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO
 
-from physode.datasets.csv_rows import Dialect, delimiters_in, header_text, lines_of, splitter
+from physode.datasets.csv_rows import DELIMITERS, Dialect, delimiters_in, header_text, lines_of, splitter, whole_line
 from physode.datasets.tables.dates import date_of
 from physode.datasets.tables.elapsed import elapsed_of
 from physode.datasets.tables.notation import POINTS, marks_of
@@ -49,7 +49,7 @@ def sniff(file: TextIO, options: TableOptions) -> Sniffed:
         delimiter = delimiter or separator[1]
         lines = lines[1:]
     comments = (options.comment,) if options.comment else ("#", *_comments(lines))
-    body = [each for each in lines if not each[1].lstrip().startswith(comments)]
+    body = _whole_lines([each for each in lines if not each[1].lstrip().startswith(comments)])
     header = _header_in_comment(lines, comments, body, delimiter)
     head, rows = (header, body) if header else (body[0] if body else None, body[1:])
     found = None if delimiter in (" ", None) else delimiter
@@ -74,6 +74,18 @@ def _sample(file: TextIO) -> list[tuple[int, str]]:
         if count == _LINES or len(lines) == _MOST or (count > 2 and letters > _LETTERS):
             break
     return lines
+
+
+def _whole_lines(lines: Lines) -> list[tuple[int, str]]:
+    """Join lines in which a cell in quotation marks goes on; where white space divides columns, none does."""
+    rest = iter(lines)
+    return [(line, whole_line(text, rest, _before_quote(text))) for line, text in rest]
+
+
+def _before_quote(text: str) -> str | None:
+    """Return what may divide the columns of a line with quotation marks; None for white space."""
+    usual = "," if text.lstrip().startswith('"') else None
+    return next((mark for mark in DELIMITERS if mark in text), usual)
 
 
 def is_value(cell: str) -> bool:

@@ -16,7 +16,7 @@ from physode.datasets.tables.notation import MISSING
 from physode.errors import DataError
 
 _NAME_AND_UNIT = re.compile(r"(?P<name>[^\[(]*)[\[(](?P<unit>[^\])]*)[\])]\s*")
-_UNIT = re.compile(r"[\[(]?[^\W\d_%°\[(][^\[\]();,\"]{0,29}[\])]?|[%°‰][^\W\d_]{0,3}|[\[(][%°‰1-]?[\])]")
+_UNIT = re.compile(r"(?:1 ?/ ?)?[^\W\d_][^\[\]();,\"]{0,29}|[%°‰][^\W\d_]{0,3}")
 _BLANK_UNITS = frozenset({"", "-", "1", "\N{EN DASH}"})
 _LOOKED = 20  # rows below what may be units
 
@@ -99,12 +99,17 @@ def heading_of(source: Source, words: frozenset[str], units_row: bool | None) ->
     Raises
     ------
     DataError
-        If columns have no name, the same or one that is too long, or two units.
+        If the first row has no names, or columns have none, the same or one that is too long, or two units.
     """
     with source.rows() as rows:
         _, header = next(rows, (0, []))
         cells = tuple(str(cell) for cell in header)
         heading = Heading(cells, named(cells, words))
+        if all(map(is_value, heading.names)):
+            raise DataError(
+                f"its first row names no column of times, nor any: it has {shown(', '.join(cells))}; "
+                "write the columns' names above, such as time,x"
+            )
         if units_row is False:
             return heading
         line, second = next(rows, (0, []))
@@ -147,12 +152,18 @@ def named(header: Sequence[str], words: frozenset[str]) -> dict[str, str]:
     return units
 
 
+def _bare(cell: str) -> str:
+    """Return what stands in a cell, without brackets around it."""
+    text = cell.strip()
+    return text[1:-1].strip() if (text[:1], text[-1:]) in (("[", "]"), ("(", ")")) else text
+
+
 def _look_like_units(row: Cells, places: Sequence[int]) -> bool:
     """Whether a row holds units, at least one, and nothing else; the first number settles it."""
     some = False
     for place in places:
         cell = row[place] if place < len(row) else ""
-        text = cell.strip() if isinstance(cell, str) else "0"
+        text = _bare(cell) if isinstance(cell, str) else "0"
         if text in _BLANK_UNITS:
             continue
         if text.casefold() in MISSING or is_value(text) or not _UNIT.fullmatch(text):
@@ -166,7 +177,7 @@ def _stand_above_values(row: Cells, places: Sequence[int], below: Sequence[Cells
     some = False
     for place in places:
         unit = row[place] if place < len(row) else ""
-        if not isinstance(unit, str) or unit.strip() in _BLANK_UNITS:
+        if not isinstance(unit, str) or _bare(unit) in _BLANK_UNITS:
             continue
         for cell in (cells[place] for cells in below if place < len(cells)):
             if isinstance(cell, str) and not is_value(cell):
@@ -178,8 +189,8 @@ def _stand_above_values(row: Cells, places: Sequence[int], below: Sequence[Cells
 def _with_units(heading: Heading, row: Cells) -> dict[str, str]:
     units = dict(heading.units)
     for name, cell in zip(heading.names, row, strict=False):
-        text = str(cell).strip()
-        unit = "" if text in _BLANK_UNITS else text.strip("[]()") if text[:1] in "[(" else text
+        text = _bare(str(cell))
+        unit = "" if text in _BLANK_UNITS else text
         if unit and units[name] not in ("", unit):
             raise DataError(f"column {shown(name)} has the unit {units[name]!r}, and {unit!r} below; keep one")
         units[name] = units[name] or unit

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from physode.datasets import read_csv
+from physode.datasets import read_csv, read_data
 from physode.datasets.table import Table, TableOptions, read_header, read_table
 from physode.errors import ConfigError, DataError
 
@@ -86,12 +86,13 @@ def of(table: Table, t: str = "t", x: str = "x") -> tuple[list[float], list[floa
         (POINTS.replace("\n", ",\n").replace("x,\n", "x\n"), "commas"),
         (POINTS.replace("x\n", "x,\n"), "commas"),
         (COMMAS.replace("\n", ";\n"), "semicolons, decimal commas"),
-        (POINTS.replace("1,3e-5", "t,x\n1,3e-5"), "header repeated 1 times, left out"),
+        (POINTS.replace("1,3e-5", "t,x\n1,3e-5"), "header repeated once, left out"),
         (POINTS.replace("t,x\n", "t,x\ns,m\n").replace("1,3e-5", "t,x\ns,m\n1,3e-5"), None),
         ("sep=;\n" + COMMAS, "semicolons, decimal commas"),
         ("sep=,\n" + POINTS, "commas"),
         (POINTS.replace("-0.25", "\u22120.25"), "commas"),
         (POINTS.replace("x\n", '"x\n (left)"\n'), "commas"),
+        (POINTS.replace("t,x\n", '"t\n[s]","x\n\n[m]"\n'), "commas"),
         (COMMAS.replace("x", "x, left"), "semicolons, decimal commas"),
         (COMMAS.replace("t;x", "t;x,y"), "semicolons, decimal commas"),
         (COMMAS.replace("x", "Länge").encode("latin-1"), "semicolons, Latin-1, decimal commas"),
@@ -173,6 +174,7 @@ def test_what_is_said_is_taken(read, text, options, x):
         ("t,x\n0,1D\n", "row 2, column x: '1D' is not a number"),
         ("t,x [m]\ns,km\n0,1\n", "column x has the unit 'm', and 'km' below; keep one"),
         ("t,x\ns,m\n", "row 2, column t: 's' is not a number or a time"),
+        ("0 1.5\n1 2.5\n", "its first row names no column of times, nor any: it has 0, 1.5; write the columns' names"),
         ("t,x\nnone,?\n0,1\n", "row 2, column x: '\\?' is not a number"),
     ],
 )
@@ -227,8 +229,8 @@ def test_a_point_is_a_decimal_point_where_nothing_else_is_meant(read, text):
 
 
 def test_units_come_from_the_row_below_the_header(read):
-    table = read("t,x [mm],y,z\ns,mm,1,(V)\n0,1,2,3\n1,2,,4\n")
-    assert table.units == {"t": "s", "x": "mm", "y": "", "z": "V"}
+    table = read("t,x [mm],y,z,a,b,c\ns,mm,1,(V),1/s,(°C),[-]\n0,1,2,3,4,5,6\n1,2,,4,5,6,7\n")
+    assert table.units == {"t": "s", "x": "mm", "y": "", "z": "V", "a": "1/s", "b": "°C", "c": ""}
     assert table.lines.tolist() == [3, 4]
     np.testing.assert_array_equal(table.numbers["y"], [2, NAN])
 
@@ -281,6 +283,15 @@ def test_Latin_1_far_down_the_file_is_seen(read):
     table = read(f"t,x,word\n{rows}300000,1,ä\n".encode("latin-1"), texts=True)
     assert table.labels("word").labels == ("a", "ä")
     assert table.understood == "Latin-1"
+
+
+@pytest.mark.parametrize("name", ["data.csv.gz", "data.tsv", "data.txt", "data.dat", "data"])
+def test_what_a_file_is_called_does_not_matter(tmp_path, name):
+    content = POINTS.replace(",", "\t").encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    found = read_data([tmp_path / name])
+    np.testing.assert_array_equal(found.y[0, :, 0], X)
+    assert found.attrs["understood"] == ("tabs, packed by gzip" if name.endswith("gz") else "tabs")
 
 
 def test_a_header_is_read_without_the_rows(tmp_path):
