@@ -108,6 +108,8 @@ def lines_of(
         if len(text) > _LONGEST:
             raise DataError(f"row {number} has more than {_LONGEST} characters; this is no table of text")
         text = text.rstrip("\n")
+        if number == 1:
+            text = text.removeprefix("\N{BYTE ORDER MARK}")
         if number < first or not text.strip() or text.lstrip().startswith(comments):
             continue
         if checked and _CONTROL.search(text):

@@ -100,13 +100,14 @@ class Table:
         )
 
     def column(self, name: str) -> Array:
-        """Return a column of numbers, (R,).
+        """Return a column of numbers, (R,); letter case does not matter in its name.
 
         Raises
         ------
         DataError
             If there is none of that name, or it holds text; the message names the first cell that is no number.
         """
+        name = self._key(name)
         if name in self.numbers:
             return self.numbers[name]
         if name in self.words:
@@ -116,16 +117,24 @@ class Table:
     def labels(self, name: str) -> Words:
         """Return a column as labels; of numbers, whole ones have no point, and missing ones are empty.
 
+        Letter case does not matter in its name.
+
         Raises
         ------
         DataError
             If there is no column of that name.
         """
+        name = self._key(name)
         if name in self.words:
             return self.words[name]
         if name not in self.numbers:
             raise self._absent(name)
         return _labelled(self.numbers[name])
+
+    def _key(self, name: str) -> str:
+        if name in self.units:
+            return name
+        return next((each for each in self.units if each.casefold() == name.casefold()), name)
 
     def _absent(self, name: str) -> DataError:
         return DataError(f"it has no column {shown(name)}; the columns are {quoted(self.names)}")

@@ -31,6 +31,8 @@ _ALIKE = str.maketrans({
     "\N{RIGHT SINGLE QUOTATION MARK}": "'",
 })  # fmt: skip
 
+_ONLY = {sign: re.compile(rf"[\d{re.escape(sign)}eE+\0-]*", re.ASCII) for sign in ".,"}
+
 SIGNS = {".": "decimal point", ",": "decimal comma"}
 _MARKS = {",": "commas", ".": "points", " ": "spaces", "'": "apostrophes"}
 
@@ -133,14 +135,14 @@ class Cell:
 class Evidence:
     """What the numbers of a table prove of its notation, gathered cell by cell."""
 
-    decimals: dict[str, Cell] = field(default_factory=dict)
+    decimals: dict[str, dict[str, Cell]] = field(default_factory=dict)
     thousands: dict[str, dict[str, Cell]] = field(default_factory=dict)
     open: dict[tuple[str, str], Cell] = field(default_factory=dict)
     texts: set[str] = field(default_factory=set)
 
     def add(self, name: str, cells: Sequence[str | float], lines: Sequence[int]) -> None:
         """Take cells of one column; a column that holds text says nothing of numbers."""
-        if name in self.texts:
+        if name in self.texts or self._goes_without_saying(name, cells):
             return
         for text, line in zip(cells, lines, strict=True):
             if not isinstance(text, str) or text.isdecimal():
@@ -153,17 +155,28 @@ class Evidence:
                 continue
             cell = Cell(line, name, text)
             if marks.decimal:
-                self.decimals.setdefault(marks.decimal, cell)
+                self.decimals.setdefault(name, {}).setdefault(marks.decimal, cell)
             if marks.thousands:
                 self.thousands.setdefault(name, {}).setdefault(marks.thousands, cell)
             if marks.open:
                 self.open.setdefault((name, marks.open), cell)
 
+    def _goes_without_saying(self, name: str, cells: Sequence[str | float]) -> bool:
+        """Whether cells have no marks but their column's decimal sign, which is proven: they prove nothing new."""
+        signs = list(self.decimals.get(name, ()))
+        if len(signs) != 1:
+            return False
+        try:
+            text = "\0".join(cells)  # type: ignore[arg-type]
+        except TypeError:  # numbers of a workbook
+            return False
+        return _ONLY[signs[0]].fullmatch(text) is not None
+
     def _forget(self, name: str) -> None:
         self.texts.add(name)
         self.thousands.pop(name, None)
+        self.decimals.pop(name, None)
         self.open = {key: cell for key, cell in self.open.items() if key[0] != name}
-        self.decimals = {sign: cell for sign, cell in self.decimals.items() if cell.column != name}
 
     def notations(self, names: Sequence[str], options: TableOptions, *, pointed: bool) -> dict[str, Notation]:
         """Return the notation of each column.
@@ -187,7 +200,9 @@ class Evidence:
 
     def _decimal(self, options: TableOptions, pointed: bool) -> str:
         said = options.decimal or {",": ".", ".": ","}.get(options.thousands or "")
-        proven = self.decimals
+        proven: dict[str, Cell] = {}
+        for signs in self.decimals.values():
+            proven = signs | proven
         if said is None and len(proven) == 2:
             point, comma = proven["."], proven[","]
             raise DataError(f"{point} has a decimal point, {comma} a decimal comma; write all numbers alike")

@@ -79,11 +79,11 @@ def read_columns(source: Source, heading: Heading, wanted: Wanted, options: Tabl
         marks contradict each other or leave open what they mean.
     """
     notations: Mapping[str, Notation] = {}
-    if options.decimal or options.thousands:
+    if options.decimal == "," or options.thousands:
         notations = _notations(source, heading, wanted, options)
     try:
         filled = _fill(source, heading, wanted, notations)
-        if not source.pointed and not notations and _may_be_thousands(filled):
+        if not (source.pointed or options.decimal or notations) and _may_be_thousands(filled):
             _notations(source, heading, wanted, options)
     except MarkedError:
         notations = _notations(source, heading, wanted, options)

@@ -60,6 +60,12 @@ def test_fit_and_plot_say_it_and_read_alike(folder):
     assert (result.exit_code, result.stderr) == (0, f"Note: read as {READ}minutes)\n")
     result = run("plot", fitted.path, "--only", "loss", "--time-unit", "h")
     assert "does not hold the numbers" in result.stderr
+    settings = (fitted.path / "config.toml").read_text()
+    for damage in ('delimiter = "ab"', "mark = 5"):
+        (fitted.path / "config.toml").write_text(settings.replace("[table]", f"[table]\n{damage}"))
+        result = run("plot", fitted.path)
+        assert (result.exit_code, result.stderr.startswith(f"Error: {fitted.path / 'config.toml'}: ")) == (1, True)
+    (fitted.path / "config.toml").write_text(settings)
     result = run("fit", "--resume", fitted.path, "--decimal", ",")
     assert "--resume and --decimal do not go together" in result.stderr
     assert run("fit", "--resume", fitted.path, "--epochs", "3").stderr.startswith(f"Note: read as {READ}minutes)")

@@ -143,6 +143,8 @@ def test_what_pandas_has_to_be_told_is_found_out(read, tmp_path, text, options):
         ("* note\nt,x\n* note\n0,1\n1,2\n", {"comment": "*"}, [1.0, 2.0]),
         ("t,x\na,b\n0,1\n1,2\n", {"units_row": True}, [1.0, 2.0]),
         ("t,x\n0,1\n1,2\n", {"encoding": "ascii"}, [1.0, 2.0]),
+        ("\N{BYTE ORDER MARK}t,x\n0,1\n1,2\n".encode("utf-16-le"), {"encoding": "utf-16-le"}, [1.0, 2.0]),
+        ("\N{BYTE ORDER MARK}t,x\n0,1\n1,2\n", {"encoding": "utf-8"}, [1.0, 2.0]),
     ],
 )
 def test_what_is_said_is_taken(read, text, options, x):
@@ -246,7 +248,7 @@ def test_columns_of_text_are_labels_and_say_why_they_are_no_numbers(read):
     assert table.labels("subject").codes.tolist() == [0, 1, 2]
     assert table.labels("dose").labels == ("10", "10.5")
     assert table.labels("dose").codes.tolist() == [0, 1, 0]
-    assert table.column("dose").tolist() == [10, 10.5, 10]
+    assert table.column("dose").tolist() == table.column("Dose").tolist() == [10, 10.5, 10]
     with pytest.raises(DataError, match="row 4, column subject: 'B' is not a number"):
         table.column("subject")
     with pytest.raises(DataError, match=r"row 4, column x: 'n\.d\.' is not a number"):
@@ -264,9 +266,12 @@ def test_a_column_of_text_may_have_the_name_of_one_of_times(read):
 
 
 def test_labels_that_look_like_marked_numbers_prove_nothing(read):
-    table = read("id;t;x\n1.234.567;0;1,5\nA;1;2,5\n", texts=True)
-    assert table.labels("id").labels == ("1.234.567", "A")
-    assert table.numbers["x"].tolist() == [1.5, 2.5]
+    for label in ("1.234.567", "0.5", "0,5"):
+        table = read(f"id;t;x\n{label};0;1,5\nA;1;2,5\n", texts=True)
+        assert table.labels("id").labels == (label, "A")
+        assert table.numbers["x"].tolist() == [1.5, 2.5]
+    rows = "".join(f"0.5;{i};{i},5\n" for i in range(3000))
+    assert read(f"id;t;x\n{rows}A;3000;1,25\n", texts=True).numbers["x"][[1, 3000]].tolist() == [1.5, 1.25]
 
 
 def test_a_surprise_far_down_the_file_is_seen(read):
