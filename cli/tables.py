@@ -14,7 +14,7 @@ from physode.errors import ConfigError
 if TYPE_CHECKING:
     from physode.datasets import TableOptions
 
-__all__ = ["SectionedCommand", "merged", "say_understood", "table_options"]
+__all__ = ["TABLE_OPTIONS", "SectionedCommand", "merged", "say_understood", "table_options"]
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -58,7 +58,8 @@ _OPTIONS = (
         help="The unit that times come in.  [default: of dates and hh:mm:ss s, else the file's]",
     ),
 )
-_NAMES = ("delimiter", "decimal", "thousands", "encoding", "sheet", "variable", "dayfirst", "time_unit")
+TABLE_OPTIONS = ("delimiter", "decimal", "thousands", "encoding", "sheet", "variable", "dayfirst", "time_unit")
+"""Their names."""
 
 
 def table_options(command: Decorated) -> Decorated:
@@ -71,7 +72,7 @@ def table_options(command: Decorated) -> Decorated:
     def called(*arguments: Any, **options: Any) -> Any:
         from physode.datasets import TableOptions
 
-        said = {name: value for name in _NAMES if (value := options.pop(name)) not in (None, ())}
+        said = {name: value for name in TABLE_OPTIONS if (value := options.pop(name)) not in (None, ())}
         try:
             table = TableOptions(**said)
         except ConfigError as error:

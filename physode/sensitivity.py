@@ -25,8 +25,8 @@ from physode.gradients.outputs import StepTable, fetch_recorded, read_outputs
 from physode.problem.checks import pose
 from physode.problem.problem import Problem
 from physode.solution import raise_failures
+from physode.solvers.clock import Grid
 from physode.solvers.driver import Plan, forward
-from physode.solvers.grid import Grid
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.solvers.symplectic.alf import Paired
 from physode.typing import Progress
@@ -60,7 +60,9 @@ def sensitivities(
     parameters: Sequence[Tensor],
     *,
     args: Sequence[Any] = (),
+    sample_args: bool | Sequence[bool] | None = None,
     initial_state: bool = False,
+    throw: bool = True,
     progress: Progress | None = None,
     **options: Any,
 ) -> Sensitivities:
@@ -68,44 +70,132 @@ def sensitivities(
 
     Parameters
     ----------
-    f, y0, t, args, progress, options
+    f, y0, t, args, sample_args, progress, options
         As for :func:`physode.solve`; ``y0`` is one real tensor. With ``step_control="per-sample"`` all samples share
-        the parameters.
+        the parameters, but those that ``sample_args`` says to have one row a sample.
     parameters
-        Tensors that ``f`` depends on: registered parameters of the module ``f``, or members of ``args``.
+        Tensors that ``f`` depends on: registered parameters of the module ``f``, or members of ``args``. Where these
+        have one row a sample, dy/dtheta is with respect to each sample's own, and all parameters must be such.
     initial_state
         Whether to differentiate with respect to ``y0`` too.
+    throw
+        Raise where the solve or a sample fails; else what it did not reach is NaN.
 
     Raises
     ------
     SolveError
-        If the solve fails.
+        If the solve fails, and `throw` is set.
     TypeError, ValueError
-        If a parameter is neither registered in ``f`` nor in ``args``, or the state is not one real tensor.
+        If a parameter is neither registered in ``f`` nor in ``args``, some parameters are shared and others not, or the
+        state is not one real tensor.
     """
     if not isinstance(y0, Tensor) or y0.is_complex():
         raise TypeError("`y0` must be one real tensor for sensitivities")
     args = tuple(args)
-    bind = _binder(f, args, parameters)
     with torch.no_grad():
-        problem = pose(f, y0.detach(), t, args=args, **options)
+        problem = pose(f, y0.detach(), t, args=args, sample_args=sample_args, **options)
+        binding = Binding.of(f, args, problem.dynamics.sample_args, parameters)
         if isinstance(problem.dynamics.packing, Paired):
             raise ValueError(f"`method` must not be {problem.tableau.name!r} for sensitivities; use 'dopri5'")
         problem, plan = problem.started(), Plan(progress=progress)
         record = forward(problem, plan)
-        raise_failures(record)
+        if throw:
+            raise_failures(record)
         grid = record.clock()
         y = read_outputs(problem, plan, record, grid, fetch_recorded(record)).outputs
-        flat = torch.cat([p.detach().reshape(-1) for p in parameters]) if parameters else y0.new_empty(0)
-        steps = _Steps(problem, bind, flat, any(dense is not None for dense in record.dense))
+        steps = _Steps(problem, binding, any(dense is not None for dense in record.dense))
         nodes = torch.stack(record.nodes[:-1])
         states, coefficients = _propagate(steps, grid, nodes, initial_state=initial_state)
         table = StepTable(torch.sign(problem.t[-1] - problem.t[0]), grid, states[:-1], coefficients, states[1:])
-        return Sensitivities(y, table.read(problem.t))
+        jacobian = table.read(problem.t)
+        if not throw:
+            jacobian = torch.where(torch.isfinite(y).unsqueeze(-1), jacobian, torch.nan)
+        return Sensitivities(y, jacobian)
 
 
-Bind = Callable[[Tensor], tuple[Callable[..., Any], tuple[Any, ...]]]
-"""From the parameters, flat, to a right-hand side and its further arguments."""
+@dataclass(frozen=True)
+class Binding:
+    """How a right-hand side takes its parameters, flat, and what else it has one row of a sample.
+
+    Attributes
+    ----------
+    f, args
+        The right-hand side and its further arguments.
+    parameters
+        Tensors, detached.
+    names, places
+        Of each parameter: its registered name, or its place among the arguments.
+    rows
+        Places of the arguments with one row a sample.
+    own
+        Whether the parameters have one row a sample.
+    """
+
+    f: Callable[..., Any]
+    args: tuple[Any, ...]
+    parameters: tuple[Tensor, ...]
+    names: tuple[str | None, ...]
+    places: tuple[int | None, ...]
+    rows: tuple[int, ...]
+    own: bool
+
+    @staticmethod
+    def of(
+        f: Callable[..., Any], args: tuple[Any, ...], by_sample: Sequence[bool], parameters: Sequence[Tensor]
+    ) -> Binding:
+        """Look for the parameters in a module and in the arguments."""
+        registered = {id(p): name for name, p in f.named_parameters()} if isinstance(f, nn.Module) else {}
+        at = {id(arg): i for i, arg in enumerate(args) if isinstance(arg, Tensor)}
+        for parameter in parameters:
+            if id(parameter) not in registered and id(parameter) not in at:
+                raise ValueError(
+                    f"a parameter of shape {tuple(parameter.shape)} is neither registered in `f` nor in `args`; "
+                    "register it in the module, or pass it in `args`"
+                )
+        places = tuple(at.get(id(parameter)) for parameter in parameters)
+        rows = tuple(i for i, flag in enumerate(by_sample) if flag)
+        own = [place in rows for place in places]
+        if any(own) and not all(own):
+            raise ValueError("`parameters` must all have one row a sample (`sample_args`), or none")
+        return Binding(
+            f=f,
+            args=args,
+            parameters=tuple(parameter.detach() for parameter in parameters),
+            names=tuple(registered.get(id(parameter)) for parameter in parameters),
+            places=places,
+            rows=rows,
+            own=any(own),
+        )
+
+    def flat(self, like: Tensor) -> Tensor:
+        """Return the parameters in a row, (P,), or with one row a sample (groups, P)."""
+        if not self.parameters:
+            return like.new_empty(0)
+        return torch.cat([part.flatten(1 if self.own else 0) for part in self.parameters], -1)
+
+    def others(self) -> tuple[Tensor, ...]:
+        """Return the arguments with one row a sample that are no parameters."""
+        return tuple(self.args[i] for i in self.rows if i not in self.places)
+
+    def bind(self, theta: Tensor, others: Sequence[Tensor]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return right-hand side and arguments at parameters (P,), and, where rows count, of one sample."""
+        args, f = list(self.args), self.f
+        for i, row in zip((i for i in self.rows if i not in self.places), others, strict=True):
+            args[i] = row[None]
+        shapes = [part.shape[1:] if self.own else part.shape for part in self.parameters]
+        parts = torch.split(theta, [math.prod(shape) for shape in shapes])
+        values = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        registered: dict[str, Tensor] = {}
+        for value, name, at in zip(values, self.names, self.places, strict=True):
+            if name is not None:
+                registered[name] = value
+            elif at is not None:
+                args[at] = value[None] if self.own else value
+        if registered:
+            module = self.f
+            assert isinstance(module, nn.Module)
+            f = lambda *inputs: torch.func.functional_call(module, registered, inputs)  # noqa: E731
+        return f, tuple(args)
 
 
 @dataclass
@@ -113,14 +203,17 @@ class _Steps:
     """The step function of parameters, one step of one group at a time, to be mapped over."""
 
     problem: Problem
-    bind: Bind
-    theta: Tensor
+    binding: Binding
     has_dense: bool
 
-    def __call__(self, t: Tensor, y: Tensor, h: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+    def mapped(self, count: int) -> tuple[int | None, ...]:
+        """Return the axes to map over: t, y, h, the parameters where each sample has its own, and what else it has."""
+        return (0, 0, 0, 0 if self.binding.own else None, *[0] * (count - 4))
+
+    def __call__(self, t: Tensor, y: Tensor, h: Tensor, theta: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
         """Return the next state and the interpolant's coefficients, flat; per-sample groups as batches of one."""
         per_sample, tableau = self.problem.per_sample, self.problem.tableau
-        f, args = self.bind(theta)
+        f, args = self.binding.bind(theta, others)
         own = self.problem.dynamics
         dynamics = replace(own, f=f, args=args, low=own.low.min(), high=own.high.max())
         if per_sample:
@@ -138,7 +231,8 @@ def _propagate(steps: _Steps, grid: Grid, nodes: Tensor, *, initial_state: bool)
     state = nodes.shape[1 + per_sample :]
     groups = nodes.shape[1] if per_sample else 1
     dimension = math.prod(state)
-    known = len(steps.theta)
+    theta, others = steps.binding.flat(nodes), steps.binding.others()
+    known = theta.shape[-1]
     columns = known + dimension * initial_state
     sensitivity = nodes.new_zeros(groups, dimension, columns)
     if initial_state:
@@ -152,7 +246,9 @@ def _propagate(steps: _Steps, grid: Grid, nodes: Tensor, *, initial_state: bool)
         rows = slice(begin, begin + chunk)
         t, h, y = grid.starts[rows], grid.sizes[rows], nodes[rows]
         lead = y.shape[: 1 + per_sample]
-        pairs = (t.reshape(-1), y.reshape(-1, *state), h.reshape(-1))
+        rows_of = [part.repeat(len(t), *[1] * (part.ndim - 1)) for part in others]
+        own = theta.repeat(len(t), 1) if steps.binding.own else theta
+        pairs = (t.reshape(-1), y.reshape(-1, *state), h.reshape(-1), own, *rows_of)
         by_state, by_theta = _step_jacobians(steps, *pairs)
         by_state, by_theta = (part.reshape(len(t), groups, dimension, -1) for part in (by_state, by_theta))
         starts = []
@@ -162,7 +258,7 @@ def _propagate(steps: _Steps, grid: Grid, nodes: Tensor, *, initial_state: bool)
             found.append(sensitivity)
         if steps.has_dense:
             tangents = torch.stack(starts).reshape(-1, *state, columns)
-            moved = _dense_tangents(steps, *pairs, tangents, direct)
+            moved = _dense_tangents(steps, *pairs, tangents=tangents, direct=direct)
             moved = moved.reshape(*lead, -1, *state, columns)
             coefficients.append(moved.movedim(1 + per_sample, 1))
     shape = ((groups,) if per_sample else ()) + (*state, columns)
@@ -170,32 +266,32 @@ def _propagate(steps: _Steps, grid: Grid, nodes: Tensor, *, initial_state: bool)
     return nodes_found, torch.cat(coefficients) if coefficients else None
 
 
-def _step_jacobians(steps: _Steps, t: Tensor, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+def _step_jacobians(steps: _Steps, *pairs: Tensor) -> tuple[Tensor, Tensor]:
     """Return d(psi)/dy and d(psi)/dtheta of every step, by as many pull-backs as the state has components."""
 
-    def end_state(y: Tensor, theta: Tensor, t: Tensor, h: Tensor) -> Tensor:
-        return steps(t, y, h, theta)[0]
+    def end_state(t: Tensor, y: Tensor, h: Tensor, theta: Tensor, *others: Tensor) -> Tensor:
+        return steps(t, y, h, theta, *others)[0]
 
-    jacobian = torch.func.jacrev(end_state, argnums=(0, 1))
-    by_state, by_theta = _mapped(jacobian, (0, None, 0, 0), y, steps.theta, t, h)
+    jacobian = torch.func.jacrev(end_state, argnums=(1, 3))
+    by_state, by_theta = _mapped(jacobian, steps.mapped(len(pairs)), *pairs)
     return by_state.flatten(2), by_theta
 
 
-def _dense_tangents(steps: _Steps, t: Tensor, y: Tensor, h: Tensor, tangents: Tensor, direct: Tensor) -> Tensor:
+def _dense_tangents(steps: _Steps, *pairs: Tensor, tangents: Tensor, direct: Tensor) -> Tensor:
     """Push S through the interpolants' coefficients: one forward derivative a column, all steps at once."""
 
-    def pushed(t: Tensor, y: Tensor, h: Tensor, dy: Tensor, dtheta: Tensor) -> Tensor:
-        moved = torch.func.jvp(lambda y, theta: steps(t, y, h, theta)[1], (y, steps.theta), (dy, dtheta))
-        tangent: Tensor = moved[1]
-        return tangent
+    def all_columns(dy: Tensor, t: Tensor, y: Tensor, h: Tensor, theta: Tensor, *others: Tensor) -> Tensor:
+        def pushed(dy: Tensor, dtheta: Tensor) -> Tensor:
+            moved = torch.func.jvp(lambda y, theta: steps(t, y, h, theta, *others)[1], (y, theta), (dy, dtheta))
+            tangent: Tensor = moved[1]
+            return tangent
 
-    def all_columns(t: Tensor, y: Tensor, h: Tensor, dy: Tensor) -> Tensor:
-        columns = torch.func.vmap(pushed, in_dims=(None, None, None, -1, -1), out_dims=-1)
-        return columns(t, y, h, dy, direct)
+        columns: Tensor = torch.func.vmap(pushed, in_dims=(-1, -1), out_dims=-1)(dy, direct)
+        return columns
 
     with warnings.catch_warnings():  # torch's forward mode scripts its own formulas, and warns of it
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-        pushed_through: Tensor = _mapped(all_columns, (0, 0, 0, 0), t, y, h, tangents)
+        pushed_through: Tensor = _mapped(all_columns, (0, *steps.mapped(len(pairs))), tangents, *pairs)
     return pushed_through
 
 
@@ -212,32 +308,6 @@ def _mapped(function: Callable[..., Any], in_dims: tuple[int | None, ...], *inpu
         if isinstance(rows[0], tuple):
             return tuple(torch.stack(parts) for parts in zip(*rows, strict=True))
         return torch.stack(rows)
-
-
-def _binder(f: Callable[..., Any], args: tuple[Any, ...], parameters: Sequence[Tensor]) -> Bind:
-    registered = {id(p): name for name, p in f.named_parameters()} if isinstance(f, nn.Module) else {}
-    places = {id(arg): i for i, arg in enumerate(args) if isinstance(arg, Tensor)}
-    for parameter in parameters:
-        if id(parameter) not in registered and id(parameter) not in places:
-            raise ValueError(
-                f"a parameter of shape {tuple(parameter.shape)} is neither registered in `f` nor in `args`; "
-                "register it in the module, or pass it in `args`"
-            )
-    sizes, shapes = [p.numel() for p in parameters], [p.shape for p in parameters]
-
-    def bind(theta: Tensor) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        values = [part.reshape(shape) for part, shape in zip(torch.split(theta, sizes), shapes, strict=True)]
-        own = {registered[id(p)]: v for p, v in zip(parameters, values, strict=True) if id(p) in registered}
-        replaced = list(args)
-        for parameter, value in zip(parameters, values, strict=True):
-            if id(parameter) in places:
-                replaced[places[id(parameter)]] = value
-        if not own:
-            return f, tuple(replaced)
-        assert isinstance(f, nn.Module)
-        return (lambda *inputs: torch.func.functional_call(f, own, inputs)), tuple(replaced)
-
-    return bind
 
 
 def covariance(jacobian: Tensor, *, sigma: Tensor | float | None = None, residuals: Tensor | None = None) -> Tensor:

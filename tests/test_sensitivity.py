@@ -84,3 +84,34 @@ def test_covariance_of_what_the_data_do_not_determine_raises():
         covariance(torch.cat([column, 2 * column], 1), sigma=1.0)
     with pytest.raises(ValueError, match="give `sigma`"):
         covariance(column)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "rodas5p"])
+def test_jacobians_with_parameters_of_each_samples_own(method):
+    def f(t, y, p, order):
+        return torch.stack([y[:, 1], p[:, 0] * (1 - y[:, 0] ** 2) * y[:, 1] - p[:, 1] * y[:, 0] ** order[:, 0]], -1)
+
+    y0 = torch.tensor([[2.0, 0.0], [1.0, 0.5], [0.3, 1.0]], requires_grad=True)
+    p = torch.tensor([[1.0, 1.0], [3.0, 2.0], [5.0, 1.5]], requires_grad=True)
+    order, times = torch.tensor([[1.0], [3.0], [1.0]]), torch.linspace(0, 2, 5)
+    options = {"args": (p, order), "method": method, "step_control": "per-sample"}
+    found = sensitivities(f, y0, times, [p], sample_args=True, initial_state=True, **options)
+    assert found.jacobian.shape == (5, 3, 2, 4)
+    y = po.solve(f, y0, times, **options).y
+    for k, i, d in ((1, 0, 0), (3, 1, 1), (4, 2, 0), (4, 1, 1)):
+        by_p, by_y0 = torch.autograd.grad(y[k, i, d], [p, y0], retain_graph=True)
+        assert torch.allclose(found.jacobian[k, i, d], torch.cat([by_p[i], by_y0[i]]), rtol=1e-9, atol=1e-10)
+
+
+def test_parameters_are_shared_by_all_samples_or_of_each():
+    own, shared = torch.ones(3, 1, requires_grad=True), torch.ones(1, requires_grad=True)
+    with pytest.raises(ValueError, match="must all have one row a sample"):
+        sensitivities(
+            lambda t, y, own, shared: -own * shared * y,
+            torch.ones(3, 1),
+            [0.0, 1.0],
+            [own, shared],
+            args=(own, shared),
+            sample_args=(True, False),
+            step_control="per-sample",
+        )

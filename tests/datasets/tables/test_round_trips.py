@@ -108,10 +108,10 @@ def test_a_table_in_a_random_dialect_is_right_or_asks(spare, dialect, data):
     table, message = attempt(spare)
     if table is None:
         assert any(each in message for each in ASKING), message
-        assert not plain
+        assert not plain or dialect.delimiter != ","
     else:
         _assert_same(table, written)
-    if not plain:
+    if table is None or not plain:
         said = {"decimal": dialect.decimal, "thousands": dialect.thousands.replace("\N{NO-BREAK SPACE}", " ") or None}
         table, message = attempt(spare, options=TableOptions(**said))
         assert table is not None, message

@@ -1,0 +1,1 @@
+"""Equations as text: expressions read, checked for names and dimensions, and turned into torch operations."""
