@@ -55,6 +55,8 @@ class Point:
 
 Objective = Callable[[Tensor], Point]
 """From z, (S, F), to the loss there; infinite where it cannot be computed."""
+Objectives = Callable[[Tensor, Tensor], Point]
+"""The same where each start has a loss of its own: from z and the numbers of its starts, (S,)."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def minimise(
     z
         Where they begin, (S, F).
     low, high
-        Bounds, (F,).
+        Bounds, (F,), or of each start, (S, F): where both are the same, an unknown is held there.
     reach
         Longest steps, (F,), infinite for those that may go anywhere.
     iterations
@@ -130,9 +132,34 @@ def minimise(
     SolveError
         If the loss is finite at none of the starts.
     """
+    return minimise_each(
+        lambda z, _: objective(z),
+        z,
+        low,
+        high,
+        reach=reach,
+        iterations=iterations,
+        arrived=arrived,
+        on_iteration=on_iteration,
+    )
+
+
+def minimise_each(
+    objectives: Objectives,
+    z: Tensor,
+    low: Tensor,
+    high: Tensor,
+    *,
+    reach: Tensor | None = None,
+    iterations: int = 200,
+    arrived: float = ARRIVED,
+    on_iteration: Callable[[int, Tensor], object] | None = None,
+) -> Minima:
+    """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`."""
+    low, high = low.expand_as(z), high.expand_as(z)
     z = z.clamp(low, high)
-    reach = torch.full_like(low, torch.inf) if reach is None else reach
-    best = objective(z)
+    reach = torch.full_like(z[0], torch.inf) if reach is None else reach
+    best = objectives(z, torch.arange(len(z)))
     if not bool(torch.isfinite(best.loss).any()):
         raise SolveError("the solve fails, or predictions are not finite, at the initial guess; start closer")
     starts = len(z)
@@ -160,7 +187,7 @@ def minimise(
         if not len(rows):
             break
         step, foretold = _step(best, z, held, damping, (low, high), reach, rows)
-        trial = objective(z[rows] + step)
+        trial = objectives(z[rows] + step, rows)
         fall = best.loss[rows] - trial.loss
         better = torch.isfinite(trial.loss) & (fall > 0)
         ratio = torch.where(better, fall / foretold.clamp_min(1e-300), -1.0)
@@ -230,7 +257,7 @@ def _step(
     floor = torch.where(limited, _FLOOR * largest / unit.square().clamp_min(1e-300), 0.0)
     step = -_solved(information, gradient, held[rows], damping[rows], floor)
     step = step / (step.abs() / reach).amax(1, keepdim=True).clamp_min(1.0)
-    step = (z[rows] + step).clamp(*ends) - z[rows]
+    step = (z[rows] + step).clamp(ends[0][rows], ends[1][rows]) - z[rows]
     bend = (step.unsqueeze(1) @ information.nan_to_num() @ step.unsqueeze(2)).flatten()
     return step, -(gradient * step).sum(1) - 0.5 * bend
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from physode.errors import ConfigError, SolveError
-from physode.estimation.likelihood import Facing, Likelihood, predict
+from physode.estimation.likelihood import Facing, Likelihood, Prediction, predict
 from physode.estimation.problem import Estimation
 from physode.estimation.scales import Scales
 from physode.estimation.scoring import ARRIVED, Minima, Point, minimise
@@ -63,16 +63,23 @@ class Problem:
         """The measurements."""
         return Facing.of(self.estimation)
 
+    def predict(self, z: Tensor, *, derivatives: bool = True) -> Prediction:
+        """Return what measurements should have been at z, (S, F); derivatives are by the values, not by z."""
+        with torch.no_grad():
+            rows = self.simulator.run(self.scales.theta(z), tangents=derivatives)
+            return predict(self.estimation, rows, len(z))
+
     def likelihood(self, z: Tensor, *, derivatives: bool = True) -> Likelihood:
         """Return the likelihood at z, (S, F); gradient and information by the values, not by z."""
-        theta = self.scales.theta(z)
-        with torch.no_grad():
-            rows = self.simulator.run(theta, tangents=derivatives)
-            return self.facing.compare(predict(self.estimation, rows, len(z)))
+        return self.facing.compare(self.predict(z, derivatives=derivatives))
 
     def __call__(self, z: Tensor) -> Point:
         """Return -log of likelihood times priors at z, (S, F), with its derivatives by z."""
-        likelihood = self.likelihood(z)
+        return self.facing_others(z, self.facing)
+
+    def facing_others(self, z: Tensor, facing: Facing) -> Point:
+        """Return the same of other measured values, which may be others for each z."""
+        likelihood = facing.compare(self.predict(z))
         assert likelihood.gradient is not None
         assert likelihood.information is not None
         slopes = self.scales.slopes(z)
