@@ -70,7 +70,8 @@ def test_a_period_s_values_hold_from_its_beginning_on_and_are_seen_by_what_is_me
 def test_a_size_changed_between_periods_leaves_concentrations_and_amounts_as_they_are(tmp_path):
     species = {"A": {"initial": 2.0}, "N": {"initial": 3.0, "amount": True}}
     path = problem_2(
-        tmp_path, model(species=species, parameters={"k": 0.5}, reactions={"v": ("A ->", "k * A")}), ["A", "N", "N / c"],
+        tmp_path, model(species=species, parameters={"k": 0.5}, reactions={"v": ("A ->", "k * A")}),
+        ["A", "N", "N / c"],
         [*measured([1, 2], experiment="e"), *measured([2], experiment="e", observable="o1"),
          *measured([2], experiment="e", observable="o2")],
         conditions=[{"conditionId": "large", "targetId": "c", "targetValue": 4}],
@@ -140,9 +141,7 @@ def test_a_state_s_trigger_acts_where_the_solution_reaches_it(tmp_path, initiall
 def test_an_event_at_a_time_that_is_estimated_is_a_trigger_of_the_solution(tmp_path):
     events = {"dose": {"trigger": "time >= when", "assignments": {"A": "A + 1"}}}
     text = model(**{**DECAY, "parameters": {"k": 0.5, "when": 1.0}}, events=events)
-    path = problem_2(
-        tmp_path, text, ["A"], measured([3]), parameters=[{"parameterId": "k"}, {"parameterId": "when"}]
-    )
+    path = problem_2(tmp_path, text, ["A"], measured([3]), parameters=[{"parameterId": "k"}, {"parameterId": "when"}])
     estimation = read_problem(path)
     assert [trigger.name for trigger in estimation.model.triggers] == ["dose"]
     at_3 = 2 * math.exp(-3.0) + math.exp(-1.6)
@@ -176,7 +175,7 @@ def test_initial_assignments_follow_the_values_of_the_first_period(tmp_path):
     )  # fmt: skip
     path = problem_2(
         tmp_path, text, ["A", "B", "twice"],
-        [{"observableId": f"o{i}", "experimentId": e, "time": 1, "measurement": 1} for e in ("e", "f", "g") for i in range(3)],
+        [measured([1], experiment=e, observable=f"o{i}")[0] for e in ("e", "f", "g") for i in range(3)],
         conditions=[{"conditionId": "of_a", "targetId": "a", "targetValue": 5},
                     {"conditionId": "of_A", "targetId": "A", "targetValue": "k"}],
         experiments=[{"experimentId": "e", "time": 1, "conditionId": ""},
@@ -209,7 +208,11 @@ def test_amounts_and_concentrations_are_what_their_symbols_mean(tmp_path):
 def test_concentrations_fall_as_their_compartment_grows(tmp_path, growth):
     species = {"A": {"initial": 4.0, "by_amount": True}, "B": {"initial": 1.0}}
     text = model(
-        compartments={"c": 2.0}, species=species, parameters={"k": 0.5}, reactions={"v": ("A ->", "c * k * A")}, **growth
+        compartments={"c": 2.0},
+        species=species,
+        parameters={"k": 0.5},
+        reactions={"v": ("A ->", "c * k * A")},
+        **growth,
     )
     path = problem_2(tmp_path, text, ["A", "A * c"], [*measured([0, 2]), *measured([2], observable="o1")])
     expected = [2.0, 2 * math.exp(-2 * (0.5 + 0.3)), 4 * math.exp(-1.0)]
