@@ -15,16 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import under_func
 from physode.errors import SolveError
-from physode.problem.problem import checked_times
+from physode.problem.checks import checked_method, checked_times
 from physode.rhs.logarithmic_n_body import LogarithmicNBody
 from physode.rhs.physical.n_body import NBody
 from physode.solution import Solution
 from physode.solve import solve
 from physode.solvers.method import Method
-from physode.solvers.methods import find_method
 from physode.status import Status
-from physode.transforms import under_func
 
 __all__ = ["solve_regularised"]
 
@@ -88,7 +87,7 @@ def solve_regularised(
     True
     """
     times = _checked(bodies, y0, t, gradient)
-    if not find_method(method).adaptive:
+    if not checked_method(method).adaptive:
         raise ValueError(f"`method` must have adaptive steps, got {method!r}; rhs.LogarithmicNBody takes any method")
     rows = y0 if y0.ndim == 2 else y0[None]
     system = LogarithmicNBody(bodies)

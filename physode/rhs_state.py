@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from physode.problem.parameters import Referred
+from physode.problem.references import Referred
 
 __all__ = ["Hooks", "Statistics", "Surroundings", "changed_message"]
 

@@ -25,8 +25,8 @@ from physode.gradients.outputs import StepTable, fetch_recorded, read_outputs
 from physode.problem.checks import pose
 from physode.problem.problem import Problem
 from physode.solution import raise_failures
+from physode.solvers.clock import Grid
 from physode.solvers.driver import Plan, forward
-from physode.solvers.grid import Grid
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.solvers.symplectic.alf import Paired
 from physode.typing import Progress
@@ -246,8 +246,8 @@ def _propagate(steps: _Steps, grid: Grid, nodes: Tensor, *, initial_state: bool)
         rows = slice(begin, begin + chunk)
         t, h, y = grid.starts[rows], grid.sizes[rows], nodes[rows]
         lead = y.shape[: 1 + per_sample]
-        rows_of = [part.expand(len(t), *part.shape).flatten(0, 1) for part in others]
-        own = theta.expand(len(t), *theta.shape).flatten(0, 1) if steps.binding.own else theta
+        rows_of = [part.repeat(len(t), *[1] * (part.ndim - 1)) for part in others]
+        own = theta.repeat(len(t), 1) if steps.binding.own else theta
         pairs = (t.reshape(-1), y.reshape(-1, *state), h.reshape(-1), own, *rows_of)
         by_state, by_theta = _step_jacobians(steps, *pairs)
         by_state, by_theta = (part.reshape(len(t), groups, dimension, -1) for part in (by_state, by_theta))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from physode.autograd import transformed
 from physode.datasets.interrupts import interrupts_held
 from physode.gradients.outputs import Outcome
 from physode.problem.packing import Packing
@@ -21,7 +22,6 @@ from physode.solvers.checkpoints import Checkpoints
 from physode.solvers.driver import Plan, forward
 from physode.solvers.online_output import OnlineOutput, Receiver
 from physode.solvers.symplectic.alf import Paired
-from physode.transforms import transformed
 
 if TYPE_CHECKING:
     from physode.datasets.trajectory_stream import TrajectoryStream

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import held
 from physode.errors import SolveError
-from physode.events.result import Events, EventTimes
-from physode.gradients.first_order import held
+from physode.events.event import NO_EVENTS, Events, EventTimes
 from physode.gradients.outputs import Outcome, StepRecord, Table
 from physode.problem.dynamics import Calls
 from physode.problem.packing import Packing
 from physode.problem.problem import Problem
-from physode.solvers.callbacks import Recorded
 from physode.solvers.clock import expand
 from physode.solvers.method import StepMethod
-from physode.status import Status, failed
+from physode.solvers.recorder import Recorded
+from physode.status import Status
 
 __all__ = ["Solution", "Stats", "answer", "raise_failures"]
 
@@ -79,7 +79,7 @@ class Solution:
     recorded
         What ``record`` asked for, by name: ``t`` and ``values``, one row a step.
     events
-        Of each event its times, states and samples (:class:`~physode.events.result.EventTimes`), by place or by name.
+        Of each event its times, states and samples (:class:`~physode.events.event.EventTimes`), by place or by name.
     """
 
     t: Tensor
@@ -90,7 +90,7 @@ class Solution:
     step_times: Tensor
     recorded: Mapping[str, Recorded] = field(default_factory=dict)
     _dense: Callable[[Any], Any] | None = None
-    events: Events = field(default_factory=Events)
+    events: Events = NO_EVENTS
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is kept of a solution in a file or handed to another process: all but its graph."""
@@ -102,14 +102,14 @@ class Solution:
     @property
     def success(self) -> bool:
         """Whether every sample reached the end time, or the event that was to end it."""
-        return not bool(failed(self.status).any())
+        return not bool(_failed(self.status).any())
 
     @property
     def failures(self) -> dict[int, tuple[Status, float]]:
         """Status and time of each failed sample (sample 0 stands for the whole with shared steps)."""
         codes, times = self.status.reshape(-1).tolist(), self.ended.reshape(-1).tolist()
         rows = enumerate(zip(codes, times, strict=True))
-        return {i: (Status(code), time) for i, (code, time) in rows if failed(code)}
+        return {i: (Status(code), time) for i, (code, time) in rows if _failed(code)}
 
     def __call__(self, t: Tensor | float) -> Any:
         """Evaluate the solution by the method's own interpolant.
@@ -167,7 +167,7 @@ def answer(
 ) -> Solution:
     """Return the solution that users get; where its outputs were ``stored`` in a file it has none.
 
-    ``plans``: what passes back from it need, see :func:`~physode.gradients.first_order.held`.
+    ``plans``: what passes back from it need, see :func:`~physode.autograd.held`.
     """
     record, packing = outcome.record, problem.dynamics.packing
     ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
@@ -182,7 +182,7 @@ def answer(
         step_times=ends,
         recorded=recorded,
         _dense=_Reader.of(problem, outcome.table, plans) if dense else None,
-        events=Events([_with_plans(one, packing, plans) for one in events]) if plans else events,
+        events=events if events is NO_EVENTS else Events([_with_plans(one, packing, plans) for one in events]),
     )
 
 
@@ -255,10 +255,15 @@ class _Reader:
         return torch.where(known, self.start, torch.nan)
 
 
+def _failed(codes: Any) -> Any:
+    """Tell which status codes, a number or a tensor of them, are failures: neither a success nor an event's end."""
+    return (codes != int(Status.SUCCESS)) & (codes != int(Status.EVENT))
+
+
 def raise_failures(record: StepRecord, solution: Solution | None = None) -> None:
     """Raise :class:`SolveError` if any group of the record failed; it carries the ``solution``."""
     status, ended = record.status.reshape(-1), record.ended.reshape(-1)
-    bad = failed(status).nonzero().flatten().tolist()
+    bad = _failed(status).nonzero().flatten().tolist()
     if not bad:
         return
     first = bad[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -10,25 +11,24 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from physode.autograd import collected, is_mapped, transformed
 from physode.compiled.unrolled import solve_traced
 from physode.errors import SolveError
-from physode.events.breakpoints import checked_jump_times
-from physode.events.event import Event, checked_events
-from physode.events.result import Events, Found
+from physode.events.event import NO_EVENTS, Event, Events, Found, checked_events
+from physode.events.jumps import checked_jump_times
 from physode.gradients import ACA, GradientMethod, find_gradient
-from physode.gradients.first_order import collected
 from physode.gradients.naive import Empty, Transformed
 from physode.gradients.outputs import Outcome
 from physode.problem.checks import pose
 from physode.problem.problem import Problem
 from physode.sink import Sink, as_sink, solve_into, step_by_step
 from physode.solution import Solution, answer, raise_failures
-from physode.solvers.callbacks import Monitor, checked_seconds, recorder_of
-from physode.solvers.controllers import Controller
+from physode.solvers.callbacks import Monitor, checked_seconds
 from physode.solvers.driver import Plan
 from physode.solvers.method import Method
 from physode.solvers.online_output import Receiver
-from physode.transforms import is_mapped, transformed
+from physode.solvers.recorder import recorder_of
+from physode.solvers.step_control import Controller
 from physode.typing import Norm, Progress
 
 __all__ = ["solve"]
@@ -113,7 +113,7 @@ def solve(
     sample_args
         With ``skip_finished``, which of the ``args`` have one row a sample: True, False, or one of these for each.
     controller
-        The step-size controller, :func:`~physode.solvers.controllers.Predictive` by default.
+        The step-size controller, :func:`~physode.solvers.step_control.Predictive` by default.
     norm
         The norm of the error divided by its tolerance, on a state's structure; accepted up to 1. By default the root
         mean square; over a batch or several parts, the largest.
@@ -225,11 +225,10 @@ def solve(
     for name, callback in (("monitor", monitor), ("progress", progress)):
         if callback is not None and not callable(callback):
             raise TypeError(f"`{name}` must be callable with one argument, got {type(callback).__name__}")
-    recorder = recorder_of(record, f, problem.dynamics)
-    plan = Plan(
-        dense=dense, recorder=recorder, progress=progress, monitor=monitor, max_seconds=checked_seconds(max_seconds)
-    )
-    wanted = checked_events(events)
+    recorder = None if record is None else recorder_of(record, f, problem.dynamics)
+    limit = math.inf if max_seconds is None else checked_seconds(max_seconds)
+    plan = Plan(dense=dense, recorder=recorder, progress=progress, monitor=monitor, max_seconds=limit)
+    wanted = () if events == () else checked_events(events)
     stored = sink is not None and not as_sink(sink).keep
     in_rounds = bool(wanted) or jump_t is not None
 
@@ -238,7 +237,7 @@ def solve(
         return answer(t, problem, outcome, found, recorded, dense=dense, plans=plans, stored=stored)
 
     try:
-        events_found = Events()
+        events_found = NO_EVENTS
         with collected() as plans:
             if in_rounds:
                 outcome, events_found = _with_events(problem, plan, gradient_method, wanted, jump_t, compile, sink)
@@ -291,7 +290,7 @@ def _mapped(
 
 
 def _parts(found: Outcome | Found) -> Found:
-    return found if isinstance(found, Found) else Found(found, Events())
+    return found if isinstance(found, Found) else Found(found, NO_EVENTS)
 
 
 def _warn_uncompiled(reason: str) -> None:
@@ -314,7 +313,7 @@ def _with_events(
         if when is True:
             _warn_uncompiled("events and `jump_t` are not compiled")
         return solve_with_events(problem, plan, gradient_method, events, times)
-    found = Events()
+    found = NO_EVENTS
 
     def solved(problem: Problem, plan: Plan, receiver: Receiver | None) -> Outcome:
         nonlocal found

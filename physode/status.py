@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
 
-__all__ = ["Status", "failed"]
+__all__ = ["Status"]
 
 
 class Status(IntEnum):
@@ -53,8 +52,3 @@ _REASONS = {
         "right-hand side steep instead (tanh for sign)"
     ),
 }
-
-
-def failed(codes: Any) -> Any:
-    """Tell which status codes, a number or a tensor of them, are failures: neither a success nor an event's end."""
-    return (codes != int(Status.SUCCESS)) & (codes != int(Status.EVENT))

@@ -20,7 +20,7 @@ from torch.nn import functional as F  # noqa: N812
 import physode as po
 from physode.compat.torchdiffeq import odeint, odeint_adjoint, odeint_event
 from physode.errors import SolveError
-from physode.problem.parameters import Referred
+from physode.problem.references import Referred
 from physode.rhs_state import Surroundings
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -51,16 +51,13 @@ class Container(Protocol):
     @property
     def path(self) -> Path:
         """Where it is."""
-        ...
 
     @property
     def listing(self) -> Listing:
         """Its files, found once."""
-        ...
 
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, bytes | Skipped]]:
         """Give the bytes of some of its files, in the container's own order."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -161,7 +158,7 @@ class Tar:
         skipped = []
         with self._open() as archive:
             for member in archive:
-                name = _clean(member.name)
+                name = member.name.removeprefix("./")
                 if member.isdir():
                     continue
                 refused = refusal(name, member.size)
@@ -181,7 +178,7 @@ class Tar:
         wanted = set(names)
         with self._open() as archive:
             for member in archive:
-                name = _clean(member.name)
+                name = member.name.removeprefix("./")
                 if _is_plain(member) and name in wanted and refusal(name, member.size) is None:
                     wanted.discard(name)
                     file = archive.extractfile(member)
@@ -330,10 +327,6 @@ def _local_name(file: IO[bytes], offset: int) -> str:
         raise zipfile.BadZipFile(f"there is no file at byte {offset}, where its directory has one")
     _, _, flags, *_, length, _ = _LOCAL.unpack(head)
     return file.read(length).decode("utf-8" if flags & _UTF8 else "cp437")
-
-
-def _clean(name: str) -> str:
-    return name.removeprefix("./")
 
 
 def _forget(archive: tarfile.TarFile) -> None:

@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physode.solvers.clock import Number
+from physode.solvers.clock import Number, scale_of
 from physode.solvers.method import StepMethod
-from physode.solvers.norms import scale_of
 from physode.solvers.runge_kutta import Rhs, Step, take_step
 from physode.solvers.tableaus import Tableau
 

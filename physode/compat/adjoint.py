@@ -17,8 +17,8 @@ from physode.compat.stepping import Choice, InvalidArgument, Stepping, refusals
 from physode.gradients import Adjoint
 from physode.gradients.outputs import Outcome
 from physode.problem.dynamics import Dynamics
+from physode.problem.evaluation import Leaves
 from physode.problem.packing import Packing
-from physode.problem.parameters import Leaves
 from physode.problem.problem import Problem
 from physode.rhs_state import Statistics
 from physode.solvers.driver import Plan

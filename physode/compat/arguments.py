@@ -13,12 +13,13 @@ from torch import Tensor
 
 from physode.compat.methods import Callbacks
 from physode.compat.stepping import EVENT_STEPS, Choice, InvalidArgument, Stepping, positive, refusals
+from physode.problem.checks import checked_number, checked_state, checked_times
 from physode.problem.packing import Packing
-from physode.problem.parameters import Referred
-from physode.problem.problem import Problem, checked_number, checked_state, checked_times, make_dynamics
+from physode.problem.problem import Problem, make_dynamics
+from physode.problem.references import Referred
 from physode.rhs_state import Statistics
+from physode.solvers.clock import root_mean_square
 from physode.solvers.driver import Plan
-from physode.solvers.norms import root_mean_square
 from physode.typing import Norm
 
 __all__ = ["Asked", "Fitted", "asked_of", "mixed_norm", "packed_norm", "rms_norm"]

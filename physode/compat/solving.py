@@ -8,19 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import transformed
 from physode.compat.arguments import Asked
 from physode.compat.stepping import EVENT_STEPS, InvalidArgument, SolveAssertionError
 from physode.errors import SolveError
 from physode.events.conditions import Conditions
-from physode.events.event import Event
-from physode.events.result import Events, Found
+from physode.events.event import Event, Events, Found
 from physode.events.rounds import solve_with_events
 from physode.gradients import GradientMethod
 from physode.gradients.naive import Empty, Transformed
 from physode.gradients.outputs import Outcome
 from physode.problem.problem import Problem
 from physode.status import Status
-from physode.transforms import transformed
 
 __all__ = ["check_event_graph", "outcome_of", "solved", "solved_until"]
 

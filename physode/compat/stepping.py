@@ -15,15 +15,13 @@ from physode.compat.adams import Adams
 from physode.compat.methods import IMPLICIT, ITSELF, Line, Method, find_method
 from physode.compat.scipy_solver import SciPy
 from physode.errors import SolveError
-from physode.problem.checks import check_sizes, checked_count
-from physode.problem.problem import checked_number, checked_tolerances
+from physode.problem.checks import check_sizes, checked_count, checked_number, checked_tolerances
 from physode.solvers import method as engine
-from physode.solvers.attempt import Adaptive
-from physode.solvers.clock import Number, Verdict, as_float
-from physode.solvers.controllers import Controller
-from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
+from physode.solvers.clock import Grid, Number, Verdict, as_float
+from physode.solvers.grid import grid_of_step_size, grid_of_times
 from physode.solvers.interpolation import Location, interpolate
 from physode.solvers.runge_kutta import Step, end_derivative, interpolant, take_step
+from physode.solvers.step_control import Adaptive, Controller
 from physode.typing import Norm
 
 __all__ = [

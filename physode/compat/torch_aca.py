@@ -16,11 +16,11 @@ from torch import Tensor
 
 from physode.compat.arguments import rms_norm
 from physode.gradients import ACA
+from physode.problem.checks import checked_method
 from physode.problem.packing import Packing
 from physode.solution import Solution
 from physode.solve import solve
-from physode.solvers.controllers import Controller
-from physode.solvers.methods import find_method
+from physode.solvers.step_control import Controller
 
 __all__ = ["Solver", "odesolve", "odesolve_adjoint", "odesolve_endtime"]
 
@@ -118,7 +118,7 @@ class Solver:
             known = "Euler, RK2, RK4, RK12, RK23, RK45, Dopri5"
             raise ValueError(f"options['method'] must be one of {known}, in any case; got {name!r}")
         self.func, self.options, self._gradient = func, dict(options), gradient
-        self.method = find_method(_METHODS[name.lower()])
+        self.method = checked_method(_METHODS[name.lower()])
         self._solution: Solution | None = None
 
     def integrate(self, y0: Any, t0: Any = None, *, t_eval: Any = None, return_steps: bool = False) -> Any:

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import FIRST_ORDER, first_order_only, one_by_one, reference
 from physode.compiled.blocks import Block, Reading
 from physode.compiled.capture import Captured
 from physode.compiled.engine import Engine
 from physode.compiled.forward import Clock
 from physode.compiled.reading import place_of, weights_of
-from physode.gradients.first_order import FIRST_ORDER, first_order_only, one_by_one, reference
 from physode.problem.problem import Problem
-from physode.solvers.grid import Grid
+from physode.solvers.clock import Grid
 from physode.solvers.interpolation import Location, locate
 from physode.status import Status
 

@@ -17,7 +17,7 @@ from physode.compiled.loops import Loop, Replayed, as_program
 from physode.compiled.pullback import pulling, pulling_chunks
 from physode.compiled.reading import gather_each, scatter_each
 from physode.problem.problem import Problem, UserNorm
-from physode.solvers.attempt import Adaptive
+from physode.solvers.step_control import Adaptive
 from physode.solvers.tableaus import Tableau
 from physode.typing import Norm
 

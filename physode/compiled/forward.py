@@ -1,6 +1,6 @@
 """The adaptive loop as one tensor program: attempts run to the end, or to a full record, without the interpreter.
 
-The same pure functions make an attempt here and in :mod:`physode.solvers.loop`; what Python decides there by looking,
+The same pure functions make an attempt here and in :mod:`physode.solvers.driver`; what Python decides there by looking,
 ``where`` decides here.
 """
 
@@ -15,10 +15,9 @@ from torch import Tensor
 from physode.compiled.build import Layout
 from physode.compiled.capture import Program
 from physode.compiled.loops import Loop
-from physode.solvers.attempt import Adaptive, attempt, next_step, underflow
 from physode.solvers.clock import Number, expand
-from physode.solvers.controllers import Control, initial_step
 from physode.solvers.runge_kutta import Rhs, Step, coefficients, take_step
+from physode.solvers.step_control import Adaptive, Control, attempt, initial_step, next_step, underflow
 from physode.solvers.tableaus import Tableau
 from physode.solvers.trace import EVERY_NODE
 from physode.status import Status

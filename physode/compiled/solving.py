@@ -18,8 +18,8 @@ from physode.compiled.forward import Clock, Groups, Record, Summary, Walk
 from physode.gradients.aca import ACA
 from physode.gradients.outputs import Outcome, StepTable, adaptive_clock, blank_unreached
 from physode.problem.problem import Problem
+from physode.solvers.clock import Grid
 from physode.solvers.driver import Plan
-from physode.solvers.grid import Grid
 from physode.solvers.tableaus import Tableau
 from physode.status import Status
 

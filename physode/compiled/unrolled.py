@@ -14,23 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from physode.events.result import Events
+from physode.events.event import NO_EVENTS
 from physode.gradients import MALI, Adjoint, find_gradient
+from physode.problem.checks import checked_method, checked_state
 from physode.problem.dynamics import Calls, Dynamics
 from physode.problem.packing import Packing
-from physode.problem.problem import checked_state, make_dynamics
+from physode.problem.problem import make_dynamics
 from physode.solution import Solution, Stats
-from physode.solvers.grid import Grid, count_of_steps, grid_of_times, steps_of_size
+from physode.solvers.clock import Grid
+from physode.solvers.grid import count_of_steps, grid_of_times, steps_of_size
 from physode.solvers.interpolation import interpolate, locate
 from physode.solvers.method import Method, StepMethod
-from physode.solvers.methods import find_method
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.solvers.symplectic.separable import require_halves
 from physode.solvers.symplectic.splitting import Splitting
 
 __all__ = ["solve_traced"]
-
-_NO_EVENTS = Events()
 
 
 def solve_traced(
@@ -65,7 +64,7 @@ def solve_traced(
         raise ValueError(
             f"gradient={gradient!r} cannot be used inside of torch.compile, which differentiates the steps: use 'aca'"
         )
-    found = find_method(method)
+    found = checked_method(method)
     _check_method(found, f, fixed=step_size is not None or grid is not None)
     per_sample = step_control == "per-sample"
     packing = Packing.of(y0, per_sample=per_sample)
@@ -166,5 +165,5 @@ def _solution(t: Tensor, y: Any, steps: Grid, calls: int) -> Solution:
         ended=t[-1].detach(),
         stats=Stats(taken, torch.zeros_like(taken), calls, Calls()),
         step_times=torch.cat([t[:1].detach(), steps.ends.detach()]),
-        events=_NO_EVENTS,
+        events=NO_EVENTS,
     )

@@ -70,6 +70,7 @@ class Program:
     """
 
     def __init__(self, expressions: Sequence[Expression], inputs: Sequence[str]) -> None:
+        self.expressions = tuple(expressions)
         self.inputs = tuple(inputs)
         given = frozenset(inputs)
         for each in expressions:
@@ -78,6 +79,9 @@ class Program:
         assembly = _Assembly(guarded(expressions), self.inputs)
         self._numbers = assembly.numbers
         self._steps, self._outputs = assembly.finished()
+
+    def __reduce__(self) -> tuple[type[Program], tuple[tuple[Expression, ...], tuple[str, ...]]]:
+        return Program, (self.expressions, self.inputs)
 
     def __call__(self, columns: Sequence[Tensor]) -> list[Tensor]:
         """Return the value of each expression.

@@ -168,6 +168,8 @@ class Model:
         Whether implicit methods are needed; None where that is not known.
     equations
         Lines of text that show it.
+    breaks
+        Times at which f steps or has a kink, beside those of changes and inputs: formulas of constants.
     triggers
         What it does by itself, in the order in which that is done where several act at once.
     """
@@ -182,6 +184,7 @@ class Model:
     time_unit: str = ""
     stiff: bool | None = None
     equations: tuple[str, ...] = ()
+    breaks: tuple[Formula, ...] = ()
     triggers: tuple[Trigger, ...] = ()
 
 

@@ -41,7 +41,7 @@ class SolverOptions:
     method: str = "tsit5"
     rtol: float = 1e-8
     atol: float = 1e-10
-    max_steps: int = 100_000
+    max_steps: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -271,6 +271,8 @@ def _rhs(model: Model, inputs: Inputs, active: Tensor) -> Callable[..., Tensor]:
 
     def f(t: Tensor, x: Tensor, moving: Tensor, p: Tensor, inside: Tensor, experiments: Tensor) -> Tensor:
         time = t.reshape(-1)
+        if model.breaks:  # a piece ends where f steps, and sees its own side to the end
+            time = time + (torch.nextafter(time.detach(), inside) - time.detach())
         own = p.index_copy(1, active, moving)
         return model.rhs(time, x, own, inputs.at(time, inside, experiments))
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from physode.events.breakpoints import Stops
 from physode.events.detection import Detector
-from physode.solvers.callbacks import Moment, Monitor, Recorder, Watch
+from physode.events.jumps import Stops
+from physode.solvers.callbacks import Moment, Monitor, Watch
 from physode.solvers.clock import Number, expand
+from physode.solvers.recorder import Recorder
 from physode.solvers.trace import Trace
 from physode.status import Status
 
@@ -66,7 +67,7 @@ class RoundWatch(Watch):
 
 
 class RoundRecorder:
-    """A recorder as the loop of each round in turn calls it; see :class:`~physode.solvers.callbacks.Recorder`.
+    """A recorder as the loop of each round in turn calls it; see :class:`~physode.solvers.recorder.Recorder`.
 
     A round that begins with a jump has its start noted, the state behind it. Groups that have ended stay as they were.
     """

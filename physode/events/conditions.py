@@ -1,4 +1,13 @@
-"""The conditions of all events as the engine calls them: packed states, float64 times, one value a group."""
+r"""The conditions of all events as the engine calls them: packed states, float64 times, one value a group.
+
+Times and states of events have their gradients by the implicit function theorem. With
+:math:`g(t^*, y(t^*; \theta); \theta) = 0` and :math:`\dot g = \partial_t g + \partial_y g \cdot f`,
+
+.. math::
+    dt^* = - \frac{dg}{\dot g}\bigg|_{t^*\,\text{fixed}}, \qquad dy^* = dy\big|_{t^*\,\text{fixed}} + f \, dt^*
+
+(Chen, Amos & Nickel, Learning neural event functions, ICLR 2021, Sect. 3).
+"""
 
 from __future__ import annotations
 
@@ -10,13 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import first_order_only, transformed, under_func
 from physode.errors import SolveError
 from physode.events.event import Event
 from physode.problem.dynamics import Dynamics
 from physode.solvers.clock import expand
-from physode.transforms import under_func
 
-__all__ = ["Conditions", "summed"]
+__all__ = ["Conditions", "differentiable", "finite_groups", "of_fired", "summed"]
+
 
 _SMALLEST = 1e-6  # of the largest component, and of the span: what is nearer to zero rounds like that
 
@@ -30,21 +40,21 @@ class Conditions:
 
     def value(self, index: int, t: Tensor, y: Tensor) -> Tensor:
         """Return the condition of one event, float64 and shaped like ``t``: one value a group."""
-        found: Any = self.events[index].condition(*self._inputs(t, y))
+        returned: Any = self.events[index].condition(*self._inputs(t, y))
         one = f"one real number a sample, ({t.numel()},)" if t.ndim else "one real number"
-        if not isinstance(found, Tensor):
-            found = self._tensor(index, found, one, y)
-        if found.dtype == torch.bool:
+        if not isinstance(returned, Tensor):
+            returned = self._tensor(index, returned, one, y)
+        if returned.dtype == torch.bool:
             raise ValueError(
                 f"the condition of {self.label(index)} must return {one} that changes its sign at the event, got "
                 "torch.bool; return a difference instead of a comparison"
             )
-        if found.is_complex() or found.numel() != t.numel():
+        if returned.is_complex() or returned.numel() != t.numel():
             raise ValueError(
-                f"the condition of {self.label(index)} must return {one}, got {found.dtype} of shape "
-                f"{tuple(found.shape)}"
+                f"the condition of {self.label(index)} must return {one}, got {returned.dtype} of shape "
+                f"{tuple(returned.shape)}"
             )
-        value: Tensor = found.reshape(t.shape).double()
+        value: Tensor = returned.reshape(t.shape).double()
         return value
 
     def values(self, t: Tensor, y: Tensor) -> Tensor:
@@ -71,10 +81,10 @@ class Conditions:
             warnings.simplefilter("ignore")  # of a condition that is a plain number: it has no slope
             time, state = t.detach().requires_grad_(), y.detach().requires_grad_()
             value = self.value(index, time, state)
-            found: Sequence[Tensor | None] = (None, None)
+            gradients: Sequence[Tensor | None] = (None, None)
             if value.requires_grad:
-                found = torch.autograd.grad(value.sum(), [time, state], allow_unused=True)
-        by_t, by_y = (torch.zeros_like(x) if d is None else d for d, x in zip(found, (t, y), strict=True))
+                gradients = torch.autograd.grad(value.sum(), [time, state], allow_unused=True)
+        by_t, by_y = (torch.zeros_like(x) if d is None else d for d, x in zip(gradients, (t, y), strict=True))
         return by_t, by_y
 
     def rates(self, index: int, t: Tensor, y: Tensor, f: Tensor) -> Tensor:
@@ -107,14 +117,18 @@ class Conditions:
         jump = self.events[index].jump
         assert jump is not None
         packing = self.dynamics.packing
-        found = jump(*self._inputs(t, y))
+        returned = jump(*self._inputs(t, y))
         try:
-            packed = packing.pack(found)
+            packed = packing.pack(returned)
             fits = packed.shape == y.shape and packed.dtype == y.dtype
         except (TypeError, KeyError, IndexError, AttributeError, RuntimeError):
             fits = False
         if not fits:
-            got = f"{found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            got = (
+                f"{returned.dtype} of shape {tuple(returned.shape)}"
+                if isinstance(returned, Tensor)
+                else type(returned).__name__
+            )
             raise ValueError(f"the jump of {self.label(index)} must return a state like `y0`, got {got}")
         return packed
 
@@ -123,14 +137,14 @@ class Conditions:
         name = self.events[index].name
         return f"event {index}" if name is None else f"event {name!r}"
 
-    def _tensor(self, index: int, found: Any, one: str, y: Tensor) -> Tensor:
+    def _tensor(self, index: int, returned: Any, one: str, y: Tensor) -> Tensor:
         """Return a condition's value that is no tensor as one."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of numbers in lists that have a graph: it ends here, as with float()
-                value = torch.as_tensor(found, device=y.device)
+                value = torch.as_tensor(returned, device=y.device)
         except (TypeError, ValueError, RuntimeError):
-            got = "None; is a `return` missing?" if found is None else type(found).__name__
+            got = "None; is a `return` missing?" if returned is None else type(returned).__name__
             raise TypeError(f"the condition of {self.label(index)} must return {one}, got {got}") from None
         return value if value.dtype == torch.bool or value.is_complex() else value.double()
 
@@ -144,5 +158,101 @@ def summed(values: Tensor, t: Tensor) -> Tensor:
     return (values.reshape(len(values), -1).sum(1) if t.ndim else values.sum()).double()
 
 
+def finite_groups(y: Tensor, t: Tensor) -> Tensor:
+    """Return which groups have a state, ``(groups,)``; others have failed, which their status tells."""
+    return torch.isfinite(y).reshape(t.numel(), y.numel() // max(t.numel(), 1)).all(1)
+
+
 def _product(a: Tensor, b: Tensor) -> Tensor:
     return (a.conj() * b).real if b.is_complex() else a * b
+
+
+def of_fired(where: Tensor, y: Tensor) -> Tensor:
+    """Return the states where an event fired, and in other groups that of one where it did, a constant.
+
+    A group that has failed has NaN for a state: times a cotangent of 0, it would spoil the gradients of what the
+    groups share.
+    """
+    if where.ndim == 0 or bool(where.all()):
+        return y
+    good = int(where.nonzero()[0])
+    return torch.where(expand(where, y.ndim), y, y[good : good + 1].detach())
+
+
+def differentiable(
+    conditions: Conditions, index: int, t: Tensor, y: Tensor, where: Tensor, *, any_order: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return an event's times and states with their gradients.
+
+    Parameters
+    ----------
+    index
+        Which event.
+    t
+        Its times, constants, one a group.
+    y
+        The states there, with their gradients at constant times.
+    where
+        The groups in which the event fired, at least one; others keep ``t`` and ``y``.
+    """
+    if not (torch.is_grad_enabled() or transformed()):
+        return t, y
+    states = of_fired(where, y)
+    value = conditions.value(index, t, states)
+    if transformed():
+        return _by_newton(conditions, index, t, y, where)
+    if not value.requires_grad:
+        return t, y
+    if any_order:
+        return _by_newton(conditions, index, t, y, where)
+    with torch.no_grad():
+        f = conditions.dynamics(t, states.detach())
+    rate = conditions.rates(index, t, states, f)
+    shift = _Shift.apply(torch.where(where, value, 0.0), torch.where(where, rate, 1.0))  # type: ignore[no-untyped-call]
+    return t + shift, y + expand(shift.to(y.dtype), y.ndim) * torch.where(expand(where, y.ndim), f, 0.0)
+
+
+def _by_newton(conditions: Conditions, index: int, t: Tensor, y: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Return the same by plain operations, whose first and second derivatives are those of the event.
+
+    From the root :math:`t_0`, two steps of Newton's method along the solution's parabola
+    :math:`y(t_0 + \delta) = y + \delta f + \delta^2 \dot f / 2` change no value; the first makes the first derivative
+    exact, the second the second one.
+    """
+    states = of_fired(where, y)
+    dynamics = conditions.dynamics
+
+    def along(shift: Tensor) -> tuple[Tensor, Tensor]:
+        wide = expand(shift.to(y.dtype), y.ndim)
+        return t + shift, states + wide * (f + 0.5 * wide * second)
+
+    f = dynamics(t, states)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what torch loads for it
+        second = torch.func.jvp(dynamics, (t, states), (torch.ones_like(t), f.detach()))[1].detach()
+    rate = conditions.rates(index, t, states.detach(), f.detach()).detach()
+    rate = torch.where(where & (rate != 0), rate, 1.0)
+    shift = torch.zeros_like(t)
+    for _ in range(2):
+        value = conditions.value(index, *along(shift))
+        shift = shift - torch.where(where, (value - value.detach()) / rate, 0.0)
+    t_event, y_event = along(shift)
+    wide = expand(where, y.ndim)
+    return torch.where(where, t_event, t), torch.where(wide, y_event, y)
+
+
+class _Shift(torch.autograd.Function):
+    """Zero, with the derivative -1 / rate with respect to the condition's value."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, rate: Tensor) -> Tensor:
+        ctx.save_for_backward(value, rate)
+        return torch.zeros_like(value)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        rate = ctx.saved_tensors[1]
+        # Where nothing is asked for, nothing comes back: also where an event grazes zero and has no derivative.
+        back = torch.where(cotangents[0] == 0, 0.0, -cotangents[0] / rate)
+        message = "derivatives of an event's gradients need gradient=ACA(memory='graph') or gradient='naive'"
+        return *first_order_only([back], [*ctx.saved_tensors, *cotangents], message), None

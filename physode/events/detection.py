@@ -7,11 +7,20 @@ import math
 import torch
 from torch import Tensor
 
-from physode.events.conditions import Conditions
-from physode.events.deferred import AnewError, Taken, Waiting
+from physode.events.conditions import Conditions, finite_groups
 from physode.events.discontinuity import Landing, discontinuous, sides_from
 from physode.events.jumps import Carried, Crossing, Firing, choose, tie_of
-from physode.events.root_finding import POINTS, Looks, chord_crossing, crossings_of, signs_around
+from physode.events.root_finding import (
+    POINTS,
+    AnewError,
+    Looks,
+    Taken,
+    Waiting,
+    chord_crossing,
+    crossings_of,
+    signs_around,
+    values_in,
+)
 from physode.rhs_state import Statistics
 from physode.solvers.clock import Number, Verdict, anywhere, as_float, detached, logical_not
 from physode.solvers.interpolation import StepInterpolant
@@ -77,11 +86,11 @@ class Detector:
     @property
     def last(self) -> Tensor:
         """Which groups are stopped by an event that ends them, ``(groups,)``."""
-        found = torch.zeros_like(self.first, dtype=torch.bool)
+        ends = torch.zeros_like(self.first, dtype=torch.bool)
         for index, event in enumerate(self.conditions.events):
             if event.limit is not None:
-                found |= self.stopping[index] & (self.counts[index] >= event.limit)
-        return found
+                ends |= self.stopping[index] & (self.counts[index] >= event.limit)
+        return ends
 
     def look_at_start(self, t: Tensor, y: Tensor, f: Tensor, carried: Carried, span: Tensor) -> None:
         r"""Find the signs that the solve starts with.
@@ -100,12 +109,12 @@ class Detector:
         with torch.no_grad():
             t, y = t.detach(), y.detach()
             self._values = self.conditions.values(t, y)
-            self.conditions.check(self._values, t.reshape(-1), self._going & _finite(y, t))
+            self.conditions.check(self._values, t.reshape(-1), self._going & finite_groups(y, t))
             self._signs = torch.sign(self._values)
             near = self._values.abs() <= 2 * carried.residual
-            known = near & ~torch.isnan(carried.signs)
-            self._signs = torch.where(known, carried.signs, self._signs)
-            near = ((self._values == 0) | near) & ~known & self._going
+            trusted = near & ~torch.isnan(carried.signs)
+            self._signs = torch.where(trusted, carried.signs, self._signs)
+            near = ((self._values == 0) | near) & ~trusted & self._going
             for index in near.any(1).nonzero().flatten().tolist():
                 ahead = (torch.sign(span) * self.conditions.tendency(index, t, y, f)).reshape(-1)
                 self._signs[index] = torch.where(near[index], ahead, self._signs[index])
@@ -119,15 +128,15 @@ class Detector:
         conditions = self.conditions
         for index in surfaces.any(1).nonzero().flatten().tolist():
             with self._statistics.preserved():
-                found = surfaces[index] & discontinuous(conditions, index, t, y, span)
-                if not bool(found.any()):
+                jumps = surfaces[index] & discontinuous(conditions, index, t, y, span)
+                if not bool(jumps.any()):
                     continue
                 sides = self.sides.clone()
-                sides[index] = torch.where(found, torch.nan, sides[index])
+                sides[index] = torch.where(jumps, torch.nan, sides[index])
                 _, sliding = sides_from(
                     conditions.dynamics, conditions.events, t, y, sides, carried.residual, torch.sign(span)
                 )
-            self.discovered[index] |= found & ~sliding  # a state at rest there stays
+            self.discovered[index] |= jumps & ~sliding  # a state at rest there stays
         if bool(self.discovered.any()):
             raise AnewError
 
@@ -154,7 +163,7 @@ class Detector:
                     return accepted, t1
             y, ends = y.detach(), step.y.detach()
             chord = StepInterpolant.on((t, h, t_next), y, (ends - y)[None], ends)
-            open_ = self._going & torch.isnan(self.stop) & _finite(ends, chord.t)
+            open_ = self._going & torch.isnan(self.stop) & finite_groups(ends, chord.t)
             kept = torch.as_tensor(accepted, device=y.device).reshape(-1)
             held, watched = torch.zeros_like(open_), open_ & kept
             if not bool(kept.all()):
@@ -164,7 +173,7 @@ class Detector:
                 k_end = rhs(t_next, ends) if k_end is None else k_end.detach()
                 dense = interpolant(rhs, tableau, detached(t), y, detached(h), slopes, k_end)
                 inside = StepInterpolant(chord.t, chord.h, chord.t_next, y, dense, ends)
-                seen = self._at_points(inside)
+                seen = values_in(self.conditions, inside)
                 same = self._steady and bool(((torch.sign(seen) == self._signs) | ~watched).all())
                 if same and not bool(held.any()):
                     self._values = torch.where(watched, seen[-1], self._values)
@@ -242,20 +251,20 @@ class Detector:
         values = self.conditions.values(*chord.at(torch.ones_like(chord.t)))
         looks = Looks([self._values, values], [self._signs, torch.sign(values)])
         crosses = groups & (self.sides == 0) & (looks.signs[0] * looks.signs[1] < 0)
-        found = torch.zeros_like(groups)
+        stopped = torch.zeros_like(groups)
         for index in crosses.any(1).nonzero().flatten().tolist():
             theta = chord_crossing(self.conditions, chord, index, looks, crosses[index])
-            found |= self._probed(chord, index, torch.where(crosses[index], theta, 0.0), crosses[index])
-        return found
+            stopped |= self._probed(chord, index, torch.where(crosses[index], theta, 0.0), crosses[index])
+        return stopped
 
     def _probed(self, step: StepInterpolant, index: int, theta: Tensor, groups: Tensor) -> Tensor:
         """Stop groups at the step's start where the right-hand side is discontinuous at an event; return which."""
         places = step.at(theta.reshape(step.t.shape))
         with self._statistics.preserved():
-            found = groups & discontinuous(self.conditions, index, *places, step.h)
-        self.discovered[index] |= found
-        self.stop = torch.where(found, step.t.reshape(-1), self.stop)
-        return found
+            jumps = groups & discontinuous(self.conditions, index, *places, step.h)
+        self.discovered[index] |= jumps
+        self.stop = torch.where(jumps, step.t.reshape(-1), self.stop)
+        return jumps
 
     def _seen(self, step: StepInterpolant, watched: Tensor, k_end: Tensor, seen: Tensor) -> Tensor:
         """Go through the conditions' values ``seen`` in accepted attempts; return which groups do not keep theirs."""
@@ -279,18 +288,13 @@ class Detector:
         self._calm = self._steady and not bool(((self._signs == 0) | (self.sides != 0)).any())
         return held
 
-    def _at_points(self, step: StepInterpolant) -> Tensor:
-        """Return the conditions' values at some points of a step, ``(points, events, groups)``."""
-        places = [*zip(*step.points(POINTS[:-1]), strict=True), (step.t_next, step.end)]
-        return torch.stack([self.conditions.values(*place) for place in places])
-
     def _looked(self, step: StepInterpolant, watched: Tensor, seen: Tensor) -> Looks:
         """Return the values and signs of a step from its start on."""
         values, signs = [self._values], [self._undecided(step)]
-        for point, found in zip(POINTS, seen, strict=True):
-            self.conditions.check(found, (step.t + point * step.h).reshape(-1), watched)
-            values.append(found)
-            signs.append(self._sign(found, signs[-1]))
+        for point, at_point in zip(POINTS, seen, strict=True):
+            self.conditions.check(at_point, (step.t + point * step.h).reshape(-1), watched)
+            values.append(at_point)
+            signs.append(self._sign(at_point, signs[-1]))
         return Looks(values, signs)
 
     def _undecided(self, step: StepInterpolant) -> Tensor:
@@ -298,8 +302,8 @@ class Detector:
         signs = self._signs
         if bool((signs == 0).any()):
             for point in _EARLY:
-                found = self.conditions.values(*step.at(torch.full_like(step.t, point)))
-                signs = torch.where(signs == 0, self._sign(found, signs), signs)
+                early = self.conditions.values(*step.at(torch.full_like(step.t, point)))
+                signs = torch.where(signs == 0, self._sign(early, signs), signs)
         return signs
 
     def _sign(self, values: Tensor, before: Tensor) -> Tensor:
@@ -337,21 +341,6 @@ class Detector:
         return aimed | (stops & (self.stop != step.t_next.reshape(-1)))
 
     def carry(self, t: Tensor, y: Tensor) -> Carried:
-        """Return what to know behind a jump at the stops, where the states are ``y``.
-
-        A step that lands on a stop ends in another state than the interpolant that the stop was found on, within the
-        local error: an event that fired may look as if it still had to, and the other way round.
-        """
+        """Return what to know behind a jump at the stops, where the states are ``y``."""
         with torch.no_grad():
-            values = self.conditions.values(t, y.detach())
-        doubtful = self._tied | (torch.sign(values) != self._at_stop)
-        nothing = Carried.nothing(self.counts)
-        return Carried(
-            torch.where(doubtful, values.abs(), nothing.residual),
-            torch.where(doubtful & ~self._tied, self._at_stop, nothing.signs),
-        )
-
-
-def _finite(y: Tensor, t: Tensor) -> Tensor:
-    """Return which groups have a state, ``(groups,)``; others have failed, which their status tells."""
-    return torch.isfinite(y).reshape(t.numel(), y.numel() // max(t.numel(), 1)).all(1)
+            return Carried.behind(self.conditions.values(t, y.detach()), self._at_stop, self._tied)

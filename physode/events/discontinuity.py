@@ -24,12 +24,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import transformed
 from physode.events.conditions import Conditions, summed
 from physode.events.event import Event
 from physode.problem.dynamics import Dynamics
 from physode.solvers.clock import Number, expand
 from physode.solvers.interpolation import StepInterpolant
-from physode.transforms import transformed
 
 __all__ = ["Landing", "Sided", "beside", "discontinuous", "on_sides", "sides_from"]
 
@@ -77,8 +77,8 @@ class Sided(Dynamics):
 
     @cached_property
     def _surfaces(self) -> list[int]:
-        found: list[int] = (self.sides != 0).any(1).nonzero().flatten().tolist()
-        return found
+        surfaces: list[int] = (self.sides != 0).any(1).nonzero().flatten().tolist()
+        return surfaces
 
     def _beside(self, index: int, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         conditions, side = Conditions(self.events, self), self.sides[index].reshape(t.shape)
@@ -190,8 +190,8 @@ def sides_from(
     """
     plain = Conditions(events, dynamics)
     values = plain.values(t, y)
-    found = torch.where(torch.isnan(sides), torch.where(values < 0, -1.0, 1.0), sides)
-    sliding = torch.zeros_like(found[0], dtype=torch.bool)
+    chosen = torch.where(torch.isnan(sides), torch.where(values < 0, -1.0, 1.0), sides)
+    sliding = torch.zeros_like(chosen[0], dtype=torch.bool)
     for index in (sides != 0).any(1).nonzero().flatten().tolist():
         noise = torch.maximum(4 * plain.noise(index, t, y).reshape(-1), 2 * residual[index])
         near = (sides[index] != 0) & (values[index].abs() <= noise)
@@ -199,15 +199,15 @@ def sides_from(
             continue
         leaves = []
         for side in (-1.0, 1.0):
-            trial = found.clone()
-            trial[index] = torch.where(near, side, found[index])
+            trial = chosen.clone()
+            trial[index] = torch.where(near, side, chosen[index])
             held = on_sides(dynamics, events, trial)
             ahead = Conditions(events, held).tendency(index, t, y, held(t, y)) * direction
             leaves.append(side * ahead.reshape(-1) >= 0)
         below, above = leaves
         sliding |= near & ~below & ~above
-        found[index] = torch.where(near & (below ^ above), torch.where(above, 1.0, -1.0), found[index])
-    return found, sliding
+        chosen[index] = torch.where(near & (below ^ above), torch.where(above, 1.0, -1.0), chosen[index])
+    return chosen, sliding
 
 
 _MOST = 16  # attempts at a landing

@@ -1,15 +1,19 @@
-"""What the user asks for: a condition, which of its crossings count, and what happens at one."""
+"""Events: what the user asks for (a condition, which of its crossings count, what happens), and the times found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple, overload
 
+import torch
 from torch import Tensor
 
-__all__ = ["Event", "checked_events"]
+from physode.gradients.outputs import Outcome
+from physode.problem.packing import Packing
+
+__all__ = ["NO_EVENTS", "Event", "EventTimes", "Events", "Firings", "Found", "checked_events", "gather"]
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,14 @@ def checked_events(events: Event | Sequence[Event]) -> tuple[Event, ...]:
     TypeError, ValueError
         If something else is among them, or two share a name.
     """
-    found = tuple(events) if isinstance(events, Sequence) else (events,)
-    for event in found:
+    several = tuple(events) if isinstance(events, Sequence) else (events,)
+    for event in several:
         if not isinstance(event, Event):
             raise TypeError(f"`events` must be physode.Event(condition, ...) or several, got {type(event).__name__}")
-    names = [event.name for event in found if event.name is not None]
+    names = [event.name for event in several if event.name is not None]
     if len(set(names)) < len(names):
         raise ValueError(f"the names of `events` must differ, got {', '.join(names)}")
-    return found
+    return several
 
 
 def _is_whole(value: object) -> bool:
@@ -102,3 +106,114 @@ def _is_whole(value: object) -> bool:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
+
+
+@dataclass(frozen=True)
+class EventTimes:
+    """All firings of one event, by sample and then in the order of the solve.
+
+    Attributes
+    ----------
+    t
+        The times, ``(n,)``, float64, with gradients.
+    y
+        The states there, before a jump: ``(n, *sample)`` with per-sample steps, ``(n, *y0.shape)`` with shared steps;
+        in the structure of ``y0``, with gradients.
+    sample
+        Whose they are, ``(n,)``: indices into the batch, 0 with shared steps.
+    count
+        How many there are: ``(batch,)``, or ``()`` with shared steps.
+    name
+        The event's.
+    """
+
+    t: Tensor
+    y: Any
+    sample: Tensor
+    count: Tensor
+    name: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def table(self) -> Tensor:
+        """Return the times as ``(batch, most)``, one row a sample and NaN where it has fewer."""
+        count = self.count.reshape(-1)
+        first = torch.cumsum(count, 0) - count
+        column = torch.arange(len(self), device=count.device) - first[self.sample]
+        blank = self.t.new_full((len(count), int(count.max()) if len(count) else 0), torch.nan)
+        return blank.index_put((self.sample, column), self.t)
+
+
+class Events(Sequence[EventTimes]):
+    """The events of a solve, in the order they were given in; also by name."""
+
+    def __init__(self, by_event: Sequence[EventTimes] = ()) -> None:
+        self._by_event = tuple(by_event)
+
+    def __len__(self) -> int:
+        return len(self._by_event)
+
+    def __iter__(self) -> Iterator[EventTimes]:
+        return iter(self._by_event)
+
+    @overload
+    def __getitem__(self, key: int | str) -> EventTimes: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[EventTimes, ...]: ...
+    def __getitem__(self, key: int | str | slice) -> EventTimes | tuple[EventTimes, ...]:
+        if not isinstance(key, str):
+            return self._by_event[key]
+        for one in self._by_event:
+            if one.name == key:
+                return one
+        names = ", ".join(repr(one.name) for one in self._by_event if one.name is not None) or "none has a name"
+        raise KeyError(f"no event is called {key!r}; known: {names}")
+
+    def __repr__(self) -> str:
+        return f"Events({', '.join(f'{one.name or index}: {len(one)}' for index, one in enumerate(self))})"
+
+
+NO_EVENTS = Events()
+"""Those of a solve that looks for none."""
+
+
+class Found(NamedTuple):
+    """What a solve with events gives: as one without them, and the events."""
+
+    outcome: Outcome
+    events: Events
+
+
+class Firings(NamedTuple):
+    """Some firings of one event: ``(rows, *groups)`` times, packed states, and where there is one."""
+
+    t: Tensor
+    y: Tensor
+    fired: Tensor
+
+    @classmethod
+    def of(cls, t: Tensor, y: Tensor, fired: Tensor) -> Firings:
+        """Return one row."""
+        return cls(t[None], y[None], fired[None])
+
+
+def gather(
+    events: Sequence[Event], firings: Sequence[Sequence[Firings]], packing: Packing, y0: Tensor, direction: Tensor
+) -> Events:
+    """Make the events of a solution from the firings found piece by piece."""
+    groups = direction.shape
+    by_event = []
+    for event, parts in zip(events, firings, strict=True):
+        if parts:
+            t, y, fired = (torch.cat(rows) for rows in zip(*parts, strict=True))
+        else:
+            t = torch.zeros((0, *groups), dtype=torch.float64, device=y0.device)
+            y, fired = y0.new_zeros((0, *y0.shape)), torch.zeros((0, *groups), dtype=torch.bool, device=y0.device)
+        sample = fired.nonzero()[:, 1] if groups else torch.zeros(int(fired.sum()), dtype=torch.long, device=t.device)
+        t, y = t[fired], y[fired]
+        order = torch.argsort((t * direction.reshape(-1)[sample]).detach(), stable=True)
+        order = order[torch.argsort(sample[order], stable=True)]
+        states = packing.unpack(y[order], leading=0 if groups else 1)
+        by_event.append(EventTimes(t[order], states, sample[order], fired.sum(0), event.name))
+    return Events(by_event)

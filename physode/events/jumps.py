@@ -1,4 +1,8 @@
-"""Which crossings of a step count: in the order of time, ties in the order of events, up to the first that stops."""
+"""Where rounds begin and end, and which crossings end them.
+
+Known discontinuities are times of their own. Of the crossings of a step those count, in the order of time, ties in the
+order of events, up to the first that stops; behind it the state may jump.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from physode.events.conditions import Conditions
-from physode.events.event import Event
-from physode.events.implicit_gradient import differentiable, of_fired
-from physode.events.result import Firings
+from physode.events.conditions import Conditions, differentiable, of_fired
+from physode.events.event import Event, Firings
+from physode.problem.problem import Problem
 from physode.solvers.clock import expand
 from physode.status import Status
 
@@ -21,10 +24,87 @@ if TYPE_CHECKING:
     from physode.events.detection import Detector
     from physode.events.rounds import State
 
-__all__ = ["Carried", "Chosen", "Crossing", "Firing", "choose", "passed", "tie_of"]
-
+__all__ = ["Carried", "Chosen", "Crossing", "Firing", "Stops", "checked_jump_times", "choose", "passed", "tie_of"]
 
 _TIE = 1e-10  # of a step: events this close happen at once
+_RESOLUTION = 16 * torch.finfo(torch.float64).eps
+
+
+class Stops:
+    """The times of one problem.
+
+    Attributes
+    ----------
+    direction, span
+        The sign and the signed length of each group's span.
+    """
+
+    def __init__(self, problem: Problem, jump_times: Tensor | None) -> None:
+        self._t, self._dtype = problem.t, problem.dynamics.dtype
+        self._jumps = self._t.new_empty(0) if jump_times is None else jump_times
+        self.span = (self._t[-1] - self._t[0]).detach()
+        self.direction = torch.sign(self.span)
+
+    def after(self, t: Tensor) -> Tensor:
+        """Return each group's next discontinuity behind ``t``, or its end, with its graph."""
+        end = self._t[-1]
+        if not len(self._jumps):
+            return end
+        jumps = self._jumps.reshape(-1, *[1] * t.ndim)
+        ahead, before = self.direction * (jumps - t).detach(), self.direction * (end - jumps).detach()
+        distance = torch.where((ahead > 0) & (before > 0), ahead, torch.inf)
+        nearest = distance.argmin(0)
+        return torch.where(torch.isfinite(distance.amin(0)), self._jumps[nearest], end)
+
+    def inside(self, times: Tensor, start: Tensor, end: Tensor) -> Tensor:
+        """Whether times lie behind ``start`` and before ``end``, or at it."""
+        times, start, end = times.detach(), start.detach(), end.detach()
+        return (self.direction * (times - start) > 0) & (self.direction * (end - times) >= 0)
+
+    def between(self, start: Tensor, end: Tensor, groups: Tensor) -> list[int]:
+        """Return which outputs lie in the piece of some group."""
+        some = (self.inside(self._t, start, end) & groups).reshape(len(self._t), -1).any(1)
+        outputs: list[int] = some.nonzero().flatten().tolist()
+        return outputs
+
+    def share(self, t: Tensor) -> Tensor:
+        """Return which part of the span lies before ``t``."""
+        return (t - self._t[0]).detach() / self.span
+
+    def bounds(self, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bounds of the times that the right-hand side sees: at a discontinuity, just inside the piece."""
+        start, end = start.detach(), end.detach()
+        first = self._inwards(start, self.direction)
+        last = self._inwards(end, -self.direction)
+        return torch.minimum(first, last), torch.maximum(first, last)
+
+    def _inwards(self, t: Tensor, direction: Tensor) -> Tensor:
+        at_jump = (self._jumps.detach().reshape(-1, *[1] * t.ndim) == t).any(0)
+        if not bool(at_jump.any()):
+            return t
+        typed = t.to(self._dtype)
+        beside = torch.nextafter(typed, (direction * torch.inf).to(self._dtype))
+        return torch.where(at_jump, beside.double(), t)
+
+
+def checked_jump_times(jump_t: object, device: torch.device) -> Tensor:
+    """Return the discontinuities in float64 and rising order.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite times, ``(n,)``.
+    """
+    try:
+        times = jump_t if isinstance(jump_t, Tensor) else torch.as_tensor(jump_t, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"`jump_t` must be a tensor or a sequence of times, got {type(jump_t).__name__}") from None
+    if times.is_complex() or times.dtype == torch.bool:
+        raise ValueError(f"`jump_t` must be real times, got {times.dtype}; give seconds or whatever `t` counts")
+    times = times.to(device=device, dtype=torch.float64)
+    if times.ndim != 1 or not bool(torch.isfinite(times.detach()).all()):
+        raise ValueError(f"`jump_t` must be finite times of shape (n,), got shape {tuple(times.shape)}")
+    return times.sort().values
 
 
 class Crossing(NamedTuple):
@@ -137,8 +217,27 @@ class Carried(NamedTuple):
             torch.full_like(like, -1.0, dtype=torch.float64), torch.full_like(like, math.nan, dtype=torch.float64)
         )
 
+    @classmethod
+    def behind(cls, values: Tensor, signs: Tensor, tied: Tensor) -> Carried:
+        """Return what is known behind a stop.
 
-_RESOLUTION = 16 * torch.finfo(torch.float64).eps
+        A step that lands on a stop ends in another state than the interpolant that the stop was found on, within the
+        local error: an event that fired may look as if it still had to, and the other way round.
+
+        Parameters
+        ----------
+        values
+            The conditions in the states that groups have landed in, ``(events, groups)``.
+        signs
+            Those that they have just behind the stop, by the interpolant.
+        tied
+            Which of them were crossing zero there.
+        """
+        doubtful, nothing = tied | (torch.sign(values) != signs), cls.nothing(values)
+        return cls(
+            torch.where(doubtful, values.abs(), nothing.residual), torch.where(doubtful & ~tied, signs, nothing.signs)
+        )
+
 
 Noted = list[tuple[int, Firings]]
 """Firings, each with the number of its event."""

@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physode.events.event import Event
-from physode.events.result import Events, EventTimes
+from physode.autograd import is_mapped
+from physode.events.event import Event, Events, EventTimes
 from physode.solution import Solution
-from physode.transforms import is_mapped
 
 __all__ = ["Mapped"]
 
@@ -67,16 +66,16 @@ class Mapped:
         """Return ``function(t, y, *args)`` mapped over samples."""
         mapped = torch.func.vmap(function, in_dims=(0, 0, *self._dims), randomness="same")
 
-        def each(t: Tensor, y: Tensor, *args: Any) -> Any:
-            found = mapped(t.reshape(self._size), y, *args)
-            if isinstance(found, Tensor) and is_mapped(found):
+        def by_sample(t: Tensor, y: Tensor, *args: Any) -> Any:
+            value = mapped(t.reshape(self._size), y, *args)
+            if isinstance(value, Tensor) and is_mapped(value):
                 raise ValueError(
                     "a function of a mapped solve with events uses a mapped tensor that is not among its `args`; "
                     "hand it to `args`"
                 )
-            return found
+            return value
 
-        return each
+        return by_sample
 
     def events(self, events: Sequence[Event]) -> list[Event]:
         """Return the events of the batch."""

@@ -13,8 +13,7 @@ from physode.events.jumps import Carried
 from physode.gradients.outputs import Outcome, StepTable, Table
 from physode.problem.problem import Problem
 from physode.rhs_state import Statistics
-from physode.solvers.clock import Number, as_float, expand
-from physode.solvers.grid import Grid
+from physode.solvers.clock import Grid, Number, as_float, expand
 from physode.solvers.method import Method
 from physode.solvers.online_output import Receiver
 from physode.solvers.runge_kutta import Rhs
@@ -117,16 +116,16 @@ class RoundDetector(Detector):
         direction = torch.sign(t[-1] - t[0]).detach()
         end = torch.where(torch.isnan(stop), t[-1], stop)
         self.events = [(index, times.reshape(-1, *groups)) for index, times in self._fired()]
-        found = [torch.where(torch.isnan(times), end.detach(), times) for _, times in self.events]
+        event_times = [torch.where(torch.isnan(times), end.detach(), times) for _, times in self.events]
         outputs = t[1:-1]
         inside = direction * (end - outputs).detach() >= 0
-        times = torch.cat([t[:1], torch.where(inside, outputs, end.detach()), *found, end[None]])
+        times = torch.cat([t[:1], torch.where(inside, outputs, end.detach()), *event_times, end[None]])
         _, order = torch.sort((times * direction).detach(), dim=0, stable=True)
         self.stops_at, self.rows = times.gather(0, order), torch.argsort(order, dim=0)
 
     def _fired(self) -> list[tuple[int, Tensor]]:
         """Return each event's times of firing, ``(most, groups)``, NaN where a group has fewer."""
-        found = []
+        by_event = []
         for index in sorted({firing.event for firing in self.firings}):
             own = [firing for firing in self.firings if firing.event == index]
             groups, t, nth = (torch.cat(parts) for parts in zip(*(firing[1:] for firing in own), strict=True))
@@ -134,8 +133,8 @@ class RoundDetector(Detector):
             shape = (int(nth.max()) + 1, self._base.shape[1])
             times = torch.full(shape, torch.nan, dtype=torch.float64, device=t.device)
             times[nth, groups] = t
-            found.append((index, times))
-        return found
+            by_event.append((index, times))
+        return by_event
 
     def in_order(self, outputs: Tensor) -> Tensor:
         """Bring what was read at ``stops_at`` into the order of ``rows``."""
@@ -273,7 +272,7 @@ class JoinedTable:
 
     def read(self, times: Tensor) -> Tensor:
         """Evaluate the solution at times; at a jump's time before it."""
-        found: Tensor | None = None
+        outputs: Tensor | None = None
         for grid, going, table in reversed(self.rounds):
             if table is None:
                 continue
@@ -281,10 +280,10 @@ class JoinedTable:
             after, before = ((self.record.direction * part).detach() >= 0 for part in (times - start, end - times))
             inside = going & after & before
             values = table.read(torch.where(inside, times, end))
-            blank = torch.full_like(values, torch.nan) if found is None else found
-            found = torch.where(expand(inside, values.ndim), values, blank)
-        assert found is not None
-        return found
+            blank = torch.full_like(values, torch.nan) if outputs is None else outputs
+            outputs = torch.where(expand(inside, values.ndim), values, blank)
+        assert outputs is not None
+        return outputs
 
     def kept(self) -> StepTable:
         """Return the same as a table, without gradients."""

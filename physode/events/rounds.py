@@ -17,25 +17,22 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.events.breakpoints import Stops
 from physode.events.callbacks import RoundRecorder, RoundWatch
-from physode.events.conditions import Conditions
-from physode.events.deferred import AnewError
+from physode.events.conditions import Conditions, differentiable
 from physode.events.discontinuity import on_sides, sides_from
-from physode.events.event import Event
-from physode.events.implicit_gradient import differentiable
-from physode.events.jumps import Carried, passed
+from physode.events.event import Event, Firings, Found, gather
+from physode.events.jumps import Carried, Stops, passed
 from physode.events.outputs import JoinedTrace, RoundDetector, Rows, StreamedRows
-from physode.events.result import Firings, Found, gather
+from physode.events.root_finding import AnewError
 from physode.gradients import ACA, GradientMethod, Naive
 from physode.gradients.outputs import Outcome
 from physode.problem.dynamics import Dynamics
 from physode.problem.problem import Problem
-from physode.solvers.callbacks import Recorder
-from physode.solvers.clock import expand
+from physode.solvers.clock import Grid, expand
 from physode.solvers.driver import Plan
-from physode.solvers.grid import Grid, grid_of_step_size, grid_of_times
+from physode.solvers.grid import grid_of_step_size, grid_of_times
 from physode.solvers.online_output import Receiver
+from physode.solvers.recorder import Recorder
 from physode.solvers.symplectic.alf import restarted
 from physode.status import Status
 from physode.typing import Progress
@@ -278,10 +275,10 @@ class _Rounds:
                 fired = under_way & (self.stops.direction * (ended - time_of_firing) >= 0)
                 at = torch.where(fired, time_of_firing, t[-1].detach())
                 if bool(fired.any()):
-                    found = differentiable(
+                    firing = differentiable(
                         detector.conditions, index, at, outputs[row], fired, any_order=self._any_order
                     )
-                    self.firings[index].append(Firings.of(*found, fired))
+                    self.firings[index].append(Firings.of(*firing, fired))
                 row += 1
 
     def _dynamics(self, start: Tensor, end: Tensor) -> Dynamics:

@@ -23,7 +23,7 @@ from physode.plotting.style import new_figure, styled
 from physode.rhs import VanDerPol
 from physode.solution import Solution
 from physode.solve import solve
-from physode.solvers.controllers import I
+from physode.solvers.step_control import I
 from physode.typing import Progress
 
 if TYPE_CHECKING:

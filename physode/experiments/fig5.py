@@ -21,7 +21,7 @@ from physode.experiments.study import Study, StudyConfig
 from physode.plotting.style import MUTED, new_figure, styled
 from physode.solution import Solution
 from physode.solve import solve
-from physode.solvers.controllers import I
+from physode.solvers.step_control import I
 from physode.typing import Progress
 
 if TYPE_CHECKING:

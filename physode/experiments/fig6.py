@@ -33,7 +33,7 @@ from physode.experiments.report import Finding, Result, Row
 from physode.experiments.study import Study, StudyConfig
 from physode.plotting.style import new_figure, styled
 from physode.solve import solve
-from physode.solvers.controllers import I
+from physode.solvers.step_control import I
 from physode.typing import Progress
 
 if TYPE_CHECKING:

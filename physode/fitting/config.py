@@ -148,13 +148,13 @@ class FitConfig(Settings):
     def __post_init__(self) -> None:
         import torch
 
-        from physode.solvers.methods import find_method
+        from physode.problem.checks import checked_method
 
         super().__post_init__()
         try:
             torch.device(self.device)
             if self.method is not None:
-                find_method(self.method)
+                checked_method(self.method)
         except (ValueError, RuntimeError) as error:
             raise ConfigError(str(error).partition("\n")[0]) from error
         self._check_constants()

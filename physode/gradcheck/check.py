@@ -22,11 +22,10 @@ from torch import Tensor, nn
 from physode.errors import SolveError
 from physode.gradcheck.advice import Facts, Row, advice
 from physode.gradcheck.diagnosis import is_deterministic, peak_bytes, stability, unregistered
-from physode.problem.checks import pose
+from physode.problem.checks import checked_method, pose
 from physode.solution import Solution
 from physode.solve import solve
 from physode.solvers.callbacks import checked_seconds
-from physode.solvers.methods import find_method
 from physode.solvers.tableaus import Tableau
 from physode.typing import Progress
 
@@ -155,7 +154,7 @@ def check_gradients(
     with torch.no_grad():
         steps = case.solve("aca").step_times
     count = sum(leaf.numel() for leaf in case.leaves)
-    chosen = find_method(method)
+    chosen = checked_method(method)
     axes = (directions(y0.numel(), most, generator), directions(count, most, generator))
     tell(0.1)
     right = _reference(case, steps, axes)

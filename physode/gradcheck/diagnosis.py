@@ -12,7 +12,7 @@ from torch.autograd.functional import jacobian as jacobian_of
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from physode.problem.parameters import Referred
+from physode.problem.references import Referred
 from physode.solve import solve
 
 _STATES = 16  # along the solution, at which the Jacobian is looked at

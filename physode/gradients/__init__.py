@@ -41,8 +41,8 @@ def find_gradient(gradient: str | GradientMethod) -> GradientMethod:
     """
     if isinstance(gradient, str):
         if gradient not in GRADIENTS:
-            known = ", ".join(repr(name) for name in GRADIENTS)
-            raise ValueError(f"`gradient` must be one of {known}, or an object like ACA(...); got {gradient!r}")
+            names = ", ".join(repr(name) for name in GRADIENTS)
+            raise ValueError(f"`gradient` must be one of {names}, or an object like ACA(...); got {gradient!r}")
         return GRADIENTS[gradient]
     if not callable(getattr(gradient, "solve", None)) or isinstance(gradient, type):
         raise TypeError(f"`gradient` must be a name or an object like ACA(), got {gradient!r}")

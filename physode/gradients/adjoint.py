@@ -20,22 +20,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from physode.autograd import first_order_only, one_by_one, reference
 from physode.errors import SolveError
-from physode.gradients.first_order import first_order_only, one_by_one, reference
 from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outputs
 from physode.gradients.replay import Replay
+from physode.problem.checks import checked_method, checked_tolerance
 from physode.problem.dynamics import Dynamics
+from physode.problem.evaluation import check_no_new_leaf
 from physode.problem.packing import Packing
-from physode.problem.parameters import check_no_new_leaf
-from physode.problem.problem import Problem, checked_tolerance, default_norm, user_norm
+from physode.problem.problem import Problem, default_norm, user_norm
 from physode.rhs_state import Statistics
-from physode.solvers.attempt import Adaptive
 from physode.solvers.clock import expand
-from physode.solvers.controllers import Controller
 from physode.solvers.driver import Plan, forward
 from physode.solvers.grid import grid_of_step_size
 from physode.solvers.method import Method, StepMethod
-from physode.solvers.methods import find_method
+from physode.solvers.step_control import Adaptive, Controller
 from physode.status import Status
 
 __all__ = ["Adjoint"]
@@ -104,7 +103,7 @@ class Adjoint:
         t = torch.tensor([0.0, 1.0], dtype=torch.float64, device=y0.device)
         dynamics = Dynamics(f, (), packing, t[0], t[1], y0.real.dtype, y0.device, opaque=True)
         forward = problem.steps
-        tableau = _backward(problem.tableau) if self.method is None else find_method(self.method)
+        tableau = _backward(problem.tableau) if self.method is None else checked_method(self.method)
         step_size = self.step_size if self.step_size is not None else problem.step_size
         steps, grid = None, None
         if not tableau.adaptive or (step_size is not None and forward is None):
@@ -246,8 +245,8 @@ def _backsolve(
             f"{float(end.min()):g}: {status.reason}; gradient='aca' needs no backward solve"
         )
     ended = inner.dynamics.packing.components(record.nodes[-1])
-    found = tuple(_typed(part, like=before) for part, before in zip(ended, outer, strict=True))
-    return found, None if record.proposed is None else longest * float(record.proposed)
+    states = tuple(_typed(part, like=before) for part, before in zip(ended, outer, strict=True))
+    return states, None if record.proposed is None else longest * float(record.proposed)
 
 
 def _typed(value: Tensor, *, like: Tensor) -> Tensor:
@@ -258,7 +257,7 @@ def _typed(value: Tensor, *, like: Tensor) -> Tensor:
 def _backward(tableau: Method) -> Method:
     """Return the method of the backward solve: the forward one, or one for states of any kind."""
     if isinstance(tableau, StepMethod) and tableau.backward is not None:
-        return find_method(tableau.backward)
+        return checked_method(tableau.backward)
     return tableau
 
 

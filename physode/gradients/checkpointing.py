@@ -22,16 +22,14 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from physode.gradients.first_order import FIRST_ORDER, first_order_only, one_by_one, reference
+from physode.autograd import FIRST_ORDER, first_order_only, one_by_one, reference
 from physode.gradients.output_cotangents import Dense, Nodes, OutputCotangents, Places, places
 from physode.gradients.outputs import Outcome, StepTable, clock, fetch_recorded, read_outputs
-from physode.gradients.replay import Replay, safe_nodes
-from physode.gradients.vjp import Cotangents, Gradients, Steps
+from physode.gradients.replay import Cotangents, Gradients, Replay, Steps, safe_nodes
 from physode.problem.problem import Problem
 from physode.solvers.checkpoints import CheckpointedTrace, Checkpoints, thin_together
-from physode.solvers.clock import expand
+from physode.solvers.clock import Grid, expand
 from physode.solvers.driver import Plan, forward
-from physode.solvers.grid import Grid
 from physode.solvers.interpolation import Location, interpolate
 from physode.solvers.online_output import InMemory, OnlineOutput
 from physode.status import Status
@@ -55,7 +53,7 @@ class Stretch(Protocol):
 class _Plan:
     problem: Problem
     record: CheckpointedTrace
-    found: Places
+    locations: Places
     stretch: Stretch
     outputs: list[Tensor]
 
@@ -98,33 +96,37 @@ class _Steps:
 
     def read(self, times: Tensor, values: Tensor | None = None) -> Tensor:
         """Return the solution at times, ``(outputs, *groups)``, with its gradient; ``values`` where they are known."""
-        found = places(times, self.grid)
-        values = self.values(found) if values is None else values
-        plan = _Plan(self.problem, self.record, found, self.stretch, [values])
-        inputs = (self.grid.starts, self.grid.sizes, found.theta, self.problem.y0, *self.problem.inputs)
+        locations = places(times, self.grid)
+        values = self.values(locations) if values is None else values
+        plan = _Plan(self.problem, self.record, locations, self.stretch, [values])
+        inputs = (self.grid.starts, self.grid.sizes, locations.theta, self.problem.y0, *self.problem.inputs)
         return _Segmented.apply(plan, *inputs)  # type: ignore[no-any-return, no-untyped-call]
 
-    def values(self, found: Places) -> Tensor:
+    def values(self, locations: Places) -> Tensor:
         """Walk the steps once more, and read outputs on the way; NaN where none is reached."""
         y = self.record.kept[0]
-        values = y.new_full((len(found.theta), *y.shape), torch.nan)
-        theta = found.theta.detach()
+        values = y.new_full((len(locations.theta), *y.shape), torch.nan)
+        theta = locations.theta.detach()
         with torch.no_grad(), self.problem.statistics.preserved():
-            for i, y, y_end, dense in self._walked(found.steps, lambda i: found.inside(i, theta)):
+            for i, y, y_end, dense in self._walked(locations.steps, lambda i: locations.inside(i, theta)):
                 if dense is not None:
                     self.record.coefficients = len(dense)
-                rows = found.rows(i)
+                rows = locations.rows(i)
                 if rows.start == rows.stop:
                     continue
-                part = found.pick(theta, rows)
-                if found.groups is None:
+                part = locations.pick(theta, rows)
+                if locations.groups is None:
                     coefficients = None if dense is None else dense[None]
                     index = torch.zeros(len(part), dtype=torch.int64, device=y.device)
-                    values[found.outputs[rows]] = interpolate(Location(index, part), y[None], coefficients, y_end[None])
+                    values[locations.outputs[rows]] = interpolate(
+                        Location(index, part), y[None], coefficients, y_end[None]
+                    )
                 else:
                     coefficients = None if dense is None else dense.movedim(1, 0)
-                    groups = found.groups[rows]
-                    values[found.outputs[rows], groups] = interpolate(Location(groups, part), y, coefficients, y_end)
+                    groups = locations.groups[rows]
+                    values[locations.outputs[rows], groups] = interpolate(
+                        Location(groups, part), y, coefficients, y_end
+                    )
         return values
 
     def _walked(self, count: int, dense: Callable[[int], bool]) -> Iterator[_Step]:
@@ -187,10 +189,10 @@ class _Segmented(torch.autograd.Function):
         starts, sizes = ctx.saved_tensors[:2]
         with plan.problem.as_solved(), torch.no_grad():
             sweep = _Sweep(plan, Grid(starts.detach(), sizes.detach(), starts), cotangents[0].detach())
-            found = sweep.run(clock_too=any(ctx.needs_input_grad[1:4]))
+            gradients = sweep.run(clock_too=any(ctx.needs_input_grad[1:4]))
         return (
             None,
-            *first_order_only(found, [*ctx.saved_tensors, *cotangents], FIRST_ORDER),
+            *first_order_only(gradients, [*ctx.saved_tensors, *cotangents], FIRST_ORDER),
         )
 
 
@@ -201,7 +203,7 @@ class _Sweep:
         self._plan, self._record, self._grid = plan, plan.record, grid
         self._replay = Replay.of(plan.problem)
         first = self._record.kept[0]
-        self._asked = OutputCotangents(plan.found, cotangents, first, self._record.coefficients)
+        self._asked = OutputCotangents(plan.locations, cotangents, first, self._record.coefficients)
         self._room = max(self._record.most, _BYTES // max(1, first.numel() * first.element_size()))
         self._totals: list[Tensor | None] = [None] * len(self._replay.inputs)
         self._state: Tensor | None = None
@@ -210,9 +212,9 @@ class _Sweep:
     def run(self, *, clock_too: bool) -> list[Tensor | None]:
         """Return dL/d(starts), dL/d(sizes), dL/d(theta), dL/dy0 and dL/d(inputs)."""
         if clock_too:
-            theta = torch.zeros_like(self._plan.found.theta)
+            theta = torch.zeros_like(self._plan.locations.theta)
             self._clock = (torch.zeros_like(self._grid.starts), torch.zeros_like(self._grid.sizes), theta)
-        end, record = self._plan.found.steps, self._record
+        end, record = self._plan.locations.steps, self._record
         self._replay.confirm(self._plan.problem)
         for number in reversed(range(len(record.kept))):
             begin = number * record.stride
@@ -231,15 +233,15 @@ class _Sweep:
             return record.nodes[-1]
         return record.kept[number + 1] if end == (number + 1) * record.stride < len(record) else None
 
-    def _segment(self, begin: int, end: int, y: Tensor, known: Tensor | None) -> None:
+    def _segment(self, begin: int, end: int, y: Tensor, end_state: Tensor | None) -> None:
         """Pull back through the steps from ``begin`` to ``end``, with checkpoints that come and go."""
         checkpoints = [(begin, y)]
         while checkpoints:
             begin, y = checkpoints[-1]
             free = self._room - len(checkpoints) + 1
             if end - begin <= free + 1:
-                self._pull_back(begin, end, y, known)
-                end, known = begin, None
+                self._pull_back(begin, end, y, end_state)
+                end, end_state = begin, None
                 checkpoints.pop()
             else:
                 middle = begin + split(end - begin, free)
@@ -247,14 +249,14 @@ class _Sweep:
 
     def _walk(self, begin: int, end: int, y: Tensor, *, every: bool = False) -> list[Tensor]:
         """Take recorded steps again; return the last state, or every one from the first."""
-        found = [y]
+        states = [y]
         for step in _walked(self._replay, self._record, begin, end, y):
             if not every:
-                found.clear()
-            found.append(step.y_end)
-        return found
+                states.clear()
+            states.append(step.y_end)
+        return states
 
-    def _pull_back(self, begin: int, end: int, y: Tensor, known: Tensor | None) -> None:
+    def _pull_back(self, begin: int, end: int, y: Tensor, end_state: Tensor | None) -> None:
         """Pull back through steps whose states all fit."""
         rows = slice(begin, end)
         nodes = self._walk(begin, end - 1, y, every=True)
@@ -262,14 +264,14 @@ class _Sweep:
             nodes += self._walk(end - 1, end, nodes[-1])
             nodes = safe_nodes(nodes, self._record.status, self._grid.sizes[rows])[: end - begin]
         given = Cotangents(Nodes(self._asked, begin, end, self._state), Dense(self._asked, begin, end))
-        ends = {} if known is None else {end - begin - 1: known}
+        ends = {} if end_state is None else {end - begin - 1: end_state}
         steps = Steps(nodes, self._grid.starts[rows], self._grid.sizes[rows], ends)
-        found = self._plan.stretch(self._replay, steps, given, self._totals, clock_too=self._clock is not None)
-        self._state, self._totals = found.state, found.inputs
+        gradients = self._plan.stretch(self._replay, steps, given, self._totals, clock_too=self._clock is not None)
+        self._state, self._totals = gradients.state, gradients.inputs
         if self._clock is not None:
-            assert found.starts is not None
-            assert found.sizes is not None
-            self._clock[0][rows], self._clock[1][rows] = found.starts, found.sizes
+            assert gradients.starts is not None
+            assert gradients.sizes is not None
+            self._clock[0][rows], self._clock[1][rows] = gradients.starts, gradients.sizes
             self._pull_back_places(begin, nodes)
 
     def _pull_back_places(self, begin: int, nodes: list[Tensor]) -> None:

@@ -34,13 +34,12 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from physode.gradients.vjp import Cotangents, add, pull
-from physode.problem.parameters import check_no_new_leaf, graph_clock
+from physode.gradients.replay import Cotangents, add, pull
+from physode.problem.evaluation import check_no_new_leaf, graph_clock
 from physode.problem.problem import Problem
-from physode.solvers.clock import Number, Verdict, expand
+from physode.solvers.clock import Number, Verdict, all_finite, expand
 from physode.solvers.driver import Plan, forward
 from physode.solvers.method import Method
-from physode.solvers.norms import all_finite
 from physode.solvers.runge_kutta import Rhs, Step
 from physode.solvers.trace import End, NodeStore, Trace
 

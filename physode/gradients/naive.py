@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from physode.autograd import is_differentiated, is_mapped
 from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outputs
 from physode.problem.problem import Problem
 from physode.solvers.driver import Plan, forward
-from physode.transforms import is_differentiated, is_mapped
 
 __all__ = ["Empty", "Naive", "Transformed"]
 

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.gradients.vjp import add
-from physode.solvers.clock import expand
-from physode.solvers.grid import Grid
+from physode.gradients.replay import add
+from physode.solvers.clock import Grid, expand
 from physode.solvers.interpolation import Location, interpolate, locate
 
 __all__ = ["Dense", "Nodes", "OutputCotangents", "Places", "places"]
@@ -70,10 +69,10 @@ class OutputCotangents:
     coefficients of the interpolant, see :mod:`physode.solvers.interpolation`.
     """
 
-    def __init__(self, found: Places, cotangents: Tensor, like: Tensor, coefficients: int) -> None:
-        self._found, self._cotangents, self._like = found, cotangents, like
+    def __init__(self, locations: Places, cotangents: Tensor, like: Tensor, coefficients: int) -> None:
+        self._locations, self._cotangents, self._like = locations, cotangents, like
         self._coefficients = coefficients
-        self._theta = found.theta.detach()
+        self._theta = locations.theta.detach()
 
     def node(self, row: int) -> Tensor | None:
         """Return what outputs ask of a node: of the step that starts there, and of the one that ends there."""
@@ -82,20 +81,20 @@ class OutputCotangents:
         return add(started, ended)
 
     def _start_or_end(self, step: int, *, at_end: bool) -> Tensor | None:
-        rows = self._found.rows(step)
+        rows = self._locations.rows(step)
         if rows.start == rows.stop:
             return None
-        theta = self._found.pick(self._theta, rows)
+        theta = self._locations.pick(self._theta, rows)
         return self._gathered(rows, (theta == 1.0) if at_end else (theta != 1.0), None)
 
     def inside(self, step: int) -> bool:
         """Whether an output lies strictly inside a step."""
-        return self._found.inside(step, self._theta)
+        return self._locations.inside(step, self._theta)
 
     def dense(self, step: int) -> Tensor:
         """Return what outputs ask of a step's interpolant, ``(m, *state)``."""
-        rows = self._found.rows(step)
-        theta = self._found.pick(self._theta, rows)
+        rows = self._locations.rows(step)
+        theta = self._locations.pick(self._theta, rows)
         inside = theta != 1.0
         left = theta.to(self._like.real.dtype if self._like.is_complex() else self._like.dtype)
         right, basis, parts = 1.0 - left, left, []
@@ -106,33 +105,33 @@ class OutputCotangents:
 
     def _gathered(self, rows: slice, which: Tensor, weights: Tensor | None) -> Tensor:
         """Sum the cotangents of some outputs of a step, weighted, by group."""
-        found, like = self._found, self._like
-        values = found.pick(self._cotangents, rows)
+        locations, like = self._locations, self._like
+        values = locations.pick(self._cotangents, rows)
         values = torch.where(expand(which, values.ndim), values, 0.0)
         if weights is not None:
             values = values * expand(weights, values.ndim).to(values.dtype)
-        if found.groups is None:
+        if locations.groups is None:
             index = torch.zeros(len(values), dtype=torch.int64, device=like.device)
             return torch.zeros_like(like)[None].index_add(0, index, values)[0]
-        return torch.zeros_like(like).index_add(0, found.groups[rows], values)
+        return torch.zeros_like(like).index_add(0, locations.groups[rows], values)
 
     def theta(self, step: int, y: Tensor, dense: Tensor | None, total: Tensor) -> None:
         """Put dL/d(theta) of a step's outputs into ``total``, shaped like theta; given its start and interpolant."""
         if dense is None:
             return
-        found, rows = self._found, self._found.rows(step)
-        theta = found.pick(self._theta, rows).requires_grad_()
+        locations, rows = self._locations, self._locations.rows(step)
+        theta = locations.pick(self._theta, rows).requires_grad_()
         with torch.enable_grad():
-            if found.groups is None:
+            if locations.groups is None:
                 index = torch.zeros(len(theta), dtype=torch.int64, device=y.device)
                 values = interpolate(Location(index, theta), y[None], dense[None], y[None])
             else:
-                values = interpolate(Location(found.groups[rows], theta), y, dense.movedim(1, 0), y)
-            (part,) = torch.autograd.grad(values, theta, found.pick(self._cotangents, rows))
-        if found.groups is None:
-            total[found.outputs[rows]] = part
+                values = interpolate(Location(locations.groups[rows], theta), y, dense.movedim(1, 0), y)
+            (part,) = torch.autograd.grad(values, theta, locations.pick(self._cotangents, rows))
+        if locations.groups is None:
+            total[locations.outputs[rows]] = part
         else:
-            total[found.outputs[rows], found.groups[rows]] = part
+            total[locations.outputs[rows], locations.groups[rows]] = part
 
 
 class Nodes(Mapping[int, Tensor]):
@@ -146,12 +145,12 @@ class Nodes(Mapping[int, Tensor]):
 
     def __getitem__(self, row: int) -> Tensor:
         at = self._first + row
-        found = None if row == 0 and self._first else self._asked.node(at)
+        cotangent = None if row == 0 and self._first else self._asked.node(at)
         if at == self._last:
-            found = add(self._state, found)
-        if found is None:
+            cotangent = add(self._state, cotangent)
+        if cotangent is None:
             raise KeyError(row)
-        return found
+        return cotangent
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self._last - self._first + 1))

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from physode.gradients.first_order import first_order_only, one_by_one, reference
-from physode.gradients.vjp import Cotangents, Gradients
+from physode.autograd import first_order_only, one_by_one, reference
+from physode.gradients.replay import Cotangents, Gradients
 from physode.problem.problem import Problem
-from physode.solvers.clock import expand
+from physode.solvers.clock import Grid, expand
 from physode.solvers.driver import Plan
-from physode.solvers.grid import Grid
 from physode.solvers.interpolation import Location, interpolate, locate
 from physode.solvers.trace import Trace
 
@@ -166,13 +165,13 @@ def _read_rows(
     theta: Tensor, steps: Tensor, row: Tensor, with_dense: list[int], nodes: Tensor, dense: Tensor | None
 ) -> Tensor:
     """Evaluate outputs that need only ``steps`` of a record; some of these have outputs at their ends only."""
-    known = torch.unique(torch.cat([steps, steps + 1]))
-    start, end = torch.searchsorted(known, steps), torch.searchsorted(known, steps + 1)
+    fetched = torch.unique(torch.cat([steps, steps + 1]))
+    start, end = torch.searchsorted(fetched, steps), torch.searchsorted(fetched, steps + 1)
     assert dense is not None
     if len(with_dense) < len(steps):
-        place = torch.searchsorted(steps, torch.tensor(with_dense, device=steps.device))
+        position = torch.searchsorted(steps, torch.tensor(with_dense, device=steps.device))
         dense = torch.zeros(len(steps), *dense.shape[1:], dtype=dense.dtype, device=dense.device).index_copy(
-            0, place, dense
+            0, position, dense
         )
     return interpolate(Location(row, theta), nodes.index_select(0, start), dense, nodes.index_select(0, end))
 
@@ -256,8 +255,8 @@ class _Recorded(torch.autograd.Function):
                 dict(zip(plan.nodes, cotangents[0].detach().unbind(0), strict=True)),
                 dict(zip(plan.steps, cotangents[1].detach().unbind(0), strict=True)) if plan.steps else {},
             )
-            found = plan.back(starts.detach(), sizes.detach(), given, any(ctx.needs_input_grad[1:3]))
-        gradients = [found.starts, found.sizes, found.state, *found.inputs]
+            pulled = plan.back(starts.detach(), sizes.detach(), given, any(ctx.needs_input_grad[1:3]))
+        gradients = [pulled.starts, pulled.sizes, pulled.state, *pulled.inputs]
         return None, *first_order_only(gradients, [*ctx.saved_tensors, *cotangents], plan.message)
 
 

@@ -1,13 +1,16 @@
-r"""Accepted steps once more: the pure step function that every derivative of a solve is computed from.
+r"""Accepted steps once more: the pure step function of a solve, and cotangents carried back through it.
 
 A record holds :math:`(t_i, h_i, y_i)` for each accepted step. The step function
-:math:`(y_{i+1}, F_i) = \psi(t_i, y_i, h_i; \theta)` gives the next state and the interpolant's coefficients.
+:math:`(y_{i+1}, F_i) = \psi(t_i, y_i, h_i; \theta)` gives the next state and the interpolant's coefficients; every
+derivative of a solve is computed from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,17 +18,73 @@ from torch import Tensor
 from physode.problem.dynamics import Dynamics
 from physode.problem.problem import Problem
 from physode.rhs_state import changed_message
-from physode.solvers.clock import Number
+from physode.solvers.clock import Grid, Number
 from physode.solvers.method import Method
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.status import Status
 
-__all__ = ["Replay", "check_strayed", "safe_nodes", "strayed"]
-
+__all__ = [
+    "Cotangents",
+    "Gradients",
+    "Replay",
+    "Steps",
+    "add",
+    "check_strayed",
+    "pull",
+    "replayed_with_graph",
+    "safe_nodes",
+    "strayed",
+]
 
 _ROUNDING = {  # of a step's change, between its replay and the solve: kernels and batches differ
     torch.float64: 1e-6, torch.complex128: 1e-6, torch.float32: 1e-3, torch.complex64: 1e-3,
 }  # fmt: skip
+
+
+class Steps(NamedTuple):
+    """Successive accepted steps: the states between them, of which the last is not needed, starts and signed sizes.
+
+    ``ends``: where steps ended in the solve, to hold their replays against, as far as that is known.
+    """
+
+    nodes: Sequence[Tensor]
+    starts: Tensor
+    sizes: Tensor
+    ends: Mapping[int, Tensor] = MappingProxyType({})
+
+
+class Cotangents(NamedTuple):
+    """dL/d(states) by node and dL/d(interpolant coefficients) by step, of those that outputs read."""
+
+    nodes: Mapping[int, Tensor]
+    dense: Mapping[int, Tensor]
+
+
+class Gradients(NamedTuple):
+    """dL/d(starts), dL/d(sizes), dL/d(initial state), dL/d(inputs)."""
+
+    starts: Tensor | None
+    sizes: Tensor | None
+    state: Tensor
+    inputs: list[Tensor | None]
+
+
+def pull(
+    outputs: Tensor | Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor], *, keep: bool
+) -> tuple[Tensor | None, ...]:
+    """Return the vector-Jacobian products; None for inputs that need none or have no part in the outputs."""
+    wanted = [tensor for tensor in inputs if tensor.requires_grad]
+    if not wanted:
+        return (None,) * len(inputs)
+    pulled = iter(torch.autograd.grad(outputs, wanted, cotangents, retain_graph=keep, allow_unused=True))
+    return tuple(next(pulled) if tensor.requires_grad else None for tensor in inputs)
+
+
+def add(total: Tensor | None, part: Tensor | None) -> Tensor | None:
+    """Return the sum, None standing for zero."""
+    if total is None or part is None:
+        return part if total is None else total
+    return total + part
 
 
 @dataclass
@@ -82,7 +141,24 @@ class Replay:
             check_strayed(strayed(self.dynamics(t, y)[None], k[None], torch.zeros_like(k)[None]))
 
 
-def strayed(found: Tensor, recorded: Tensor, before: Tensor) -> Tensor:
+def replayed_with_graph(
+    problem: Problem, grid: Grid, y0: Tensor, nodes: Sequence[int], steps: Sequence[int]
+) -> tuple[Tensor, Tensor | None]:
+    """Return states and interpolants from a replay of the steps that keeps their graph."""
+    replay = Replay(
+        problem.tableau, replace(problem.dynamics, calls=problem.backward, moving=None, any_order=True), [], True
+    )
+    wanted = set(steps)
+    states, dense = [y0], {}
+    for i in range(max([*nodes, *(step + 1 for step in steps)])):
+        y, *coefficients = replay.step(grid.starts[i], states[-1], grid.sizes[i], dense=i in wanted)
+        states.append(y)
+        if coefficients:
+            dense[i] = coefficients[0]
+    return torch.stack([states[i] for i in nodes]), torch.stack([dense[i] for i in steps]) if wanted else None
+
+
+def strayed(replayed: Tensor, recorded: Tensor, before: Tensor) -> Tensor:
     """Return how far replayed steps end from where they ended in the solve, in units of what rounding may explain.
 
     Parameters
@@ -92,10 +168,10 @@ def strayed(found: Tensor, recorded: Tensor, before: Tensor) -> Tensor:
     before
         Their starts.
     """
-    share, eps = _ROUNDING.get(found.dtype, 0.1), torch.finfo(found.dtype).eps
-    axes = tuple(range(1, found.ndim))
+    share, eps = _ROUNDING.get(replayed.dtype, 0.1), torch.finfo(replayed.dtype).eps
+    axes = tuple(range(1, replayed.ndim))
     change, size = ((part.abs().amax(axes) if axes else part.abs()) for part in (recorded - before, recorded))
-    off = (found.detach() - recorded).abs()
+    off = (replayed.detach() - recorded).abs()
     return ((off.amax(axes) if axes else off) / (share * change + 64 * eps * size).clamp(min=1e-300)).amax()
 
 
@@ -135,7 +211,7 @@ def safe_nodes(
     if status.ndim == 0 or not bool(failed.any()):
         return list(nodes)
     finite = [_finite(node) for node in nodes]
-    found = []
+    safe = []
     for i, (node, size) in enumerate(zip(nodes, sizes, strict=False)):
         usable = ~failed | ((size != 0) & finite[i] & finite[i + 1])
         if dense and (coefficients := dense[i]) is not None:
@@ -143,8 +219,8 @@ def safe_nodes(
         if bool(usable.any()):
             good = int(usable.nonzero()[0])
             node = torch.where(usable.reshape(-1, *[1] * (node.ndim - 1)), node, node[good : good + 1])
-        found.append(node)
-    return [*found, *nodes[len(found) :]]
+        safe.append(node)
+    return [*safe, *nodes[len(safe) :]]
 
 
 def _finite(values: Tensor) -> Tensor:

@@ -20,13 +20,12 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.gradients.backward import pull_back_sequentially
+from physode.gradients.aca import pull_back_sequentially
 from physode.gradients.outputs import Fetch, Outcome, clock, differentiable_fetch, fetch_recorded, read_outputs
-from physode.gradients.replay import Replay
-from physode.gradients.vjp import Cotangents, Gradients, Steps
+from physode.gradients.replay import Cotangents, Gradients, Replay, Steps
 from physode.problem.problem import Problem
+from physode.solvers.clock import Grid
 from physode.solvers.driver import Plan, forward
-from physode.solvers.grid import Grid
 from physode.solvers.method import StepMethod
 from physode.solvers.runge_kutta import take_step
 from physode.solvers.trace import Trace
@@ -95,8 +94,8 @@ class _Undone(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def __getitem__(self, place: Any) -> Any:
-        while self._at > place:
+    def __getitem__(self, node: Any) -> Any:
+        while self._at > node:
             self._at -= 1
             self._state = self._before(self._at, self._state)
         return self._state
@@ -111,10 +110,10 @@ class _Undone(Sequence[Tensor]):
         if dynamics.skipping:
             dynamics.skip(h != 0)
         with torch.no_grad():
-            found = take_step(dynamics, self._replay.tableau, t + h, after, -h).y
+            before = take_step(dynamics, self._replay.tableau, t + h, after, -h).y
         if kept is None:
-            return found
-        strayed = float((found - kept).abs().max() / kept.abs().max().clamp(min=1e-300))
+            return before
+        strayed = float((before - kept).abs().max() / kept.abs().max().clamp(min=1e-300))
         if not strayed <= _STRAYED:
             raise RuntimeError(
                 f"the trajectory run backwards has strayed by {strayed:.2g} of the state at t = {float(t.max()):.6g}, "

@@ -9,8 +9,8 @@ from physode.gradients import ACA, Adjoint, GradientMethod, find_gradient
 from physode.models.observations import Times
 from physode.models.solver import Solver
 from physode.models.solver_stats import Solving
+from physode.problem.checks import checked_method
 from physode.solve import solve
-from physode.solvers.methods import find_method
 from physode.solvers.runge_kutta import take_step
 
 __all__ = ["Flow"]
@@ -76,7 +76,7 @@ class Flow(Solving):
         return ACA(parallel=False) if self.solver.gradient == "aca" else find_gradient(self.solver.gradient)
 
     def _steps(self, z: Tensor, duration: Tensor) -> Tensor:
-        tableau = find_method(self.solver.method)
+        tableau = checked_method(self.solver.method)
         count = 1 if self.solver.step is None else round(1.0 / self.solver.step)
         h = duration / count
         for _ in range(count):

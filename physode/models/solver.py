@@ -9,7 +9,8 @@ from typing import Any
 
 from physode.errors import ConfigError
 from physode.gradients import GradientMethod, find_gradient
-from physode.solvers.methods import METHODS, find_method
+from physode.problem.checks import checked_method
+from physode.solvers.methods import METHODS
 
 __all__ = ["EULER", "Solver", "change_solver", "solver_label"]
 
@@ -47,7 +48,7 @@ class Solver:
     max_steps: int = 1000
 
     def __post_init__(self) -> None:
-        find_method(self.method)
+        checked_method(self.method)
         find_gradient(self.gradient)
         for name in ("rtol", "atol", "max_steps"):
             if not getattr(self, name) > 0:
@@ -58,7 +59,7 @@ class Solver:
     @property
     def adaptive(self) -> bool:
         """Whether step sizes are chosen by the error."""
-        return self.step is None and find_method(self.method).adaptive
+        return self.step is None and checked_method(self.method).adaptive
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of :func:`physode.solve`."""

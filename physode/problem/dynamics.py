@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from physode.autograd import transformed
 from physode.problem.evaluation import Conduct, Probe
 from physode.problem.packing import Packing
 from physode.solvers.clock import Number, Verdict, expand
 from physode.solvers.implicit.jacobian_structure import Structure
-from physode.transforms import transformed
 
 __all__ = ["CHANGED", "Calls", "Dynamics"]
 
@@ -99,7 +99,7 @@ class Dynamics:
         value = self._checked(self._call(time[rows], self.packing.unpack(some), rows), some, before)
         return torch.zeros_like(y).index_copy(0, rows, value)
 
-    def _checked(self, found: Any, y: Tensor, before: int) -> Tensor:
+    def _checked(self, returned: Any, y: Tensor, before: int) -> Tensor:
         """Return what ``f`` returned, packed, after a look at what every evaluation must keep to.
 
         Raises
@@ -107,19 +107,19 @@ class Dynamics:
         TypeError, ValueError
             As :meth:`first`.
         """
-        value: Tensor = self.packing.pack(found) if self.packing.keys is None else self._packed(found, y)
+        value: Tensor = self.packing.pack(returned) if self.packing.keys is None else self._packed(returned, y)
         if not isinstance(value, Tensor) or value.shape != y.shape or value.dtype != y.dtype:
-            self._check(found, y)
+            self._check(returned, y)
         if _version(y) != before:
             raise ValueError(CHANGED)
         return value.clone() if self.conduct.lends and self.packing.keys is None else value
 
-    def _packed(self, found: Any, y: Tensor) -> Tensor:
+    def _packed(self, returned: Any, y: Tensor) -> Tensor:
         """Join the parts of a derivative; say which one is wrong where they do not fit."""
         try:
-            return self.packing.pack(found)
+            return self.packing.pack(returned)
         except Exception:
-            self._check(found, y)
+            self._check(returned, y)
             raise
 
     def part(self, part: Callable[..., Tensor], t: Number, half: Tensor, *, counts: bool) -> Tensor:

@@ -4,7 +4,9 @@ Random numbers: a right-hand side must be a function of ``(t, y)``, so every eva
 dropout's mask among them. They come from generators of the solve's own; the program's generators give one seed a solve
 and are never set, so that other threads draw what they would have drawn (:class:`Draws`).
 
-The first evaluation of a solve tells what there is to mind in the later ones (:class:`Probe`).
+The first evaluation of a solve tells what there is to mind in the later ones (:class:`Probe`), and by its graph which
+tensors they depend on (:func:`find_leaves`). A module's registered parameters are not enough: parameters kept in lists,
+closures or other modules would lose their gradients without a word.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Conduct", "Draws", "Probe"]
+__all__ = ["NOTHING", "Conduct", "Draws", "Leaves", "Probe", "check_no_new_leaf", "find_leaves", "graph_clock"]
 
 _MOST_ELEMENTS = 2**16  # of a tensor whose contents are compared before and after an evaluation
 _GLOBAL_GENERATOR = threading.Lock()
@@ -84,8 +86,8 @@ class FrozenDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if generator not in self._begun:
             self._begun.add(generator)
             generator.manual_seed(seed)
-        overload, place = takes
-        return overload(*args[:place], **{**kwargs, "generator": generator})
+        overload, position = takes
+        return overload(*args[:position], **{**kwargs, "generator": generator})
 
     def _by_the_global_one(self, func: Any, args: Any, kwargs: Any, seed: int, device: torch.device) -> Any:
         """Run an operation that takes no generator, the program's own set for just as long."""
@@ -240,3 +242,98 @@ def _storage(x: Tensor) -> torch.UntypedStorage | None:
 
 def _version(x: Tensor) -> int:
     return 0 if x.is_inference() else x._version
+
+
+class Leaves(NamedTuple):
+    """What a right-hand side depends on.
+
+    ``tensors``: the leaves that require gradients, and tensors made before the solve, by a network that makes weights,
+    say, where an evaluation's own graph begins. ``outside``: whether some act through operations done before the solve
+    that could not be told apart, whose graph every evaluation shares.
+    """
+
+    tensors: tuple[Tensor, ...]
+    outside: bool
+
+
+NOTHING = Leaves((), False)
+"""A right-hand side without parameters."""
+
+
+def graph_clock() -> int:
+    """Return a number that every graph node made later exceeds."""
+    with torch.enable_grad():
+        node = torch.zeros((), requires_grad=True).clone().grad_fn
+    assert node is not None
+    return int(node._sequence_nr())
+
+
+def find_leaves(
+    value: Tensor, referred: Sequence[Tensor], inputs: Sequence[Tensor], joints: Sequence[Tensor], since: int
+) -> Leaves:
+    """Find what an evaluation depends on beside its inputs.
+
+    Parameters
+    ----------
+    value
+        The evaluation's result, with its graph.
+    referred
+        Leaves that the right-hand side refers to; they are added, used here or not, since another time may use them.
+    inputs
+        The inputs that the evaluation was made with: not leaves of ``f``.
+    joints
+        Tensors made before the evaluation, where its own graph begins.
+    since
+        :func:`graph_clock` before the evaluation.
+    """
+    skip = {id(tensor) for tensor in inputs}
+    joints = [tensor for tensor in joints if id(tensor) not in skip]
+    reached, outside = _walk(value, since, [*inputs, *joints])
+    leaves = {id(leaf): leaf for leaf in [*referred, *reached] if id(leaf) not in skip}
+    return Leaves(tuple(leaves.values()), outside)
+
+
+def check_no_new_leaf(values: Iterable[Tensor], inputs: Sequence[Tensor]) -> None:
+    """Raise if a replayed step depends on a leaf that the first evaluation did not show.
+
+    Raises
+    ------
+    RuntimeError
+        Rather than lose the leaf's gradient.
+    """
+    names = {id(tensor) for tensor in inputs}
+    for value in values:
+        for leaf in _walk(value, 0, inputs)[0]:
+            if id(leaf) not in names:
+                raise RuntimeError(
+                    f"the right-hand side uses a tensor of shape {tuple(leaf.shape)} that requires gradients but that "
+                    "its evaluation at the start did not use: register it as a parameter of the module or pass it in "
+                    "`args`; where the right-hand side switches at a known time, name that in `jump_t`"
+                )
+
+
+def _walk(value: Tensor, since: int, ends: Sequence[Tensor]) -> tuple[list[Tensor], bool]:
+    """Return the leaves and those of the ``ends`` that a graph leads to, and whether it leads behind ``since``."""
+    leaves: list[Tensor] = []
+    outside = False
+    if value.grad_fn is None:
+        return ([value] if value.requires_grad else []), False
+    stops = {(end.grad_fn, end.output_nr): end for end in ends if end.grad_fn is not None}
+    edges: list[tuple[Any, int]] = [(value.grad_fn, value.output_nr)]
+    seen = set(edges)
+    while edges:
+        edge = edges.pop()
+        node = edge[0]
+        if edge in stops:
+            leaves.append(stops[edge])
+            continue
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            leaves.append(variable)
+            continue
+        outside = outside or int(node._sequence_nr()) < since
+        for parent in node.next_functions:
+            if parent[0] is not None and parent not in seen:
+                seen.add(parent)
+                edges.append(parent)
+    return leaves, outside

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from physode.solvers.clock import Number, detached
-from physode.solvers.grid import Grid
+from physode.solvers.clock import Grid, Number, detached
 from physode.solvers.online_output import OnlineOutput
 from physode.solvers.trace import NodeStore, SavePolicy, Trace
 from physode.status import Status

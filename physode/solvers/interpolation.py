@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from physode.autograd import to_keep
 from physode.solvers.clock import Number, expand, stacked
 from physode.solvers.method import Method
 from physode.solvers.runge_kutta import Rhs, Step, interpolant
-from physode.transforms import to_keep
 
 if TYPE_CHECKING:
     from physode.solvers.trace import Trace
@@ -110,10 +110,10 @@ def _bases(thetas: tuple[float, ...], count: int, dtype: torch.dtype, device: to
     """Return the interpolant's basis functions at some places."""
     with to_keep():
         left = torch.tensor(thetas, dtype=dtype, device=device)
-        found = [left]
+        bases = [left]
         for p in range(count - 1):
-            found.append(found[-1] * ((1.0 - left) if p % 2 == 0 else left))
-        return found
+            bases.append(bases[-1] * ((1.0 - left) if p % 2 == 0 else left))
+        return bases
 
 
 class StepInterpolant:
@@ -202,6 +202,6 @@ class DeferredInterpolants:
         stages = zip(*(step.ks for step in steps), strict=True)
         step = Step(torch.stack([step.y for step in steps]), tuple(torch.stack(ks) for ks in stages))
         h = stacked(sizes, y.device)
-        found = interpolant(self._rhs, self._tableau, h, y, h, step, torch.stack(k_ends))
-        for row, dense in zip(rows, found.unbind(1), strict=True):
+        coefficients = interpolant(self._rhs, self._tableau, h, y, h, step, torch.stack(k_ends))
+        for row, dense in zip(rows, coefficients.unbind(1), strict=True):
             record.dense[row] = dense

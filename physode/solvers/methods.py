@@ -9,9 +9,8 @@ from physode.solvers.implicit.tableaus import FIXED, KENCARP5, KVAERNO3
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.symplectic import METHODS as SYMPLECTIC
 from physode.solvers.tableaus import METHODS as EXPLICIT
-from physode.solvers.tableaus import Tableau
 
-__all__ = ["METHODS", "find_method", "kind_of"]
+__all__ = ["METHODS", "kind_of"]
 
 _IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RADAU5, RODAS5P, AUTO)
 
@@ -20,27 +19,33 @@ METHODS: dict[str, Method] = {
     **SYMPLECTIC,
     **{method.name: method for method in _IMPLICIT},
 }
+"""Every method that ``method="..."`` knows (:func:`~physode.problem.checks.checked_method`)."""
 
 
 def kind_of(name: str) -> str:
-    """Return what a method is for: a word for tables of methods."""
+    """Return what a method is for, in a word for tables of methods.
+
+    Parameters
+    ----------
+    name
+        One of :data:`METHODS`.
+
+    Returns
+    -------
+    str
+        ``"explicit"``: for problems that are not stiff. ``"symplectic"``: fixed steps that keep the form of Hamiltonian
+        motion. ``"reversible"``: adaptive steps that can be undone. ``"stiff"``: implicit. ``"explicit or stiff"``:
+        chooses between the two as the solve goes on.
+
+    Raises
+    ------
+    KeyError
+        If there is no method of that name.
+    """
+    if name not in METHODS:
+        raise KeyError(name)
     if name in EXPLICIT:
         return "explicit"
     if name in SYMPLECTIC:
         return "reversible" if METHODS[name].adaptive else "symplectic"
     return "explicit or stiff" if name == AUTO.name else "stiff"
-
-
-def find_method(method: str | Method) -> Method:
-    """Return the method called ``method``; a method passes through.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown; the message lists the known ones.
-    """
-    if isinstance(method, Tableau | StepMethod):
-        return method
-    if method not in METHODS:
-        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, or a Tableau; got {method!r}")
-    return METHODS[method]

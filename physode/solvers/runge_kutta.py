@@ -15,10 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from physode.autograd import to_keep
 from physode.solvers.clock import Number, expand, sized
 from physode.solvers.method import Method, StepMethod
 from physode.solvers.tableaus.base import Sum, Sums
-from physode.transforms import to_keep
 
 __all__ = [
     "Rhs",

@@ -9,10 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.solvers.clock import Number, Verdict, as_float, detached, stacked
-from physode.solvers.grid import Grid
+from physode.solvers.clock import Grid, Number, Verdict, all_finite, as_float, detached, stacked, tensor_beside
 from physode.solvers.method import Method
-from physode.solvers.norms import all_finite
 from physode.solvers.runge_kutta import Rhs, Step, end_derivative, interpolant, take_step
 from physode.status import Status
 
@@ -172,6 +170,15 @@ class NodeStore:
     def open(self, y0: Tensor, status: Tensor, ended: Tensor) -> Trace:
         """Return an empty record."""
         return Trace(nodes=[y0], status=status, ended=ended)
+
+    def begin(self, y0: Tensor, t0: Number, t1: Number) -> Trace:
+        """Return an empty record; groups count as successful, arriving at the end, until they fail."""
+        ended = tensor_beside(t1, y0).detach().clone()
+        record = self.open(y0, torch.zeros_like(ended, dtype=torch.int8), ended)
+        if isinstance(t0, Tensor):
+            none = torch.zeros_like(ended, dtype=torch.int64)
+            record.count(none, none)
+        return record
 
     def take(
         self, rhs: Rhs, tableau: Method, t: Number, y: Tensor, h: Number, k: Tensor | None, *, with_end: bool

@@ -17,7 +17,7 @@ from torch import Tensor, distributed, nn
 from physode.errors import ConfigError
 from physode.gradients import ACA, Adjoint, GradientMethod, find_gradient
 from physode.gradients.kept_graphs import room_for_graphs
-from physode.solvers.norms import rms_shared
+from physode.solvers.clock import rms_shared
 from physode.training.device import usable
 from physode.typing import Norm
 

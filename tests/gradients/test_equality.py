@@ -11,7 +11,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import physode as po
-from physode.problem.parameters import find_leaves, graph_clock
+from physode.problem.evaluation import find_leaves, graph_clock
 from physode.solvers.tableaus import METHODS
 from tests.systems import Spiral, van_der_pol
 
@@ -72,7 +72,7 @@ def test_sequential_equals_parallel_kept_and_graph_on_adaptive_steps(method):
 
 def test_the_parallel_pass_in_several_chunks_equals_one(monkeypatch):
     whole = gradients(EXACT["aca parallel"])
-    monkeypatch.setattr("physode.gradients.backward._chunk_length", lambda *_: 3)
+    monkeypatch.setattr("physode.gradients.aca._chunk_length", lambda *_: 3)
     assert_close(gradients(EXACT["aca parallel"]), whole, 1e-13)
 
 

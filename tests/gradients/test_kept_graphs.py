@@ -13,7 +13,7 @@ from torch import nn
 import physode as po
 from physode.gradients.kept_graphs import KeptGraphs, free_bytes, saved_bytes
 from physode.problem.checks import pose
-from physode.problem.parameters import graph_clock
+from physode.problem.evaluation import graph_clock
 from physode.solvers.tableaus import METHODS
 from tests.systems import Spiral, van_der_pol
 

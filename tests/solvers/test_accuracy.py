@@ -22,7 +22,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 import physode as po
-from physode.solvers.controllers import I, Predictive
+from physode.solvers.step_control import I, Predictive
 
 pytestmark = pytest.mark.usefixtures("float64")
 

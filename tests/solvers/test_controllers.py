@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from physode.solvers.controllers import PI, PID, Controller, I, Predictive
+from physode.solvers.step_control import PI, PID, Controller, I, Predictive
 
 pytestmark = pytest.mark.usefixtures("float64")
 

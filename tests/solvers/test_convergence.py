@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import physode as po
-from physode.solvers.methods import find_method
-from physode.solvers.norms import error_ratio
+from physode.problem.checks import checked_method
+from physode.solvers.clock import error_ratio
 from physode.solvers.runge_kutta import end_derivative, local_errors, take_step
 from physode.solvers.tableaus import METHODS, Tableau
 from physode.solvers.tableaus.base import in_basis
@@ -318,4 +318,4 @@ def test_a_digit_that_the_sums_miss_breaks_the_order_conditions(method):
 
 def test_an_unknown_method_is_refused_with_the_known_names():
     with pytest.raises(ValueError, match=r"euler, midpoint.*dopri8.*got 'rk45'"):
-        find_method("rk45")
+        checked_method("rk45")

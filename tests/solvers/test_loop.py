@@ -9,9 +9,8 @@ import torch
 
 import physode as po
 from physode.rhs_state import Statistics
-from physode.solvers.attempt import Adaptive
-from physode.solvers.controllers import Controller
-from physode.solvers.loop import integrate
+from physode.solvers.driver import integrate
+from physode.solvers.step_control import Adaptive, Controller
 from physode.solvers.tableaus import METHODS
 from physode.solvers.trace import SavePolicy
 from physode.status import Status

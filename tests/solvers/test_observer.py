@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from physode.rhs_state import Statistics
-from physode.solvers.attempt import Adaptive
-from physode.solvers.controllers import Controller
-from physode.solvers.grid import grid_of_times
-from physode.solvers.loop import integrate, walk_grid
-from physode.solvers.norms import rms_shared
+from physode.solvers.clock import rms_shared
+from physode.solvers.driver import integrate
+from physode.solvers.grid import grid_of_times, walk_grid
+from physode.solvers.step_control import Adaptive, Controller
 from physode.solvers.tableaus import METHODS
 from physode.solvers.trace import SavePolicy
 from physode.status import Status

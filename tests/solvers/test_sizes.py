@@ -10,7 +10,7 @@ import torch
 import physode as po
 from physode.compat.arguments import rms_norm
 from physode.errors import SolveError
-from physode.solvers.norms import rms_per_sample, rms_shared, root_mean_square
+from physode.solvers.clock import rms_per_sample, rms_shared, root_mean_square
 
 EXPLICIT = ["dopri5", "tsit5", "dopri8", "bosh3", "heun_euler", "rk4"]
 IMPLICIT = ["rodas5p", "radau5", "kencarp5", "kvaerno3", "auto", "radauIIA5", "implicit_midpoint"]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from physode.autograd import is_mapped
 from physode.solvers.clock import Number
 from physode.solvers.implicit.banded import Band
 from physode.solvers.implicit.jacobian import derivatives, structure_for
@@ -25,7 +26,6 @@ from physode.solvers.implicit.rosenbrock import RODAS5P
 from physode.solvers.method import StepMethod
 from physode.solvers.runge_kutta import Rhs, Step, coefficients, end_derivative, local_errors, take_step
 from physode.solvers.tableaus import METHODS
-from physode.transforms import is_mapped
 
 __all__ = ["AUTO", "Auto"]
 
@@ -112,8 +112,8 @@ def _stiff(rhs: Rhs, t: Number, y: Tensor, h: Number) -> Tensor:
         radius = _log_radius(matrix)
         length = h.detach().abs() if isinstance(h, Tensor) else abs(h)
         grouped = isinstance(h, Tensor) and h.ndim == 1
-        found = radius.exp() if grouped else radius.exp().amax()
-        stable: Tensor = length * found <= _STABLE
+        spectral_radius = radius.exp() if grouped else radius.exp().amax()
+        stable: Tensor = length * spectral_radius <= _STABLE
         return ~stable
 
 
@@ -148,8 +148,8 @@ def _largest(matrix: Tensor | Band) -> Tensor:
 
 
 def _length(matrix: Tensor | Band) -> Tensor:
-    found: Tensor = torch.linalg.matrix_norm(matrix.entries if isinstance(matrix, Band) else matrix)
-    return found
+    norm: Tensor = torch.linalg.matrix_norm(matrix.entries if isinstance(matrix, Band) else matrix)
+    return norm
 
 
 def _explicit(rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor) -> Step:

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from physode.autograd import refuse_forward_over_forward, to_keep, transformed
 from physode.solvers.clock import Number
 from physode.solvers.implicit.cyclic_reduction import reduced, solved
-from physode.transforms import refuse_forward_over_forward, to_keep, transformed
 
 __all__ = ["Band", "BandFactors", "factor_band", "windows"]
 
@@ -39,8 +39,8 @@ class Band(NamedTuple):
     def compressed(cls, rows: Tensor, lower: int, upper: int) -> Band:
         """Return the matrices from sums of rows that are ``lower + upper + 1`` apart, ``(sums, blocks, D)``."""
         columns = rows.permute(1, 2, 0)
-        place, inside = _places(columns.shape[1], lower, upper, rows.device)
-        return cls(torch.where(inside, columns.gather(2, place.expand_as(columns)), 0.0), lower, upper)
+        column, inside = _places(columns.shape[1], lower, upper, rows.device)
+        return cls(torch.where(inside, columns.gather(2, column.expand_as(columns)), 0.0), lower, upper)
 
     @classmethod
     def within(cls, matrix: Tensor, lower: int, upper: int) -> Band:
@@ -90,9 +90,9 @@ class Band(NamedTuple):
         for b in range(stages):
             parts = [(-row[b] * length) * m.entries for row, m in zip(a, matrices, strict=True)]
             columns.append(pad(torch.stack(parts, -1).flatten(2), (stages - 1 - b, b)))
-        found = torch.stack(columns, 2).flatten(1, 2)
-        band = Band(found, stages * lower + stages - 1, stages * upper + stages - 1)
-        return band._replace(entries=band._unit() + found)
+        joined = torch.stack(columns, 2).flatten(1, 2)
+        band = Band(joined, stages * lower + stages - 1, stages * upper + stages - 1)
+        return band._replace(entries=band._unit() + joined)
 
 
 def windows(x: Tensor, before: int, after: int) -> Tensor:
@@ -109,9 +109,9 @@ def _places(dimension: int, lower: int, upper: int, device: torch.device) -> tup
 
 
 @lru_cache(maxsize=64)
-def _unit(width: int, place: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _unit(width: int, column: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     with to_keep():
-        return (torch.arange(width, device=device) == place).to(dtype)
+        return (torch.arange(width, device=device) == column).to(dtype)
 
 
 _SINGULAR = -1  # in place of a pivot
@@ -166,9 +166,9 @@ class _Factor(torch.autograd.Function):
         for rows, places in zip(lu.numpy(), pivots.numpy(), strict=True):
             info = 1
             if np.isfinite(rows).all():
-                rows.T[:], found, info = factorise(rows.T, lower, upper, overwrite_ab=True)
+                rows.T[:], swaps, info = factorise(rows.T, lower, upper, overwrite_ab=True)
             if info == 0:
-                places[:] = found
+                places[:] = swaps
             else:
                 rows[:], places[:] = np.nan, _SINGULAR
         return lu, pivots
@@ -183,8 +183,8 @@ class _Factor(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: Sequence[Any], entries: Tensor, lower: int, upper: int) -> Any:
-        found = _Factor.apply(_folded(entries, in_dims[0], info.batch_size), lower, upper)  # type: ignore[no-untyped-call]
-        return tuple(part.unflatten(0, (info.batch_size, -1)) for part in found), (0, 0)
+        factors = _Factor.apply(_folded(entries, in_dims[0], info.batch_size), lower, upper)  # type: ignore[no-untyped-call]
+        return tuple(part.unflatten(0, (info.batch_size, -1)) for part in factors), (0, 0)
 
 
 class _Solve(torch.autograd.Function):
@@ -267,7 +267,7 @@ def _folded(x: Tensor, dim: int | None, size: int) -> Tensor:
 def _lapack(name: str, dtype: torch.dtype) -> Callable[..., Any]:
     from scipy.linalg import get_lapack_funcs  # a tenth of a second
 
-    found: Callable[..., Any] = get_lapack_funcs(
+    routines: Callable[..., Any] = get_lapack_funcs(
         name, dtype={torch.float32: np.float32, torch.float64: np.float64}[dtype]
     )
-    return found
+    return routines

@@ -98,12 +98,12 @@ class _Level:
         return _times(self._coupling.mT, x)
 
     def back(self, x: Tensor) -> Tensor:
-        found: Tensor = torch.linalg.solve_triangular(self._triangle, x.unsqueeze(-1), upper=True).squeeze(-1)
-        return found
+        solution: Tensor = torch.linalg.solve_triangular(self._triangle, x.unsqueeze(-1), upper=True).squeeze(-1)
+        return solution
 
     def back_transposed(self, x: Tensor) -> Tensor:
-        found: Tensor = torch.linalg.solve_triangular(self._triangle.mT, x.unsqueeze(-1), upper=False).squeeze(-1)
-        return found
+        solution: Tensor = torch.linalg.solve_triangular(self._triangle.mT, x.unsqueeze(-1), upper=False).squeeze(-1)
+        return solution
 
 
 def _times(matrix: Tensor, x: Tensor) -> Tensor:
@@ -124,10 +124,10 @@ def _leaves(rows: Tensor, lower: int) -> Tensor:
     device = rows.device
     added = (torch.arange(count * width, device=device) >= size)[:, None]
     rows = torch.where(added & (torch.arange(width + 1, device=device) == lower), 1.0, rows)
-    place = torch.arange(2 * width, device=device) - torch.arange(width, device=device)[:, None]
+    offset = torch.arange(2 * width, device=device) - torch.arange(width, device=device)[:, None]
     leaves = rows.reshape(len(rows), count, width, width + 1)
-    found = leaves.gather(3, place.clamp(0, width).expand(*leaves.shape[:2], -1, -1))
-    return torch.where((place >= 0) & (place <= width), found, 0.0)
+    entries = leaves.gather(3, offset.clamp(0, width).expand(*leaves.shape[:2], -1, -1))
+    return torch.where((offset >= 0) & (offset <= width), entries, 0.0)
 
 
 def _eliminated(common: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:

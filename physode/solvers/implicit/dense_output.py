@@ -48,8 +48,8 @@ def guess_rows(c: Row) -> tuple[Row, ...]:
             continue
         degrees = np.arange(min(len(np.unique(c[:i])), 3))[:, None]
         before = np.array(c[:i]) ** degrees
-        found, *_ = np.linalg.lstsq(before, (node**degrees)[:, 0], rcond=None)
-        rows.append(tuple(found.tolist()))
+        weights, *_ = np.linalg.lstsq(before, (node**degrees)[:, 0], rcond=None)
+        rows.append(tuple(weights.tolist()))
     return tuple(rows)
 
 
@@ -86,8 +86,8 @@ def _powers(a: Array, b: Array, c: Array, order: int) -> Array | None:
     target = np.zeros((len(rows), order))
     for row, (_, power, value) in enumerate(trees):
         target[row, power - 1] = value
-    found = np.linalg.lstsq(system, target, rcond=1e-10)[0]
-    found[:, -1] = found[:, -1] + b - found.sum(1)
-    if np.abs(system @ found - target).max() > _MEETS:
+    powers = np.linalg.lstsq(system, target, rcond=1e-10)[0]
+    powers[:, -1] = powers[:, -1] + b - powers.sum(1)
+    if np.abs(system @ powers - target).max() > _MEETS:
         return None
-    return np.asarray(found.T, dtype=np.float64)
+    return np.asarray(powers.T, dtype=np.float64)

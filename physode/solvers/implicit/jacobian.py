@@ -13,22 +13,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
 
+from physode.autograd import transformed, with_graph
 from physode.solvers.clock import Number
 from physode.solvers.implicit.banded import Band
 from physode.solvers.implicit.jacobian_structure import DENSE, Blocks, Structure, blocks_of
 from physode.solvers.runge_kutta import Rhs
-from physode.transforms import transformed
 
-__all__ = ["Derivatives", "check_jacobian", "derivatives", "structure_for", "with_graph"]
-
-T = TypeVar("T")
+__all__ = ["Derivatives", "check_jacobian", "derivatives", "structure_for"]
 
 _ROW_BY_ROW = 2  # pull-backs that cost less one by one than in a batch
 _LARGEST = 2**28  # entries of all blocks' matrices together: 2 GB in double precision
@@ -62,8 +58,8 @@ class Derivatives(NamedTuple):
 
 def structure_for(rhs: Rhs | KnownRhs) -> Structure:
     """Return what is known of a right-hand side's Jacobian."""
-    found = getattr(rhs, "structure", DENSE)
-    return found if isinstance(found, Structure) else DENSE
+    structure = getattr(rhs, "structure", DENSE)
+    return structure if isinstance(structure, Structure) else DENSE
 
 
 def derivatives(rhs: Rhs | KnownRhs, t: Number, y: Tensor, blocks: Blocks, *, with_time: bool = False) -> Derivatives:
@@ -154,11 +150,11 @@ def _by_autograd(rhs: Rhs | KnownRhs, time: Tensor, y: Tensor, rows: Tensor, wit
             return value, [None] * len(places)
         return value, _batched_pull(value, places, rows, create_graph=keep)
 
-    value, found = with_graph(pulled)
-    if found[0] is None:
+    value, products = with_graph(pulled)
+    if products[0] is None:
         _check_constant(rhs, time, y, value)
-    by_state = torch.zeros_like(rows) if found[0] is None else found[0]
-    return value if keep else value.detach(), by_state, found[1] if with_time else None
+    by_state = torch.zeros_like(rows) if products[0] is None else products[0]
+    return value if keep else value.detach(), by_state, products[1] if with_time else None
 
 
 def _check_constant(rhs: Rhs | KnownRhs, time: Tensor, y: Tensor, value: Tensor) -> None:
@@ -211,8 +207,8 @@ def _batched_pull(value: Tensor, wanted: list[Tensor], rows: Tensor, *, create_g
             return list(torch.autograd.grad(value, wanted, rows, is_grads_batched=True, **options))
         except RuntimeError:  # a backward pass that cannot be mapped over
             pass
-    each = [torch.autograd.grad(value, wanted, row, **options) for row in rows.unbind(0)]
-    return [None if parts[0] is None else torch.stack(parts) for parts in zip(*each, strict=True)]
+    products = [torch.autograd.grad(value, wanted, row, **options) for row in rows.unbind(0)]
+    return [None if parts[0] is None else torch.stack(parts) for parts in zip(*products, strict=True)]
 
 
 def _by_time(rhs: Rhs | KnownRhs, time: Tensor, y: Tensor, blocks: Blocks) -> Tensor:
@@ -285,14 +281,14 @@ def check_jacobian(dynamics: KnownRhs, t: Tensor, y: Tensor, hint: object) -> No
         """Return the pull-back of a cotangent ``(blocks, D)``; None where there is none."""
 
         def pull() -> Tensor | None:
-            place = state.clone().requires_grad_()
-            value = dynamics(time, place)
+            leaf = state.clone().requires_grad_()
+            value = dynamics(time, leaf)
             if value.shape != state.shape or value.dtype != state.dtype or not value.requires_grad:
                 return None
-            return torch.autograd.grad(value, [place], blocks.join(rows), materialize_grads=True)[0]
+            return torch.autograd.grad(value, [leaf], blocks.join(rows), materialize_grads=True)[0]
 
-        found = with_graph(pull)
-        return None if found is None else blocks.split(found)
+        product = with_graph(pull)
+        return None if product is None else blocks.split(product)
 
     parts = torch.arange(2.0, 2.0 + blocks.number * blocks.dimension, dtype=torch.float64, device=y.device)
     v = (torch.cos(parts**2) + 1.5).reshape(blocks.number, -1).to(state.real.dtype)
@@ -330,47 +326,10 @@ def _rows_allowed(structure: Structure, blocks: Blocks, block: int, column: int,
 
     The others' pull-back is 0 if they have none: exactly so, in whatever precision the right-hand side computes.
     """
-    known = structure.of_pairs() if blocks.complex else structure
+    paired = structure.of_pairs() if blocks.complex else structure
     inside = torch.zeros_like(like, dtype=torch.bool)
-    if known.kind in ("diagonal", "banded"):
-        inside[block, max(column - known.upper, 0) : column + known.lower + 1] = True
+    if paired.kind in ("diagonal", "banded"):
+        inside[block, max(column - paired.upper, 0) : column + paired.lower + 1] = True
     else:
         inside[block] = True
     return inside
-
-
-def with_graph(compute: Callable[[], T]) -> T:
-    """Return what ``compute`` computes while operations are recorded.
-
-    Under ``torch.inference_mode()``, or where tensors made there take part, they are recorded outside of it, on copies
-    of those tensors, which autograd refuses to save.
-    """
-    if not torch.is_inference_mode_enabled():
-        try:
-            with torch.enable_grad():
-                return compute()
-        except RuntimeError as error:
-            if "nference tensor" not in str(error):
-                raise
-    with torch.inference_mode(False), torch.enable_grad(), _Copies():
-        return compute()
-
-
-class _Copies(TorchFunctionMode):
-    """Puts a copy in place of each tensor made in inference mode, the same one at each of its uses."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (Tensor.is_inference, Tensor.clone):
-            return func(*args, **(kwargs or {}))
-        return func(*tree_map(self._normal, args), **tree_map(self._normal, kwargs or {}))
-
-    def _normal(self, x: Any) -> Any:
-        if not isinstance(x, Tensor) or not x.is_inference():
-            return x
-        if id(x) not in self._copies:
-            self._copies[id(x)] = x, x.detach().clone()
-        return self._copies[id(x)][1]

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from physode.autograd import to_keep
 from physode.solvers.clock import N, Number, expand
 from physode.solvers.implicit.banded import Band
-from physode.transforms import to_keep
 
 __all__ = ["DENSE", "Blocks", "Structure", "blocks_of", "structure_of", "to_solve"]
 
@@ -81,8 +81,8 @@ class Structure:
         compressed = rows.transpose(0, 1)
         if self.kind not in ("diagonal", "banded"):
             return compressed
-        place, mask = _band(products, dimension, self.lower, self.upper, rows.device)
-        return torch.where(mask, compressed.index_select(1, place), 0.0)
+        column, mask = _band(products, dimension, self.lower, self.upper, rows.device)
+        return torch.where(mask, compressed.index_select(1, column), 0.0)
 
 
 DENSE = Structure()

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from physode.autograd import forward_over_forward, transformed
 from physode.solvers.clock import Number
 from physode.solvers.implicit.banded import Band, BandFactors, factor_band
 from physode.solvers.runge_kutta import identity
-from physode.transforms import forward_over_forward, transformed
 
 __all__ = ["Factors", "coupled_factors", "factor", "shifted"]
 
@@ -120,10 +120,10 @@ def coupled_factors(
 ) -> Factors | BandFactors:
     r"""Return the factors of coupled stages' :math:`\delta_{ij} I - h a_{ij} J_i`, from a J each or one for all."""
     stages = len(a)
-    each = list(matrices) * (stages if len(matrices) == 1 else 1)
+    by_stage = list(matrices) * (stages if len(matrices) == 1 else 1)
     if stages == 1:
-        return factor(shifted(each[0], h, a[0][0]))
-    bands, dense = [m for m in each if isinstance(m, Band)], [m for m in each if not isinstance(m, Band)]
+        return factor(shifted(by_stage[0], h, a[0][0]))
+    bands, dense = [m for m in by_stage if isinstance(m, Band)], [m for m in by_stage if not isinstance(m, Band)]
     if bands:
         return factor_band(Band.coupled(bands, a, h), stages)
     length = h.to(dense[0].dtype).reshape(-1, 1, 1) if isinstance(h, Tensor) else h

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.solvers.clock import Number, Verdict, anywhere, clamp, isfinite, logical_not, where
-from physode.solvers.norms import root_mean_square
-from physode.transforms import plain
+from physode.autograd import plain
+from physode.solvers.clock import Number, Verdict, anywhere, clamp, isfinite, logical_not, root_mean_square, where
 
 __all__ = ["Found", "newton", "seen", "size_of"]
 

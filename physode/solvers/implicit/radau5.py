@@ -26,6 +26,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from physode.autograd import plain
 from physode.solvers.clock import Number, sized
 from physode.solvers.implicit.banded import BandFactors
 from physode.solvers.implicit.linear import Factors, factor, shifted
@@ -35,7 +36,6 @@ from physode.solvers.implicit.runge_kutta import ImplicitRungeKutta
 from physode.solvers.implicit.stage_equations import StageSolver
 from physode.solvers.implicit.tableaus import FIXED
 from physode.solvers.runge_kutta import Row
-from physode.transforms import plain
 
 __all__ = ["RADAU5", "Radau"]
 
@@ -80,21 +80,21 @@ class Radau(ImplicitRungeKutta):
         if solver.jacobian is None:
             return torch.zeros_like(y)
         weights = tuple(sum(e * row[j] for e, row in zip(self.e, self.a, strict=True)) for j in range(self.stages))
-        known = combined(weights, ws)
+        weighted = combined(weights, ws)
         factors = factor(shifted(solver.jacobian, solver.h, self.gamma_error))
-        error = self._filtered(solver, factors, known, solver.at_start(y, k1))
+        error = self._filtered(solver, factors, weighted, solver.at_start(y, k1))
         size = self._size(solver, error)
         if not seen(size > 1.0):
             return error
-        again = self._filtered(solver, factors, known, solver.rhs(solver.t, y + error))
+        again = self._filtered(solver, factors, weighted, solver.rhs(solver.t, y + error))
         least = solver.where(self._size(solver, again) >= _LEAST * size, again, _LEAST * error)
         return solver.where(size > 1.0, least, error)
 
     def _size(self, solver: StageSolver, error: Tensor) -> Number:
         return size_of(solver.blocks.split(error.detach()) / solver.scale, solver.lone)
 
-    def _filtered(self, solver: StageSolver, factors: Factors | BandFactors, known: Tensor, slope: Tensor) -> Tensor:
-        right = known + self.gamma_error * sized(solver.h, slope) * slope
+    def _filtered(self, solver: StageSolver, factors: Factors | BandFactors, weighted: Tensor, slope: Tensor) -> Tensor:
+        right = weighted + self.gamma_error * sized(solver.h, slope) * slope
         return solver.blocks.join(factors.solve(solver.blocks.split(right)))
 
 

@@ -19,13 +19,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from physode.autograd import refuse_forward_over_forward
 from physode.solvers.clock import Number, sized
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.jacobian_structure import blocks_of, to_solve
 from physode.solvers.implicit.linear import factor, shifted
 from physode.solvers.method import StepMethod
 from physode.solvers.runge_kutta import Rhs, Row, Step, added, column, stage_times
-from physode.transforms import refuse_forward_over_forward
 
 __all__ = ["RODAS5P", "Rosenbrock", "Running", "columns_of", "combined"]
 
@@ -68,15 +68,15 @@ class Rosenbrock(StepMethod):
         """Take one step; what stands for slopes are the :math:`u_i`."""
         refuse_forward_over_forward("Rosenbrock methods")
         blocks = blocks_of(y, h, structure_for(rhs))
-        found = derivatives(rhs, t, y, blocks, with_time=True)
-        factors = factor(shifted(found.by_state, h, self.gamma))
+        slopes = derivatives(rhs, t, y, blocks, with_time=True)
+        factors = factor(shifted(slopes.by_state, h, self.gamma))
         dtype, y = y.dtype, to_solve(y)  # weights of more than a hundred magnify what half precision rounds
         length = self.gamma * sized(h, y)
-        drift = None if found.by_time is None else length * sized(h, y) * blocks.join(to_solve(found.by_time))
+        drift = None if slopes.by_time is None else length * sized(h, y) * blocks.join(to_solve(slopes.by_time))
         sums, us = Running(self._columns), []
         for i, time in enumerate(stage_times(self.c, t, h)):
             if i == 0:
-                k1 = found.value if k1 is None else k1
+                k1 = slopes.value if k1 is None else k1
                 right = length * to_solve(rhs(time, y.to(dtype)) if k1 is None else k1)
             else:
                 change, right = sums.take(2)

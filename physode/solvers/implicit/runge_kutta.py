@@ -127,16 +127,16 @@ class ImplicitRungeKutta(StepMethod):
         """
         sums, states, ws = Running(self._columns), Running(self._guesses), list[Tensor]()
         for i, time in enumerate(stage_times(self.c, solver.t, solver.h)):
-            known = y + sums.take(1)[0] if i else y
+            explicit_part = y + sums.take(1)[0] if i else y
             weight = self.a[i][i]
             if weight == 0.0:
-                ws.append(solver.explicit(time, known, solver.at_start(y, k1) if i == 0 else None))
+                ws.append(solver.explicit(time, explicit_part, solver.at_start(y, k1) if i == 0 else None))
             else:
-                guess = (states.take(1)[0] - known.detach()) / weight if i else None
-                ws += solver.find([time], [known], ((weight,),), guess)
+                guess = (states.take(1)[0] - explicit_part.detach()) / weight if i else None
+                ws += solver.find([time], [explicit_part], ((weight,),), guess)
             sums.add(ws[i])
             if i + 1 < self.stages:
-                states.add(torch.add(known, ws[i], alpha=weight).detach())
+                states.add(torch.add(explicit_part, ws[i], alpha=weight).detach())
         return ws, sums.take(1 + bool(self.b_error))
 
     def _estimate(self, solver: StageSolver, y: Tensor, k1: Tensor | None, ws: Sequence[Tensor]) -> Tensor:

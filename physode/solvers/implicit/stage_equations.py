@@ -21,15 +21,14 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from physode.solvers.clock import Number, Verdict, detached, sized
+from physode.autograd import under_func
+from physode.solvers.clock import Number, Verdict, detached, root_mean_square, sized
 from physode.solvers.implicit.banded import Band, BandFactors
 from physode.solvers.implicit.jacobian import derivatives, structure_for
 from physode.solvers.implicit.jacobian_structure import Blocks, blocks_of
 from physode.solvers.implicit.linear import Factors, coupled_factors
 from physode.solvers.implicit.newton import newton
-from physode.solvers.norms import root_mean_square
 from physode.solvers.runge_kutta import Rhs
-from physode.transforms import under_func
 
 __all__ = ["StageSolver", "Stages", "differentiated", "differentiating"]
 
@@ -57,12 +56,12 @@ class Stages(NamedTuple):
         """Return the stages' states."""
         if len(self.a) == 1:
             return [torch.add(self.known[0], self.blocks.join(w), alpha=self.a[0][0])]
-        parts, found = self.parts(w), []
+        parts, states = self.parts(w), []
         for z, row in zip(self.known, self.a, strict=True):
             for weight, part in zip(row, parts, strict=True):
                 z = torch.add(z, part, alpha=weight) if weight else z
-            found.append(z)
-        return found
+            states.append(z)
+        return states
 
     def residual(self, w: Tensor) -> Tensor:
         """Return ``w - h f``, ``(blocks, stages * D)``."""
@@ -160,8 +159,8 @@ class StageSolver:
                 return cls(rhs, t, h, blocks, None, None, scale, 1.0, lone)
             tolerated = (atol + rtol * y.detach().abs()).clamp(min=torch.finfo(y.dtype).tiny).expand_as(y)
             scale = blocks.split(torch.complex(tolerated, tolerated) if blocks.complex else tolerated)
-            found = derivatives(rhs, t, y.detach(), blocks)
-            return cls(rhs, t, h, blocks, found.by_state, found.value, scale, kappa, lone)
+            at_start = derivatives(rhs, t, y.detach(), blocks)
+            return cls(rhs, t, h, blocks, at_start.by_state, at_start.value, scale, kappa, lone)
 
     def explicit(self, time: Number, state: Tensor, slope: Tensor | None) -> Tensor:
         """Return the increment ``h f`` of a stage that is known."""
@@ -185,7 +184,7 @@ class StageSolver:
             scale = self.scale if len(a) == 1 else self.scale.repeat(1, len(a))
             start = torch.zeros_like(scale) if guess is None else self.blocks.split(guess)
             if self.jacobian is None:
-                found = newton(
+                solved = newton(
                     lambda w: plain.exact_factors(w).solve(plain.residual(w)),
                     start, scale, kappa=self.kappa, limit=_NEWTONS, patient=True, lone=self.lone,
                     rounding=_rounding(scale.dtype),
@@ -194,13 +193,13 @@ class StageSolver:
                 if self.factors is None:
                     self.factors = plain.factors([self.jacobian])
                 factors = self.factors
-                found = newton(
+                solved = newton(
                     lambda w: factors.solve(plain.residual(w)),
                     start, scale, kappa=self.kappa, limit=_CHORDS, patient=False, lone=self.lone, rate=self.rate,
                 )  # fmt: skip
-                self.rate = found.rate
-            self.failed = found.failed | self.failed
-        root = found.root
+                self.rate = solved.rate
+            self.failed = solved.failed | self.failed
+        root = solved.root
         if differentiating():
             root = differentiated(stages, root)
         return stages.parts(root)

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from physode.autograd import plain
 from physode.problem.packing import Packing
 from physode.rhs_state import Statistics
 from physode.solvers.clock import Number
 from physode.solvers.runge_kutta import Rhs
-from physode.transforms import plain
 
 __all__ = ["check_halves", "force_of", "parts_of", "require_halves", "velocity_of"]
 

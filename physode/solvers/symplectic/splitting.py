@@ -71,8 +71,8 @@ class Splitting(StepMethod):
             done, before = done + weight, weight
             force = force_of(rhs, t + done * h, q, p)
         p = p + sized(0.5 * before * h, y) * force
-        known = parts_of(rhs) is not None
-        end = torch.cat((velocity_of(rhs, t + h, q, p), force), -1) if known else None
+        separable = parts_of(rhs) is not None
+        end = torch.cat((velocity_of(rhs, t + h, q, p), force), -1) if separable else None
         return Step(torch.cat((q, p), -1), (start,), end)
 
 

@@ -45,6 +45,9 @@ class Tableau:
         :mod:`physode.solvers.interpolation`).
     interpolant_order
         The order ``q`` of the interpolant: its error within one step is ``O(h**(q + 1))``.
+    stages, adaptive, fsal
+        The number of stages ``s``, whether the method estimates its local error, and whether that estimate needs the
+        derivative at the step's end.
     step_sums, error_sums, dense_sums, extra_sums
         The rows of ``a`` (from the second) and ``b``, of ``b_err``, ``d`` and ``a_extra``, sorted out for the stepper.
     """
@@ -61,6 +64,9 @@ class Tableau:
     d: tuple[Row, ...] = ()
     interpolant_order: int = 3
     reference: str = ""
+    stages: int = field(init=False, repr=False, compare=False)
+    adaptive: bool = field(init=False, repr=False, compare=False)
+    fsal: bool = field(init=False, repr=False, compare=False)
     step_sums: Sums = field(init=False, repr=False, compare=False)
     error_sums: Sums = field(init=False, repr=False, compare=False)
     dense_sums: Sums = field(init=False, repr=False, compare=False)
@@ -82,13 +88,16 @@ class Tableau:
             _require(abs(sum(row) - c) < _ROUNDING, self.name, f"extra row {i} does not sum to its node")
         for row in self.d:
             _require(len(row) == stages + 1 + len(self.c_extra), self.name, "d has the wrong length")
-        sums = {
+        derived = {
+            "stages": stages,
+            "adaptive": bool(self.b_err),
+            "fsal": any(len(row) > stages for row in self.b_err),
             "step_sums": Sums(*self.a[1:], self.b),
             "error_sums": Sums(*self.b_err),
             "dense_sums": Sums(*self.d),
             "extra_sums": tuple(Sums(row) for row in self.a_extra),
         }
-        for name, value in sums.items():
+        for name, value in derived.items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -159,21 +168,6 @@ class Tableau:
         )
 
     @property
-    def stages(self) -> int:
-        """The number of stages ``s``."""
-        return len(self.b)
-
-    @property
-    def adaptive(self) -> bool:
-        """Whether the method estimates its local error."""
-        return bool(self.b_err)
-
-    @property
-    def fsal(self) -> bool:
-        """Whether the error estimate needs the derivative at the step's end."""
-        return any(len(row) > self.stages for row in self.b_err)
-
-    @property
     def interpolant_terms(self) -> int:
         """How many coefficients the interpolant has beside the state at the step's start."""
         return 3 + len(self.d)
@@ -207,7 +201,7 @@ def _beyond_hermite(name: str, b: Row, b_theta: Sequence[Row]) -> tuple[Row, ...
     """Return the rows ``d`` of an interpolant that is given by polynomials of all stages and the end's derivative."""
     degree = max(3, *map(len, b_theta))
     powers = list(zip(*((*row, *[0.0] * (degree - len(row))) for row in b_theta), strict=True))
-    found = in_basis(powers)
+    rows = in_basis(powers)
     weights = (*b, 0.0)
     first, last = [float(j == 0) for j in range(len(weights))], [float(j == len(b)) for j in range(len(weights))]
     hermite = (
@@ -215,10 +209,10 @@ def _beyond_hermite(name: str, b: Row, b_theta: Sequence[Row]) -> tuple[Row, ...
         [one - w for one, w in zip(first, weights, strict=True)],
         [2 * w - one - other for w, one, other in zip(weights, first, last, strict=True)],
     )
-    for row, expected in zip(found, hermite, strict=False):
+    for row, expected in zip(rows, hermite, strict=False):
         meets = all(abs(x - y) < _PRINTED for x, y in zip(row, expected, strict=True))
         _require(meets, name, "b_theta does not lead to the step's end with the derivatives at both ends")
-    return found[3:]
+    return rows[3:]
 
 
 class Sum(NamedTuple):

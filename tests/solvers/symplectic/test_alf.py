@@ -10,8 +10,8 @@ import torch
 
 import physode as po
 from physode.errors import SolveError
+from physode.problem.checks import checked_method
 from physode.sensitivity import sensitivities
-from physode.solvers.methods import find_method
 from physode.solvers.runge_kutta import take_step
 from tests.systems import Spiral, van_der_pol
 
@@ -191,4 +191,4 @@ class TestRefusals:
 
     def test_a_step_without_the_pair(self):
         with pytest.raises(ValueError, match=r"through physode\.solve only"):
-            take_step(lambda t, y: -y, find_method("alf"), 0.0, torch.ones(2), 0.1)
+            take_step(lambda t, y: -y, checked_method("alf"), 0.0, torch.ones(2), 0.1)

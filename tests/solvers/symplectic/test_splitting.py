@@ -9,7 +9,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 import physode as po
-from physode.solvers.methods import find_method
+from physode.problem.checks import checked_method
 from physode.solvers.runge_kutta import take_step
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -103,7 +103,7 @@ def test_a_step_of_size_0_is_the_identity(method):
     y0 = torch.rand(3, 2)
     grid = torch.stack([torch.zeros(3), torch.tensor([0.0, 0.5, 1.0]) * 0.3, torch.ones(3)])
     dynamics = po.rhs.Pendulum(2.0)
-    found = take_step(dynamics, find_method(method), grid[0], y0, torch.tensor([0.0, 0.2, 0.0]))
+    found = take_step(dynamics, checked_method(method), grid[0], y0, torch.tensor([0.0, 0.2, 0.0]))
     assert torch.equal(found.y[[0, 2]], y0[[0, 2]])
     assert not torch.equal(found.y[1], y0[1])
 

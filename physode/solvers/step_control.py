@@ -1,22 +1,58 @@
-r"""Step-size controllers: from the error ratio of an attempt to its verdict and the next step size."""
+"""Step control: the size of an attempt, its error, the controller's verdict and the next size."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from physode.solvers.clock import Number, Verdict, clamp, expand, finite_or, logical_not, minimum, where
-from physode.solvers.norms import scale_of
-from physode.solvers.runge_kutta import Rhs
+from physode.rhs_state import Statistics
+from physode.solvers.clock import (
+    Number,
+    Verdict,
+    absolute,
+    clamp,
+    detached,
+    error_ratio,
+    expand,
+    finite_or,
+    is_shared,
+    like_clock,
+    logical_not,
+    maximum,
+    minimum,
+    scale_of,
+    sign,
+    tensor_beside,
+    where,
+)
+from physode.solvers.method import Method
+from physode.solvers.runge_kutta import Rhs, Step, local_errors
+from physode.solvers.trace import NodeStore
 from physode.typing import Norm
 
-__all__ = ["PI", "PID", "Control", "Controller", "I", "Predictive", "initial_step"]
+__all__ = [
+    "PI",
+    "PID",
+    "Adaptive",
+    "Control",
+    "Controller",
+    "I",
+    "Predictive",
+    "attempt",
+    "first_size",
+    "initial_step",
+    "next_step",
+    "underflow",
+]
 
 
 _SMALLEST_ERROR = 1e-12
+_STRETCH = 0.999  # a last step may be this much shorter than what remains: no sliver is left behind it
+_RESOLUTION = 4 * torch.finfo(torch.float64).eps
+_SMALLEST_SHARE = 1e-30  # of the span: ends a failing start at t = 0, where the clock resolves anything
 
 
 class Control(NamedTuple):
@@ -186,3 +222,84 @@ def initial_step(
     )
     h = torch.minimum(100 * h0, h1)
     return torch.minimum(torch.where(torch.isfinite(h) & (h > 0), h, h0), length)
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """What decides the steps of an adaptive solve."""
+
+    tableau: Method
+    controller: Controller
+    norm: Norm
+    rtol: Tensor | float
+    atol: Tensor | float
+    first_step: float | None = None
+    min_step: float = 0.0
+    max_step: float | None = None
+    max_steps: int = 100_000
+
+    def with_tolerances(self, rtol: Tensor | float, atol: Tensor | float) -> Adaptive:
+        """Return the same choices with other tolerances."""
+        return replace(self, rtol=rtol, atol=atol)
+
+
+def first_size(
+    rhs: Rhs, steps: Adaptive, t0: Number, t1: Number, y0: Tensor, k0: Tensor, statistics: Statistics
+) -> Number:
+    """Return the size of the first attempt: what was asked for, or Hairer's choice, positive, one a group."""
+    start, span = tensor_beside(t0, y0), tensor_beside(t1 - t0, y0)
+    if steps.first_step is not None:
+        return like_clock(t0, torch.full_like(span, steps.first_step).minimum(span.abs()))
+    with statistics.preserved():
+        size = initial_step(
+            rhs,
+            t=start,
+            y=y0,
+            k=k0,
+            span=span,
+            order=steps.tableau.error_order,
+            rtol=steps.rtol,
+            atol=steps.atol,
+            norm=steps.norm,
+        )
+    return like_clock(t0, size)
+
+
+def next_step(
+    steps: Adaptive, control: Control, t: Number, t1: Number, active: Verdict
+) -> tuple[Number, Number, Number]:
+    """Return the attempt's size, signed size and end; the last step lands on the end time exactly."""
+    direction = detached(sign(t1 - t))
+    remaining = direction * (t1 - t)
+    proposed = control.size
+    if steps.min_step > 0.0 or steps.max_step is not None:
+        proposed = clamp(proposed, steps.min_step, steps.max_step)
+    is_last = proposed >= _STRETCH * remaining
+    size = where(is_last, remaining, proposed)
+    if not is_shared(active):
+        size = where(active, size, 0.0)
+    h = direction * size
+    return size, h, where(is_last, t1, t + h)
+
+
+def attempt(
+    rhs: Rhs, steps: Adaptive, t: Number, y: Tensor, h: Number, k: Tensor, store: NodeStore
+) -> tuple[Step, Tensor | None, Tensor]:
+    """Return a step, the derivative at its end if the error estimate needs it, and the error ratio."""
+    step, k_end = store.take(rhs, steps.tableau, t, y, h, k, with_end=steps.tableau.fsal)
+    ks = step.ks if k_end is None else (*step.ks, k_end)
+    scale = scale_of(y, step.y, steps.rtol, steps.atol)
+    return step, k_end, error_ratio(local_errors(steps.tableau, h, ks), scale, steps.norm)
+
+
+def underflow(
+    steps: Adaptive, size: Number, rejected: Verdict, active: Verdict, t: Number, t0: Number, t1: Number
+) -> tuple[Verdict, Number]:
+    """Return which groups can go no further, and the smallest step size worth a try.
+
+    That is ``min_step`` or the clock's resolution. A step as small is the last of a group if it was rejected; one
+    within the resolution is, accepted or not: an approach to a pole by ever smaller steps ends.
+    """
+    finest = maximum(_RESOLUTION * absolute(detached(t)), _SMALLEST_SHARE * absolute(detached(t1 - t0)))
+    floor = clamp(finest, low=steps.min_step)
+    return active & (size <= where(rejected, floor, finest)), floor

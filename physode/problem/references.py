@@ -1,8 +1,4 @@
-"""Which tensors a right-hand side depends on, found from the graph of one evaluation.
-
-A module's registered parameters are not enough: parameters kept in lists, closures or other modules would lose their
-gradients without a word.
-"""
+"""What a right-hand side refers to, looked up without calling it: through attributes, containers, closures, globals."""
 
 from __future__ import annotations
 
@@ -11,112 +7,16 @@ import sys
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-__all__ = ["NOTHING", "Leaves", "Place", "Referred", "check_no_new_leaf", "find_leaves", "graph_clock"]
-
-
-class Leaves(NamedTuple):
-    """What a right-hand side depends on.
-
-    ``tensors``: the leaves that require gradients, and tensors made before the solve, by a network that makes weights,
-    say, where an evaluation's own graph begins. ``outside``: whether some act through operations done before the solve
-    that could not be told apart, whose graph every evaluation shares.
-    """
-
-    tensors: tuple[Tensor, ...]
-    outside: bool
-
-
-NOTHING = Leaves((), False)
-"""A right-hand side without parameters."""
-
-
-def graph_clock() -> int:
-    """Return a number that every graph node made later exceeds."""
-    with torch.enable_grad():
-        node = torch.zeros((), requires_grad=True).clone().grad_fn
-    assert node is not None
-    return int(node._sequence_nr())
-
-
-def find_leaves(
-    value: Tensor, referred: Sequence[Tensor], known: Sequence[Tensor], joints: Sequence[Tensor], since: int
-) -> Leaves:
-    """Find what an evaluation depends on beside its inputs.
-
-    Parameters
-    ----------
-    value
-        The evaluation's result, with its graph.
-    referred
-        Leaves that the right-hand side refers to; they are added, used here or not, since another time may use them.
-    known
-        The inputs that the evaluation was made with: not leaves of ``f``.
-    joints
-        Tensors made before the evaluation, where its own graph begins.
-    since
-        :func:`graph_clock` before the evaluation.
-    """
-    skip = {id(tensor) for tensor in known}
-    joints = [tensor for tensor in joints if id(tensor) not in skip]
-    found, outside = _walk(value, since, [*known, *joints])
-    leaves = {id(leaf): leaf for leaf in [*referred, *found] if id(leaf) not in skip}
-    return Leaves(tuple(leaves.values()), outside)
-
-
-def check_no_new_leaf(values: Iterable[Tensor], known: Sequence[Tensor]) -> None:
-    """Raise if a replayed step depends on a leaf that the first evaluation did not show.
-
-    Raises
-    ------
-    RuntimeError
-        Rather than lose the leaf's gradient.
-    """
-    names = {id(tensor) for tensor in known}
-    for value in values:
-        for leaf in _walk(value, 0, known)[0]:
-            if id(leaf) not in names:
-                raise RuntimeError(
-                    f"the right-hand side uses a tensor of shape {tuple(leaf.shape)} that requires gradients but that "
-                    "its evaluation at the start did not use: register it as a parameter of the module or pass it in "
-                    "`args`; where the right-hand side switches at a known time, name that in `jump_t`"
-                )
-
-
-def _walk(value: Tensor, since: int, ends: Sequence[Tensor]) -> tuple[list[Tensor], bool]:
-    """Return the leaves and those of the ``ends`` that a graph leads to, and whether it leads behind ``since``."""
-    leaves: list[Tensor] = []
-    outside = False
-    if value.grad_fn is None:
-        return ([value] if value.requires_grad else []), False
-    stops = {(end.grad_fn, end.output_nr): end for end in ends if end.grad_fn is not None}
-    edges: list[tuple[Any, int]] = [(value.grad_fn, value.output_nr)]
-    seen = set(edges)
-    while edges:
-        edge = edges.pop()
-        node = edge[0]
-        if edge in stops:
-            leaves.append(stops[edge])
-            continue
-        variable = getattr(node, "variable", None)
-        if variable is not None:
-            leaves.append(variable)
-            continue
-        outside = outside or int(node._sequence_nr()) < since
-        for parent in node.next_functions:
-            if parent[0] is not None and parent not in seen:
-                seen.add(parent)
-                edges.append(parent)
-    return leaves, outside
+__all__ = ["Place", "Referred"]
 
 
 _DEPTH = 8  # of containers within containers
@@ -283,12 +183,12 @@ def _of_object(holder: Any) -> Iterator[Place]:
         for name in _slots(kind):
             with suppress(AttributeError):
                 yield Place(holder, name, getattr(holder, name))
-    yield from (Place(holder, "__class__", each) for each in kind.__mro__ if not _is_of_library(each))
+    yield from (Place(holder, "__class__", base) for base in kind.__mro__ if not _is_of_library(base))
 
 
 def _slots(kind: type) -> list[str]:
-    slots = (getattr(each, "__slots__", ()) for each in kind.__mro__)
-    return [name for each in slots for name in ([each] if isinstance(each, str) else each) if name != "__dict__"]
+    slots = (getattr(base, "__slots__", ()) for base in kind.__mro__)
+    return [name for names in slots for name in ([names] if isinstance(names, str) else names) if name != "__dict__"]
 
 
 def _is_of_library(part: Any) -> bool:
@@ -301,13 +201,13 @@ def _results_among(places: Sequence[Place]) -> set[int]:
 
     A right-hand side that keeps its last solution refers to it. To hold these for the next one's sake would keep all.
     """
-    found = {id(place.value) for place in places if _carries_graph(place.value)}
-    for _ in range(_DEPTH if found else 0):
-        inside = {id(place.owner) for place in places if id(place.value) in found and _is_container(place.owner)}
-        if inside <= found:
+    results = {id(place.value) for place in places if _carries_graph(place.value)}
+    for _ in range(_DEPTH if results else 0):
+        inside = {id(place.owner) for place in places if id(place.value) in results and _is_container(place.owner)}
+        if inside <= results:
             break
-        found |= inside
-    return found
+        results |= inside
+    return results
 
 
 def _carries_graph(value: Any) -> bool:

@@ -1,0 +1,221 @@
+r"""Fisher scoring with Levenberg and Marquardt's damping, of many starts at once.
+
+Of a loss with gradient g and expected information I, each iteration moves the free unknowns by
+
+.. math:: \Delta z = -(I + \lambda \operatorname{diag} I)^{-1} g
+
+where those at a bound that g pushes outwards are held. A step is taken where the loss falls; the damping follows the
+ratio of the fall to what the quadratic model foretells (Nielsen 1999; Madsen, Nielsen & Tingleff, *Methods for
+Non-Linear Least Squares Problems*, 2004). For normal measurements of known or of one unknown spread this is
+Levenberg-Marquardt. All starts are solved as one batch; each has a damping and an end of its own. A start is given up
+where another has arrived lower, by a hundred times the fall that its own model foretells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from physode.errors import SolveError
+
+_DAMPING = 1e-3
+_LEAST, _MOST = 1e-14, 1e14
+_ARRIVED = 1e-10  # of g I^-1 g: squared standard errors between a point and where its quadratic model has its minimum
+_FLAT, _NOISE = 1e-12, 1e-9  # relative falls of the loss: of a good step, and of one that fails
+MET = 1e-2
+"""Of the loss, within which searches have met."""
+_HOPELESS = 100.0  # times what its model foretells, that a search may lie above one that has arrived
+_LINES = (
+    "converged",
+    "all iterations used up",
+    "no step lowers the loss any more",
+    "the solve fails at the start",
+    "given up: another start leads far lower",
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A loss with its derivatives at S points: (S,), (S, F) and (S, F, F)."""
+
+    loss: Tensor
+    gradient: Tensor
+    information: Tensor
+
+
+Objective = Callable[[Tensor], Point]
+"""From z, (S, F), to the loss there; infinite where it cannot be computed."""
+
+
+@dataclass(frozen=True)
+class Minima:
+    """Where S searches ended.
+
+    Attributes
+    ----------
+    z
+        (S, F).
+    loss
+        (S,).
+    iterations
+        Evaluations of each.
+    reasons
+        In words.
+    """
+
+    z: Tensor
+    loss: Tensor
+    iterations: tuple[int, ...]
+    reasons: tuple[str, ...]
+
+    @property
+    def best(self) -> int:
+        """Which has the least loss: the first of those that met there."""
+        return int((self.loss - self.loss.min() < MET).nonzero()[0])
+
+    @property
+    def met(self) -> int:
+        """How many ended at the least loss."""
+        return int((self.loss - self.loss.min() < MET).sum())
+
+    @property
+    def converged(self) -> tuple[bool, ...]:
+        """Which have arrived."""
+        return tuple(reason == _LINES[0] for reason in self.reasons)
+
+
+def minimise(
+    objective: Objective,
+    z: Tensor,
+    low: Tensor,
+    high: Tensor,
+    *,
+    iterations: int = 200,
+    arrived: float = _ARRIVED,
+    on_iteration: Callable[[int, Tensor], object] | None = None,
+) -> Minima:
+    r"""Minimise from S starts.
+
+    Parameters
+    ----------
+    objective
+        Called with those starts that still go on.
+    z
+        Where they begin, (S, F).
+    low, high
+        Bounds, (F,).
+    iterations
+        Most evaluations of each start.
+    arrived
+        A start ends where :math:`g^\top I^{-1} g` is below: the squared distance to the minimum in standard errors.
+    on_iteration
+        Called after each with its number and the losses so far.
+
+    Raises
+    ------
+    SolveError
+        If the loss is finite at none of the starts.
+    """
+    z = z.clamp(low, high)
+    best = objective(z)
+    if not bool(torch.isfinite(best.loss).any()):
+        raise SolveError("the solve fails, or predictions are not finite, at the initial guess; start closer")
+    starts = len(z)
+    damping, growth = z.new_full((starts,), _DAMPING), z.new_full((starts,), 2.0)
+    codes = [3 if not ok else 1 for ok in torch.isfinite(best.loss).tolist()]
+    spent = [1] * starts
+    going = torch.isfinite(best.loss)
+    for count in range(1, iterations):
+        held = _held(z, best.gradient, low, high)
+        decrement = _decrement(best, held)
+        near = going & (decrement < arrived)
+        for i in near.nonzero().flatten().tolist():
+            codes[i] = 0
+        lowest = min((float(best.loss[i]) for i, code in enumerate(codes) if code == 0), default=torch.inf)
+        hopeless = going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > lowest)
+        for i in hopeless.nonzero().flatten().tolist():
+            codes[i] = 4
+        going = going & ~near & ~hopeless
+        rows = going.nonzero().flatten()
+        if not len(rows):
+            break
+        step, foretold = _step(best, z, held, damping, low, high, rows)
+        trial = objective(z[rows] + step)
+        fall = best.loss[rows] - trial.loss
+        better = torch.isfinite(trial.loss) & (fall > 0)
+        ratio = torch.where(better, fall / foretold.clamp_min(1e-300), -1.0)
+        size = 1.0 + best.loss[rows].abs()
+        # A step that was to gain next to nothing, and gains nothing: rounding, and the solver's tolerance, are reached.
+        flat = torch.where(better, (fall <= _FLAT * size) & (ratio > 0.25), foretold <= _NOISE * size)
+        damping, growth = damping.clone(), growth.clone()
+        shrink = (1.0 - (2.0 * ratio.clamp(-1, 2) - 1.0) ** 3).clamp_min(1.0 / 3.0)
+        damping[rows] = torch.where(better, damping[rows] * shrink, damping[rows] * growth[rows]).clamp(_LEAST, _MOST)
+        growth[rows] = torch.where(better, 2.0, growth[rows] * 2.0)
+        z, best = _moved(z, best, rows[better], step[better], trial, better)
+        for i in rows.tolist():
+            spent[i] += 1
+        for i in rows[flat].tolist():
+            codes[i] = 0
+        stuck = ~better & (damping[rows] >= _MOST)
+        for i in rows[stuck].tolist():
+            codes[i] = 2
+        going = going.clone()
+        going[rows[flat | stuck]] = False
+        if on_iteration is not None:
+            on_iteration(count, best.loss)
+    return Minima(z, best.loss, tuple(spent), tuple(_LINES[code] for code in codes))
+
+
+def _held(z: Tensor, gradient: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return which unknowns are at a bound that the gradient pushes them against, (S, F)."""
+    room = 1e-12 * torch.maximum(z.abs(), torch.ones_like(z))
+    return ((z - low <= room) & (gradient > 0)) | ((high - z <= room) & (gradient < 0))
+
+
+def _decrement(point: Point, held: Tensor) -> Tensor:
+    """Return g I^-1 g of the unknowns that are not held, (S,); infinite where they are not determined."""
+    gradient = torch.where(held, 0.0, point.gradient)
+    step = _solved(point.information, gradient, held, torch.zeros_like(point.loss))
+    decrement = (gradient * step).sum(1)
+    return torch.where(torch.isfinite(decrement), decrement, torch.inf)
+
+
+def _solved(information: Tensor, gradient: Tensor, held: Tensor, damping: Tensor) -> Tensor:
+    """Return (I + damping diag I)^-1 g, 0 where held: scaled to a unit diagonal, by an eigendecomposition.
+
+    What the information does not see at all is left alone.
+    """
+    keep = ~held
+    matrix = torch.where(keep.unsqueeze(1) & keep.unsqueeze(2), information, 0.0).nan_to_num(posinf=0.0, neginf=0.0)
+    scale = matrix.diagonal(dim1=1, dim2=2).sqrt()
+    usable = scale > 0
+    scale = torch.where(usable, scale, 1.0)
+    values, vectors = torch.linalg.eigh(matrix / (scale.unsqueeze(1) * scale.unsqueeze(2)))
+    damped = values.clamp_min(0.0) + damping.unsqueeze(1)
+    floor = torch.finfo(values.dtype).eps * values.amax(1, keepdim=True).clamp_min(1e-300) * len(values[0])
+    inverse = torch.where(damped > floor, 1.0 / damped.clamp_min(1e-300), 0.0)
+    right = torch.where(usable & keep, gradient / scale, 0.0)
+    found = (vectors @ (inverse.unsqueeze(-1) * (vectors.mT @ right.unsqueeze(-1)))).squeeze(-1)
+    return torch.where(usable & keep, found / scale, 0.0)
+
+
+def _step(
+    point: Point, z: Tensor, held: Tensor, damping: Tensor, low: Tensor, high: Tensor, rows: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the steps of some starts, inside their bounds, and the fall that the quadratic model foretells."""
+    information, gradient = point.information[rows], point.gradient[rows]
+    step = -_solved(information, gradient, held[rows], damping[rows])
+    step = (z[rows] + step).clamp(low, high) - z[rows]
+    bend = (step.unsqueeze(1) @ information.nan_to_num() @ step.unsqueeze(2)).flatten()
+    return step, -(gradient * step).sum(1) - 0.5 * bend
+
+
+def _moved(z: Tensor, best: Point, rows: Tensor, step: Tensor, trial: Point, better: Tensor) -> tuple[Tensor, Point]:
+    return z.index_add(0, rows, step), Point(
+        best.loss.index_copy(0, rows, trial.loss[better]),
+        best.gradient.index_copy(0, rows, trial.gradient[better]),
+        best.information.index_copy(0, rows, trial.information[better]),
+    )
