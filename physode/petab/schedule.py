@@ -84,6 +84,10 @@ class Clockwork:
         for them.
     afresh
         Whether constants take their values anew in each period.
+    events_in_steady_states
+        Whether events act while a steady state is sought.
+    aliases
+        Values of symbols that the tables know by other names.
     """
 
     model: SbmlModel
@@ -93,6 +97,7 @@ class Clockwork:
     events: dict[str, SbmlEvent]
     switches: dict[Apply, str]
     afresh: bool
+    events_in_steady_states: bool
     aliases: dict[str, Expression] = field(default_factory=dict)
 
     def beginning(self, values: Values, time: float) -> dict[str, Expression]:
@@ -198,6 +203,8 @@ class _Walk:
         self.constants = self.clockwork.constants(beginning)
         steady = None
         if self.course.steady:
+            if self.clockwork.events_in_steady_states:
+                self.act_until_steady()
             steady = {**self.constants, **self.switched(math.inf)}
             at_start = Step(start, {}, {})
             if later:
@@ -208,14 +215,15 @@ class _Walk:
         self.constants.update(self.switched(self.after(start)))
         constants = dict(self.constants)
         self.history.append((start, constants))
-        for label, event in self.clockwork.events.items():
-            self.truths[label] = event.initially and self.holds(event.trigger, start)
+        if not self.truths:
+            self.wait(start)
         self.settle(start, edge=True)
         for period, following in zip([None, *later], [*later, None], strict=True):
             if period is not None:
                 self.do(self.entered(period, None))
                 self.settle(period.time, edge=True)
-            self.walk(period.time if period else start, following.time if following else math.inf)
+            until = following.time if following else math.inf
+            self.walk(period.time if period else start, until, self.end)
         return Schedule(
             self.course.name, start, constants, steady,
             initial={state: beginning[state] for state in self.clockwork.kinetics.states if state in beginning},
@@ -252,9 +260,22 @@ class _Walk:
             self.steps.append(done)
             self.history.append((step.time, self.constants))
 
-    def walk(self, time: float, end: float) -> None:
-        """Go through all that happens between two times."""
-        while (following := self.following(time)) is not None and following < end and following <= self.end:
+    def wait(self, time: float) -> None:
+        """Let events wait for their triggers, from some time on."""
+        for label, event in self.clockwork.events.items():
+            self.truths[label] = event.initially and self.holds(event.trigger, time)
+
+    def act_until_steady(self) -> None:
+        """Do to constants all that events do while a steady state is sought, from time 0 on for ever."""
+        self.wait(0.0)
+        self.settle(0.0, edge=True)
+        self.walk(0.0, math.inf, math.inf)
+        self.steps.clear()
+        self.history.clear()
+
+    def walk(self, time: float, end: float, last: float) -> None:
+        """Go through all that happens between two times, the second not among them, and not after the last."""
+        while (following := self.following(time)) is not None and following < end and following <= last:
             time = following
             self.settle(time, edge=False)
 

@@ -272,6 +272,23 @@ def test_version_2_keeps_what_a_steady_state_s_condition_gave(tmp_path):
     assert simulated(path, k=0.5) == pytest.approx([8.0, 8.0, 4.0, 40.0], rel=1e-7)
 
 
+def test_events_that_change_constants_act_while_a_steady_state_is_sought_and_again_afterwards(tmp_path):
+    text = model(
+        species={"A": {"initial": 0.0}}, parameters={"k": 1.0, "f": 2.0},
+        reactions={"in": ("-> A", "c * f"), "out": ("A ->", "c * k * A")},
+        events={"double": {"trigger": "time >= 5", "assignments": {"f": "2 * f"}}},
+    )  # fmt: skip
+    path = problem_2(
+        tmp_path, text, ["A", "f"],
+        [*measured([0], experiment="e"), *measured([4, 5], experiment="e", observable="o1"),
+         *measured(["inf"], experiment="e")],
+        experiments=[{"experimentId": "e", "time": "-inf", "conditionId": ""}],
+    )  # fmt: skip
+    estimation = read_problem(path)
+    assert estimation.model.triggers == ()
+    assert simulated(path, k=0.5) == pytest.approx([8.0, 4.0, 8.0, 16.0], rel=1e-7)
+
+
 def test_constants_that_get_values_only_the_solution_knows_become_states(tmp_path):
     text = model(**{**DECAY, "parameters": {"k": 0.5, "kept": 0.0}})
     path = problem_2(
