@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from physode.equations.expression import Apply, Expression, name, number
+from physode.errors import DataError
 from physode.petab.from_sympy import TIME
 from physode.petab.kinetics import Kinetics, kinetics
 from physode.petab.posed import Tables
@@ -44,8 +45,15 @@ def classified(model: SbmlModel, tables: Tables, aliases: dict[str, Expression])
         What is done to it.
     aliases
         Values of symbols that the tables know by other names.
+
+    Raises
+    ------
+    DataError
+        If something gives a value to what follows from others.
     """
     changed = frozenset(symbol for course in tables.courses for period in course.periods for symbol in period.values)
+    if ruled := sorted(changed & model.assigned.keys()):
+        raise DataError(f"a condition gives {ruled[0]} a value, but it follows from others by a rule")
     moving: frozenset[str] = frozenset()
     while True:
         sorting = _Sorting(model, tables, kinetics(model, changed=changed, moving=moving), aliases)

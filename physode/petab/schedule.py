@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from physode.equations.expression import Apply, Expression, apply, name, number
@@ -111,9 +111,9 @@ class Clockwork:
         values = {symbol: value for symbol, value in beginning.items() if symbol not in others}
         return {**values, **{symbol: name(symbol) for symbol in self.given}}
 
-    def numbers(self, constants: Values) -> dict[str, Expression]:
-        """Return constants with the values of unknowns that are not estimated put in."""
-        return {symbol: value.substitute(self.kept) for symbol, value in constants.items()}
+    def numbers(self, constants: Values, names: Iterable[str]) -> dict[str, Expression]:
+        """Return some constants with the values of unknowns that are not estimated put in."""
+        return {symbol: constants[symbol].substitute(self.kept) for symbol in names if symbol in constants}
 
     def effects(self, assignments: Values, constants: Values, time: float, *, amounts: bool) -> Step:
         """Return what assignments do to constants and states, all at once.
@@ -281,9 +281,12 @@ class _Walk:
 
     def following(self, time: float) -> float | None:
         """Return the next time at which a condition changes."""
-        values = self.clockwork.numbers(self.constants)
-        times = [time_of(each, values) for each in self.crossings]
-        return min((each for each in times if each is not None and each > time), default=None)
+        return min((each for each in self.times() if each > time), default=None)
+
+    def times(self) -> list[float]:
+        """Return the times at which conditions change, as constants are now."""
+        times = [time_of(each, self.clockwork.numbers(self.constants, each.names)) for each in self.crossings]
+        return [each for each in times if each is not None]
 
     def after(self, time: float) -> float:
         """Return a time shortly behind one, before the next condition changes."""
@@ -292,10 +295,8 @@ class _Walk:
 
     def holds(self, condition: Expression, time: float) -> bool:
         if time == math.inf:
-            values = self.clockwork.numbers(self.constants)
-            times = [time_of(each, values) for each in self.crossings]
-            time = max((each for each in times if each is not None), default=0.0) + 1.0
-        return is_true(condition, time, self.clockwork.numbers(self.constants))
+            time = max(self.times(), default=0.0) + 1.0
+        return is_true(condition, time, self.clockwork.numbers(self.constants, condition.names))
 
     def switched(self, time: float) -> dict[str, Expression]:
         """Return the values of switches at some time."""

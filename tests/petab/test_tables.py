@@ -15,6 +15,7 @@ pytest.importorskip("petab")
 
 import petab.v1 as petab
 from petab.v1.priors import Prior as PetabPrior
+from petab.v2 import Problem as Problem2
 
 from physode.errors import ConfigError, DataError
 from physode.estimation.problem import Prior
@@ -101,6 +102,31 @@ def test_priors_of_version_1_are_those_of_petab_but_for_a_constant(tmp_path, kin
         return log_prior(estimation, {"k": value})["k"] - density
 
     assert difference(1.2) == pytest.approx(difference(2.9), abs=1e-12)
+
+
+TRUNCATED = [
+    ("normal", "1;2"), ("log-normal", "0.3;1"), ("cauchy", "1;2"), ("chisquare", "3"), ("exponential", "2"),
+    ("gamma", "2;1.5"), ("laplace", "1;2"), ("log-laplace", "0.2;0.7"), ("log-uniform", "0.1;30"), ("rayleigh", "2"),
+    ("uniform", "0.1;3"),
+]  # fmt: skip
+
+
+def test_priors_of_version_2_are_petab_s_cut_off_at_the_bounds(tmp_path):
+    rows = [
+        {"parameterId": f"p{place}", "lowerBound": 0.5, "upperBound": 4, "nominalValue": 1.5,
+         "priorDistribution": kind, "priorParameters": numbers}
+        for place, (kind, numbers) in enumerate(TRUNCATED)
+    ]  # fmt: skip
+    text = model(parameters={row["parameterId"]: 1.0 for row in rows})
+    path = version_2(tmp_path, text=text, parameters=rows, observables=[{**OBSERVABLE, "observableFormula": "p0"}])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parameters = Problem2.from_yaml(path).parameters
+    estimation = read_problem(path)
+    expected = {one.id: math.log(float(one.prior_dist.pdf(1.5))) for one in parameters}
+    densities = log_prior(estimation, guesses(estimation))
+    # A uniform prior is cut off by its own ends: between the larger lower and the smaller upper one.
+    assert densities == pytest.approx(expected, rel=1e-12)
 
 
 def test_parameters_have_their_scales_bounds_guesses_and_priors(tmp_path):
@@ -194,6 +220,23 @@ def test_problems_of_version_1_that_cannot_be_used_are_refused_in_one_line(tmp_p
         read_problem(version_1(tmp_path, **tables))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_condition_cannot_give_a_value_to_what_a_rule_does(tmp_path):
+    text = model(
+        species={"A": {"initial": 2.0}}, parameters={"k": 0.5, "r": None}, assigned={"r": "k * A"},
+        reactions={"v": ("A ->", "c * r")},
+    )  # fmt: skip
+    with pytest.raises(DataError, match="a condition gives r a value, but it follows from others by a rule"):
+        read_problem(version_1(tmp_path, text=text, conditions=[{"conditionId": "c0", "r": 1}]))
+
+
+def test_what_has_no_value_is_named(tmp_path):
+    text = model(
+        species={"A": {"initial": 2.0}}, parameters={"k": 0.5, "r": None}, reactions={"v": ("A ->", "c * k * r * A")}
+    )
+    with pytest.raises(DataError, match="r has no value; give it one in the parameter table, or in every condition"):
+        read_problem(version_1(tmp_path, text=text))
 
 
 E2 = [{"experimentId": "e", "time": 1, "conditionId": ""}]
