@@ -12,8 +12,22 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from physode import compat, datasets, errors, experiments, fitting, plotting, rhs, series, simulators, training
+    from physode import (
+        compat,
+        datasets,
+        errors,
+        estimation,
+        experiments,
+        fitting,
+        plotting,
+        rhs,
+        series,
+        simulators,
+        training,
+    )
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
+    from physode.estimation.fit import fit
+    from physode.estimation.posterior import log_posterior
     from physode.events.event import Event
     from physode.gradients import ACA, MALI, Adjoint, Naive
     from physode.regularized_n_body import solve_regularised
@@ -40,8 +54,11 @@ __all__ = [
     "compat",
     "datasets",
     "errors",
+    "estimation",
     "experiments",
+    "fit",
     "fitting",
+    "log_posterior",
     "odeint",
     "odeint_adjoint",
     "odeint_dense",
@@ -61,6 +78,7 @@ _MODULES = {
     "compat",
     "datasets",
     "errors",
+    "estimation",
     "experiments",
     "fitting",
     "plotting",
@@ -81,6 +99,8 @@ _HOMES = {
     "Solution": "physode.solution",
     "Stats": "physode.solution",
     "Status": "physode.status",
+    "fit": "physode.estimation.fit",
+    "log_posterior": "physode.estimation.posterior",
     "odeint": "physode.compat",
     "odeint_adjoint": "physode.compat",
     "odeint_dense": "physode.compat",

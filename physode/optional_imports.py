@@ -66,7 +66,10 @@ class _LazyPackage(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
         # The import system binds every submodule as an attribute of its package when it has been loaded, and so would
         # put the module physode.fitting.fit over the function of the same name.
-        if isinstance(value, ModuleType) and self._homes.get(name) == value.__name__:
+        # (physode.estimation.estimate is a module, too, and the function of that name lives in another.)
+        if isinstance(value, ModuleType) and name in self._homes:
+            if self._homes[name] != value.__name__:
+                return
             value = getattr(value, name)
         super().__setattr__(name, value)
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.numbers import SECONDS, Real, finite_numbers, numbers_between_commas
+from physode.cli.numbers import SECONDS, Real, Whole, finite_numbers, numbers_between_commas
+from physode.cli.open_fit import find_open, fit_open
 from physode.cli.options import (
     PATH,
     force_option,
+    given,
     given_settings,
     json_option,
     options_of,
@@ -21,7 +23,7 @@ from physode.cli.options import (
 )  # fmt: skip
 from physode.cli.progress import showing_epochs
 from physode.cli.show import precise, show_json, show_pairs, show_table
-from physode.fitting.config import FitConfig
+from physode.fitting.config import RHS, FitConfig
 
 if TYPE_CHECKING:
     from physode.fitting import ConstantFit, Epoch, Report, Run
@@ -33,6 +35,8 @@ _WITH_RESUME = {"resume", "epochs", "as_json", "checkpoint_seconds", "max_second
 # Numbers in all states of a time below which threads cost more than they bring, above all where cores are shared.
 _SMALL = 4096
 _MOST_ROWS = 24  # of fitted numbers shown
+
+_OPEN = "Of an equation of your own: "
 
 _some_widths = numbers_between_commas(int, "64,64")
 
@@ -60,11 +64,33 @@ def _named(form: str, *, needs_value: bool = True, infinite: bool = False) -> An
     return read
 
 
+class _Rhs(click.ParamType[str]):
+    """One of the settings' kinds, or a right-hand side of the user's own, FILE.py:NAME."""
+
+    name = "rhs"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[{'|'.join(RHS)}|FILE.py:NAME]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in RHS and ":" not in value:
+            self.fail(f"{value!r} is not one of {', '.join(RHS)}, nor FILE.py:NAME", param, ctx)
+        return str(value)
+
+
 @click.command()
 @click.argument("data", type=PATH, nargs=-1)
+@click.option(
+    "--model", type=PATH, metavar="FILE", help="Fit the equations of this model file; see: physode model --help"
+)
+@click.option("--starts", type=Whole(1, largest=4096), default=8, show_default=True, help=_OPEN + "starting points.")
+@click.option("--states", metavar="A,B,...", help=_OPEN + "names of the states, where they are not the columns.")
+@click.option("--observe", metavar="A,B,...", help=_OPEN + "which state each column is, where not all are observed.")
+@click.option("--until", type=Real(finite=False), metavar="TIME", help=_OPEN + "extrapolate to this time.")
 @options_of(
     FitConfig,
     without=("max_steps", "activation", "sequence", "given"),
+    rhs={"type": _Rhs()},
     train_until={"type": Real(finite=False), "metavar": "TIME"},
     init={"callback": _named("NAME=A,B,..."), "metavar": "NAME=A,B,..."},
     free={"metavar": "NAME"},
@@ -102,8 +128,15 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     its status: converged, max epochs, out of time; or, with exit code 1, diverged or no progress: what is kept is then
     the best that was seen, be it the initial guess.
 
+    An equation of your own comes from a model file (--model), from Python (--rhs FILE.py:NAME, a function f(t, x, k=1)
+    or a module of torch; the file is imported, and so run) or from a PEtab problem (DATA is its .yaml). Its constants
+    are searched for from many starts at once; curves with bands, starts, residuals and figures go into its folder.
+
     \b
     Examples:
+      physode fit swing.csv --model swing.toml
+      physode fit swing.csv --rhs swing.py:Swing --states x,v --observe x --until 30
+      physode fit problem.yaml --starts 20
       physode fit --rhs physical
       physode fit threebody.h5 --init-masses 1.2,1,0.8 --train-until 0.5
       physode fit --rhs augmented --optimizer adam --gradient adjoint --epochs 50
@@ -117,6 +150,11 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode fit --resume runs/threebody-physical --epochs 200
     """
     refuse_idle_tolerances(ctx)
+    source = find_open(options) if options["resume"] is None else None
+    if source is not None:
+        fit_open(ctx, source, options)
+        return
+    _refuse_open(ctx)
     run, resume = _resumed(ctx, options), options["resume"] is not None
     if run is None:
         run = _new_run(ctx, options)
@@ -143,6 +181,13 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         _show(found.report, run)
     if found.report.status in FAILED:
         raise click.ClickException(f"no fit, {found.report.ended} ({run.path})")
+
+
+def _refuse_open(ctx: click.Context) -> None:
+    """Refuse options of fits of one's own equation beside a right-hand side of physode."""
+    idle = given(ctx) & {"starts", "states", "observe", "until"}
+    if idle:
+        raise click.UsageError(f"--{sorted(idle)[0]} needs an equation of your own: --model FILE or --rhs FILE.py:NAME")
 
 
 def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:

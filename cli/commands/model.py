@@ -82,19 +82,27 @@ def check(model: Path, data: tuple[Path, ...], as_json: bool) -> None:
 
 @command.command()
 @click.argument("model", type=PATH)
+@click.option("--python", is_flag=True, help="Print the equations as a PyTorch module, to go on from.")
 @json_option
-def show(model: Path, as_json: bool) -> None:
+def show(model: Path, python: bool, as_json: bool) -> None:
     """Print a model's equations and constants.
 
     \b
     Examples:
       physode model show swing.toml
       physode model show swing.toml --json
+      physode model show swing.toml --python > swing.py
     """
     from physode.equations.listing import constants_listed, equations_listed
     from physode.equations.model_file import read_model
+    from physode.equations.torch_source import torch_source
 
+    if python and as_json:
+        raise click.UsageError("--python and --json cannot both be.")
     declarations = read_model(model).declarations
+    if python:
+        click.echo(torch_source(declarations), nl=False)
+        return
     lines, constants = equations_listed(declarations), constants_listed(declarations)
     if as_json:
         show_json({"name": declarations.name, "equations": lines, "constants": constants})

@@ -152,7 +152,7 @@ def _product(op: str, arguments: Sequence[Expression], quantities: Sequence[Quan
 def _is_pure(value: float) -> bool:
     """Whether a number is a mere coefficient: 2, 3/2, 4 pi/3, not 9.81 or 60, which may have a unit, or convert one."""
     sizes = (abs(value), abs(value) / math.pi)
-    return any(math.isclose(6.0 * size, round(6.0 * size)) and 0.2 < size < 5.0 for size in sizes)
+    return any(0.2 < size < 5.0 and math.isclose(6.0 * size, round(6.0 * size)) for size in sizes)
 
 
 def _power(arguments: Sequence[Expression], quantities: Sequence[Quantity]) -> Quantity:

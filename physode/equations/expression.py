@@ -7,6 +7,7 @@ import difflib
 import keyword
 import re
 import unicodedata
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -91,7 +92,9 @@ def parse(text: str, *, what: str = "expression", declared: Collection[str] = ()
     if not source.python.strip():
         raise source.refusal("there is nothing; write a number, a name or a formula")
     try:
-        body = ast.parse(source.python, mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SyntaxWarning)  # 2if is one
+            body = ast.parse(source.python, mode="eval").body
     except SyntaxError as error:
         reason = _TOO_MUCH if re.search("nested|limit", error.msg) else _syntax(text)
         raise source.refusal(reason, at=source.place(error.lineno or 1, (error.offset or 1) - 1)) from None

@@ -163,11 +163,12 @@ def _experiment(
             initial[state.name] = resolution.start(state, recording, constants, seen)
     defaults = dict(zip(model.constants, model.values, strict=True))
     entries = {label: entry_of(each) for label, each in constants.items()}
+    tabled = {each.name for each in declarations.constants if isinstance(each.source, str)}
     changes = declarations.changes + (() if treatment is None else treatment.changes)
     return Experiment(
         name=recording.name,
         start=begin,
-        constants={label: entry for label, entry in entries.items() if entry != defaults[label]},
+        constants={label: entry for label, entry in entries.items() if entry != defaults[label] or label in tabled},
         initial=initial,
         changes=_changes(changes, model, constants, begin, recording.name, where),
         inputs={

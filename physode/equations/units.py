@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
@@ -56,6 +56,9 @@ _HIGH = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _TIMES = str.maketrans({"·": "*", "⋅": "*", "×": "*", "−": "-"})  # noqa: RUF001
 
 
+Powers = tuple[tuple[str, Fraction], ...]
+
+
 @dataclass(frozen=True)
 class Unit:
     """A unit: its size, in bases, and their powers.
@@ -67,10 +70,13 @@ class Unit:
         are no other unit.
     powers
         Of the bases that it is made of, in alphabetical order; none is 0.
+    words
+        Powers of the units that it was written with, which print it.
     """
 
     size: float
-    powers: tuple[tuple[str, Fraction], ...] = ()
+    powers: Powers = ()
+    words: Powers = field(default=(), compare=False)
 
     @property
     def is_count(self) -> bool:
@@ -78,31 +84,31 @@ class Unit:
         return bool(self.powers) and not any(base in _BASES for base, _ in self.powers)
 
     def __mul__(self, other: Unit) -> Unit:
-        powers = dict(self.powers)
-        for base, power in other.powers:
-            powers[base] = powers.get(base, Fraction(0)) + power
-        return _unit(self.size * other.size, powers)
+        return Unit(self.size * other.size, _joined(self.powers, other.powers), _joined(self.words, other.words))
 
     def __truediv__(self, other: Unit) -> Unit:
         return self * other**-1
 
     def __pow__(self, exponent: float | Fraction) -> Unit:
         power = Fraction(exponent).limit_denominator(1000)
-        return _unit(self.size ** float(power), {base: each * power for base, each in self.powers})
+        return Unit(self.size ** float(power), _raised(self.powers, power), _raised(self.words, power))
 
     def __str__(self) -> str:
-        kilo = dict(self.powers).get("g", Fraction(0))
-        size = self.size / 1000 ** float(kilo)  # kilograms are what people know
-        up = [_power("kg" if base == "g" else base, power) for base, power in self.powers if power > 0]
-        down = [_power("kg" if base == "g" else base, -power) for base, power in self.powers if power < 0]
+        up = [_power(word, power) for word, power in self.words if power > 0]
+        down = [_power(word, -power) for word, power in self.words if power < 0]
         text = " ".join(up) or "1"
-        if down:
-            text += f"/{down[0]}" if len(down) == 1 else f"/({' '.join(down)})"
-        return text if math.isclose(size, 1.0) else f"{size:.6g} {text}"
+        return text if not down else f"{text}/{down[0]}" if len(down) == 1 else f"{text}/({' '.join(down)})"
 
 
-def _unit(size: float, powers: Mapping[str, Fraction]) -> Unit:
-    return Unit(size, tuple(sorted((base, power) for base, power in powers.items() if power)))
+def _joined(one: Powers, other: Powers) -> Powers:
+    powers = dict(one)
+    for base, power in other:
+        powers[base] = powers.get(base, Fraction(0)) + power
+    return tuple(sorted((base, power) for base, power in powers.items() if power))
+
+
+def _raised(powers: Powers, exponent: Fraction) -> Powers:
+    return tuple((base, power * exponent) for base, power in powers) if exponent else ()
 
 
 def _power(base: str, power: Fraction) -> str:
@@ -188,17 +194,18 @@ def _product(text: str, place: int) -> tuple[Unit, int]:
 
 @lru_cache(maxsize=1024)
 def _named(name: str) -> Unit:
+    """Return the unit of a name, with or without prefix."""
     if name == "1":
         return DIMENSIONLESS
     exact = _without_prefix(name) or _listed(_PLAIN, name)
-    if exact is not None:
-        return exact
-    for letters, size in _PREFIXES.items():
-        if name.startswith(letters):
-            rest = _without_prefix(name[len(letters) :])
+    if exact is None:
+        for letters, size in _PREFIXES.items():
+            rest = _without_prefix(name[len(letters) :]) if name.startswith(letters) else None
             if rest is not None:
-                return Unit(size * rest.size, rest.powers)
-    return Unit(1.0, ((name, Fraction(1)),))
+                exact = Unit(size * rest.size, rest.powers)
+                break
+    unit = exact or Unit(1.0, ((name, Fraction(1)),))
+    return Unit(unit.size, unit.powers, ((name, Fraction(1)),))
 
 
 def _without_prefix(name: str) -> Unit | None:
@@ -209,8 +216,5 @@ def _listed(table: Mapping[str, tuple[float, str]], name: str) -> Unit | None:
     if name not in table:
         return None
     size, bases = table[name]
-    powers = {}
-    for each in bases.split():
-        base, power = re.fullmatch(r"([A-Za-z]+)(-?\d*)", each).groups()  # type: ignore[union-attr]
-        powers[base] = Fraction(power or 1)
-    return _unit(size, powers)
+    parts = re.findall(r"([A-Za-z]+)(-?\d*)", bases)
+    return Unit(size, tuple(sorted((base, Fraction(power or 1)) for base, power in parts)))

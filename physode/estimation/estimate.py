@@ -8,7 +8,6 @@ counts :math:`1 - F / n`, which makes standard errors those of least squares, an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,13 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from physode.estimation.likelihood import Likelihood
+from physode.estimation.modes import Modes
 from physode.estimation.problem import Estimation, Unknown
 from physode.estimation.scoring import Minima
 from physode.estimation.search import Problem
 from physode.optional_imports import needs
 
 LEVEL = 0.95
-_OPEN = 1e-8  # of the largest eigenvalue, of a scaled information: below, a combination is not determined
+_NEARBY = 1000  # steps of a solve
 
 Array = NDArray[np.float64]
 
@@ -85,6 +85,15 @@ class Estimate:
         """The likelihood at the estimate, with derivatives by the free unknowns' values."""
         return self.problem.likelihood(self.z[None])
 
+    @cached_property
+    def nearby(self) -> Problem:
+        """The same problem for searches near the estimate: with few steps where these suffice, so that strays end."""
+        short = replace(self.problem, options=replace(self.problem.options, max_steps=_NEARBY))
+        if self.problem.options.max_steps <= _NEARBY:
+            return self.problem
+        solved = torch.isfinite(short.likelihood(self.z[None], derivatives=False).loss)
+        return short if bool(solved.all()) else self.problem
+
     @property
     def loss(self) -> float:
         """-log of the likelihood, priors left out."""
@@ -111,21 +120,45 @@ class Estimate:
         theta = self.problem.scales.theta(self.z[None])[0].tolist()
         return {unknown.name: value for unknown, value in zip(self.estimation.unknowns, theta, strict=True)}
 
+    @property
+    def _inflation(self) -> float:
+        """By how much the best spreads are too small: they know of no unknowns that took up degrees of freedom."""
+        free, n = len(self.z), sum(map(len, self.problem.facing.groups))
+        return math.sqrt(n / (n - free)) if n > free else 1.0
+
     @cached_property
     def information(self) -> Tensor:
         """The Fisher information of z with what unknown spreads take off, (F, F)."""
-        facing, found = self.problem.facing, self.likelihood
-        free, unknown = len(self.z), sum(map(len, facing.groups))
-        spreads = found.spreads.clone()
-        factor = math.sqrt(unknown / (unknown - free)) if unknown > free else 1.0
-        for group in facing.groups:
-            spreads[:, group] = spreads[:, group] * factor
-        frozen = replace(facing, groups=())
-        information = frozen.compare(replace(found.prediction, spreads=spreads)).information
+        prediction = replace(self.likelihood.prediction, spreads=self.noise[None])
+        information = replace(self.problem.facing, groups=()).compare(prediction).information
         assert information is not None
         slopes = self.problem.scales.slopes(self.z)
         curvature = self.problem.scales.priors(self.z[None])[2][0]
         return information[0] * slopes[:, None] * slopes + torch.diag(curvature)
+
+    @cached_property
+    def noise(self) -> Tensor:
+        """The spreads of the measurements on the scale of comparison, (n,), those found as in `spreads`."""
+        spreads = self.likelihood.spreads[0].clone()
+        for group in self.problem.facing.groups:
+            spreads[group] = spreads[group] * self._inflation
+        return spreads
+
+    @cached_property
+    def design(self) -> Tensor:
+        """The predictions' derivatives by z in spreads, (n, F), 0 for unknowns at a bound."""
+        slope = self.problem.facing.scaled(self.likelihood.prediction)[1]
+        assert slope is not None
+        own = slope[0] * self.problem.scales.slopes(self.z) / self.noise[:, None]
+        return torch.where(self.at_bound, 0.0, own)
+
+    @cached_property
+    def leverages(self) -> Tensor:
+        r"""How much of each measurement its own prediction follows, (n,): 0 to 1; they sum to the unknowns determined.
+
+        The diagonal of :math:`H = J (J^\top J + P)^{-1} J^\top` with J the `design` and P the priors' curvature.
+        """
+        return (self.design @ self.modes.pseudo_inverse * self.design).sum(1).clamp(0.0, 1.0)
 
     @cached_property
     def at_bound(self) -> Tensor:
@@ -135,24 +168,14 @@ class Estimate:
         return (self.z - low <= room) | (high - self.z <= room)
 
     @cached_property
+    def modes(self) -> Modes:
+        """Combinations of z that the data determine, and those that they do not; unknowns at a bound stay there."""
+        return Modes.of(self.information, ~self.at_bound)
+
+    @cached_property
     def covariance(self) -> Tensor:
         """The covariance of z, (F, F): NaN for those at a bound, and those that the data leave undetermined."""
-        inside = ~self.at_bound
-        own = self.information[inside][:, inside]
-        scale = own.diagonal().sqrt()
-        seen = scale > 0
-        found = torch.full_like(self.information, torch.nan)
-        own, scale = own[seen][:, seen], scale[seen]
-        values, vectors = torch.linalg.eigh(own / (scale[:, None] * scale))
-        determined = values > _OPEN * values.max() if len(values) else values > 0
-        inverse = vectors[:, determined] / values[determined] @ vectors[:, determined].T / (scale[:, None] * scale)
-        # What takes part in a combination that is not determined has no error of its own.
-        taking = (vectors[:, ~determined].abs() > 1e-3).any(1)
-        inverse[taking] = torch.nan
-        inverse[:, taking] = torch.nan
-        rows = inside.nonzero().flatten()[seen]
-        found[rows[:, None], rows] = inverse
-        return found
+        return self.modes.covariance
 
     @property
     def correlation(self) -> Array:
@@ -232,14 +255,8 @@ class Estimate:
     @property
     def spreads(self) -> dict[str, float]:
         """Of observables whose constant spread was unknown: its estimate."""
-        data, spreads = self.estimation.measurements, self.likelihood.spreads[0]
-        free = [i for i, one in enumerate(self.estimation.observables) if one.spread is None]
-        n = sum(map(len, self.problem.facing.groups))
-        factor = math.sqrt(n / (n - len(self.z))) if n > len(self.z) else 1.0
-        rows = {i: np.flatnonzero(data.observable == i) for i in free}
-        return {
-            self.estimation.observables[i].name: factor * float(spreads[own[0]]) for i, own in rows.items() if len(own)
-        }
+        groups, which = self.problem.facing.groups, self.estimation.measurements.observable
+        return {self.estimation.observables[which[group[0]]].name: float(self.noise[group[0]]) for group in groups}
 
     def to_frame(self) -> Any:
         """Return the constants as a pandas DataFrame, a row each.
@@ -283,27 +300,3 @@ class Estimate:
         if len(self.minima.loss) > 1:
             lines.append(f"  {self.met} of {len(self.minima.loss)} starts met")
         return "\n".join(lines)
-
-
-def open_combinations(estimate: Estimate) -> tuple[Mapping[str, float], ...]:
-    """Return the combinations of free unknowns that the data leave undetermined: by name, how much each takes part.
-
-    They are eigenvectors of the information, scaled to a unit diagonal, whose eigenvalues vanish beside the largest:
-    moving the unknowns along one, in units of what each alone is determined by, changes nothing that was measured.
-    Unknowns that nothing measured depends on come first, alone.
-    """
-    scale = estimate.information.diagonal().sqrt()
-    names = [unknown.name for unknown in estimate.problem.scales.free]
-    blind: list[Mapping[str, float]] = [{names[i]: 1.0} for i in (scale == 0).nonzero().flatten().tolist()]
-    seen = (scale > 0).nonzero().flatten()
-    if not len(seen):
-        return tuple(blind)
-    own = estimate.information[seen][:, seen] / (scale[seen][:, None] * scale[seen])
-    values, vectors = torch.linalg.eigh(own)
-    for k in (values <= _OPEN * values.max()).nonzero().flatten().tolist():
-        direction = vectors[:, k] / scale[seen]
-        direction = direction / direction.abs().max()
-        blind.append(
-            {names[i]: float(x) for i, x in zip(seen.tolist(), direction, strict=True) if abs(float(x)) > 1e-3}
-        )
-    return tuple(blind)

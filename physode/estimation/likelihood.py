@@ -21,7 +21,7 @@ likelihood): for one such observable the estimate is that of least squares.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -132,13 +132,13 @@ class Facing:
     Attributes
     ----------
     values
-        m, or its logarithm, (n,).
+        m, or its logarithm, (n,); (S, n) where each set of unknowns faces values of its own.
     logs, units
         Which are logarithms, (n,), and the logarithm of their base, 1 or ln 10.
     laplace
         Which are Laplace's, (n,).
     constant
-        The part of -log L that depends on m alone, (n,).
+        The part of -log L that depends on m alone, as `values`.
     groups
         Of each unknown constant spread, its measurements.
     """
@@ -174,27 +174,44 @@ class Facing:
         laplace = torch.tensor(["laplace" in kind for kind in kinds], dtype=torch.bool)
         units = _either(tens, _LN10, 1.0)
         logarithm = torch.where(logs, values, 1.0).log()
-        constant = _either(laplace, math.log(2.0), 0.5 * math.log(2 * math.pi))
-        constant = constant + torch.where(logs, logarithm + units.log(), 0.0)
+        values = torch.where(logs, logarithm / units, values)
         which = torch.from_numpy(data.observable)
         groups = [
             (which == i).nonzero().flatten() for i, own in enumerate(estimation.observables) if own.spread is None
         ]
         return Facing(
-            values=torch.where(logs, logarithm / units, values),
+            values=values,
             logs=logs,
             units=units,
             laplace=laplace,
-            constant=constant,
+            constant=_constant(values, logs, units, laplace),
             groups=tuple(group for group in groups if len(group)),
         )
 
-    def compare(self, prediction: Prediction, counted: Tensor | None = None) -> Likelihood:
-        """Return the likelihood of the measurements, or of those that count, (n,)."""
+    def facing(self, values: Tensor) -> Facing:
+        """Return the same with other values, (n,) or (S, n): logarithms where these are logarithms."""
+        return replace(self, values=values, constant=_constant(values, self.logs, self.units, self.laplace))
+
+    def take(self, sets: Tensor) -> Facing:
+        """Return what some sets of unknowns face."""
+        if self.values.ndim == 1:
+            return self
+        return replace(self, values=self.values[sets], constant=self.constant[sets])
+
+    def scaled(self, prediction: Prediction) -> tuple[Tensor, Tensor | None]:
+        """Return predictions as these are compared, (S, n): logarithms where values are; and their derivatives."""
         g = prediction.values
         positive = torch.where(self.logs, g, 1.0)
-        difference = self.values - torch.where(self.logs, positive.log() / self.units, g)
-        weight = torch.ones_like(self.values) if counted is None else counted.to(self.values)
+        scaled = torch.where(self.logs, positive.log() / self.units, g)
+        if prediction.dvalues is None:
+            return scaled, None
+        return scaled, prediction.dvalues * torch.where(self.logs, 1 / (positive * self.units), 1.0).unsqueeze(-1)
+
+    def compare(self, prediction: Prediction, counted: Tensor | None = None) -> Likelihood:
+        """Return the likelihood of the measurements, or of those that count, (n,)."""
+        predicted, slope = self.scaled(prediction)
+        difference = self.values - predicted
+        weight = self.units.new_ones(len(self.units)) if counted is None else counted.to(self.values)
         spread = prediction.spreads
         for group in self.groups:
             spread = spread.index_copy(1, group, self._found(difference[:, group], weight[group], group))
@@ -203,11 +220,10 @@ class Facing:
         each = torch.where(weight > 0, each, 0.0)
         loss = each.sum(1)
         loss = torch.where(torch.isfinite(loss), loss, torch.inf)
-        if prediction.dvalues is None or prediction.dspreads is None:
+        if slope is None or prediction.dspreads is None:
             return Likelihood(loss, r, spread, prediction)
-        slope = prediction.dvalues * torch.where(self.logs, 1 / (positive * self.units), 1.0).unsqueeze(-1)
-        slope = slope * (weight > 0).to(weight)[:, None] / spread.unsqueeze(-1)
-        spreading = prediction.dspreads * (weight > 0).to(weight)[:, None] / spread.unsqueeze(-1)
+        slope = slope * (weight > 0).to(weight)[..., None] / spread.unsqueeze(-1)
+        spreading = prediction.dspreads * (weight > 0).to(weight)[..., None] / spread.unsqueeze(-1)
         pull = torch.where(self.laplace, r.sign(), r)
         push = torch.where(self.laplace, 1 - r.abs(), 1 - r.square())
         gradient = (push.unsqueeze(-1) * spreading - pull.unsqueeze(-1) * slope).nan_to_num().sum(1)
@@ -228,3 +244,9 @@ class Facing:
 def _either(which: Tensor, one: float, other: float) -> Tensor:
     """Return one of two numbers in float64: ``torch.where`` would take them for single precision."""
     return torch.where(which, torch.tensor(one, dtype=torch.float64), torch.tensor(other, dtype=torch.float64))
+
+
+def _constant(values: Tensor, logs: Tensor, units: Tensor, laplace: Tensor) -> Tensor:
+    """Return the part of -log L that depends on m alone: logarithms have their derivative."""
+    constant = _either(laplace, math.log(2.0), 0.5 * math.log(2 * math.pi))
+    return constant + torch.where(logs, values * units + units.log(), 0.0)

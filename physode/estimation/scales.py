@@ -84,6 +84,11 @@ class Scales:
         positive = torch.where(self.base == 0.0, 1.0, values)
         return torch.where(self.base == 0.0, values, positive.log() / torch.where(self.base == 0.0, 1.0, self.base))
 
+    @property
+    def reach(self) -> Tensor:
+        """The longest step of a search, (F,): a decade of logarithms, infinite else."""
+        return torch.where(self.base == 0.0, torch.inf, _LN10 / self.base)
+
     def theta(self, z: Tensor) -> Tensor:
         """Return all unknowns, (S, P), for z (S, F)."""
         fixed = torch.tensor([one.guess for one in self.unknowns], dtype=torch.float64)

@@ -79,6 +79,8 @@ class Timeline:
         Initial values that experiments have of their own, by (experiment, state): indices into the pool.
     reads
         Of each measurement: segment, time and row, (n, 3); time -1 is the steady state at the end.
+    constants
+        p of each measurement as indices into the pool, (n, K).
     own
         q as indices into the pool, (n, Q).
     """
@@ -87,6 +89,7 @@ class Timeline:
     segments: tuple[Segment, ...]
     initial: tuple[tuple[int, int, int], ...]
     reads: Tensor
+    constants: Tensor
     own: Tensor
 
 
@@ -138,11 +141,13 @@ def make_timeline(estimation: Estimation) -> Timeline:
         earlier = {i: r for r, (i, _) in enumerate(rows[k - 1])} if k else {}
         segments.append(_segment(estimation, row, builder.index(places, len(model.constants)), earlier))
         where.update({(i, id(piece)): (k, r) for r, (i, piece) in enumerate(row)})
+    reads = _reads(estimation, pieces, segments, where)
     return Timeline(
         pool=pool,
         segments=tuple(segments),
         initial=tuple((i, d, int(builder.index([[place]], 1))) for i, d, place in initial),
-        reads=_reads(estimation, pieces, segments, where),
+        reads=reads,
+        constants=torch.stack([segments[k].constants[r] for k, _, r in reads.tolist()]),
         own=builder.index(own_places, width),
     )
 

@@ -148,6 +148,7 @@ def test_expressions_are_values():
         ("(x", 0, "1 opening and 0 closing brackets"),
         ("(((", 2, "3 opening and 0 closing brackets"),
         ("1j*x", 0, "only real numbers"),
+        ("1or x", 0, "no expression"),
         ("x // 2", 0, "has no place"),
         ("x | y", 0, "has no place"),
         ("x @ y", 2, "has no place"),

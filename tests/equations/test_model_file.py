@@ -264,6 +264,7 @@ def test_dimensions_that_do_not_fit_are_refused(model, equation, constants, mess
         ("x' = k*x^n/(K^n + x^n)", "k = { guess = 1 }\nn = 2\nK = { guess = 1, unit = 'm' }"),
         ("x' = k*x + a", "k = { guess = 1, unit = '1/s' }\na = 1"),
         ("x' = 9.81*t + k*x*cos(2*t)", "k = { guess = 1, unit = '1/s' }"),
+        ("x' = piecewise(k*x, t < inf*s, nan*s)", "k = { guess = 1, unit = '1/s' }\ns = 1"),
         ("x' = k*x*sigmoid((t - 3)/0.1)", "k = { guess = 1, unit = '1/s' }"),
         ("x' = sqrt(k*x^2)", "k = { guess = 1, unit = 's^-2' }"),
         ("x' = 0.5*k*max(x, 0)", "k = { guess = 1, unit = 'Hz' }"),

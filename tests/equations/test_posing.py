@@ -108,7 +108,7 @@ def test_what_an_experiment_s_table_says_is_its_own(posed):
     assert (A.start, B.start) == (0.0, -1.0)
     assert estimation.model.constants == ("k", "r", "dose")
     assert estimation.model.values == ("k", 0.0, 100.0)
-    assert A.constants == {}
+    assert A.constants == {"dose": 100.0}
     assert A.initial == {}
     assert str(B.initial["x"]) == "2*k[B]"
     assert str(B.constants["r"]) == "k[B]*200"

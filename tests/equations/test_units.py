@@ -66,7 +66,7 @@ def test_units_are_converted(one, other, factor):
 def test_names_that_are_no_units_are_dimensions_of_their_own():
     assert conversion("pelts", "cells") is None
     assert conversion("1000", "1") is None
-    assert str(unit_of("pelts/yr")) == "3.16881e-08 pelts/s"
+    assert unit_of("pelts/yr").powers[0][0] == "pelts"
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,9 @@ def test_any_text_of_a_header_is_a_unit_or_unknown(text):
     assert unit is None or unit.size > 0
 
 
-def test_units_are_printed_in_the_bases_of_the_SI():
-    assert str(unit_of("N")) == "kg m/s^2"
-    assert str(unit_of("mol/(L s)")) == "1000 mol/(m^3 s)"
-    assert str(unit_of("m^0.5")) == "m^(1/2)"
+def test_units_are_printed_in_the_words_they_were_written_in():
+    assert str(unit_of("N")) == "N"
+    assert str(unit_of("mg*L^-1") / unit_of("h")) == "mg/(L h)"
+    assert str(unit_of("1/min") * unit_of("min^2") ** 0.5) == "1"
+    assert str(unit_of("m^0.5") * unit_of("s-2")) == "m^(1/2)/s^2"
     assert str(DIMENSIONLESS) == "1"

@@ -18,6 +18,7 @@ from physode.estimation.problem import (
     Measurements,
     Model,
     Observable,
+    Trigger,
     Unknown,
 )  # fmt: skip
 from physode.estimation.simulation import Simulator, SolverOptions
@@ -132,6 +133,29 @@ def test_gradients_backwards_are_the_same(rows):
     (SIMULATOR.run(theta).x * weights).sum().backward()
     expected = (weights.unsqueeze(-1) * rows.dx).sum(1).reshape(2, -1, 4).sum(1)
     assert torch.allclose(theta.grad, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_what_a_model_does_by_itself_has_derivatives_too():
+    # x grows by k; at the level c it falls to c / 4: the time of that depends on both.
+    fall = Trigger("fall", lambda t, x, p, u: x[:, 0] - p[:, 1], {"x": lambda t, x, p: 0.25 * p[1] + 0 * x[0]})
+    model = Model(
+        ("x",), ("k", "c"), lambda t, x, p, u: p[:, :1] + 0 * x, lambda p: 0.1 * p[:, :1], ("k", "c"), triggers=(fall,)
+    )
+    times = np.array([0.0, 0.5, 1.5, 2.5])
+    measured = Measurements(np.zeros(4, int), np.zeros(4, int), times, np.zeros(4))
+    unknowns = (Unknown("k"), Unknown("c"))
+    posed = Estimation(model, unknowns, (Experiment("e"),), (Observable("x", lambda t, x, p, u, q: x[:, 0]),), measured)
+    theta = torch.tensor([[1.0, 1.2], [0.8, 0.7]], dtype=torch.float64)
+    found = Simulator(posed, SolverOptions("dopri5")).run(theta, tangents=True)
+    for row, (k, c) in enumerate(theta.tolist()):
+        first = (c - 0.1 * k) / k
+        period = 0.75 * c / k
+        falls = [max(0, math.ceil((t - first) / period)) for t in times]
+        x = [0.1 * k + k * t - 0.75 * c * n for t, n in zip(times, falls, strict=True)]
+        assert found.x[4 * row : 4 * row + 4, 0].tolist() == pytest.approx(x, rel=1e-8)
+        by_k, by_c = [0.1 + t for t in times], [-0.75 * n for n in falls]
+        assert found.dx[4 * row : 4 * row + 4, 0, 0].tolist() == pytest.approx(by_k, rel=1e-6)
+        assert found.dx[4 * row : 4 * row + 4, 0, 1].tolist() == pytest.approx(by_c, rel=1e-6)
 
 
 def test_one_start_that_runs_away_spoils_no_other():
