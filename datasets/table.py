@@ -25,8 +25,7 @@ from physode.datasets.tables.heading import Heading, Source, heading_of, named
 from physode.datasets.tables.notation import notation_words
 from physode.datasets.tables.options import TIME_UNITS, TableOptions, flag_of
 from physode.datasets.tables.reading import Filled, Wanted, read_columns
-from physode.datasets.tables.sources import Kind, kind_of_table
-from physode.datasets.tables.text import text_source
+from physode.datasets.tables.sources import Kind, kind_of_table, text_source
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
 

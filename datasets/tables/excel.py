@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import warnings
 import zipfile
 import zlib
@@ -97,9 +98,8 @@ def sheet_source(path: Path, sheet: str | None) -> SheetSource:
     if not filled:
         raise DataError("no sheet of it holds anything in its first rows; put the table there")
     if len(filled) > 1:
-        raise DataError(
-            f"it has the sheets {', '.join(map(shown, filled[:20]))}; say which: --sheet {shown(filled[0])}"
-        )
+        listed, first = ", ".join(map(shown, filled[:20])), shlex.quote(shown(filled[0]))
+        raise DataError(f"it has the sheets {listed}; say which: --sheet {first}")
     return SheetSource(path, filled[0], (f"sheet {shown(filled[0])}",), formulas)
 
 

@@ -103,6 +103,10 @@ def test_one_of_several_sheets_has_to_be_named(save):
     path = save(("t", "x"), (0, 1), (1, 2), more={"other run": [("t", "x"), (0, 3), (1, 4)], "empty": []})
     with pytest.raises(DataError, match="it has the sheets run, other run; say which: --sheet run"):
         read_table(path)
+    again = save(("t", "x"), (0, 1), title="run 1", more={"run 2": [("t", "x"), (0, 3)]})
+    with pytest.raises(DataError, match="say which: --sheet 'run 1'"):
+        read_table(again)
+    path = save(("t", "x"), (0, 1), (1, 2), more={"other run": [("t", "x"), (0, 3), (1, 4)], "empty": []})
     assert read_table(path, options=TableOptions(sheet="other run")).numbers["x"].tolist() == [3, 4]
     with pytest.raises(DataError, match="it has no sheet 'x'; its sheets are run, other run, empty"):
         read_table(path, options=TableOptions(sheet="x"))
