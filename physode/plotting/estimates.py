@@ -162,6 +162,8 @@ def plot_starts(estimate: Estimate, *, path: str | os.PathLike[str] | None = Non
     solved = np.isfinite(above)
     number = np.arange(1, len(loss) + 1)
     met = solved & (above < MET)
+    from matplotlib.ticker import MaxNLocator
+
     with styled():
         figure = new_figure(6.5, 4.0)
         axes = figure.subplots()
@@ -179,7 +181,7 @@ def plot_starts(estimate: Estimate, *, path: str | os.PathLike[str] | None = Non
             lost = number[~solved]
             axes.plot(lost, np.full(len(lost), 0.6 * top), "x", ms=6, color=COLOURS[1], label="could not be solved")
         axes.set_xlim(0.5, len(loss) + 0.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="start, from best to worst", ylabel="$-\\log L$ above the best")
         axes.set_title(f"{int(met.sum())} of {len(loss)} starts met")
         axes.legend(loc="best", **BOXED)
