@@ -130,7 +130,7 @@ def _samples(estimate: Estimate) -> list[_Sample]:
         experiments = data.experiment[rows]
         several = len(labels) > 1
         where = tuple(
-            f"time {time:g}" + (f" of {labels[e]}" if several else "")
+            f"time {time:g}" + (f" of experiment {labels[e]}" if several else "")
             for e, time in zip(experiments.tolist(), data.times[rows].tolist(), strict=True)
         )
         samples.append(
