@@ -282,9 +282,7 @@ def test_closures_partial_applications_and_bound_methods():
 
     with pytest.warns(RuntimeWarning, match="compiling anew: a number"):  # powers are programs of their own
         for power in (1.0, 2.0):
-            assert_same(
-                functools.partial(scaled, rate, power=power), y0, [0.0, 1.0], leaves=[y0, rate], method="euler"
-            )
+            assert_same(functools.partial(scaled, rate, power=power), y0, [0.0, 1.0], leaves=[y0, rate], method="euler")
 
     class Hidden:
         def __init__(self):
