@@ -15,8 +15,10 @@ __all__ = ["import_when_used", "needs"]
 _NAMES = {
     "distributed": "Dask",
     "PIL": "Pillow",
+    "libsbml": "python-libsbml",
     "sklearn": "scikit-learn",
     "tensorboard": "TensorBoard",
+    "yaml": "PyYAML",
 }
 
 

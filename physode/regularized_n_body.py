@@ -17,8 +17,7 @@ from torch import Tensor
 
 from physode.autograd import under_func
 from physode.errors import SolveError
-from physode.problem.checks import checked_method
-from physode.problem.problem import checked_times
+from physode.problem.checks import checked_method, checked_times
 from physode.rhs.logarithmic_n_body import LogarithmicNBody
 from physode.rhs.physical.n_body import NBody
 from physode.solution import Solution

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.numbers import SECONDS, Real, finite_numbers, numbers_between_commas
+from physode.cli.numbers import SECONDS, Real, Whole, finite_numbers, numbers_between_commas
+from physode.cli.open_fit import find_open, fit_open
 from physode.cli.options import (
     PATH,
     force_option,
+    given,
     given_settings,
     json_option,
     options_of,
@@ -21,7 +23,8 @@ from physode.cli.options import (
 )  # fmt: skip
 from physode.cli.progress import showing_epochs
 from physode.cli.show import precise, show_json, show_pairs, show_table
-from physode.fitting.config import FitConfig
+from physode.cli.tables import SectionedCommand, say_understood, table_options
+from physode.fitting.config import RHS, FitConfig
 
 if TYPE_CHECKING:
     from physode.fitting import ConstantFit, Epoch, Report, Run
@@ -33,6 +36,8 @@ _WITH_RESUME = {"resume", "epochs", "as_json", "checkpoint_seconds", "max_second
 # Numbers in all states of a time below which threads cost more than they bring, above all where cores are shared.
 _SMALL = 4096
 _MOST_ROWS = 24  # of fitted numbers shown
+
+_OPEN = "Of an equation of your own: "
 
 _some_widths = numbers_between_commas(int, "64,64")
 
@@ -60,11 +65,33 @@ def _named(form: str, *, needs_value: bool = True, infinite: bool = False) -> An
     return read
 
 
-@click.command()
+class _Rhs(click.ParamType[str]):
+    """One of the settings' kinds, or a right-hand side of the user's own, FILE.py:NAME."""
+
+    name = "rhs"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[{'|'.join(RHS)}|FILE.py:NAME]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in RHS and ":" not in value:
+            self.fail(f"{value!r} is not one of {', '.join(RHS)}, nor FILE.py:NAME", param, ctx)
+        return str(value)
+
+
+@click.command(cls=SectionedCommand)
 @click.argument("data", type=PATH, nargs=-1)
+@click.option(
+    "--model", type=PATH, metavar="FILE", help="Fit the equations of this model file; see: physode model --help"
+)
+@click.option("--starts", type=Whole(1, largest=4096), default=8, show_default=True, help=_OPEN + "starting points.")
+@click.option("--states", metavar="A,B,...", help=_OPEN + "names of the states, where they are not the columns.")
+@click.option("--observe", metavar="A,B,...", help=_OPEN + "which state each column is, where not all are observed.")
+@click.option("--until", type=Real(finite=False), metavar="TIME", help=_OPEN + "extrapolate to this time.")
 @options_of(
     FitConfig,
     without=("max_steps", "activation", "sequence", "given"),
+    rhs={"type": _Rhs()},
     train_until={"type": Real(finite=False), "metavar": "TIME"},
     init={"callback": _named("NAME=A,B,..."), "metavar": "NAME=A,B,..."},
     free={"metavar": "NAME"},
@@ -93,17 +120,26 @@ def _named(form: str, *, needs_value: bool = True, infinite: bool = False) -> An
 @threads_option("1 for small states, else torch's")
 @force_option
 @json_option
+@table_options
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Fit a right-hand side to the trajectories in DATA, by default threebody.h5 in this folder.
 
-    DATA is HDF5, CSV (time,body,x,y,z or a column a component), or JPL Horizons vector tables, one file a body.
+    DATA is HDF5, a table (time,body,x,y,z or a column a component: CSV in any dialect, .xlsx or .mat), or JPL Horizons
+    vector tables, one file a body.
     Settings, history, checkpoints, predictions and the report go into the run's folder, runs/NAME. How the fit ended is
     its status: converged, max epochs, out of time; or, with exit code 1, diverged or no progress: what is kept is then
     the best that was seen, be it the initial guess.
 
+    An equation of your own comes from a model file (--model), from Python (--rhs FILE.py:NAME, a function f(t, x, k=1)
+    or a module of torch; the file is imported, and so run) or from a PEtab problem (DATA is its .yaml). Its constants
+    are searched for from many starts at once; curves with bands, starts, residuals and figures go into its folder.
+
     \b
     Examples:
+      physode fit swing.csv --model swing.toml
+      physode fit swing.csv --rhs swing.py:Swing --states x,v --observe x --until 30
+      physode fit problem.yaml --starts 20
       physode fit --rhs physical
       physode fit threebody.h5 --init-masses 1.2,1,0.8 --train-until 0.5
       physode fit --rhs augmented --optimizer adam --gradient adjoint --epochs 50
@@ -113,10 +149,16 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode fit orbits.csv --fix masses[1]=1 --init masses[2]=0.001 --sigma 1e-6
       physode fit sun.txt jupiter.txt saturn.txt --fix masses[1]=1
       physode fit pelts.csv --system lotka_volterra --positive --schedule shooting --train-until 1920
+      physode fit messung.csv --system pendulum --decimal , --time-unit s
       physode fit --rhs neural --max-seconds 600
       physode fit --resume runs/threebody-physical --epochs 200
     """
     refuse_idle_tolerances(ctx)
+    source = find_open(options) if options["resume"] is None else None
+    if source is not None:
+        fit_open(ctx, source, options)
+        return
+    _refuse_open(ctx)
     run, resume = _resumed(ctx, options), options["resume"] is not None
     if run is None:
         run = _new_run(ctx, options)
@@ -124,7 +166,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     from physode.fitting import fit
     from physode.fitting.sanity_checks import FAILED
 
-    trajectories = read_data(run.data)
+    trajectories = read_data(run.data, options=run.table)
+    say_understood(trajectories.attrs.get("understood"))
     _choose_threads(options["threads"], trajectories.y[:, 0].size)
     epochs = run.config.epochs or 1
     with showing_epochs(f"fitting {run.path.name}") as tell:
@@ -143,6 +186,13 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         _show(found.report, run)
     if found.report.status in FAILED:
         raise click.ClickException(f"no fit, {found.report.ended} ({run.path})")
+
+
+def _refuse_open(ctx: click.Context) -> None:
+    """Refuse options of fits of one's own equation beside a right-hand side of physode."""
+    idle = given(ctx) & {"starts", "states", "observe", "until"}
+    if idle:
+        raise click.UsageError(f"--{sorted(idle)[0]} needs an equation of your own: --model FILE or --rhs FILE.py:NAME")
 
 
 def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
@@ -165,12 +215,14 @@ def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
     config = FitConfig(**{**given_settings(FitConfig, options), "init": options["init"] | short})
     path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")
     check_new_folder(path, overwrite=options["force"])
-    trajectories = read_data(data)
+    trajectories = read_data(data, options=options["table"])
     with naming(Path(", ".join(map(str, data)))):
         config = effective_config(config, trajectories)
         check_model(config, choose(trajectories, config))  # what does not fit is said before a folder is made
     ctx.with_resource(claimed_run(path))
-    return create_run(path, config, data=data, digest=digest(trajectories), overwrite=options["force"])
+    return create_run(
+        path, config, data=data, digest=digest(trajectories), table=options["table"], overwrite=options["force"]
+    )
 
 
 def _resumed(ctx: click.Context, options: dict[str, Any]) -> Run | None:

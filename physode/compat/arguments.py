@@ -13,8 +13,9 @@ from torch import Tensor
 
 from physode.compat.methods import Callbacks
 from physode.compat.stepping import EVENT_STEPS, Choice, InvalidArgument, Stepping, positive, refusals
+from physode.problem.checks import checked_number, checked_state, checked_times
 from physode.problem.packing import Packing
-from physode.problem.problem import Problem, checked_number, checked_state, checked_times, make_dynamics
+from physode.problem.problem import Problem, make_dynamics
 from physode.problem.references import Referred
 from physode.rhs_state import Statistics
 from physode.solvers.clock import root_mean_square

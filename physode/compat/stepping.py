@@ -15,8 +15,7 @@ from physode.compat.adams import Adams
 from physode.compat.methods import IMPLICIT, ITSELF, Line, Method, find_method
 from physode.compat.scipy_solver import SciPy
 from physode.errors import SolveError
-from physode.problem.checks import check_sizes, checked_count
-from physode.problem.problem import checked_number, checked_tolerances
+from physode.problem.checks import check_sizes, checked_count, checked_number, checked_tolerances
 from physode.solvers import method as engine
 from physode.solvers.clock import Grid, Number, Verdict, as_float
 from physode.solvers.grid import grid_of_step_size, grid_of_times

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from physode.events.event import NO_EVENTS
 from physode.gradients import MALI, Adjoint, find_gradient
-from physode.problem.checks import checked_method
+from physode.problem.checks import checked_method, checked_state
 from physode.problem.dynamics import Calls, Dynamics
 from physode.problem.packing import Packing
-from physode.problem.problem import checked_state, make_dynamics
+from physode.problem.problem import make_dynamics
 from physode.solution import Solution, Stats
 from physode.solvers.clock import Grid
 from physode.solvers.grid import count_of_steps, grid_of_times, steps_of_size

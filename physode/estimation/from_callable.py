@@ -141,8 +141,8 @@ def _state_names(data: Observed, states: Sequence[str] | None, observe: object, 
         return tuple(states)
     if isinstance(start, Mapping):
         return tuple(start)
-    if observe is None or (not callable(observe) and start is None):
-        return data.columns if observe is None else tuple(observe)  # type: ignore[arg-type]
+    if observe is None:
+        return data.columns
     if start is not None and not isinstance(start, str):
         return tuple(f"x{d + 1}" for d in range(len(start)))
     raise ConfigError("what is observed is not the state itself: name the states, such as states=['x', 'v']")

@@ -172,7 +172,7 @@ class Facing:
             )
         tens = torch.tensor(["log10" in kind for kind in kinds], dtype=torch.bool)
         laplace = torch.tensor(["laplace" in kind for kind in kinds], dtype=torch.bool)
-        units = torch.where(tens, _LN10, values.new_ones(()))
+        units = _either(tens, _LN10, 1.0)
         logarithm = torch.where(logs, values, 1.0).log()
         values = torch.where(logs, logarithm / units, values)
         which = torch.from_numpy(data.observable)
@@ -222,12 +222,12 @@ class Facing:
         loss = torch.where(torch.isfinite(loss), loss, torch.inf)
         if slope is None or prediction.dspreads is None:
             return Likelihood(loss, r, spread, prediction)
-        slope = slope * torch.where(weight > 0, 1.0, 0.0)[:, None] / spread.unsqueeze(-1)
-        spreading = prediction.dspreads * torch.where(weight > 0, 1.0, 0.0)[:, None] / spread.unsqueeze(-1)
+        slope = slope * (weight > 0).to(weight)[..., None] / spread.unsqueeze(-1)
+        spreading = prediction.dspreads * (weight > 0).to(weight)[..., None] / spread.unsqueeze(-1)
         pull = torch.where(self.laplace, r.sign(), r)
         push = torch.where(self.laplace, 1 - r.abs(), 1 - r.square())
         gradient = (push.unsqueeze(-1) * spreading - pull.unsqueeze(-1) * slope).nan_to_num().sum(1)
-        doubled = spreading * torch.where(self.laplace, spread.new_ones(()), math.sqrt(2.0)).unsqueeze(-1)
+        doubled = spreading * _either(self.laplace, 1.0, math.sqrt(2.0)).unsqueeze(-1)
         design = torch.cat([slope, doubled], 1).nan_to_num()
         return Likelihood(loss, r, spread, prediction, gradient, design.mT @ design)
 
@@ -241,7 +241,12 @@ class Facing:
         return best.clamp_min(_LEAST)[:, None].expand_as(difference)
 
 
+def _either(which: Tensor, one: float, other: float) -> Tensor:
+    """Return one of two numbers in float64: ``torch.where`` would take them for single precision."""
+    return torch.where(which, torch.tensor(one, dtype=torch.float64), torch.tensor(other, dtype=torch.float64))
+
+
 def _constant(values: Tensor, logs: Tensor, units: Tensor, laplace: Tensor) -> Tensor:
     """Return the part of -log L that depends on m alone: logarithms have their derivative."""
-    constant = torch.where(laplace, values.new_tensor(math.log(2.0)), 0.5 * math.log(2 * math.pi))
+    constant = _either(laplace, math.log(2.0), 0.5 * math.log(2 * math.pi))
     return constant + torch.where(logs, values * units + units.log(), 0.0)

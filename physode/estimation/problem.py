@@ -120,6 +120,35 @@ Measured = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 """g(t, x, p, u, q): (n,), (n, D), (n, K), (n, I), (n, Q) to (n,), row by row."""
 
 
+Condition = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""g(t, x, p, u): (R,), (R, D), (R, K), (R, I) to (R,), row by row."""
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """What a model does by itself when a condition on its states, or on times that are unknown, becomes true.
+
+    Attributes
+    ----------
+    name
+        Its label.
+    condition
+        g, true where it is above 0. What is done is done where it rises through 0, each time.
+    states
+        New values of states, as in `Change.states`, from values before it, all of them at once. Empty where nothing is
+        done but f may jump.
+    initially
+        Whether the condition counts as true before the experiment begins. Where it does not and g is not below 0 at
+        the start, it is done there. It is not done at the start if g was not below 0 at the end of the steady state
+        that the experiment begins from; while that is sought, triggers act as well.
+    """
+
+    name: str
+    condition: Condition
+    states: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = field(default_factory=dict)
+    initially: bool = True
+
+
 @dataclass(frozen=True)
 class Model:
     """A differential equation with named states, constants and inputs.
@@ -139,6 +168,10 @@ class Model:
         Whether implicit methods are needed; None where that is not known.
     equations
         Lines of text that show it.
+    breaks
+        Times at which f steps or has a kink, beside those of changes and inputs: formulas of constants.
+    triggers
+        What it does by itself, in the order in which that is done where several act at once.
     """
 
     states: tuple[str, ...]
@@ -151,11 +184,16 @@ class Model:
     time_unit: str = ""
     stiff: bool | None = None
     equations: tuple[str, ...] = ()
+    breaks: tuple[Formula, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to an experiment at one time: before the solution goes on from there.
+    """What is done to an experiment at one time, before the solution goes on from there.
+
+    What is measured at that time is measured after it. There is one change at a time, at most; one that changes nothing
+    marks a time at which f jumps, or its derivatives.
 
     Attributes
     ----------
@@ -206,7 +244,7 @@ class Experiment:
         Initial values of states that are its own, in place of the model's: numbers, unknowns, or formulas of unknowns.
     changes
         In the order of time. A first one at ``-inf`` asks for a steady state, reached with its constants from the
-        initial state, to begin from; the experiment's constants apply again at `start`.
+        initial state of these constants, to begin from; the experiment's constants apply again at `start`.
     inputs
         By name.
     """

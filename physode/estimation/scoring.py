@@ -7,7 +7,12 @@ Of a loss with gradient g and expected information I, each iteration moves the f
 where those at a bound that g pushes outwards are held. A step is taken where the loss falls; the damping follows the
 ratio of the fall to what the quadratic model foretells (Nielsen 1999; Madsen, Nielsen & Tingleff, *Methods for
 Non-Linear Least Squares Problems*, 2004). For normal measurements of known or of one unknown spread this is
-Levenberg-Marquardt. All starts are solved as one batch; each has a damping and an end of its own.
+Levenberg-Marquardt. All starts are solved as one batch; each has a damping and an end of its own. A start is given up
+where another is lower by a hundred times the fall that its own model foretells.
+
+Unknowns that are searched for as logarithms move by a decade at most, and are damped as if the data said at least a
+thousandth as much of each as of the one that they say most of: what hardly matters where a search begins does not run
+to its bounds before it does.
 """
 
 from __future__ import annotations
@@ -22,11 +27,21 @@ from physode.errors import SolveError
 
 _DAMPING = 1e-3
 _LEAST, _MOST = 1e-14, 1e14
-_ARRIVED = 1e-10  # of g I^-1 g: squared standard errors between a point and where its quadratic model has its minimum
+ARRIVED = 1e-10
+"""Of g I^-1 g: squared standard errors between a point and where its quadratic model has its minimum."""
 _FLAT, _NOISE = 1e-12, 1e-9  # relative falls of the loss: of a good step, and of one that fails
 MET = 1e-2
 """Of the loss, within which searches have met."""
-_LINES = ("converged", "all iterations used up", "no step lowers the loss any more", "the solve fails at the start")
+_FLOOR = 1e-3
+_PATIENCE = 10  # iterations in which a loss has to fall
+_HOPELESS = 100.0  # times what its model foretells, that a search may lie above another
+_LINES = (
+    "converged",
+    "all iterations used up",
+    "no step lowers the loss any more",
+    "the solve fails at the start",
+    "given up: another start leads far lower",
+)
 
 
 @dataclass(frozen=True)
@@ -87,8 +102,9 @@ def minimise(
     low: Tensor,
     high: Tensor,
     *,
+    reach: Tensor | None = None,
     iterations: int = 200,
-    arrived: float = _ARRIVED,
+    arrived: float = ARRIVED,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
     r"""Minimise from S starts.
@@ -101,10 +117,13 @@ def minimise(
         Where they begin, (S, F).
     low, high
         Bounds, (F,), or of each start, (S, F): where both are the same, an unknown is held there.
+    reach
+        Longest steps, (F,), infinite for those that may go anywhere.
     iterations
         Most evaluations of each start.
     arrived
-        A start ends where :math:`g^\top I^{-1} g` is below: the squared distance to the minimum in standard errors.
+        A start ends where :math:`g^\top I^{-1} g` is below: the squared distance to the minimum in standard errors; or
+        where ten iterations have lowered its loss by less.
     on_iteration
         Called after each with its number and the losses so far.
 
@@ -114,7 +133,14 @@ def minimise(
         If the loss is finite at none of the starts.
     """
     return minimise_each(
-        lambda z, _: objective(z), z, low, high, iterations=iterations, arrived=arrived, on_iteration=on_iteration
+        lambda z, _: objective(z),
+        z,
+        low,
+        high,
+        reach=reach,
+        iterations=iterations,
+        arrived=arrived,
+        on_iteration=on_iteration,
     )
 
 
@@ -124,13 +150,15 @@ def minimise_each(
     low: Tensor,
     high: Tensor,
     *,
+    reach: Tensor | None = None,
     iterations: int = 200,
-    arrived: float = _ARRIVED,
+    arrived: float = ARRIVED,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
     """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`."""
     low, high = low.expand_as(z), high.expand_as(z)
     z = z.clamp(low, high)
+    reach = torch.full_like(z[0], torch.inf) if reach is None else reach
     best = objectives(z, torch.arange(len(z)))
     if not bool(torch.isfinite(best.loss).any()):
         raise SolveError("the solve fails, or predictions are not finite, at the initial guess; start closer")
@@ -138,17 +166,26 @@ def minimise_each(
     damping, growth = z.new_full((starts,), _DAMPING), z.new_full((starts,), 2.0)
     codes = [3 if not ok else 1 for ok in torch.isfinite(best.loss).tolist()]
     spent = [1] * starts
-    going = torch.isfinite(best.loss)
+    going, before = torch.isfinite(best.loss), torch.full_like(best.loss, torch.inf)
     for count in range(1, iterations):
         held = _held(z, best.gradient, low, high)
-        near = going & (_decrement(best, held) < arrived)
+        decrement = _decrement(best, held)
+        near = going & (decrement < arrived)
         for i in near.nonzero().flatten().tolist():
             codes[i] = 0
-        going = going & ~near
+        if count % _PATIENCE == 0:
+            tired = going & (before - best.loss < arrived)
+            for i in (tired & ~near).nonzero().flatten().tolist():
+                codes[i] = 0
+            near, before = near | tired, best.loss.clone()
+        hopeless = going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min())
+        for i in hopeless.nonzero().flatten().tolist():
+            codes[i] = 4
+        going = going & ~near & ~hopeless
         rows = going.nonzero().flatten()
         if not len(rows):
             break
-        step, foretold = _step(best, z, held, damping, low, high, rows)
+        step, foretold = _step(best, z, held, damping, (low, high), reach, rows)
         trial = objectives(z[rows] + step, rows)
         fall = best.loss[rows] - trial.loss
         better = torch.isfinite(trial.loss) & (fall > 0)
@@ -184,37 +221,42 @@ def _held(z: Tensor, gradient: Tensor, low: Tensor, high: Tensor) -> Tensor:
 def _decrement(point: Point, held: Tensor) -> Tensor:
     """Return g I^-1 g of the unknowns that are not held, (S,); infinite where they are not determined."""
     gradient = torch.where(held, 0.0, point.gradient)
-    step = _solved(point.information, gradient, held, torch.zeros_like(point.loss))
+    step = _solved(point.information, gradient, held, torch.zeros_like(point.loss), torch.zeros_like(gradient))
     decrement = (gradient * step).sum(1)
     return torch.where(torch.isfinite(decrement), decrement, torch.inf)
 
 
-def _solved(information: Tensor, gradient: Tensor, held: Tensor, damping: Tensor) -> Tensor:
-    """Return (I + damping diag I)^-1 g, 0 where held: scaled to a unit diagonal, by an eigendecomposition.
+def _solved(information: Tensor, gradient: Tensor, held: Tensor, damping: Tensor, floor: Tensor) -> Tensor:
+    """Return (I + damping D)^-1 g, 0 where held; D is diag I, or `floor` where that is larger.
 
-    What the information does not see at all is left alone.
+    It is scaled to a unit diagonal, and solved by an eigendecomposition; what nothing tells of is left alone.
     """
     keep = ~held
     matrix = torch.where(keep.unsqueeze(1) & keep.unsqueeze(2), information, 0.0).nan_to_num(posinf=0.0, neginf=0.0)
-    scale = matrix.diagonal(dim1=1, dim2=2).sqrt()
-    usable = scale > 0
-    scale = torch.where(usable, scale, 1.0)
+    diagonal = torch.maximum(matrix.diagonal(dim1=1, dim2=2), floor)
+    usable = keep & (diagonal > 0)
+    scale = torch.where(usable, diagonal, 1.0).sqrt()
     values, vectors = torch.linalg.eigh(matrix / (scale.unsqueeze(1) * scale.unsqueeze(2)))
     damped = values.clamp_min(0.0) + damping.unsqueeze(1)
-    floor = torch.finfo(values.dtype).eps * values.amax(1, keepdim=True).clamp_min(1e-300) * len(values[0])
-    inverse = torch.where(damped > floor, 1.0 / damped.clamp_min(1e-300), 0.0)
-    right = torch.where(usable & keep, gradient / scale, 0.0)
-    found = (vectors @ (inverse.unsqueeze(-1) * (vectors.mT @ right.unsqueeze(-1)))).squeeze(-1)
-    return torch.where(usable & keep, found / scale, 0.0)
+    least = torch.finfo(values.dtype).eps * values.amax(1, keepdim=True).clamp_min(1e-300) * len(values[0])
+    inverse = torch.where(damped > least, 1.0 / damped.clamp_min(1e-300), 0.0)
+    right = torch.where(usable, gradient / scale, 0.0)
+    solution = (vectors @ (inverse.unsqueeze(-1) * (vectors.mT @ right.unsqueeze(-1)))).squeeze(-1)
+    return torch.where(usable, solution / scale, 0.0)
 
 
 def _step(
-    point: Point, z: Tensor, held: Tensor, damping: Tensor, low: Tensor, high: Tensor, rows: Tensor
+    point: Point, z: Tensor, held: Tensor, damping: Tensor, ends: tuple[Tensor, Tensor], reach: Tensor, rows: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the steps of some starts, inside their bounds, and the fall that the quadratic model foretells."""
     information, gradient = point.information[rows], point.gradient[rows]
-    step = -_solved(information, gradient, held[rows], damping[rows])
-    step = (z[rows] + step).clamp(low[rows], high[rows]) - z[rows]
+    limited = torch.isfinite(reach)
+    unit = torch.where(limited, reach, 0.0)
+    largest = (information.diagonal(dim1=1, dim2=2) * unit.square()).amax(1, keepdim=True)
+    floor = torch.where(limited, _FLOOR * largest / unit.square().clamp_min(1e-300), 0.0)
+    step = -_solved(information, gradient, held[rows], damping[rows], floor)
+    step = step / (step.abs() / reach).amax(1, keepdim=True).clamp_min(1.0)
+    step = (z[rows] + step).clamp(ends[0][rows], ends[1][rows]) - z[rows]
     bend = (step.unsqueeze(1) @ information.nan_to_num() @ step.unsqueeze(2)).flatten()
     return step, -(gradient * step).sum(1) - 0.5 * bend
 

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from physode.errors import ConfigError, SolveError
 from physode.estimation.likelihood import Facing, Likelihood, Prediction, predict
 from physode.estimation.problem import Estimation
 from physode.estimation.scales import Scales
-from physode.estimation.scoring import Minima, Point, minimise
-from physode.estimation.simulation import Simulator, SolverOptions
+from physode.estimation.scoring import ARRIVED, Minima, Point, minimise
+from physode.estimation.simulation import Rows, Simulator, SolverOptions
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ _WIDE = 5.0  # without bounds starts are drawn within this factor of the guess
 _SPANS = 5
 _LOOSE = 1e-4  # of the squared distance to a minimum, in standard errors, where a search is not the last
 _ROUGH = (1e-5, 1e-7)
+_DRAWS, _SETTLING = 8, 25
 _NEAR = 5.0  # of -log L: searches that end farther above the best are not finished to full precision
 _EXPLICIT, _IMPLICIT = "dopri8", "rodas5p"
 _PROBE = 2000
@@ -137,8 +138,9 @@ def search(
     problem
         What to search.
     starts
-        From how many points, all in one batch: the guess, and Sobol points within the bounds or, without bounds, within
-        a factor of five of the guess, which keeps its sign; within 1 of a guess of 0.
+        From how many points, all in one batch: the guess, and the most probable of eight times as many Sobol points
+        within the bounds or, without bounds, within a factor of five of the guess, which keeps its sign; within 1 of a
+        guess of 0.
     seed
         Of the points.
     growing
@@ -154,12 +156,19 @@ def search(
     SolveError
         If the experiments cannot be solved at any start.
     """
-    z, scales = start_points(problem.scales, starts, seed), problem.scales
-    rough = _rough(problem)
+    scales, rough = problem.scales, _rough(problem)
+    with torch.no_grad():
+        z = promising(rough, start_points(scales, 1 + _DRAWS * (starts - 1), seed), starts)
     if growing:
         for span in _spans(problem.estimation):
             z = _towards(rough, span, z)
-    minimised = partial(minimise, low=scales.low, high=scales.high, iterations=iterations, on_iteration=on_iteration)
+
+    def minimised(posed: Problem, z: Tensor, arrived: float = ARRIVED) -> Minima:
+        ends = scales.low, scales.high
+        return minimise(
+            posed, z, *ends, reach=scales.reach, iterations=iterations, arrived=arrived, on_iteration=on_iteration
+        )
+
     if starts == 1:
         return minimised(problem, z)
     first = minimised(rough, z, arrived=_LOOSE)
@@ -172,6 +181,48 @@ def search(
     return Minima(
         first.z.index_copy(0, near, last.z), first.loss.index_copy(0, near, last.loss), tuple(spent), tuple(reasons)
     )
+
+
+def promising(problem: Problem, points: Tensor, count: int) -> Tensor:
+    """Return the first of some points and, of the others, those with the least losses, `count` in all.
+
+    What only the spreads depend on is set to its best first: the size of an error cannot be guessed, and a wrong one
+    weighs measurements wrongly.
+    """
+    scales, simulator = problem.scales, problem.simulator
+    alone = _of_spreads_alone(problem, points[:1])
+    solved = simulator.run(scales.theta(points))
+    solved = replace(solved, dx=solved.x.new_zeros(*solved.x.shape, points.shape[1]))
+    for _ in range(_SETTLING if bool(alone.any()) else 0):
+        likelihood = _compared(problem, solved, points)
+        assert likelihood.gradient is not None
+        assert likelihood.information is not None
+        slopes = scales.slopes(points)
+        curvature = likelihood.information.diagonal(dim1=1, dim2=2) * slopes.square()
+        step = -(likelihood.gradient * slopes) / curvature.clamp_min(1e-300)
+        # An error that is far too small asks for steps that are far too long, one too large for steps too short.
+        step = torch.where(alone, step.clamp(-scales.reach, scales.reach), 0.0).nan_to_num()
+        points = (points + step).clamp(scales.low, scales.high)
+    if len(points) == count:
+        return points
+    loss = _compared(problem, solved, points).loss + scales.priors(points)[0]
+    best = 1 + loss[1:].argsort(stable=True)[: count - 1]
+    return torch.cat([points[:1], points[best]])
+
+
+def _compared(problem: Problem, solved: Rows, points: Tensor) -> Likelihood:
+    """Return the likelihood of states that were solved, with constants of points that do not change these."""
+    rows = problem.simulator.with_constants(solved, problem.scales.theta(points))
+    return problem.facing.compare(predict(problem.estimation, rows, len(points)))
+
+
+def _of_spreads_alone(problem: Problem, point: Tensor) -> Tensor:
+    """Return which unknowns act on spreads, and on nothing else, (F,)."""
+    prediction = problem.likelihood(point).prediction
+    assert prediction.dvalues is not None
+    assert prediction.dspreads is not None
+    values, spreads = (part.nan_to_num().abs().amax((0, 1)) for part in (prediction.dvalues, prediction.dspreads))
+    return (values == 0) & (spreads > 0)
 
 
 def _rough(problem: Problem) -> Problem:
@@ -244,7 +295,7 @@ def _towards(problem: Problem, span: float, z: Tensor) -> Tensor:
     short = Problem(shortened(problem.estimation, span), problem.options)
     scales = problem.scales
     try:
-        found = minimise(short, z, scales.low, scales.high, iterations=20, arrived=_LOOSE)
+        found = minimise(short, z, scales.low, scales.high, reach=scales.reach, iterations=20, arrived=_LOOSE)
     except SolveError as error:
         _log.info("the first %g of the data: %s", span, error)
         return z

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch import Tensor
 from physode.estimation.inputs import Inputs
 from physode.estimation.problem import Estimation, Model
 from physode.estimation.timeline import Segment, Timeline, make_timeline
+from physode.estimation.triggered import begin, events_of, solve_triggered
 from physode.sensitivity import sensitivities
 from physode.solve import solve
 
@@ -132,6 +133,16 @@ class Simulator:
         with torch.set_grad_enabled(not tangents and torch.is_grad_enabled()):
             return self._run(theta, tangents=tangents)
 
+    def with_constants(self, rows: Rows, theta: Tensor) -> Rows:
+        """Return the rows of a solve with the constants of other unknowns, which the states do not depend on."""
+        pool, tangents = self.timeline.pool.values(theta), self.timeline.pool.tangents(theta)
+
+        def flat(values: Tensor, index: Tensor) -> Tensor:
+            return values[:, index].flatten(0, 1)
+
+        p, q = self.timeline.constants, self.timeline.own
+        return replace(rows, p=flat(pool, p), q=flat(pool, q), dp=flat(tangents, p), dq=flat(tangents, q))
+
     def _run(self, theta: Tensor, *, tangents: bool) -> Rows:
         line, count = self.timeline, len(theta)
         pool = line.pool.values(theta)
@@ -145,6 +156,8 @@ class Simulator:
             dp = None if dpool is None else dpool[:, segment.constants]
             begun = self._begin(segment, state, pool, dpool, p, dp)
             begun = _reset(segment, begun, p, dp)
+            if k == 0 and self.estimation.model.triggers:
+                begun = replace(begun, x=self._triggered_at_start(segment, begun.x, p))
             path, state = self._advance(segment, begun, p, dp)
             mine = (reads[:, 0] == k).nonzero().flatten()
             at, rows = reads[mine, 1], reads[mine, 2]
@@ -200,6 +213,13 @@ class Simulator:
             dx = torch.where(going[:, None, None], old.dx, dx)
         return State(x, dx)
 
+    def _triggered_at_start(self, segment: Segment, x: Tensor, p: Tensor) -> Tensor:
+        """Do what triggers do at once."""
+        rows, count = x.flatten(0, 1), len(x)
+        t, inside = segment.t[0].repeat(count), segment.step_time.repeat(count)
+        u = self.inputs.at(t, inside, segment.experiments.repeat(count))
+        return begin(self.estimation.model, t, rows, p.flatten(0, 1), u).reshape(x.shape)
+
     def _advance(self, segment: Segment, begun: State, p: Tensor, dp: Tensor | None) -> tuple[State, State]:
         """Solve a segment: return its path, (S, T, E, D), and where it ends."""
         length = len(segment.t)
@@ -231,16 +251,30 @@ class Simulator:
         lost = ~torch.isfinite(x0).all(1) | ~torch.isfinite(own).all(1)
         x0 = torch.where(lost[:, None], 0.0, x0)
         options = {**vars(self.options), "step_control": "per-sample", "throw": False}
-        if dp is None or begun.dx is None:
+        derivatives = dp is not None and begun.dx is not None
+        by_p: Tensor | None = None
+        by_x: Tensor | None = None
+        if self.estimation.model.triggers:
+            events = events_of(self.estimation.model, partial(self._seen, active))
+            y, by_p, by_x = solve_triggered(f, x0, times, args, events, derivatives=derivatives, **options)
+        elif derivatives:
+            moved = sensitivities(f, x0, times, [args[0]], args=args, sample_args=True, initial_state=True, **options)
+            y, by_p, by_x = moved.y, moved.jacobian[..., : len(active)], moved.jacobian[..., len(active) :]
+        else:
             y = solve(f, x0, times, args=args, **options).y
-            y = torch.where(lost[:, None], torch.nan, y)
-            return State(y.reshape(len(t), count, few, dimension).movedim(0, 1), None)
-        moved = sensitivities(f, x0, times, [args[0]], args=args, sample_args=True, initial_state=True, **options)
-        y = torch.where(lost[:, None], torch.nan, moved.y)
-        by_p, by_x = moved.jacobian[..., : len(active)], moved.jacobian[..., len(active) :]
-        dx = by_x @ begun.dx.flatten(0, 1) + by_p @ dp[:, rows].flatten(0, 1)[:, active]
         shape = (len(t), count, few, dimension)
-        return State(y.reshape(shape).movedim(0, 1), dx.reshape(*shape, -1).movedim(0, 1))
+        path = torch.where(lost[:, None], torch.nan, y).reshape(shape).movedim(0, 1)
+        if by_p is None or by_x is None or dp is None or begun.dx is None:
+            return State(path, None)
+        dx = by_x @ begun.dx.flatten(0, 1) + by_p @ dp[:, rows].flatten(0, 1)[:, active]
+        return State(path, dx.reshape(*shape, -1).movedim(0, 1))
+
+    def _seen(
+        self, active: Tensor, t: Tensor, moving: Tensor, p: Tensor, inside: Tensor, experiments: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return time, constants and inputs of rows, from the arguments of f."""
+        time = t.reshape(-1)
+        return time, p.index_copy(1, active, moving), self.inputs.at(time, inside, experiments)
 
     def _settle(self, segment: Segment, rows: Tensor, begun: State, p: Tensor, dp: Tensor | None) -> State:
         """Carry rows on, each time ten times as far, until this changes nothing: NaN where it always does."""
@@ -271,6 +305,8 @@ def _rhs(model: Model, inputs: Inputs, active: Tensor) -> Callable[..., Tensor]:
 
     def f(t: Tensor, x: Tensor, moving: Tensor, p: Tensor, inside: Tensor, experiments: Tensor) -> Tensor:
         time = t.reshape(-1)
+        if model.breaks:  # a piece ends where f steps, and sees its own side to the end
+            time = time + (torch.nextafter(time.detach(), inside) - time.detach())
         own = p.index_copy(1, active, moving)
         return model.rhs(time, x, own, inputs.at(time, inside, experiments))
 

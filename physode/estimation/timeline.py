@@ -79,6 +79,8 @@ class Timeline:
         Initial values that experiments have of their own, by (experiment, state): indices into the pool.
     reads
         Of each measurement: segment, time and row, (n, 3); time -1 is the steady state at the end.
+    constants
+        p of each measurement as indices into the pool, (n, K).
     own
         q as indices into the pool, (n, Q).
     """
@@ -87,6 +89,7 @@ class Timeline:
     segments: tuple[Segment, ...]
     initial: tuple[tuple[int, int, int], ...]
     reads: Tensor
+    constants: Tensor
     own: Tensor
 
 
@@ -132,16 +135,19 @@ def make_timeline(estimation: Estimation) -> Timeline:
     initial = _initial(builder, estimation)
     width, own_places = _own(builder, estimation)
     pool = builder.pool()
-    segments, where = [], {}
+    segments: list[Segment] = []
+    where: dict[tuple[int, int], tuple[int, int]] = {}
     for k, (row, places) in enumerate(zip(rows, placed, strict=True)):
         earlier = {i: r for r, (i, _) in enumerate(rows[k - 1])} if k else {}
         segments.append(_segment(estimation, row, builder.index(places, len(model.constants)), earlier))
         where.update({(i, id(piece)): (k, r) for r, (i, piece) in enumerate(row)})
+    reads = _reads(estimation, pieces, segments, where)
     return Timeline(
         pool=pool,
         segments=tuple(segments),
         initial=tuple((i, d, int(builder.index([[place]], 1))) for i, d, place in initial),
-        reads=_reads(estimation, pieces, where),
+        reads=reads,
+        constants=torch.stack([segments[k].constants[r] for k, _, r in reads.tolist()]),
         own=builder.index(own_places, width),
     )
 
@@ -161,7 +167,7 @@ def _pieces(estimation: Estimation, index: int) -> list[_Piece]:
     last = any(map(math.isinf, times))
     constants: dict[str, Entry] = dict(experiment.constants)
     states: dict[str, StateChange] = {}
-    cuts = _input_cuts(experiment, estimation.model.inputs, end)
+    cuts = _input_cuts(experiment, estimation.model.inputs, end) + _break_cuts(estimation, experiment, end)
     changes: dict[float, tuple[dict[str, Entry], dict[str, StateChange]]] = {t: ({}, {}) for t in cuts}
     order = [change.time for change in experiment.changes]
     if order != sorted(order):
@@ -210,6 +216,20 @@ def _input_cuts(experiment: Experiment, inputs: Sequence[str], end: float) -> li
         elif given.kind == "linear" and len(inside) <= _MOST_KINKS:
             cuts.update(map(float, inside))
     return sorted(cuts)
+
+
+def _break_cuts(estimation: Estimation, experiment: Experiment, end: float) -> list[float]:
+    """Return the times inside an experiment at which f steps or has a kink, as far as they are known beforehand."""
+    model = estimation.model
+    kept = {unknown.name: unknown.guess for unknown in estimation.unknowns if not unknown.free}
+    entries = {**dict(zip(model.constants, model.values, strict=True)), **experiment.constants}
+    numbers = {
+        name: torch.tensor(kept.get(entry, math.nan) if isinstance(entry, str) else entry, dtype=torch.float64)
+        for name, entry in entries.items()
+        if isinstance(entry, str | float)
+    }
+    known = [float(each(numbers)) for each in model.breaks if each.names <= numbers.keys()]
+    return [time for time in known if experiment.start < time < end]
 
 
 def _changing(given: Input, inside: Vector) -> list[float]:
@@ -286,15 +306,20 @@ def _filled(times: list[float], length: int) -> list[float]:
     return times[:-2] + np.linspace(times[-2], times[-1], missing + 2).tolist() if missing else times
 
 
-def _reads(estimation: Estimation, pieces: list[list[_Piece]], where: dict[tuple[int, int], tuple[int, int]]) -> Tensor:
+def _reads(
+    estimation: Estimation,
+    pieces: list[list[_Piece]],
+    segments: list[Segment],
+    where: dict[tuple[int, int], tuple[int, int]],
+) -> Tensor:
     """Return where measurements are read: those at the time of a change after it."""
     data, reads = estimation.measurements, []
+    columns = [segment.t.T.tolist() for segment in segments]
     for i, time in zip(data.experiment.tolist(), data.times.tolist(), strict=True):
         if math.isinf(time):
-            piece, at = pieces[i][-1], -1
+            k, r = where[i, id(pieces[i][-1])]
+            reads.append((k, -1, r))
         else:
-            piece = next(own for own in reversed(pieces[i]) if own.start <= time)
-            at = piece.times.index(time)
-        k, r = where[i, id(piece)]
-        reads.append((k, at, r))
+            k, r = where[i, id(next(own for own in reversed(pieces[i]) if own.start <= time))]
+            reads.append((k, columns[k][r].index(time), r))
     return torch.tensor(reads, dtype=torch.int64).reshape(len(reads), 3)

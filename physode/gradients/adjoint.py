@@ -24,11 +24,11 @@ from physode.autograd import first_order_only, one_by_one, reference
 from physode.errors import SolveError
 from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outputs
 from physode.gradients.replay import Replay
-from physode.problem.checks import checked_method
+from physode.problem.checks import checked_method, checked_tolerance
 from physode.problem.dynamics import Dynamics
 from physode.problem.evaluation import check_no_new_leaf
 from physode.problem.packing import Packing
-from physode.problem.problem import Problem, checked_tolerance, default_norm, user_norm
+from physode.problem.problem import Problem, default_norm, user_norm
 from physode.rhs_state import Statistics
 from physode.solvers.clock import expand
 from physode.solvers.driver import Plan, forward

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from physode.problem.evaluation import NOTHING, Conduct, Draws, Leaves, Probe, f
 from physode.problem.packing import Packing
 from physode.problem.references import Referred
 from physode.rhs_state import Hooks, Statistics, Surroundings
-from physode.solvers.clock import Grid, all_finite, rms_per_sample, rms_shared
+from physode.solvers.clock import Grid, rms_per_sample, rms_shared
 from physode.solvers.method import Method
 from physode.solvers.step_control import Adaptive
 from physode.typing import Norm
@@ -26,10 +25,6 @@ from physode.typing import Norm
 __all__ = [
     "Problem",
     "UserNorm",
-    "checked_number",
-    "checked_state",
-    "checked_times",
-    "checked_tolerances",
     "default_norm",
     "user_norm",
 ]
@@ -189,122 +184,6 @@ class UserNorm:
         return self.norm(self.packing.unpack(x))
 
 
-def checked_state(y0: Any, packing: Packing, *, finite: bool = True) -> Tensor:
-    """Pack ``y0`` after checking that its parts are floating, of one dtype and device, and finite."""
-    parts = packing.components(y0) if packing.keys is None else [y0[key] for key in packing.keys]
-    for part in parts:
-        if not (part.is_floating_point() or part.is_complex()):
-            raise ValueError(f"`y0` must be floating point or complex, got {part.dtype}; convert it: y0.double()")
-        if (part.dtype, part.device) != (parts[0].dtype, parts[0].device):
-            raise ValueError(
-                "the parts of `y0` must share one dtype and device, got "
-                f"{parts[0].dtype} on {parts[0].device} and {part.dtype} on {part.device}"
-            )
-        if finite and not all_finite(part):
-            bad = int((~torch.isfinite(part.detach())).sum())
-            raise ValueError(f"`y0` must be finite, got {bad} NaN or infinite value(s) of {part.numel()}")
-    return packing.pack(y0)
-
-
-def checked_times(t: object, *, batch: int | None, device: torch.device) -> Tensor:
-    """Return the output times in float64, ``(outputs,)`` or, for ``batch`` samples, ``(outputs, batch)``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``t`` is not a tensor or sequence of at least two finite, strictly rising or falling times.
-    """
-    try:
-        times = t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"`t` must be a tensor or a sequence of numbers, got {type(t).__name__}") from None
-    if times.is_complex() or times.dtype == torch.bool:
-        raise ValueError(f"`t` must be real, got {times.dtype}")
-    times = times.to(device=device, dtype=torch.float64)
-    allowed = "(time,)" if batch is None else f"(time,) or (time, batch={batch})"
-    if times.ndim != 1 and (batch is None or times.ndim != 2 or times.shape[1] != batch):
-        raise ValueError(f"`t` must have the shape {allowed}, got {tuple(times.shape)}")
-    if len(times) < 2:
-        raise ValueError(f"`t` needs at least two times, a start and an end; got {len(times)}")
-    values = times.detach()
-    smallest, largest = torch.aminmax(values.diff(dim=0), dim=0)
-    if not (all_finite(values) and bool(((smallest > 0) | (largest < 0)).all())):
-        if not bool(torch.isfinite(values).all()):
-            raise ValueError("`t` must be finite, got NaN or infinite times")
-        raise ValueError(f"`t` must be strictly increasing or decreasing, got {_excerpt(values)}; sort it first")
-    return times if batch is None or times.ndim == 2 else times[:, None].expand(-1, batch)
-
-
-def checked_tolerance(name: str, value: Any, default: float) -> Tensor | float:
-    """Return a tolerance, finite and at least 0; a tensor gives one a component.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is no number, or cannot be a tolerance.
-    """
-    if value is None:
-        return default
-    if not isinstance(value, Tensor):
-        value = checked_number(name, value)
-    given = value.detach() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
-    if given.is_complex() or not bool(((given >= 0.0) & (given < math.inf)).all()):
-        raise ValueError(
-            f"`{name}` must be positive and finite, or 0 beside another that is not; got {value}: try {default:g}"
-        )
-    return value  # type: ignore[no-any-return]
-
-
-def checked_tolerances(
-    rtol: Any, atol: Any, y0: Tensor, default_rtol: float, default_atol: float
-) -> tuple[Tensor | float, Tensor | float]:
-    """Return the relative and the absolute tolerance of a packed state; either may be 0 where the other is not.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they cannot be tolerances of the state.
-    """
-    relative, absolute = checked_tolerance("rtol", rtol, default_rtol), checked_tolerance("atol", atol, default_atol)
-    for name, value in (("rtol", relative), ("atol", absolute)):
-        if isinstance(value, Tensor) and not _broadcasts(value.shape, y0.shape):
-            raise ValueError(
-                f"`{name}` must be one number or one a component, of the state's shape {tuple(y0.shape)}, "
-                f"got shape {tuple(value.shape)}"
-            )
-    least = [torch.as_tensor(value, dtype=torch.float64, device=y0.device) for value in (relative, absolute)]
-    if not bool((least[0] + least[1] > 0.0).all()):
-        raise ValueError(
-            "`rtol` or `atol` must be positive for every component: got 0 for both, and no error is as small"
-        )
-    if not bool((least[1] > 0.0).all()):  # of a component that stays 0, an error of 0 is tolerated
-        tiny = torch.finfo(y0.dtype).tiny
-        absolute = absolute.clamp(min=tiny) if isinstance(absolute, Tensor) else tiny
-    return relative, absolute
-
-
-def checked_number(name: str, value: Any) -> float:
-    """Return a real number.
-
-    Raises
-    ------
-    TypeError
-        If it is none.
-    """
-    try:
-        if isinstance(value, str):
-            raise TypeError
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"`{name}` must be a number, got {value!r}") from None
-
-
-def _broadcasts(shape: torch.Size, state: torch.Size) -> bool:
-    """Whether something of a shape acts on a state component by component."""
-    pairs = zip(reversed(shape), reversed(state), strict=False)
-    return len(shape) <= len(state) and all(one in (1, other) for one, other in pairs)
-
-
 def make_dynamics(
     f: Callable[..., Any],
     args: Sequence[Any],
@@ -331,9 +210,3 @@ def make_dynamics(
         skipping=skipping,
         calls=Calls(),  # said, for torch.compile does not trace the default
     )
-
-
-def _excerpt(values: Tensor) -> str:
-    column = values if values.ndim == 1 else values[:, 0]
-    shown = ", ".join(f"{value:g}" for value in column[:5].tolist())
-    return f"[{shown}{', ...' if len(column) > 5 else ''}]"

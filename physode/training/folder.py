@@ -36,7 +36,12 @@ __all__ = [
     "read_settings",
 ]
 
-KINDS = {"fit": "physode fit", "train": "physode train", "series": "physode train timeseries"}
+KINDS = {
+    "fit": "physode fit",
+    "estimate": "physode fit (of an equation of your own)",
+    "train": "physode train",
+    "series": "physode train timeseries",
+}
 """What a run may be of, by the name of the table of its settings: the command that makes it."""
 
 _SETTINGS, _HISTORY = "config.toml", "metrics.jsonl"

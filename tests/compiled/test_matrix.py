@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import threading
@@ -280,9 +281,10 @@ def test_closures_partial_applications_and_bound_methods():
     def scaled(weight, t, y, power=1.0):
         return -weight * y**power
 
-    with pytest.warns(RuntimeWarning, match="compiling anew: a number"):  # powers are programs of their own
-        for power in (1.0, 2.0):
-            assert_same(functools.partial(scaled, rate, power=power), y0, [0.0, 1.0], leaves=[y0, rate], method="euler")
+    for power, said in ((1.0, contextlib.nullcontext()), (2.0, pytest.warns(RuntimeWarning, match="compiling anew"))):
+        raised = functools.partial(scaled, rate, power=power)
+        with said:  # another power is another program
+            assert_same(raised, y0, [0.0, 1.0], leaves=[y0, rate], method="euler")
 
     class Hidden:
         def __init__(self):
