@@ -217,7 +217,7 @@ def _autocorrelation(sample: _Sample) -> ResidualTest:
     mean = -np.sum(basis * _neighbouring(basis, link)) / trace
     moved = _neighbouring(basis, link) - mean * basis
     inner = basis.T @ moved
-    spread = 2 * (pairs / 2 + n * mean**2 - 2 * np.square(moved).sum() + np.square(inner).sum()) / trace**2
+    spread = 2 * (pairs / 2 + n * mean**2 - 2 * np.square(moved).sum() + np.square(inner).sum()) / (trace * (trace + 2))
     z = (rho - mean) / np.sqrt(spread) if spread > 0 else 0.0
     p = float(2 * stats.norm.sf(abs(z)))
     begin = f"residuals of {sample.name} {{}} (lag-1 correlation {rho:.2g}, p = {p:.2g})"
