@@ -140,6 +140,7 @@ def minimise(
         reach=reach,
         iterations=iterations,
         arrived=arrived,
+        rivals=True,
         on_iteration=on_iteration,
     )
 
@@ -153,9 +154,13 @@ def minimise_each(
     reach: Tensor | None = None,
     iterations: int = 200,
     arrived: float = ARRIVED,
+    rivals: bool = False,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
-    """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`."""
+    """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`.
+
+    With `rivals` they are one loss, and starts are given up for one another.
+    """
     low, high = low.expand_as(z), high.expand_as(z)
     z = z.clamp(low, high)
     reach = torch.full_like(z[0], torch.inf) if reach is None else reach
@@ -178,7 +183,7 @@ def minimise_each(
             for i in (tired & ~near).nonzero().flatten().tolist():
                 codes[i] = 0
             near, before = near | tired, best.loss.clone()
-        hopeless = going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min())
+        hopeless = going & ~near & rivals & (best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min())
         for i in hopeless.nonzero().flatten().tolist():
             codes[i] = 4
         going = going & ~near & ~hopeless
