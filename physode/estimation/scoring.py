@@ -138,6 +138,7 @@ def minimise(
         low,
         high,
         reach=reach,
+        rivals=True,
         iterations=iterations,
         arrived=arrived,
         on_iteration=on_iteration,
@@ -151,11 +152,15 @@ def minimise_each(
     high: Tensor,
     *,
     reach: Tensor | None = None,
+    rivals: bool = False,
     iterations: int = 200,
     arrived: float = ARRIVED,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
-    """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`."""
+    """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`.
+
+    With `rivals` the losses are the same one, and starts that are far above the best of them are given up.
+    """
     low, high = low.expand_as(z), high.expand_as(z)
     z = z.clamp(low, high)
     reach = torch.full_like(z[0], torch.inf) if reach is None else reach
@@ -178,7 +183,7 @@ def minimise_each(
             for i in (tired & ~near).nonzero().flatten().tolist():
                 codes[i] = 0
             near, before = near | tired, best.loss.clone()
-        hopeless = going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min())
+        hopeless = rivals & going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min())
         for i in hopeless.nonzero().flatten().tolist():
             codes[i] = 4
         going = going & ~near & ~hopeless
