@@ -72,7 +72,7 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
     from physode.estimation.identifiability import identifiability
     from physode.estimation.residual_tests import residual_tests
     from physode.estimation.run import write_run
-    from physode.plotting.estimates import draw_estimate
+    from physode.plotting.estimates import plot_bands, plot_correlations, plot_estimate_residuals, plot_starts
     from physode.training.folder import check_new_folder
 
     path = options["out"] / (options["name"] or _name(source, options["data"]))
@@ -108,7 +108,12 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
             model=_files(source),
             overwrite=options["force"],
         )
-        figures = draw_estimate(found, curves, run.figures, overwrite=True)
+        run.figures.mkdir(exist_ok=True)
+        figures = [run.figures / f"{name}.png" for name in ("fit", "residuals", "starts", "correlations")]
+        plot_bands(curves, path=figures[0])
+        plot_estimate_residuals(found, path=figures[1])
+        plot_starts(found, path=figures[2])
+        plot_correlations(found, path=figures[3])
     if options["as_json"]:
         show_json({"run": str(path), **found.as_dict(), "notes": notes, "figures": [str(each) for each in figures]})
     else:

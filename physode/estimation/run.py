@@ -85,6 +85,7 @@ def write_run(
         _write_rows(place / "curves.csv", *_curve_rows(curves))
         _write_rows(place / "residuals.csv", *_residual_rows(estimate))
         _write_rows(place / "starts.csv", *_start_rows(estimate))
+        (place / "checkpoints").rmdir()  # a search has none
         run.write_settings({"estimate": dict(settings)}, version=VERSION)
     return EstimateRun(path, settings)
 

@@ -163,6 +163,7 @@ def plot_starts(estimate: Estimate, *, path: str | os.PathLike[str] | None = Non
     solved = np.isfinite(above)
     number = np.arange(1, len(loss) + 1)
     met = solved & (above < MET)
+
     with styled():
         figure = new_figure(6.5, 4.0)
         axes = figure.subplots()
