@@ -138,9 +138,9 @@ def minimise(
         low,
         high,
         reach=reach,
+        rivals=True,
         iterations=iterations,
         arrived=arrived,
-        rivals=True,
         on_iteration=on_iteration,
     )
 
@@ -152,14 +152,14 @@ def minimise_each(
     high: Tensor,
     *,
     reach: Tensor | None = None,
+    rivals: bool = False,
     iterations: int = 200,
     arrived: float = ARRIVED,
-    rivals: bool = False,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
     """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`.
 
-    With `rivals` they are one loss, and starts are given up for one another.
+    With `rivals` the losses are the same one, and starts that are far above the best of them are given up.
     """
     low, high = low.expand_as(z), high.expand_as(z)
     z = z.clamp(low, high)
@@ -183,7 +183,7 @@ def minimise_each(
             for i in (tired & ~near).nonzero().flatten().tolist():
                 codes[i] = 0
             near, before = near | tired, best.loss.clone()
-        hopeless = going & ~near & rivals & (best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min())
+        hopeless = rivals & going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min())
         for i in hopeless.nonzero().flatten().tolist():
             codes[i] = 4
         going = going & ~near & ~hopeless
