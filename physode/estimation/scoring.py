@@ -137,6 +137,7 @@ def minimise(
         z,
         low,
         high,
+        rivals=True,
         reach=reach,
         iterations=iterations,
         arrived=arrived,
@@ -150,12 +151,16 @@ def minimise_each(
     low: Tensor,
     high: Tensor,
     *,
+    rivals: bool = False,
     reach: Tensor | None = None,
     iterations: int = 200,
     arrived: float = ARRIVED,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
-    """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`."""
+    """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`.
+
+    Only of `rivals`, whose losses are one and the same, is a start given up where another leads far lower.
+    """
     low, high = low.expand_as(z), high.expand_as(z)
     z = z.clamp(low, high)
     reach = torch.full_like(z[0], torch.inf) if reach is None else reach
@@ -178,7 +183,8 @@ def minimise_each(
             for i in (tired & ~near).nonzero().flatten().tolist():
                 codes[i] = 0
             near, before = near | tired, best.loss.clone()
-        hopeless = going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min())
+        behind = best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min()
+        hopeless = going & ~near & behind if rivals else torch.zeros_like(going)
         for i in hopeless.nonzero().flatten().tolist():
             codes[i] = 4
         going = going & ~near & ~hopeless
