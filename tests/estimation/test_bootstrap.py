@@ -96,6 +96,20 @@ def test_losses_of_their_own_are_minimised_as_they_are_numbered():
     np.testing.assert_allclose(minima.z[:, 0], [1.0, 3.0, 4.0], rtol=1e-5)
 
 
+def test_losses_of_their_own_are_no_rivals():
+    """A loss that is a thousand above another's is still minimised."""
+
+    def objectives(z, rows):
+        flat = torch.eye(1, dtype=torch.float64).expand(len(z), 1, 1)
+        return Point(1000.0 * rows + (z[:, 0] - 3).cosh(), (z - 3).sinh(), flat)
+
+    start = torch.zeros(3, 1, dtype=torch.float64)
+    free = torch.full((1,), torch.inf, dtype=torch.float64)
+    minima = minimise_each(objectives, start, -free, free)
+    assert minima.converged == (True, True, True)
+    assert torch.allclose(minima.z, torch.full_like(start, 3.0), atol=1e-4)
+
+
 def test_samples_of_logarithmic_noise_stay_above_zero():
     from physode.estimation.fit import estimate
 
