@@ -13,6 +13,7 @@ from physode.cli.progress import progress_bar
 from physode.cli.show import cell, shorten, show_pairs, show_table
 
 if TYPE_CHECKING:
+    from physode.datasets import TableOptions
     from physode.datasets.images import Images
     from physode.datasets.images.hdf5 import Parameter
     from physode.datasets.series import IrregularSeries
@@ -97,12 +98,12 @@ def show_skipped(summary: dict[str, Any]) -> None:
     show_pairs(f"{len(skipped)} files left out{more}", named)
 
 
-def read_shown(source: Path) -> IrregularSeries:
+def read_shown(source: Path, options: TableOptions | None = None) -> IrregularSeries:
     """Read series, with a bar where somebody looks."""
     from physode.datasets.series import read_series
 
     with progress_bar(f"reading {source.name}") as progress:
-        return read_series(source, progress=progress)
+        return read_series(source, progress=progress, options=options)
 
 
 def say(note: Any) -> None:

@@ -12,8 +12,10 @@ import click
 from physode.cli.options import given
 from physode.cli.progress import showing_epochs
 from physode.cli.show import precise, show_json, show_pairs, show_table
+from physode.cli.tables import TABLE_OPTIONS, say_understood
 
 if TYPE_CHECKING:
+    from physode.datasets import TableOptions
     from physode.estimation.estimate import Estimate
     from physode.estimation.observed import Observed
     from physode.estimation.problem import Estimation
@@ -24,7 +26,7 @@ _KEPT = {
     "method", "rtol", "atol", "epochs", "init", "free", "fix", "bounds", "priors", "positive", "sigma", "seed",
     "starts", "states", "observe", "until",
 }  # fmt: skip
-_USED = _KEPT | {"data", "rhs", "model", "name", "out", "force", "as_json", "threads"}
+_USED = _KEPT | set(TABLE_OPTIONS) | {"data", "rhs", "model", "name", "out", "force", "as_json", "threads"}
 _MOST_ROWS = 40  # of constants shown
 
 
@@ -70,7 +72,7 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
     from physode.estimation.identifiability import identifiability
     from physode.estimation.residual_tests import residual_tests
     from physode.estimation.run import write_run
-    from physode.plotting.estimates import draw_estimate
+    from physode.plotting.estimates import plot_bands, plot_correlations, plot_estimate_residuals, plot_starts
     from physode.training.folder import check_new_folder
 
     path = options["out"] / (options["name"] or _name(source, options["data"]))
@@ -93,9 +95,10 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
         )
         tell(1.0, "bands and figures")
         curves = bands(found, until=options["until"])
-        notes = [test.sentence for test in residual_tests(found)] + list(identifiability(found))
+        notes = [test.sentence for test in residual_tests(found)] + list(identifiability(found).sentences)
         data = [str(each.resolve()) for each in options["data"]]
         asked = {name: _plain(options[name]) for name in sorted(given(ctx) & _KEPT)}
+        asked |= {name: _plain(value) for name, value in options["table"].given.items()}
         run = write_run(
             path,
             found,
@@ -103,9 +106,15 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
             settings={"kind": source.kind, "source": source.name, "data": data, **asked},
             notes=notes,
             model=_files(source),
+            petab=Path(source.name) if source.kind == "petab" else None,
             overwrite=options["force"],
         )
-        figures = draw_estimate(found, curves, run.figures, overwrite=True)
+        run.figures.mkdir(exist_ok=True)
+        figures = [run.figures / f"{name}.png" for name in ("fit", "residuals", "starts", "correlations")]
+        plot_bands(curves, path=figures[0])
+        plot_estimate_residuals(found, path=figures[1])
+        plot_starts(found, path=figures[2])
+        plot_correlations(found, path=figures[3])
     if options["as_json"]:
         show_json({"run": str(path), **found.as_dict(), "notes": notes, "figures": [str(each) for each in figures]})
     else:
@@ -117,6 +126,8 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
 def _refuse_idle(ctx: click.Context, source: Source) -> None:
     """Refuse options that know nothing of a fit of one's own equation, in place of ignoring them."""
     idle = given(ctx) - _USED
+    if source.kind == "petab":
+        idle |= given(ctx) & set(TABLE_OPTIONS)
     if source.kind != "python":
         idle |= given(ctx) & {"states", "observe", "sigma"}
     for parameter in ctx.command.params:
@@ -139,7 +150,7 @@ def _model_file(name: str, options: Mapping[str, Any]) -> Estimation:
 
     if not options["data"]:
         raise DataError(f"name the data: physode fit DATA --model {name}")
-    return read_model(name).estimation(*options["data"])
+    return read_model(name).estimation(*options["data"], options=options["table"], tell=say_understood)
 
 
 def _petab(name: str, options: Mapping[str, Any]) -> Estimation:
@@ -156,7 +167,7 @@ def _python(name: str, options: Mapping[str, Any]) -> Estimation:
     states, observe = _words(options["states"]), _words(options["observe"])
     return estimation_of(
         f,
-        _observed(options["data"]),
+        _observed(options["data"], options["table"]),
         constants=None,
         start="fit",
         observe=observe,
@@ -167,7 +178,7 @@ def _python(name: str, options: Mapping[str, Any]) -> Estimation:
     )
 
 
-def _observed(paths: tuple[Path, ...]) -> Observed:
+def _observed(paths: tuple[Path, ...], table_options: TableOptions) -> Observed:
     """Read trajectories, or tables with a column an observable, perhaps one of experiments."""
     import numpy as np
 
@@ -179,8 +190,8 @@ def _observed(paths: tuple[Path, ...]) -> Observed:
     if not paths:
         raise DataError("name the data: physode fit DATA --rhs FILE.py:NAME")
     if paths[0].suffix in (".h5", ".hdf5"):
-        return observed(read_data(paths))
-    recordings = read_recordings(paths)
+        return observed(read_data(paths, options=table_options))
+    recordings = read_recordings(paths, options=table_options, tell=say_understood)
     names = list(dict.fromkeys(name for recording in recordings for name in recording.columns))
     table: dict[str, Any] = {"t": [], "experiment": [], **{name: [] for name in names}}
     for recording in recordings:

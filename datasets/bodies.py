@@ -118,7 +118,9 @@ _TIMES = {
     for label, per, words in (
         ("yr", 1.0, ("yr", "year", "years")),
         ("d", 365.25, ("d", "day", "days")),
+        ("week", 365.25 / 7, ("week", "weeks", "w")),
         ("h", 8_766.0, ("h", "hr", "hour", "hours")),
+        ("min", 525_960.0, ("min", "minute", "minutes")),
         ("s", 31_557_600.0, ("s", "sec", "second", "seconds")),
     )
     for word in words
@@ -137,7 +139,7 @@ def time_unit(label: str, where: str) -> Unit:
     """Return a unit of time by its label; `where` begins the error of an unknown one."""
     unit = _TIMES.get(label.strip().casefold())
     if unit is None:
-        raise DataError(f"{where} has the unit {label!r}, not a known time; use yr, d, h or s")
+        raise DataError(f"{where} has the unit {label!r}, not a known time; use yr, week, d, h, min or s")
     return unit
 
 

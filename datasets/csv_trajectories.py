@@ -1,4 +1,4 @@
-"""The user's tables of text: CSV in two layouts, described in ``docs/data.md``."""
+"""The user's tables: CSV, workbooks and MATLAB files in two layouts, described in ``docs/data.md``."""
 
 from __future__ import annotations
 
@@ -14,24 +14,32 @@ from physode.datasets.align_times import Series, check_order, missing_notes, sid
 from physode.datasets.bodies import body_notes, body_trajectories, body_units, check_bodies, columns_of
 from physode.datasets.files import naming
 from physode.datasets.observations import Observations, groups, labels_of, observe, prune, time_column
-from physode.datasets.table import Table, Words, quoted, read_table
+from physode.datasets.table import Table, TableOptions, Words, quoted, read_table
 from physode.datasets.trajectories import Array, Trajectories
 from physode.errors import DataError
 
 
-def read_csv(path: str | os.PathLike[str]) -> Trajectories:
-    """Read a table of text with a header.
+def read_csv(path: str | os.PathLike[str], *, options: TableOptions | None = None) -> Trajectories:
+    """Read a table with a header.
 
     With a column ``body`` each row is one body at one time (the long layout); without, each row is one time and each
     column a component (the wide layout). Bodies whose lengths and times have declared units come in AU, years and
     AU/yr, the year being 365.25 days; other values stay as they are.
 
+    Parameters
+    ----------
+    path
+        The file.
+    options
+        What is known of how it is written.
+
     Returns
     -------
     Trajectories
         Missing values are NaN, velocities that are not in the file too. ``attrs`` hold ``notes`` (what is missing, a
-        list of lines), ``source`` (the file's name), and ``time_unit`` where it is declared; for bodies also
-        ``system``, ``bodies`` (their names) and, in AU and years, ``rhs``.
+        list of lines), ``source`` (the file's name), ``time_unit`` where it is declared, ``time_origin`` where times
+        were dates (ISO 8601), and ``understood`` where the file is more than plain CSV; for bodies also ``system``,
+        ``bodies`` (their names) and, in AU and years, ``rhs``.
 
     Raises
     ------
@@ -40,10 +48,10 @@ def read_csv(path: str | os.PathLike[str]) -> Trajectories:
     """
     path = Path(path)
     with naming(path):
-        table = read_table(path)
+        table = read_table(path, options=options)
         trajectories = read_long(table) if "body" in table.words else read_wide(table)
         check_bodies(trajectories)
-    trajectories.attrs["source"] = path.name
+    trajectories.attrs.update(source=path.name, **table.attributes)
     return trajectories
 
 

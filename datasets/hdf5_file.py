@@ -124,7 +124,7 @@ def open_hdf5(path: str | os.PathLike[str], *, layout: str, version: int, holdin
     try:
         with h5py.File(path, "r") as file:
             _check_schema(file, layout=layout, version=version, holding=holding)
-            _check_links(file)
+            check_links(file)
             yield file
     except DataError as error:
         raise DataError(f"{os.fspath(path)}: {error}") from error
@@ -149,10 +149,15 @@ def find_dataset(file: h5py.File, name: str, *, group: str | None = None) -> h5p
         raise DataError(f"it has no dataset /{path}; see docs/data.md for the layout")
     if dataset.dtype.kind not in "fiub":
         raise DataError(f"/{path} must hold numbers, it holds {dataset.dtype}")
+    check_stored(file, dataset, path)
+    return dataset
+
+
+def check_stored(file: h5py.File, dataset: h5py.Dataset, path: str) -> None:
+    """Raise `DataError` if a dataset is stored elsewhere, or declares more than the file can hold."""
     if dataset.is_virtual or dataset.external:
         raise DataError(f"/{path} is stored in other files; copy its numbers into this one")
     _check_size(file, dataset, path)
-    return dataset
 
 
 def check_total(file: h5py.File, datasets: Iterable[h5py.Dataset]) -> None:
@@ -220,7 +225,7 @@ def _check_schema(file: h5py.File, *, layout: str, version: int, holding: str) -
         )
 
 
-def _check_links(file: h5py.File) -> None:
+def check_links(file: h5py.File) -> None:
     """Refuse links out of the file, which would show another's numbers as its own or wait for a pipe, and dead ones."""
     links: list[tuple[str, int]] = []
     file.id.links.visit(lambda name, about: links.append((attribute_value(name), about.type)), info=True)

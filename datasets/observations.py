@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physode.datasets.table import Table, Words, quoted
+from physode.datasets.table import TIMES, Table, Words, quoted
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
-
-TIME_NAMES = ("time", "times", "t", "year", "years", "yr", "date", "jd", "mjd", "day", "days")
-"""Names by which a column of times is known."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +35,9 @@ class Observations:
 
 
 def time_column(table: Table) -> str:
-    """Return the name of the column of times: the first one with a name in `TIME_NAMES`."""
+    """Return the name of the column of times: the first one with a name in `TIMES`."""
     for name in table.numbers:
-        if name.casefold() in TIME_NAMES:
+        if name.casefold() in TIMES:
             return name
     raise DataError(f"its first row names no column of times; call one of them time; the row has {quoted(table.names)}")
 

@@ -10,9 +10,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from physode.datasets.formats import format_of, read_data
+from physode.datasets.formats import check_options, format_of, read_data
 from physode.datasets.images.hdf5 import holds_images, summarise_image_file
 from physode.datasets.series.formats import holds_series, summarise_series
+from physode.datasets.table import TableOptions
 from physode.datasets.trajectories import Array, check_sigma, check_times
 from physode.datasets.trajectory_file import (
     SCHEMA_VERSION,
@@ -32,11 +33,12 @@ def summarise(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``path``, ``bytes``, ``format`` (``HDF5``, ``CSV`` or ``Horizons``), ``schema_version`` (None where it is not
-        HDF5), ``trajectories``, ``times``, ``time`` (``first``, ``last``, ``unit``, ``shared``), ``components`` (a list
-        of ``name``, ``unit``, ``min``, ``max``, ``missing``), ``noise_rms`` (root mean square of ``y - y_clean``; None
-        without ``y_clean``), ``sigma`` (``min`` and ``max`` of the standard deviations; None without), ``params`` (by
-        name: ``shape`` of one trajectory's, ``unit``, ``min``, ``max``), ``notes`` (what a reader found worth saying)
+        ``path``, ``bytes``, ``format`` (``HDF5``, ``CSV``, ``Excel``, ``MATLAB`` or ``Horizons``), ``schema_version``
+        (None where it is not HDF5), ``trajectories``, ``times``, ``time`` (``first``, ``last``, ``unit``, ``shared``),
+        ``components`` (a list of ``name``, ``unit``, ``min``, ``max``, ``missing``), ``noise_rms`` (root mean square of
+        ``y - y_clean``; None without ``y_clean``), ``sigma`` (``min`` and ``max`` of the standard deviations; None
+        without), ``params`` (by name: ``shape`` of one trajectory's, ``unit``, ``min``, ``max``), ``notes`` (what a
+        reader found worth saying)
         and ``attributes``.
 
     Raises
@@ -52,12 +54,13 @@ def summarise(path: str | os.PathLike[str]) -> dict[str, Any]:
         return {**about, "schema_version": SCHEMA_VERSION, **_described(layout, t, read_attributes(file))}
 
 
-def summarise_data(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
+def summarise_data(paths: Sequence[str | os.PathLike[str]], *, options: TableOptions | None = None) -> dict[str, Any]:
     """Describe data of any kind that `read_data` reads, as `summarise` does; ``path`` joins several by commas.
 
     Of a file of images it is what :func:`physode.datasets.images.summarise_image_file` returns, of series (HDF5, a
     table with the columns ``series`` and ``channel``, or a folder) what
-    :func:`physode.datasets.series.summarise_series` does.
+    :func:`physode.datasets.series.summarise_series` does. `options` say what is known of how a table is written; how it
+    was read is ``attributes["understood"]``.
 
     Raises
     ------
@@ -65,11 +68,13 @@ def summarise_data(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
         As `read_data`, and of these other files as their readers.
     """
     files = [Path(path) for path in paths]
-    if len(files) == 1 and holds_series(files[0]):
-        return summarise_series(files[0])
-    if len(files) == 1 and format_of(files[0]).name == "HDF5":
+    options = options or TableOptions()
+    if len(files) == 1 and holds_series(files[0], options):
+        return summarise_series(files[0], options=options)
+    if len(files) == 1 and (form := format_of(files[0])).name == "HDF5":
+        check_options(files[0], form, options)
         return summarise_image_file(files[0]) if holds_images(files[0]) else summarise(files[0])
-    trajectories = read_data(files)
+    trajectories = read_data(files, options=options)
     # Arrays give their shapes and slices as datasets of a file do.
     layout = Layout(
         **{name: getattr(trajectories, name) for name in ("t", "y", "y_clean", "sigma", "params", "columns", "units")}

@@ -1,36 +1,52 @@
-"""Tables: rows of cells under a header, read into columns of numbers and of words."""
+"""Tables: rows of cells under a header, read into columns of numbers, times and words."""
 
 from __future__ import annotations
 
-import math
-import re
-from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from physode.datasets.csv_rows import rows_of
-from physode.datasets.files import check_file, shown
+from physode.datasets.files import check_file, naming, shown
+from physode.datasets.tables.clock import UNIT_WORDS, clock_of, in_unit, unit_of
+from physode.datasets.tables.columns import (
+    LONGEST_LABEL,
+    TextColumn,
+    TimeColumn,
+    Words,
+    label_of,
+    number_of,
+)
+from physode.datasets.tables.excel import sheet_source
+from physode.datasets.tables.heading import Heading, Source, heading_of, named
+from physode.datasets.tables.notation import notation_words
+from physode.datasets.tables.options import TIME_UNITS, TableOptions, flag_of
+from physode.datasets.tables.reading import Filled, Wanted, read_columns
+from physode.datasets.tables.sources import Kind, kind_of_table, text_source
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
+
+__all__ = [
+    "LONGEST_LABEL", "TIMES", "WORDS", "Table", "TableOptions", "Words", "number_of", "quoted", "read_header",
+    "read_table",
+]  # fmt: skip
 
 WORDS = frozenset({"body", "trajectory", "unit", "units"})
 """Columns of text in tables of trajectories."""
 
-_LARGEST = 1_000_000_000  # bytes of a file
+TIMES = ("time", "times", "t", "year", "years", "yr", "date", "datetime", "timestamp", "jd", "mjd", "day", "days")
+"""Names by which a column of times is known."""
 
-_NAME_AND_UNIT = re.compile(r"(?P<name>[^\[(]*)[\[(](?P<unit>[^\])]*)[\])]\s*")
-
-
-@dataclass(frozen=True)
-class Words:
-    """A column of text: `labels` in the order in which they first appear, and the index of each row's, (R,)."""
-
-    codes: Array
-    labels: tuple[str, ...]
+# What may be said of each kind of file.
+_TIME_OPTIONS = ("dayfirst", "time_unit")
+_MEANT: dict[Kind, tuple[str, ...]] = {
+    "CSV": ("delimiter", "decimal", "thousands", "encoding", "comment", "units_row", *_TIME_OPTIONS),
+    "Excel": ("sheet", "decimal", "thousands", "units_row", *_TIME_OPTIONS),
+    "MATLAB": ("variable", "time_unit"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,17 +58,31 @@ class Table:
     lines
         Number of each row's line in the file, from 1, (R,). Errors call it the row.
     numbers
-        Columns of numbers by name, float64, (R,); NaN where a cell is empty, ``nan``, ``NA`` or ``-``.
+        Columns of numbers by name, float64, (R,); NaN where a cell is empty, ``nan``, ``NA`` or ``-``. Dates are
+        numbers since `origin`, elapsed times numbers since 0, both in the column's unit.
     words
-        Columns of text by name, in small letters.
+        Columns of text by name, in small letters if they were asked for by it.
     units
-        What stands in brackets behind each name, ``""`` where nothing does.
+        What stands in brackets behind each name, or below it; ``""`` where nothing does. Of dates and elapsed times it
+        is that of the numbers: ``s``, ``min``, ``h``, ``d``, ``week`` or ``yr`` (365.25 days).
+    origin
+        Where dates are counted from, the earliest of the file, with a zone where they have one; None without dates.
+    understood
+        How the file was read, in one line.
+    plain
+        Whether that goes without saying: commas, decimal points, UTF-8.
+    refused
+        Why a column of `words` that was not asked for is none of numbers, by name.
     """
 
     lines: Array
     numbers: dict[str, Array]
     words: dict[str, Words]
     units: dict[str, str]
+    origin: datetime | None = None
+    understood: str = ""
+    plain: bool = True
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,12 +98,65 @@ class Table:
             words={name: Words(words.codes[rows], words.labels) for name, words in self.words.items()},
         )
 
+    def column(self, name: str) -> Array:
+        """Return a column of numbers, (R,); letter case does not matter in its name.
 
-def read_table(path: Path, *, words: frozenset[str] = WORDS) -> Table:
-    """Read a file whose first row names its columns.
+        Raises
+        ------
+        DataError
+            If there is none of that name, or it holds text; the message names the first cell that is no number.
+        """
+        name = self._key(name)
+        if name in self.numbers:
+            return self.numbers[name]
+        if name in self.words:
+            raise DataError(self.refused.get(name, f"column {shown(name)} holds text, where numbers are needed"))
+        raise self._absent(name)
 
-    Columns are divided by commas, semicolons, tabs or white space. Lines that are blank or begin with ``#`` are left
-    out. A name may be followed by a unit in brackets, ``x [AU]`` or ``x (AU)``.
+    def labels(self, name: str) -> Words:
+        """Return a column as labels; of numbers, whole ones have no point, and missing ones are empty.
+
+        Letter case does not matter in its name.
+
+        Raises
+        ------
+        DataError
+            If there is no column of that name.
+        """
+        name = self._key(name)
+        if name in self.words:
+            return self.words[name]
+        if name not in self.numbers:
+            raise self._absent(name)
+        return _labelled(self.numbers[name])
+
+    def _key(self, name: str) -> str:
+        if name in self.units:
+            return name
+        return next((each for each in self.units if each.casefold() == name.casefold()), name)
+
+    def _absent(self, name: str) -> DataError:
+        return DataError(f"it has no column {shown(name)}; the columns are {quoted(self.names)}")
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What data made of it say: ``understood``, unless plain, and ``time_origin`` of dates, ISO 8601."""
+        said = {} if self.plain else {"understood": self.understood}
+        return said | ({} if self.origin is None else {"time_origin": self.origin.isoformat()})
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    words: frozenset[str] = WORDS,
+    times: frozenset[str] = frozenset(TIMES),
+    options: TableOptions | None = None,
+    texts: bool = False,
+) -> Table:
+    """Read a table: text, packed by gzip or not, a workbook (.xlsx), or a MATLAB file.
+
+    The first row names the columns. A name may be followed by a unit in brackets, ``x [AU]`` or ``x (AU)``; or units
+    stand in the row below. ``docs/data.md`` says what is found out of itself, and what has to be said by `options`.
 
     Parameters
     ----------
@@ -81,18 +164,34 @@ def read_table(path: Path, *, words: frozenset[str] = WORDS) -> Table:
         The file.
     words
         Names of columns that hold text, in small letters; all others hold numbers.
+    times
+        Names of columns, in small letters, that may hold dates and elapsed times in place of numbers.
+    options
+        What is known of how the table is written.
+    texts
+        Whether columns that are not in `words` may hold text, too.
 
     Raises
     ------
     DataError
-        If the file is missing, too large or no text, if columns have no name or the same, if a row has another number
-        of cells, or if a cell is not a finite number.
+        If the file is missing, too large, damaged or of no such kind; if columns have no name or the same, if a row has
+        another number of cells, if a cell is no finite number or time; if numbers or dates can be read in two ways, or
+        an option has no part in such a file. The message names the file, and where in it.
+    ConfigError
+        If a package is missing that reads it.
     """
-    with _rows(path) as rows:
-        return _read(rows, words)
+    path, options = Path(path), options or TableOptions()
+    with naming(path):
+        kind = _checked_kind(path, options)
+        if kind == "MATLAB":
+            return _of_matlab(path, words, times, options)
+        source = _source(path, kind, options)
+        heading = heading_of(source, words, options.units_row)
+        filled = read_columns(source, heading, Wanted(words, times, texts), options)
+        return _table(source, heading, filled, options)
 
 
-def read_header(path: Path, *, words: frozenset[str] = WORDS) -> tuple[str, ...]:
+def read_header(path: Path, *, words: frozenset[str] = WORDS, options: TableOptions | None = None) -> tuple[str, ...]:
     """Read the names of a table's columns, and no more.
 
     Raises
@@ -100,8 +199,21 @@ def read_header(path: Path, *, words: frozenset[str] = WORDS) -> tuple[str, ...]
     DataError
         As of `read_table`, as far as the first row shows it.
     """
-    with _rows(path) as rows:
-        return tuple(_named(next(rows, (0, []))[1], words))
+    options = options or TableOptions()
+    kind = _checked_kind(path, options)
+    if kind == "MATLAB":
+        from physode.datasets.tables.matlab import read_matlab  # SciPy's reader takes its time to load
+
+        return tuple(named(list(read_matlab(path, options.variable).columns), words))
+    source = _source(path, kind, options)
+    with source.rows() as rows:
+        return tuple(named([str(cell) for cell in next(rows, (0, []))[1]], words))
+
+
+def _source(path: Path, kind: Kind, options: TableOptions) -> Source:
+    if kind == "Excel":
+        return sheet_source(path, options.sheet)
+    return text_source(path, options)
 
 
 def quoted(names: Sequence[str]) -> str:
@@ -109,116 +221,70 @@ def quoted(names: Sequence[str]) -> str:
     return ", ".join(shown(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
 
 
-@contextmanager
-def _rows(path: Path) -> Iterator[Iterator[tuple[int, list[str]]]]:
-    """Open a file as numbered rows of cells, which is all that a table is made of: other formats of tables go here."""
-    check_file(path, largest=_LARGEST)
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield rows_of(file)
-    except UnicodeDecodeError:
-        raise DataError("it holds bytes that are no text; save it as CSV in UTF-8") from None
+def _checked_kind(path: Path, options: TableOptions) -> Kind:
+    check_file(path)
+    kind = kind_of_table(path)
+    idle = next((name for name in options.given if name not in _MEANT[kind]), None)
+    if idle is not None:
+        what = "text" if kind == "CSV" else f"a file of {kind}"
+        raise DataError(f"{flag_of(idle)} has no part in {what}; leave it out")
+    return kind
 
 
-def _read(rows: Iterator[tuple[int, list[str]]], words: frozenset[str]) -> Table:
-    _, header = next(rows, (0, []))
-    units = _named(header, words)
-    names = list(units)
-    columns = [TextColumn() if name in words else NumberColumn(name) for name in names]
-    lines = array("q")
-    for line, cells in rows:
-        if len(cells) != len(names):
-            raise DataError(f"row {line} has {len(cells)} cells, the header {len(names)}; give both the same")
-        lines.append(line)
-        for column, cell in zip(columns, cells, strict=True):
-            column.add(cell, line)
-    if not lines:
-        raise DataError("it has no rows below its header")
+def _labelled(values: Array) -> Words:
+    distinct, first, codes = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return Words(rank[codes.reshape(-1)], tuple(label_of(float(value)) for value in distinct[order]))
+
+
+def _table(source: Source, heading: Heading, filled: Filled, options: TableOptions) -> Table:
+    clock = clock_of(filled.columns, options.dayfirst)
+    numbers: dict[str, Array] = {}
+    labels: dict[str, Words] = {}
+    units = dict(heading.units)
+    fortran = False
+    for name, column in filled.columns.items():
+        if isinstance(column, TextColumn):
+            labels[name] = Words(column.codes, tuple(column.labels))
+        elif name in clock.seconds:
+            units[name] = unit_of(units[name], options)
+            numbers[name] = clock.seconds[name] / TIME_UNITS[units[name]]
+        elif isinstance(column, TimeColumn):
+            numbers[name], units[name] = in_unit(column.values, units[name], options)
+        else:
+            numbers[name] = column.values
+        fortran = fortran or column.fortran
+    words = [*source.words, *notation_words(filled.notations)]
+    if fortran:
+        words.append("Fortran's exponents")
+    if heading.units_line:
+        words.append(f"units in row {heading.units_line[0]}")
+    if filled.repeats:
+        words.append(f"header repeated {'once' if filled.repeats == 1 else f'{filled.repeats} times'}, left out")
+    words += [f"{shown(name)} from {about}, in {UNIT_WORDS[units[name]]})" for name, about in clock.about.items()]
     return Table(
-        lines=np.array(lines, dtype=np.int64),
-        numbers={column.name: np.array(column.values) for column in columns if isinstance(column, NumberColumn)},
-        words={
-            name: Words(np.array(column.codes, dtype=np.int64), tuple(column.labels))
-            for name, column in zip(names, columns, strict=True)
-            if isinstance(column, TextColumn)
-        },
-        units=units,
+        filled.lines, numbers, labels, units, clock.origin, ", ".join(words) or "commas", not words, filled.refused
     )
 
 
-def _named(header: Sequence[str], words: frozenset[str]) -> dict[str, str]:
-    """Return each column's unit by its name."""
-    if not header:
-        raise DataError("it has no rows, only comments or blank lines")
-    units: dict[str, str] = {}
-    known: set[str] = set()
-    for i, cell in enumerate(header, 1):
-        match = _NAME_AND_UNIT.fullmatch(cell)
-        name, unit = (match["name"].strip(), match["unit"].strip()) if match else (cell.strip(), "")
-        if not name:
-            raise DataError(f"column {i} of the header has no name; name it, or remove the column")
-        if len(cell) > LONGEST_LABEL:
-            raise DataError(f"column {i} of the header has a name of {len(cell)} letters; shorten it")
-        folded = name.casefold()
-        if folded in known:
-            raise DataError(f"the header names {shown(name)} twice; give each column a name of its own")
-        known.add(folded)
-        units[folded if folded in words else name] = unit
-    return units
+def _of_matlab(path: Path, words: frozenset[str], times: frozenset[str], options: TableOptions) -> Table:
+    from physode.datasets.tables.matlab import read_matlab  # SciPy's reader takes its time to load
 
-
-LONGEST_LABEL = 100
-"""Letters of a name or label."""
-
-_MISSING = frozenset({"", "nan", "na", "-"})
-
-
-def number_of(cell: str, *, row: int, column: str) -> float:
-    """Return the number in a cell, NaN where it is missing.
-
-    Raises
-    ------
-    DataError
-        If it is no number, or infinite.
-    """
-    text = cell.strip()
-    if text.casefold() in _MISSING:
-        return math.nan
-    try:
-        value = float(text)
-    except ValueError:
-        value = None
-    if value is None or "_" in text:  # Python reads 1_000 as 1000
-        raise DataError(
-            f"row {row}, column {shown(column)}: {shown(text)!r} is not a number; "
-            "write 0.5, or leave the cell empty where a value is missing"
-        )
-    if math.isinf(value):
-        raise DataError(f"row {row}, column {shown(column)}: {shown(text)!r} is infinite; empty the cell")
-    return value
-
-
-class NumberColumn:
-    """Collects the numbers of a column."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.values = array("d")
-
-    def add(self, cell: str, line: int) -> None:
-        """Take the number in a row's cell."""
-        self.values.append(number_of(cell, row=line, column=self.name))
-
-
-class TextColumn:
-    """Collects the labels of a column."""
-
-    def __init__(self) -> None:
-        self.labels: dict[str, int] = {}
-        self.codes = array("q")
-
-    def add(self, cell: str, line: int) -> None:
-        """Take the label in a row's cell."""
-        if len(cell) > LONGEST_LABEL:
-            raise DataError(f"row {line}: {shown(cell)!r} is a label of {len(cell)} letters; shorten it")
-        self.codes.append(self.labels.setdefault(cell.strip(), len(self.labels)))
+    found = read_matlab(path, options.variable)
+    units = named(list(found.columns), words)
+    numbers: dict[str, Array] = {}
+    labels: dict[str, Words] = {}
+    for name, values in zip(list(units), found.columns.values(), strict=True):
+        infinite = np.isinf(values)
+        if infinite.any():
+            raise DataError(f"row {np.argmax(infinite) + 1}, column {shown(name)}: a value is infinite; make it NaN")
+        if name in words:
+            labels[name] = _labelled(values)
+        elif name.casefold() in times:
+            numbers[name], units[name] = in_unit(values, units[name], options)
+        else:
+            numbers[name] = values
+    lines = np.arange(1, len(next(iter(found.columns.values()))) + 1)
+    return Table(lines, numbers, labels, units, understood=", ".join(found.words), plain=False)

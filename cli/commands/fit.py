@@ -23,6 +23,7 @@ from physode.cli.options import (
 )  # fmt: skip
 from physode.cli.progress import showing_epochs
 from physode.cli.show import precise, show_json, show_pairs, show_table
+from physode.cli.tables import SectionedCommand, say_understood, table_options
 from physode.fitting.config import RHS, FitConfig
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class _Rhs(click.ParamType[str]):
         return str(value)
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("data", type=PATH, nargs=-1)
 @click.option(
     "--model", type=PATH, metavar="FILE", help="Fit the equations of this model file; see: physode model --help"
@@ -119,11 +120,13 @@ class _Rhs(click.ParamType[str]):
 @threads_option("1 for small states, else torch's")
 @force_option
 @json_option
+@table_options
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Fit a right-hand side to the trajectories in DATA, by default threebody.h5 in this folder.
 
-    DATA is HDF5, CSV (time,body,x,y,z or a column a component), or JPL Horizons vector tables, one file a body.
+    DATA is HDF5, a table (time,body,x,y,z or a column a component: CSV in any dialect, .xlsx or .mat), or JPL Horizons
+    vector tables, one file a body.
     Settings, history, checkpoints, predictions and the report go into the run's folder, runs/NAME. How the fit ended is
     its status: converged, max epochs, out of time; or, with exit code 1, diverged or no progress: what is kept is then
     the best that was seen, be it the initial guess.
@@ -146,6 +149,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode fit orbits.csv --fix masses[1]=1 --init masses[2]=0.001 --sigma 1e-6
       physode fit sun.txt jupiter.txt saturn.txt --fix masses[1]=1
       physode fit pelts.csv --system lotka_volterra --positive --schedule shooting --train-until 1920
+      physode fit messung.csv --system pendulum --decimal , --time-unit s
       physode fit --rhs neural --max-seconds 600
       physode fit --resume runs/threebody-physical --epochs 200
     """
@@ -162,7 +166,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     from physode.fitting import fit
     from physode.fitting.sanity_checks import FAILED
 
-    trajectories = read_data(run.data)
+    trajectories = read_data(run.data, options=run.table)
+    say_understood(trajectories.attrs.get("understood"))
     _choose_threads(options["threads"], trajectories.y[:, 0].size)
     epochs = run.config.epochs or 1
     with showing_epochs(f"fitting {run.path.name}") as tell:
@@ -210,12 +215,14 @@ def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
     config = FitConfig(**{**given_settings(FitConfig, options), "init": options["init"] | short})
     path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")
     check_new_folder(path, overwrite=options["force"])
-    trajectories = read_data(data)
+    trajectories = read_data(data, options=options["table"])
     with naming(Path(", ".join(map(str, data)))):
         config = effective_config(config, trajectories)
         check_model(config, choose(trajectories, config))  # what does not fit is said before a folder is made
     ctx.with_resource(claimed_run(path))
-    return create_run(path, config, data=data, digest=digest(trajectories), overwrite=options["force"])
+    return create_run(
+        path, config, data=data, digest=digest(trajectories), table=options["table"], overwrite=options["force"]
+    )
 
 
 def _resumed(ctx: click.Context, options: dict[str, Any]) -> Run | None:

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from physode.cli.data import show_classes, show_skipped
 from physode.cli.options import PATH, json_option
 from physode.cli.show import cell, shorten, show_json, show_pairs, show_table
+from physode.cli.tables import SectionedCommand, table_options
+
+if TYPE_CHECKING:
+    from physode.datasets import TableOptions
 
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
 @json_option
-def command(files: tuple[Path, ...], as_json: bool) -> None:
+@table_options
+def command(files: tuple[Path, ...], table: TableOptions, as_json: bool) -> None:
     """Describe data: shapes, units, ranges, what is missing, constants, and where they come from.
 
-    FILE is HDF5 of trajectories, images or series, a table of text (CSV), a folder of records of PhysioNet's 2012
-    challenge, or a vector table of JPL Horizons; of these, name one for each body. docs/data.md describes them. Every
-    number is read, and so damage found anywhere in the file.
+    FILE is HDF5 of trajectories, images or series, a table (CSV in any dialect, packed by gzip or not, .xlsx, .mat), a
+    folder of records of PhysioNet's 2012 challenge, or a vector table of JPL Horizons; of these, name one for each
+    body. docs/data.md describes them. Every number is read, and so damage found anywhere in the file. How a table was
+    read is said; where its numbers or dates leave that open, an option is asked for.
 
     \b
     Examples:
@@ -30,12 +36,15 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
       physode inspect threebody.h5 --json
       physode inspect galaxies.h5
       physode inspect pelts.csv
+      physode inspect messung.csv --decimal ,
+      physode inspect cases.csv --dayfirst --time-unit d
+      physode inspect runs.xlsx --sheet "run 2"
       physode inspect set-a/
       physode inspect sun.txt jupiter.txt saturn.txt
     """
     from physode.datasets import summarise_data
 
-    summary = summarise_data(files)
+    summary = summarise_data(files, options=table)
     if as_json:
         show_json(summary)
     elif "classes" in summary:
@@ -67,11 +76,13 @@ def _show_images(summary: dict[str, Any]) -> None:
 
 def _show_series(summary: dict[str, Any]) -> None:
     time, points = summary["time"], summary["points"]
+    attributes = dict(summary["attributes"])
     show_pairs(
         summary["path"],
         {
             "size": _size(summary["bytes"]),
             "format": summary["format"],
+            **_understood(attributes),
             "schema version": summary["schema_version"],
             "series": summary["series"],
             "points": f"{points['min']} to {points['max']}, median {points['median']:.6g}",
@@ -82,7 +93,7 @@ def _show_series(summary: dict[str, Any]) -> None:
     channels = summary["channels"]
     show_table("channels", ["name", "unit", "observed", "min", "max"], [list(each.values()) for each in channels])
     _show_notes(summary["notes"])
-    _show_attributes(summary["attributes"])
+    _show_attributes(attributes)
 
 
 def _show(summary: dict[str, Any]) -> None:
@@ -93,6 +104,7 @@ def _show(summary: dict[str, Any]) -> None:
         {
             "size": _size(summary["bytes"]),
             "format": summary["format"],
+            **_understood(attributes),
             "schema version": summary["schema_version"],
             "system": attributes.pop("system", None),
             "trajectories": summary["trajectories"],
@@ -107,6 +119,11 @@ def _show(summary: dict[str, Any]) -> None:
     _show_params("true constants", summary["params"])
     _show_notes(summary["notes"])
     _show_attributes(attributes)
+
+
+def _understood(attributes: dict[str, Any]) -> dict[str, str]:
+    """Take out of attributes how a table was read, where that does not go without saying."""
+    return {"read as": attributes.pop("understood")} if "understood" in attributes else {}
 
 
 def _show_notes(notes: list[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,10 +11,14 @@ from physode.cli.data import read_shown
 from physode.cli.numbers import Whole
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.show import cell, show_json
+from physode.cli.tables import SectionedCommand, merged, say_understood, table_options
 from physode.plotting import FIGURES, SERIES_FIGURES
 
+if TYPE_CHECKING:
+    from physode.datasets import TableOptions
 
-@click.command()
+
+@click.command(cls=SectionedCommand)
 @click.argument("run", type=PATH)
 @click.option("--only", type=click.Choice(FIGURES + SERIES_FIGURES), multiple=True, help="Draw this figure; repeat it.")
 @click.option(
@@ -22,6 +27,7 @@ from physode.plotting import FIGURES, SERIES_FIGURES
 @click.option("--trajectory", type=Whole(0), default=0, show_default=True, help="Which one to draw.")
 @force_option
 @json_option
+@table_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -30,6 +36,7 @@ def command(
     only: tuple[str, ...],
     data: tuple[Path, ...],
     trajectory: int,
+    table: TableOptions,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -47,6 +54,7 @@ def command(
       physode plot runs/threebody-physical
       physode plot runs/threebody-physical --only residuals --only constants --force
       physode plot runs/hopper-latent-ode --only interpolation
+      physode plot runs/cases-physical --data moved/cases.csv --dayfirst
     """
     from physode.training.folder import kind_of_run
 
@@ -54,12 +62,21 @@ def command(
         if ctx.get_parameter_source("trajectory") is click.core.ParameterSource.COMMANDLINE or len(data) > 1:
             which = "a second --data" if len(data) > 1 else "--trajectory"
             raise click.UsageError(f"{which} has no part in the figures of a model of series.")
-        paths = _draw_series(run, only=only, data=data[0] if data else None, force=force)
+        paths = _draw_series(run, only=only, data=data[0] if data else None, table=table, force=force)
     else:
         from physode.fitting import open_run
         from physode.plotting import draw_run
 
-        paths = draw_run(open_run(run), data=data, trajectory=trajectory, only=only, overwrite=force)
+        fit = open_run(run)
+        paths = draw_run(
+            fit,
+            data=data,
+            options=merged(fit.table, table),
+            trajectory=trajectory,
+            only=only,
+            overwrite=force,
+            tell=say_understood,
+        )
     if as_json:
         show_json({"run": str(run), "figures": [str(path) for path in paths]})
     else:
@@ -67,12 +84,16 @@ def command(
             click.echo(cell(str(path)))
 
 
-def _draw_series(path: Path, *, only: tuple[str, ...], data: Path | None, force: bool) -> list[Path]:
+def _draw_series(
+    path: Path, *, only: tuple[str, ...], data: Path | None, table: TableOptions, force: bool
+) -> list[Path]:
     from physode.plotting.series import draw_series_run
     from physode.series import open_series_run
     from physode.series.evaluation import held_out_series, trained_forecaster
 
     run = open_series_run(path)
-    series = held_out_series(run, read_shown(data or run.data))
+    found = read_shown(data or run.data, table)
+    say_understood(found.attrs.get("understood"))
+    series = held_out_series(run, found)
     forecaster = trained_forecaster(run, device="cpu")
     return list(draw_series_run(run, forecaster, series, run.figures, only=only, overwrite=force).values())

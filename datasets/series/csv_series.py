@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from physode.datasets.files import naming, shown
 from physode.datasets.series.arrays import Values, gather
 from physode.datasets.series.series import IrregularSeries, add_notes
-from physode.datasets.table import Table, quoted, read_table
+from physode.datasets.table import Table, TableOptions, quoted, read_table
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
 
@@ -20,7 +21,7 @@ COLUMNS = ("series", "time", "channel", "value")
 """All columns of such a table."""
 
 
-def read_long_csv(path: Path) -> IrregularSeries:
+def read_long_csv(path: Path, options: TableOptions | None = None) -> IrregularSeries:
     """Read a table with the columns ``series, time, channel, value`` in any order.
 
     Series and channels are numbered as they first appear. Rows of a series need not stand together, but the times of
@@ -33,7 +34,7 @@ def read_long_csv(path: Path) -> IrregularSeries:
         `read_table` and `IrregularSeries`; the message names the file, and the rows that are to blame.
     """
     with naming(path):
-        table = _with_columns(read_table(path, words=LABELS))
+        table = _with_columns(read_table(path, words=LABELS, options=options))
         series, channels = (table.words[name] for name in ("series", "channel"))
         values = Values(series.codes, table.numbers["time"], channels.codes, table.numbers["value"])
         _check_rows(table, values)
@@ -45,7 +46,12 @@ def read_long_csv(path: Path) -> IrregularSeries:
             channels=channels.labels,
             units=(unit["value"],) * len(channels.labels),
             names=series.labels,
-            attrs={"name": path.stem, "source": path.name, **({"time_unit": unit["time"]} if unit["time"] else {})},
+            attrs={
+                "name": path.stem,
+                "source": path.name,
+                **({"time_unit": unit["time"]} if unit["time"] else {}),
+                **table.attributes,
+            },
         )
     add_notes(found, _missing(table, values))
     return found
@@ -63,12 +69,7 @@ def _with_columns(table: Table) -> Table:
     unknown = [name for key, name in found.items() if key not in COLUMNS]
     if unknown:
         raise DataError(f"column {quoted(unknown[:1])} is none that a table of series may have; remove it")
-    return Table(
-        lines=table.lines,
-        numbers={name: table.numbers[found[name]] for name in ("time", "value")},
-        words=table.words,
-        units=table.units,
-    )
+    return replace(table, numbers={name: table.numbers[found[name]] for name in ("time", "value")})
 
 
 def _check_rows(table: Table, values: Values) -> None:

@@ -17,7 +17,8 @@ from physode.datasets.series.csv_series import LABELS, read_long_csv
 from physode.datasets.series.hdf5 import SERIES_FORMAT, SERIES_SCHEMA_VERSION, read_series_file, read_trajectory_file
 from physode.datasets.series.physionet import HEADER, is_record, read_physionet
 from physode.datasets.series.series import IrregularSeries
-from physode.datasets.table import quoted, read_header
+from physode.datasets.table import TableOptions, quoted, read_header
+from physode.datasets.tables.options import flag_of
 from physode.datasets.trajectory_file import FORMAT
 from physode.errors import DataError
 
@@ -35,25 +36,42 @@ class Format:
 
     kind: SeriesKind
     name: str
-    recognises: Callable[[Path], bool]
-    read: Callable[[Path, Callable[[float], object] | None], IrregularSeries]
+    recognises: Callable[[Path, TableOptions], bool]
+    read: Callable[[Path, Callable[[float], object] | None, TableOptions], IrregularSeries]
 
 
 FORMATS = (
-    Format("physionet", "PhysioNet 2012", Path.is_dir, lambda path, progress: read_physionet(path, progress=progress)),
-    Format("hdf5", "HDF5", lambda path: layout_of(path) == SERIES_FORMAT, lambda path, _: read_series_file(path)),
+    Format(
+        "physionet",
+        "PhysioNet 2012",
+        lambda path, _: path.is_dir(),
+        lambda path, progress, _: read_physionet(path, progress=progress),
+    ),
+    Format(
+        "hdf5", "HDF5", lambda path, _: layout_of(path) == SERIES_FORMAT, lambda path, _, __: read_series_file(path)
+    ),
     Format(
         "trajectories",
         "HDF5 of trajectories",
-        lambda path: layout_of(path) == FORMAT,
-        lambda path, _: read_trajectory_file(path),
+        lambda path, _: layout_of(path) == FORMAT,
+        lambda path, _, __: read_trajectory_file(path),
     ),
-    Format("csv", "CSV", lambda path: bool(LABELS & _header(path)), lambda path, _: read_long_csv(path)),
+    Format(
+        "csv",
+        "CSV",
+        lambda path, options: bool(LABELS & _header(path, options)),
+        lambda path, _, options: read_long_csv(path, options),
+    ),
 )
 """The first that recognises a file or folder reads it."""
 
 
-def read_series(path: str | os.PathLike[str], *, progress: Callable[[float], object] | None = None) -> IrregularSeries:
+def read_series(
+    path: str | os.PathLike[str],
+    *,
+    progress: Callable[[float], object] | None = None,
+    options: TableOptions | None = None,
+) -> IrregularSeries:
     """Read irregular series.
 
     Parameters
@@ -62,6 +80,8 @@ def read_series(path: str | os.PathLike[str], *, progress: Callable[[float], obj
         A file or folder, see ``docs/data.md``.
     progress
         Told the finished fraction of reading a folder.
+    options
+        What is known of how a table is written.
 
     Returns
     -------
@@ -71,10 +91,11 @@ def read_series(path: str | os.PathLike[str], *, progress: Callable[[float], obj
     Raises
     ------
     DataError
-        If there are no series in it, or none that can be read; the message names the file, and where in it.
+        If there are no series in it, or none that can be read, or options have no part in it; the message names the
+        file, and where in it.
     """
-    source = Path(path)
-    return _format_of(source).read(source, progress)
+    source, options = Path(path), options or TableOptions()
+    return _format_of(source, options).read(source, progress, options)
 
 
 def kind_of_series(path: str | os.PathLike[str]) -> SeriesKind:
@@ -85,39 +106,42 @@ def kind_of_series(path: str | os.PathLike[str]) -> SeriesKind:
     DataError
         If it is nothing that series are read from.
     """
-    return _format_of(Path(path)).kind
+    return _format_of(Path(path), TableOptions()).kind
 
 
-def holds_series(path: str | os.PathLike[str]) -> bool:
+def holds_series(path: str | os.PathLike[str], options: TableOptions | None = None) -> bool:
     """Whether a folder or file is of series and of nothing else: trajectories are not."""
     source = Path(path)
-    return source.is_dir() or layout_of(source) == SERIES_FORMAT or _header(source) >= LABELS
+    return source.is_dir() or layout_of(source) == SERIES_FORMAT or _header(source, options or TableOptions()) >= LABELS
 
 
-def _format_of(path: Path) -> Format:
+def _format_of(path: Path, options: TableOptions) -> Format:
     if not path.is_dir():
         check_file(path)
-    found = next((each for each in FORMATS if each.recognises(path)), None)
+    found = next((each for each in FORMATS if each.recognises(path, options)), None)
     if found is None:
-        raise DataError(_refusal(path))
+        raise DataError(_refusal(path, options))
+    if options.given and found.kind != "csv":
+        flag = flag_of(next(iter(options.given)))
+        raise DataError(f"{path} is {found.name}, in which {flag} has no part; leave it out")
     return found
 
 
-def _header(path: Path) -> frozenset[str]:
+def _header(path: Path, options: TableOptions) -> frozenset[str]:
     """Return the names of a table's columns; none where it is no table."""
     try:
-        return frozenset(read_header(path, words=LABELS))
+        return frozenset(read_header(path, words=LABELS, options=options))
     except DataError:  # its readers say how
         return frozenset()
 
 
-def _refusal(path: Path) -> str:
+def _refusal(path: Path, options: TableOptions) -> str:
     layout = layout_of(path)
     if layout is not None or h5py.is_hdf5(path):
         what = "something else, or damaged" if layout is None else shown(layout)
         return f"{path} is HDF5 of {what}; series are read from {_ACCEPTED}"
     try:
-        names = read_header(path, words=LABELS)
+        names = read_header(path, words=LABELS, options=options)
     except DataError as error:
         return f"{path} is no table of text: {error}; series are read from {_ACCEPTED}"
     if ",".join(names) == HEADER:
@@ -125,8 +149,8 @@ def _refusal(path: Path) -> str:
     return f"{path} is a table with the columns {quoted(names)}; series are read from {_ACCEPTED}"
 
 
-def summarise_series(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Describe series, reading every number of them.
+def summarise_series(path: str | os.PathLike[str], *, options: TableOptions | None = None) -> dict[str, Any]:
+    """Describe series, reading every number of them; `options` as of `read_series`.
 
     Returns
     -------
@@ -141,9 +165,9 @@ def summarise_series(path: str | os.PathLike[str]) -> dict[str, Any]:
     DataError
         As `read_series`.
     """
-    source = Path(path)
-    found = _format_of(source)
-    series = found.read(source, None)
+    source, options = Path(path), options or TableOptions()
+    found = _format_of(source, options)
+    series = found.read(source, None, options)
     attributes = dict(series.attrs)
     points, spans = series.points, series.spans
     length = np.diff(spans, axis=1)

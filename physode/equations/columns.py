@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from physode.datasets.files import naming
 from physode.datasets.observations import groups, labels_of, time_column
-from physode.datasets.table import Table, quoted, read_table
+from physode.datasets.table import TIMES, Table, TableOptions, quoted, read_table
 from physode.equations.toml_tables import near
 from physode.equations.units import conversion, known_unit
 from physode.errors import ConfigError, DataError
@@ -74,6 +74,8 @@ def read_recordings(
     experiment: str | None = None,
     time_unit: str | None = None,
     strict: bool = True,
+    options: TableOptions | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> tuple[Recording, ...]:
     """Read tables, each a column an observable (wide) or with columns ``observable`` and ``value`` (long).
 
@@ -87,6 +89,10 @@ def read_recordings(
         To which times are converted, where both units are known.
     strict
         Whether columns that are named must be there, in place of usual ones.
+    options
+        What is known of how the tables are written.
+    tell
+        Told how a table was read, where that does not go without saying.
 
     Raises
     ------
@@ -98,7 +104,9 @@ def read_recordings(
     recordings: dict[str, Recording] = {}
     for path in paths:
         with naming(path):
-            table = _read(path, experiment)
+            table = _read(path, experiment, time, options)
+            if tell is not None and not table.plain:
+                tell(f"{path.name}: {table.understood}")
             if not strict:
                 time = time if time in table.numbers else None
                 experiment = experiment if experiment is None or experiment.casefold() in table.words else None
@@ -112,13 +120,15 @@ def read_recordings(
 def time_unit_of(path: Path) -> str:
     """Return what a table says of the unit of its times."""
     with naming(path):
-        table = _read(path, None)
+        table = _read(path, None, None, None)
         return table.units[time_column(table)]
 
 
-def _read(path: Path, experiment: str | None) -> Table:
+def _read(path: Path, experiment: str | None, time: str | None, options: TableOptions | None) -> Table:
     """Read a table; columns of labels are text, whatever their cells look like."""
-    return read_table(path, words=frozenset({EXPERIMENT, _OBSERVABLE, (experiment or EXPERIMENT).casefold()}))
+    words = frozenset({EXPERIMENT, _OBSERVABLE, (experiment or EXPERIMENT).casefold()})
+    times = frozenset({*TIMES, *([] if time is None else [time.casefold()])})
+    return read_table(path, words=words, times=times, options=options)
 
 
 def _recorded(

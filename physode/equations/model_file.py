@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from physode.datasets.table import TableOptions
 from physode.equations.consistency import check_dimensions, check_use
 from physode.equations.declarations import Declarations
 from physode.equations.equation_lines import Equations, read_equations
@@ -48,7 +49,12 @@ class ModelFile:
     path: Path
     declarations: Declarations
 
-    def estimation(self, *data: str | os.PathLike[str]) -> Estimation:
+    def estimation(
+        self,
+        *data: str | os.PathLike[str],
+        options: TableOptions | None = None,
+        tell: Callable[[str], object] | None = None,
+    ) -> Estimation:
         """Pose the estimation of its unknowns from tables.
 
         Parameters
@@ -56,6 +62,10 @@ class ModelFile:
         data
             Files of tables: one column an observable, or columns ``observable`` and ``value``; each file is one
             experiment, unless it has a column of experiments.
+        options
+            What is known of how the tables are written.
+        tell
+            Told how a table was read, where that does not go without saying.
 
         Raises
         ------
@@ -65,7 +75,8 @@ class ModelFile:
         DataError
             If a file cannot be read.
         """
-        return pose(self.declarations, [Path(each) for each in data], where=str(self.path))
+        paths = [Path(each) for each in data]
+        return pose(self.declarations, paths, where=str(self.path), options=options, tell=tell)
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelFile:

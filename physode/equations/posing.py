@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from physode.datasets.files import shown
+from physode.datasets.table import TableOptions
 from physode.equations.columns import Recording, read_recordings
 from physode.equations.declarations import ChangeText, Constant, Declarations, Guess, InputColumn, ObservableText
 from physode.equations.jumps import check_jumps
@@ -34,10 +35,17 @@ from physode.estimation.problem import (
 __all__ = ["pose"]
 
 
-def pose(declarations: Declarations, paths: Sequence[Path], *, where: str) -> Estimation:
+def pose(
+    declarations: Declarations,
+    paths: Sequence[Path],
+    *,
+    where: str,
+    options: TableOptions | None = None,
+    tell: Callable[[str], object] | None = None,
+) -> Estimation:
     """Pose the estimation of a model's unknowns; see :meth:`physode.equations.model_file.ModelFile.estimation`."""
     clock, label, unit = declarations.time_column, declarations.experiment_column, declarations.time_unit
-    recordings = read_recordings(paths, time=clock, experiment=label, time_unit=unit)
+    recordings = read_recordings(paths, time=clock, experiment=label, time_unit=unit, options=options, tell=tell)
     if not recordings:
         raise ConfigError(f"{where} needs data; name a table")
     _check_experiments(declarations, recordings, where)

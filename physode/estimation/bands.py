@@ -263,15 +263,16 @@ def _state(d: int) -> Measured:
 def _spreads(estimate: Estimate, virtual: Estimation, spreads: Tensor) -> Tensor:
     """Put the spreads that were found into those that were predicted."""
     found = estimate.spreads
-    by_observable = torch.tensor([found.get(one.name, torch.nan) for one in estimate.estimation.observables])
+    names = [observable.name for observable in estimate.estimation.observables]
+    by_observable = spreads.new_tensor([found.get(name, torch.nan) for name in names])
     which = torch.from_numpy(virtual.measurements.observable)
     inside = (which < len(by_observable)) & ~torch.isfinite(spreads[0])
-    return torch.where(inside, by_observable.double()[which.clamp_max(len(by_observable) - 1)], spreads)
+    return torch.where(inside, by_observable[which.clamp_max(len(by_observable) - 1)], spreads)
 
 
 def _ends(facing: Facing, prediction: Prediction, mean: Tensor, error: Tensor, quantile: float) -> tuple[Tensor, ...]:
     """Return both ends of the mean's band, and of a new measurement's."""
-    noise = torch.where(facing.laplace, math.log(1 / (1 - LEVEL)), quantile) * prediction.spreads[0]
+    noise = torch.where(facing.laplace, mean.new_tensor(math.log(1 / (1 - LEVEL))), quantile) * prediction.spreads[0]
     halves = quantile * error, torch.hypot(quantile * error, noise)
     ends = [mean + sign * half for half in halves for sign in (-1, 1)]
     return tuple(torch.where(facing.logs, (end * facing.units).exp(), end) for end in ends)

@@ -102,7 +102,10 @@ class Scales:
         loss = z.new_zeros(len(z))
         gradient, curvature = torch.zeros_like(z), torch.zeros_like(z)
         for i, unknown in enumerate(self.free):
-            if unknown.prior is None or unknown.prior.kind == "uniform":
+            if unknown.prior is None:
+                continue
+            loss = loss + normaliser(unknown)
+            if unknown.prior.kind == "uniform":
                 continue
             with torch.enable_grad():
                 own = z[:, i].detach().requires_grad_()
@@ -125,6 +128,38 @@ def density(prior: Prior, x: Tensor) -> Tensor:
     inside = x if prior.kind in ("uniform", "normal", "laplace", "cauchy") else torch.where(x > 0, x, 1.0)
     found = _DENSITIES[prior.kind](inside, *numbers)
     return found if inside is x else torch.where(x > 0, found, -torch.inf)
+
+
+def normaliser(unknown: Unknown) -> float:
+    """Return what a constant factor of an unknown's prior takes from its logarithm: the share within its bounds of a
+    truncated one, the width of a uniform one.
+    """
+    from scipy import stats
+
+    prior = unknown.prior
+    if prior is None:
+        return 0.0
+    if prior.kind == "uniform":
+        return math.log(prior.numbers[1] - prior.numbers[0])
+    if not prior.truncated:
+        return 0.0
+    one, last = prior.numbers[0], prior.numbers[-1]
+    distribution = {
+        "normal": lambda: stats.norm(one, last),
+        "laplace": lambda: stats.laplace(one, last),
+        "log-normal": lambda: stats.lognorm(last, scale=math.exp(one)),
+        "log-laplace": lambda: stats.loglaplace(1 / last, scale=math.exp(one)),
+        "log-uniform": lambda: stats.loguniform(one, last),
+        "cauchy": lambda: stats.cauchy(one, last),
+        "chi-squared": lambda: stats.chi2(one),
+        "exponential": lambda: stats.expon(scale=one),
+        "gamma": lambda: stats.gamma(one, scale=last),
+        "rayleigh": lambda: stats.rayleigh(scale=one),
+    }[prior.kind]()
+    ends = (
+        (_scaled(unknown, unknown.low), _scaled(unknown, unknown.high)) if prior.scaled else (unknown.low, unknown.high)
+    )
+    return math.log(float(distribution.cdf(ends[1]) - distribution.cdf(ends[0])))
 
 
 _DENSITIES: dict[str, Callable[..., Tensor]] = {

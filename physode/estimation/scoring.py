@@ -8,7 +8,7 @@ where those at a bound that g pushes outwards are held. A step is taken where th
 ratio of the fall to what the quadratic model foretells (Nielsen 1999; Madsen, Nielsen & Tingleff, *Methods for
 Non-Linear Least Squares Problems*, 2004). For normal measurements of known or of one unknown spread this is
 Levenberg-Marquardt. All starts are solved as one batch; each has a damping and an end of its own. A start is given up
-where another has arrived lower, by a hundred times the fall that its own model foretells.
+where another is lower by a hundred times the fall that its own model foretells.
 
 Unknowns that are searched for as logarithms move by a decade at most, and are damped as if the data said at least a
 thousandth as much of each as of the one that they say most of: what hardly matters where a search begins does not run
@@ -34,7 +34,7 @@ MET = 1e-2
 """Of the loss, within which searches have met."""
 _FLOOR = 1e-3
 _PATIENCE = 10  # iterations in which a loss has to fall
-_HOPELESS = 100.0  # times what its model foretells, that a search may lie above one that has arrived
+_HOPELESS = 100.0  # times what its model foretells, that a search may lie above another
 _LINES = (
     "converged",
     "all iterations used up",
@@ -138,6 +138,7 @@ def minimise(
         low,
         high,
         reach=reach,
+        rivals=True,
         iterations=iterations,
         arrived=arrived,
         on_iteration=on_iteration,
@@ -151,11 +152,15 @@ def minimise_each(
     high: Tensor,
     *,
     reach: Tensor | None = None,
+    rivals: bool = False,
     iterations: int = 200,
     arrived: float = ARRIVED,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
-    """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`."""
+    """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`.
+
+    With `rivals` the losses are the same one, and starts that are far above the best of them are given up.
+    """
     low, high = low.expand_as(z), high.expand_as(z)
     z = z.clamp(low, high)
     reach = torch.full_like(z[0], torch.inf) if reach is None else reach
@@ -178,8 +183,7 @@ def minimise_each(
             for i in (tired & ~near).nonzero().flatten().tolist():
                 codes[i] = 0
             near, before = near | tired, best.loss.clone()
-        lowest = min((float(best.loss[i]) for i, code in enumerate(codes) if code == 0), default=torch.inf)
-        hopeless = going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > lowest)
+        hopeless = rivals & going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min())
         for i in hopeless.nonzero().flatten().tolist():
             codes[i] = 4
         going = going & ~near & ~hopeless

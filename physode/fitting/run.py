@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeGuard
 
 import torch
 
 from physode import json_values
-from physode.datasets import Trajectories, read_trajectories, write_trajectories
+from physode.datasets import TableOptions, Trajectories, read_trajectories, write_trajectories
 from physode.datasets.atomic_write import write_text
 from physode.errors import ConfigError, DataError
 from physode.fitting.config import FitConfig
@@ -19,9 +19,9 @@ from physode.fitting.data import choose
 from physode.fitting.report import ConstantFit
 from physode.fitting.rhs import build_rhs
 from physode.fitting.state import Epoch, TrainingState, read_checkpoint, write_checkpoint
-from physode.json_values import read_json
+from physode.json_values import has_fields, read_json
 from physode.rhs import System
-from physode.training.folder import RunFolder, has_fields, making_folder, read_settings
+from physode.training.folder import RunFolder, making_folder, read_settings
 
 RUN_VERSION = 2
 
@@ -42,6 +42,8 @@ class Run(RunFolder):
         The files that were fitted.
     digest
         Fingerprint of its numbers.
+    table
+        What was said of how a table of them is written.
     """
 
     epoch_kind: ClassVar[type[Any]] = Epoch
@@ -50,14 +52,20 @@ class Run(RunFolder):
     config: FitConfig
     data: tuple[Path, ...]
     digest: str
+    table: TableOptions = field(default_factory=TableOptions)
 
     def write_config(self) -> None:
         """Write the settings, replacing what is there."""
-        content = {
+        content: dict[str, Any] = {
             "data": [str(path) for path in self.data],
             "data_digest": self.digest,
             "fit": self.config.as_dict(),
         }
+        if self.table.given:
+            said = self.table.given
+            content["table"] = {
+                name: list(value) if isinstance(value, tuple) else value for name, value in said.items()
+            }
         self.write_settings(content, version=RUN_VERSION)
 
     def save(self, state: TrainingState) -> None:
@@ -96,7 +104,15 @@ class Run(RunFolder):
         return found
 
 
-def create_run(path: Path, config: FitConfig, *, data: Sequence[Path], digest: str, overwrite: bool = False) -> Run:
+def create_run(
+    path: Path,
+    config: FitConfig,
+    *,
+    data: Sequence[Path],
+    digest: str,
+    table: TableOptions | None = None,
+    overwrite: bool = False,
+) -> Run:
     """Make a run's folder and write its settings.
 
     Raises
@@ -104,7 +120,7 @@ def create_run(path: Path, config: FitConfig, *, data: Sequence[Path], digest: s
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    run = Run(path, config, tuple(each.resolve() for each in data), digest)
+    run = Run(path, config, tuple(each.resolve() for each in data), digest, table or TableOptions())
     with making_folder(path, _CONTENT, overwrite=overwrite) as place:
         replace(run, path=place).write_config()
     return run
@@ -123,7 +139,8 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     settings = folder / "config.toml"
     try:
         config = FitConfig.from_dict(content["fit"])
-        return Run(folder, config, tuple(map(Path, content["data"])), str(content["data_digest"]))
+        table = TableOptions(**content.get("table", {}))
+        return Run(folder, config, tuple(map(Path, content["data"])), str(content["data_digest"]), table)
     except KeyError as error:
         raise ConfigError(f"{settings} is damaged: it has no {error}") from error
     except (ConfigError, TypeError, AttributeError) as error:

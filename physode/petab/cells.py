@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 
 from physode.datasets.files import shown
-from physode.equations.expression import Expression, number
+from physode.equations.expression import Expression, name, number
 from physode.errors import DataError
 from physode.estimation.problem import Prior, Unknown
 from physode.optional_imports import needs
 from physode.petab.files import Cells
 from physode.petab.from_sympy import expression_of
+
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_RESERVED = frozenset({"inf", "nan", "true", "false"})
 
 
 def cell(row: Cells, column: str, *, of: str) -> str:
@@ -57,6 +61,8 @@ def formula_in(text: str, what: str) -> Expression:
         return number(float(text))
     except ValueError:
         pass
+    if _IDENTIFIER.fullmatch(text) and text.lower() not in _RESERVED:
+        return name(text)
     math_of_petab = needs("petab.v1.math", extra="petab", purpose="reading PEtab")
     try:
         parsed = math_of_petab.sympify_petab(text, evaluate=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from physode.equations.expression import Apply, Expression, name, number
+from physode.errors import DataError
 from physode.petab.from_sympy import TIME
 from physode.petab.kinetics import Kinetics, kinetics
 from physode.petab.posed import Tables
@@ -44,8 +45,15 @@ def classified(model: SbmlModel, tables: Tables, aliases: dict[str, Expression])
         What is done to it.
     aliases
         Values of symbols that the tables know by other names.
+
+    Raises
+    ------
+    DataError
+        If something gives a value to what follows from others.
     """
     changed = frozenset(symbol for course in tables.courses for period in course.periods for symbol in period.values)
+    if ruled := sorted(changed & model.assigned.keys()):
+        raise DataError(f"a condition gives {ruled[0]} a value, but it follows from others by a rule")
     moving: frozenset[str] = frozenset()
     while True:
         sorting = _Sorting(model, tables, kinetics(model, changed=changed, moving=moving), aliases)
@@ -64,7 +72,7 @@ def classified(model: SbmlModel, tables: Tables, aliases: dict[str, Expression])
     }
     clockwork = Clockwork(
         model, sorting.kinetics, sorting.given, sorting.kept, resolved, {each: str(each) for each in known},
-        tables.afresh, aliases,
+        tables.afresh, tables.events_in_steady_states, aliases,
     )  # fmt: skip
     return Classified(clockwork, triggered, tuple(each for each in unknown if crossing(each) is not None))
 
@@ -77,7 +85,7 @@ class _Sorting:
         self.given = frozenset(unknown.name for unknown in tables.unknowns)
         self.kept: dict[str, Expression] = {each.name: number(each.guess) for each in tables.unknowns if not each.free}
         self.steady = any(course.steady for course in tables.courses)
-        clockwork = Clockwork(model, equation, self.given, self.kept, {}, {}, tables.afresh, aliases)
+        clockwork = Clockwork(model, equation, self.given, self.kept, {}, {}, tables.afresh, False, aliases)
         self.unknown = frozenset({*equation.states, *(self.given - self.kept.keys())})
         later: list[tuple[str, Expression]] = []
         for course in tables.courses:
@@ -108,12 +116,18 @@ class _Sorting:
 
     def is_timed(self, event: SbmlEvent) -> bool:
         """Return whether it is known when an event takes place."""
-        if self.steady and self.tables.events_in_steady_states:
-            return False
+        if self.steady and self.tables.events_in_steady_states and self.moves(event):
+            return False  # it moves states on their way to a steady state
         trigger = self.kinetics.resolved(event.trigger)
         of_time = comparisons([trigger])
         rest = replaced(trigger, {each: name("is true") for each in of_time})
         return self.is_number(trigger) and all(map(self.is_known, of_time)) and TIME not in rest.names
+
+    def moves(self, event: SbmlEvent) -> bool:
+        """Return whether an event gives states values, or changes the size of compartments that have species."""
+        homes = {species.compartment for species in self.model.species.values()}
+        states = {*self.kinetics.states} | {each.removesuffix(".amount") for each in self.kinetics.states}
+        return not event.assignments.keys().isdisjoint(states | homes)
 
     def moved(self, timed: Iterable[SbmlEvent], triggered: Iterable[SbmlEvent]) -> frozenset[str]:
         """Return the symbols that get values only the solution knows, and have no time derivative themselves."""

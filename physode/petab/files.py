@@ -177,7 +177,7 @@ def _rows_of(path: Path) -> list[Cells]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no text in UTF-8: {error}") from error
-    reader = csv.reader(io.StringIO(text), delimiter="\t", strict=True)
+    reader = csv.reader(io.StringIO(text), delimiter="\t")
     try:
         header = [cell.strip() for cell in next(reader, [])]
         rows = [row for row in reader if any(cell.strip() for cell in row)]

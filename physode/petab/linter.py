@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,9 @@ def _complaints() -> Iterator[list[str]]:
     propagated, logger.propagate = logger.propagate, False
     logger.addHandler(collector)
     try:
-        yield messages
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of petab's own use of pandas
+            yield messages
     finally:
         logger.removeHandler(collector)
         logger.propagate = propagated

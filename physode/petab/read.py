@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from physode.datasets.files import naming
 from physode.estimation.problem import Estimation
 from physode.petab.assembly import assembled
 from physode.petab.files import problem_files
@@ -37,6 +38,7 @@ def read_problem(path: Path | str) -> Estimation:
     files = problem_files(Path(path))
     model = read_sbml(files.model)
     check_by_petab(files)
-    if files.version == 1:
-        return assembled(model, tables_of_version_1(files), {})
-    return assembled(model, *tables_of_version_2(files))
+    with naming(files.path):
+        if files.version == 1:
+            return assembled(model, tables_of_version_1(files), {})
+        return assembled(model, *tables_of_version_2(files))

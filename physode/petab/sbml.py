@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from physode.datasets.files import shown
-from physode.equations.expression import Expression, apply, name, number
+from physode.equations.expression import Expression, Number, apply, name, number
 from physode.errors import DataError
 from physode.optional_imports import needs
 from physode.petab.from_sympy import TIME, expression_of
@@ -18,6 +18,12 @@ from physode.petab.sbml_model import Compartment, Reaction, SbmlEvent, SbmlModel
 LARGEST = 100_000_000
 """Bytes of a model file."""
 
+
+_HEAD = 10_000
+"""Bytes of a file that its root element is looked for in."""
+
+_ROOT = re.compile(r"<(?:\w+:)?sbml\b([^>]*)>")
+_ATTRIBUTE = re.compile(r"""([\w:]+)\s*=\s*(["'])(.*?)\2""", re.DOTALL)
 
 _LARGEST_EXPONENT = 1000.0
 
@@ -44,8 +50,9 @@ def read_sbml(path: Path) -> SbmlModel:
     if path.stat().st_size > LARGEST:
         raise DataError(f"{path} is larger than the {LARGEST // 1_000_000} MB that are read of a model")
     text = path.read_bytes()
-    if b"<!DOCTYPE" in text[:10_000] or b"<!ENTITY" in text:
+    if b"<!DOCTYPE" in text[:_HEAD] or b"<!ENTITY" in text:
         raise DataError(f"{path} declares entities of its own, which physode does not read; take <!DOCTYPE ...> out")
+    _check_root(path, text[:_HEAD].decode("utf-8", errors="replace"))
     document = libsbml.readSBMLFromString(text.decode("utf-8-sig", errors="replace"))
     for index in range(document.getNumErrors()):
         error = document.getError(index)
@@ -54,6 +61,22 @@ def read_sbml(path: Path) -> SbmlModel:
     if document.getModel() is None:
         raise DataError(f"{path} has no SBML model")
     return _Reader(libsbml, document, path).model()
+
+
+def _check_root(path: Path, head: str) -> None:
+    """Raise where the root element contradicts itself, which libsbml does not survive."""
+    root = _ROOT.search(head)
+    if root is None:
+        raise DataError(f"{path} is no SBML model: it does not begin with <sbml>")
+    attributes = {key: value for key, _, value in _ATTRIBUTE.findall(root[1])}
+    level, version = attributes.get("level", ""), attributes.get("version", "")
+    namespace = f"http://www.sbml.org/sbml/level{level}"
+    if level == "3":
+        namespace += f"/version{version}/core"
+    elif level == "2" and version != "1":
+        namespace += f"/version{version}"
+    if namespace not in attributes.values():
+        raise DataError(f"{path} is no SBML model: level {level} and version {version} need xmlns={namespace!r}")
 
 
 class _Reader:
@@ -228,7 +251,7 @@ class _Reader:
             priority = -math.inf
             if element.isSetPriority() and element.getPriority().isSetMath():
                 value = self.expression(element.getPriority(), f"the priority of the event {label}")
-                if not hasattr(value, "value"):
+                if not isinstance(value, Number):
                     raise self.unsupported(f"the priority of the event {label}, which is no number,")
                 priority = value.value
             events[label] = SbmlEvent(
@@ -249,10 +272,8 @@ def _is_enormous(node: Any) -> bool:
     kind = type(node).__name__
     if kind not in ("Pow", "factorial") or node.free_symbols:
         return False
-    try:
-        return abs(float(node.args[-1])) > _LARGEST_EXPONENT
-    except (OverflowError, TypeError, ValueError):
-        return True
+    last = expression_of(node.args[-1], what="a number")  # in floating point, which ends soon
+    return not isinstance(last, Number) or not abs(last.value) <= _LARGEST_EXPONENT
 
 
 def _local_parameters(reaction: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from physode.equations.expression import Apply, Expression, apply, name, number
@@ -84,6 +84,10 @@ class Clockwork:
         for them.
     afresh
         Whether constants take their values anew in each period.
+    events_in_steady_states
+        Whether events act while a steady state is sought.
+    aliases
+        Values of symbols that the tables know by other names.
     """
 
     model: SbmlModel
@@ -93,6 +97,7 @@ class Clockwork:
     events: dict[str, SbmlEvent]
     switches: dict[Apply, str]
     afresh: bool
+    events_in_steady_states: bool
     aliases: dict[str, Expression] = field(default_factory=dict)
 
     def beginning(self, values: Values, time: float) -> dict[str, Expression]:
@@ -106,9 +111,9 @@ class Clockwork:
         values = {symbol: value for symbol, value in beginning.items() if symbol not in others}
         return {**values, **{symbol: name(symbol) for symbol in self.given}}
 
-    def numbers(self, constants: Values) -> dict[str, Expression]:
-        """Return constants with the values of unknowns that are not estimated put in."""
-        return {symbol: value.substitute(self.kept) for symbol, value in constants.items()}
+    def numbers(self, constants: Values, names: Iterable[str]) -> dict[str, Expression]:
+        """Return some constants with the values of unknowns that are not estimated put in."""
+        return {symbol: constants[symbol].substitute(self.kept) for symbol in names if symbol in constants}
 
     def effects(self, assignments: Values, constants: Values, time: float, *, amounts: bool) -> Step:
         """Return what assignments do to constants and states, all at once.
@@ -198,6 +203,8 @@ class _Walk:
         self.constants = self.clockwork.constants(beginning)
         steady = None
         if self.course.steady:
+            if self.clockwork.events_in_steady_states:
+                self.act_until_steady()
             steady = {**self.constants, **self.switched(math.inf)}
             at_start = Step(start, {}, {})
             if later:
@@ -208,14 +215,15 @@ class _Walk:
         self.constants.update(self.switched(self.after(start)))
         constants = dict(self.constants)
         self.history.append((start, constants))
-        for label, event in self.clockwork.events.items():
-            self.truths[label] = event.initially and self.holds(event.trigger, start)
+        if not self.truths:
+            self.wait(start)
         self.settle(start, edge=True)
         for period, following in zip([None, *later], [*later, None], strict=True):
             if period is not None:
                 self.do(self.entered(period, None))
                 self.settle(period.time, edge=True)
-            self.walk(period.time if period else start, following.time if following else math.inf)
+            until = following.time if following else math.inf
+            self.walk(period.time if period else start, until, self.end)
         return Schedule(
             self.course.name, start, constants, steady,
             initial={state: beginning[state] for state in self.clockwork.kinetics.states if state in beginning},
@@ -252,17 +260,33 @@ class _Walk:
             self.steps.append(done)
             self.history.append((step.time, self.constants))
 
-    def walk(self, time: float, end: float) -> None:
-        """Go through all that happens between two times."""
-        while (following := self.following(time)) is not None and following < end and following <= self.end:
+    def wait(self, time: float) -> None:
+        """Let events wait for their triggers, from some time on."""
+        for label, event in self.clockwork.events.items():
+            self.truths[label] = event.initially and self.holds(event.trigger, time)
+
+    def act_until_steady(self) -> None:
+        """Do to constants all that events do while a steady state is sought, from time 0 on for ever."""
+        self.wait(0.0)
+        self.settle(0.0, edge=True)
+        self.walk(0.0, math.inf, math.inf)
+        self.steps.clear()
+        self.history.clear()
+
+    def walk(self, time: float, end: float, last: float) -> None:
+        """Go through all that happens between two times, the second not among them, and not after the last."""
+        while (following := self.following(time)) is not None and following < end and following <= last:
             time = following
             self.settle(time, edge=False)
 
     def following(self, time: float) -> float | None:
         """Return the next time at which a condition changes."""
-        values = self.clockwork.numbers(self.constants)
-        times = [time_of(each, values) for each in self.crossings]
-        return min((each for each in times if each is not None and each > time), default=None)
+        return min((each for each in self.times() if each > time), default=None)
+
+    def times(self) -> list[float]:
+        """Return the times at which conditions change, as constants are now."""
+        times = [time_of(each, self.clockwork.numbers(self.constants, each.names)) for each in self.crossings]
+        return [each for each in times if each is not None]
 
     def after(self, time: float) -> float:
         """Return a time shortly behind one, before the next condition changes."""
@@ -271,10 +295,8 @@ class _Walk:
 
     def holds(self, condition: Expression, time: float) -> bool:
         if time == math.inf:
-            values = self.clockwork.numbers(self.constants)
-            times = [time_of(each, values) for each in self.crossings]
-            time = max((each for each in times if each is not None), default=0.0) + 1.0
-        return is_true(condition, time, self.clockwork.numbers(self.constants))
+            time = max(self.times(), default=0.0) + 1.0
+        return is_true(condition, time, self.clockwork.numbers(self.constants, condition.names))
 
     def switched(self, time: float) -> dict[str, Expression]:
         """Return the values of switches at some time."""

@@ -46,11 +46,14 @@ def tables_of_version_1(files: ProblemFiles) -> Tables:
         key = (row.get("preequilibrationConditionId", ""), cell(row, "simulationConditionId", of="measurement"))
         if key not in courses:
             courses[key] = _course(*key, conditions)
+        time = number_in(cell(row, "time", of="measurement"), f"the time in {what}")
+        if time < 0:
+            raise DataError(f"{what} is at time {time:g}; in version 1 experiments begin at 0")
         rows.append(
             Row(
                 list(courses).index(key),
                 places[label],
-                number_in(cell(row, "time", of="measurement"), f"the time in {what}"),
+                time,
                 number_in(cell(row, "measurement", of="measurement"), f"the measurement in {what}"),
                 _own(row, observables[places[label]], what),
             )

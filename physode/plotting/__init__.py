@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from physode.plotting.classification import plot_accuracies, plot_calibration, plot_confusion
     from physode.plotting.comparison import Comparison
     from physode.plotting.constants import plot_constants, plot_profile
+    from physode.plotting.estimates import (
+        plot_bands,
+        plot_correlations,
+        plot_estimate_residuals,
+        plot_profiles,
+        plot_starts,
+    )
     from physode.plotting.images import plot_mistakes, plot_sheet
     from physode.plotting.invariants import plot_drift
     from physode.plotting.learned_terms import plot_residual_force
@@ -33,10 +40,13 @@ _HOMES = {
     "draw_run": "run",
     "draw_series_run": "series",
     "plot_accuracies": "classification",
+    "plot_bands": "estimates",
     "plot_calibration": "classification",
     "plot_confusion": "classification",
     "plot_constants": "constants",
+    "plot_correlations": "estimates",
     "plot_drift": "invariants",
+    "plot_estimate_residuals": "estimates",
     "plot_history": "learning",
     "plot_latent": "series",
     "plot_learning": "learning",
@@ -46,6 +56,7 @@ _HOMES = {
     "plot_phase_portrait": "trajectories",
     "plot_precision_recall": "roc",
     "plot_profile": "constants",
+    "plot_profiles": "estimates",
     "plot_reconstructions": "series",
     "plot_residual_force": "learned_terms",
     "plot_residuals": "residuals",
@@ -53,6 +64,7 @@ _HOMES = {
     "plot_samples": "series",
     "plot_series": "trajectories",
     "plot_sheet": "images",
+    "plot_starts": "estimates",
 }
 
 __all__ = [
@@ -64,10 +76,13 @@ __all__ = [
     "draw_run",
     "draw_series_run",
     "plot_accuracies",
+    "plot_bands",
     "plot_calibration",
     "plot_confusion",
     "plot_constants",
+    "plot_correlations",
     "plot_drift",
+    "plot_estimate_residuals",
     "plot_history",
     "plot_latent",
     "plot_learning",
@@ -77,6 +92,7 @@ __all__ = [
     "plot_phase_portrait",
     "plot_precision_recall",
     "plot_profile",
+    "plot_profiles",
     "plot_reconstructions",
     "plot_residual_force",
     "plot_residuals",
@@ -84,6 +100,7 @@ __all__ = [
     "plot_samples",
     "plot_series",
     "plot_sheet",
+    "plot_starts",
 ]
 
 

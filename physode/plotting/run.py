@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from physode.datasets import Trajectories, read_data
+from physode.datasets import TableOptions, Trajectories, read_data
 from physode.datasets.trajectories import Array
 from physode.errors import ConfigError, DataError
 from physode.fitting.data import choose, digest, has_bodies, observed_columns
@@ -33,7 +33,14 @@ if TYPE_CHECKING:
 
 
 def draw_run(
-    run: Run, *, data: Sequence[Path] = (), trajectory: int = 0, only: Sequence[str] = (), overwrite: bool = False
+    run: Run,
+    *,
+    data: Sequence[Path] = (),
+    options: TableOptions | None = None,
+    trajectory: int = 0,
+    only: Sequence[str] = (),
+    overwrite: bool = False,
+    tell: Callable[[str], object] | None = None,
 ) -> list[Path]:
     """Draw a run's figures into its folder, those of ``FIGURES`` that suit it.
 
@@ -43,12 +50,16 @@ def draw_run(
         The run.
     data
         The file that it was fitted to, or the files, where they have moved.
+    options
+        What is known of how a table of them is written, where that is not what the run was told.
     trajectory
         Which of the fitted trajectories to draw.
     only
         Which figures, by name; all by default.
     overwrite
         Whether to replace figures.
+    tell
+        Told how a table was read, where that does not go without saying.
 
     Returns
     -------
@@ -62,7 +73,9 @@ def draw_run(
     ConfigError
         If there is no such trajectory, or the run has no such figure.
     """
-    view = open_view(run, data=data, trajectory=trajectory)
+    view = open_view(run, data=data, options=options, trajectory=trajectory)
+    if tell is not None and "understood" in view.observed.attrs:
+        tell(view.observed.attrs["understood"])
     found = {name: drawing for name, make in _MAKERS.items() if (drawing := make(view)) is not None}
     return list(save_all(found, run.figures, overwrite, only=only, owner=run.path).values())
 
@@ -138,7 +151,9 @@ class RunView:
         return np.where(rows > 0, rows, np.nan)
 
 
-def open_view(run: Run, *, data: Sequence[Path] = (), trajectory: int = 0) -> RunView:
+def open_view(
+    run: Run, *, data: Sequence[Path] = (), options: TableOptions | None = None, trajectory: int = 0
+) -> RunView:
     """Open one trajectory of a run.
 
     Parameters
@@ -147,6 +162,8 @@ def open_view(run: Run, *, data: Sequence[Path] = (), trajectory: int = 0) -> Ru
         The run.
     data
         The file that it was fitted to, or the files, where they have moved.
+    options
+        As of `draw_run`.
     trajectory
         Which of the fitted trajectories.
 
@@ -158,18 +175,18 @@ def open_view(run: Run, *, data: Sequence[Path] = (), trajectory: int = 0) -> Ru
         If there is no such trajectory.
     """
     run.report()  # says so where the fit has not ended
-    observed, predicted = choose(_data(run, data), run.config), run.predictions()
+    observed, predicted = choose(_data(run, data, options), run.config), run.predictions()
     if not 0 <= trajectory < len(predicted):
         raise ConfigError(f"`trajectory` must be between 0 and {len(predicted) - 1}, got {trajectory}")
     return RunView(run, observed, predicted, trajectory)
 
 
-def _data(run: Run, data: Sequence[Path]) -> Trajectories:
+def _data(run: Run, data: Sequence[Path], options: TableOptions | None) -> Trajectories:
     paths = tuple(data) or run.data
     for path in paths:
         if not path.exists():
             raise DataError(f"the data of {run.path}, {path}, are gone; name the file where they are now (--data)")
-    found = read_data(paths)
+    found = read_data(paths, options=options or run.table)
     if digest(found) != run.digest:
         raise DataError(f"{paths[0]} does not hold the numbers that {run.path} was fitted to")
     return found

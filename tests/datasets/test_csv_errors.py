@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physode.datasets import align_times, read_csv, table
+from physode.datasets import align_times, read_csv
 from physode.datasets.csv_rows import _outside
+from physode.datasets.tables import sources
 from physode.errors import DataError
 
 _BODIES = "time,body,x,y,z\n"
@@ -85,12 +86,13 @@ def read(tmp_path):
         ("trajectory," + LONG.replace("\n0", "\na,0") + "b,0,Sun,0,0,0\n", "trajectory b has no rows of body Earth"),
         ('t,x\n0,"1\n', r"row 2 cannot be divided into cells"),
         (_BODIES + "0,a,0,0,0\n1,a,0,0,1\n1,b,1,0,0\n0,b,1,1,0\n", "times of a and of other bodies run opposite ways"),
-        (b"t,x\n0,\xff\n", "it holds bytes that are no text; save it as CSV in UTF-8"),
+        (b"t,x\n0,\xff\n", "row 2, column x: 'ÿ' is not a number"),
         ("t,x" + "y" * 100 + "\n0,1\n", "column 2 of the header has a name of 101 letters"),
         (_BODIES + "0," + "a" * 101 + ",0,0,0\n", "row 2: 'a.*' is a label of 101 letters"),
         ("t,x\n0,\x1b[2J\n", "row 2 holds bytes that are no text"),
         (b"t,x\n0,\x00\n", "row 2 holds bytes that are no text"),
-        (b"PK\x03\x04\x00\x00", "bytes that are no text"),
+        (b"\x81\x03\x04\x00\x00", "it holds bytes that are no text in Windows-1252; save it as CSV in UTF-8"),
+        (b"PK\x03\x04\x00\x00", "it is damaged or no workbook"),
         ("t,x\n0,1" + "0" * 1_000_000, "row 2 has more than 1000000 characters"),
     ],
 )  # fmt: skip
@@ -124,7 +126,7 @@ def test_tables_that_would_swell_on_common_times_are_refused(read, monkeypatch):
 
 
 def test_a_file_beyond_the_limit_is_refused_unread(read, monkeypatch):
-    monkeypatch.setattr(table, "_LARGEST", 20)
+    monkeypatch.setattr(sources, "LARGEST", 20)
     with pytest.raises(DataError, match=r"data.csv has \d+ bytes, more than 20"):
         read(LONG)
 

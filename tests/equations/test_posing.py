@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from physode.datasets import TableOptions
 from physode.equations.model import OwnSpread
 from physode.equations.model_file import read_model
 from physode.errors import ConfigError, DataError
@@ -277,3 +278,20 @@ def test_data_that_are_not_there_are_refused(tmp_path):
     path.write_text(DECAY)
     with pytest.raises(DataError, match=r"nothing\.csv does not exist"):
         read_model(path).estimation(tmp_path / "nothing.csv")
+
+
+def test_times_may_be_dates_in_a_table_of_any_dialect(posed, tmp_path):
+    table = "when;x\n01/02/2020 10:00:00;2,5\n03/02/2020 10:00:30;1,234\n04/02/2020 10:01:00;0,5\n"
+    model = DECAY.replace('time_unit = "min"', 'time_unit = "d"\ntime_column = "when"')
+    with pytest.raises(DataError, match="may have the day or the month first; say which: --dayfirst or --monthfirst"):
+        posed(model, table)
+    told = []
+    estimation = read_model(tmp_path / "model.toml").estimation(
+        tmp_path / "data.csv", options=TableOptions(dayfirst=True), tell=told.append
+    )
+    np.testing.assert_allclose(estimation.measurements.times, [0, 2 + 30 / 86400, 3 + 60 / 86400], rtol=1e-14)
+    assert estimation.measurements.values.tolist() == [2.5, 1.234, 0.5]
+    assert told == [
+        "data.csv: semicolons, decimal commas, when from dates (2020-02-01T10:00:00 to 2020-02-04T10:01:00, "
+        "day first, in seconds)"
+    ]

@@ -138,6 +138,19 @@ def test_priors_are_the_densities_of_their_names(kind, numbers, reference):
         assert float(density(Prior(kind, numbers), torch.tensor([-1.0]))) == -math.inf
 
 
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [("normal", (1.0, 0.5)), ("log-normal", (0.1, 0.6)), ("gamma", (2.0, 0.7)), ("laplace", (0.5, 0.4)),
+     ("cauchy", (1.0, 0.3)), ("rayleigh", (0.8,)), ("exponential", (0.7,)), ("log-laplace", (0.1, 0.3))],
+)  # fmt: skip
+def test_truncated_priors_integrate_to_one_within_bounds(kind, numbers):
+    prior = Prior(kind, numbers, truncated=True)
+    scales = Scales.of((Unknown("k", 1.0, 0.4, 2.5, prior=prior),))
+    x = torch.linspace(0.4, 2.5, 20001, dtype=torch.float64)[:, None]
+    density = (-scales.priors(x)[0]).exp()
+    assert float(torch.trapezoid(density, x[:, 0])) == pytest.approx(1.0, abs=1e-6)
+
+
 def test_starts_lie_within_bounds_and_are_the_same_for_a_seed():
     scales = Scales.of(
         (Unknown("a", 2.0, 1.0, 3.0), Unknown("b", 0.1, 1e-3, 10.0, "log10"), Unknown("c", -4.0), Unknown("d", 0.0))

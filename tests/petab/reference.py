@@ -185,27 +185,35 @@ class _Solution:
 
     def go(self, end: float) -> None:
         """Go on to some time."""
-        while self.t < end and len(self.x):
-            events = []
-            for index in range(len(self.model.triggers)):
-
-                def event(t: float, x: Vector, index: int = index) -> float:
-                    return self.conditions(t, x)[index]
-
-                event.terminal, event.direction = True, 1  # type: ignore[attr-defined]
-                events.append(event)
+        fired, since = -1, -math.inf
+        for _ in range(1000):
+            if self.t >= end or not len(self.x):
+                self.t = max(self.t, end)
+                return
+            events = [self.event(index, since if index == fired else -math.inf) for index in range(len(self.above))]
             solved = solve_ivp(
                 self.f, (self.t, end), self.x, method="Radau", rtol=RTOL, atol=ATOL, jac=self.jacobian, events=events
             )
             assert solved.status >= 0, solved.message
             self.t, self.x = float(solved.t[-1]), solved.y[:, -1].copy()
             if solved.status == 1:
-                index = next(index for index, times in enumerate(solved.t_events) if len(times))
+                fired = next(index for index, times in enumerate(solved.t_events) if len(times))
+                since = self.t
                 self.above = [value >= 0 for value in self.conditions(self.t, self.x)]
-                self.pull(index)
-                self.above[index] = True
+                self.pull(fired)
+                self.above[fired] = True
                 self.begin()
-        self.t = max(self.t, end)
+        raise AssertionError(f"too many events before time {end}")
+
+    def event(self, index: int, since: float) -> Callable[[float, Vector], float]:
+        """Return a condition, held above 0 for a moment after the time at which it was found there."""
+
+        def event(t: float, x: Vector) -> float:
+            value = self.conditions(t, x)[index]
+            return abs(value) + 1e-300 if t <= since + 1e-9 * (1 + abs(since)) else value
+
+        event.terminal, event.direction = True, 1  # type: ignore[attr-defined]
+        return event
 
     def settle(self) -> None:
         """Go on until nothing moves."""

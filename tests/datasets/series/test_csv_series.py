@@ -32,7 +32,13 @@ def test_channels_are_merged_into_the_times_of_each_series(read):
     np.testing.assert_array_equal(found.y[0], [[1, NAN], [NAN, 3], [2, 4]])
     np.testing.assert_array_equal(found.y[1], [[8, NAN], [NAN, 7], [9, NAN]])
     assert (found.names, found.channels, found.units) == (("b", "a"), ("p", "q"), ("mV", "mV"))
-    assert found.attrs == {"name": "data", "source": "data.csv", "time_unit": "ms", "notes": []}
+    assert found.attrs == {
+        "name": "data",
+        "source": "data.csv",
+        "time_unit": "ms",
+        "understood": "semicolons",
+        "notes": [],
+    }
 
 
 def test_an_empty_value_leaves_its_time_and_is_counted(read):
