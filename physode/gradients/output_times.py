@@ -25,7 +25,7 @@ from physode.problem.problem import Problem
 from physode.solvers.clock import Grid, expand
 from physode.solvers.interpolation import locate
 
-__all__ = ["dot", "moving_with_times"]
+__all__ = ["dot", "finite_rows", "moving_with_times"]
 
 
 def moving_with_times(problem: Problem, times: Tensor, grid: Grid, outputs: Tensor, *, whole: bool) -> Tensor:
@@ -66,8 +66,7 @@ class _Ends(NamedTuple):
     def of(cls, problem: Problem, times: Tensor, grid: Grid, outputs: Tensor, *, whole: bool) -> _Ends:
         at, (step, theta) = times.detach(), locate(times, *grid)
         there = (theta.detach() == 1.0) & (problem.direction * (at - grid.ends[-1].detach()) <= 0)
-        rows = torch.isfinite(outputs).reshape(there.numel(), outputs.numel() // max(there.numel(), 1))
-        there &= rows.all(1).reshape(there.shape)  # others have failed
+        there &= finite_rows(outputs, there)  # others have failed
         if whole:
             there &= at != at[-1]
         time = torch.where(there, grid.ends.gather(0, step), at)
@@ -144,6 +143,12 @@ def _pulled(plan: _Plan, shift: Tensor, time: Tensor, outputs: Tensor, cotangent
         wanted = [tensor for tensor in inputs if tensor.requires_grad]
         pulled = iter(torch.autograd.grad(moved, wanted, cotangents, create_graph=True, allow_unused=True))
         return [next(pulled) if tensor.requires_grad else None for tensor in inputs]
+
+
+def finite_rows(outputs: Tensor, like: Tensor) -> Tensor:
+    """Return which outputs are finite, one a group, shaped ``like`` their times."""
+    rows = torch.isfinite(outputs.detach()).reshape(like.numel(), outputs.numel() // max(like.numel(), 1))
+    return rows.all(1).reshape(like.shape)
 
 
 def dot(a: Tensor, b: Tensor, per_sample: bool) -> Tensor:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from physode.autograd import first_order_only, is_differentiated, one_by_one, reference, severed, transformed
-from physode.gradients.output_times import moving_with_times
+from physode.gradients.output_times import finite_rows, moving_with_times
 from physode.gradients.replay import Cotangents, Gradients
 from physode.problem.problem import Problem
-from physode.solvers.clock import Grid, expand
+from physode.solvers.clock import Grid, all_finite, expand
 from physode.solvers.driver import Plan
 from physode.solvers.interpolation import Location, interpolate, locate
 from physode.solvers.trace import Trace
@@ -54,8 +54,13 @@ class StepTable(NamedTuple):
 
     def read(self, times: Tensor) -> Tensor:
         """Evaluate the solution at ``times``, ``(outputs, *groups)``; NaN beyond the last step of a failed solve."""
-        moves = is_differentiated(times) or is_differentiated(self.grid.ends)
-        outputs = interpolate(locate(times, *self.grid), self.y_start, self.dense, self.y_end, moves=moves)
+        location = locate(times, *self.grid)
+        moves = is_differentiated(location.theta)
+        outputs = interpolate(location, self.y_start, self.dense, self.y_end, moves=moves)
+        if moves and not all_finite(outputs):  # of failed samples, whose NaN would reach the times of the others
+            well = finite_rows(outputs, location.theta)
+            location = location._replace(theta=torch.where(well, location.theta, location.theta.detach()))
+            outputs = interpolate(location, self.y_start, self.dense, self.y_end, moves=moves)
         return blank_unreached(outputs, times, self.direction, self.grid.ends[-1])
 
     def kept(self) -> StepTable:

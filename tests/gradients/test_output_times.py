@@ -114,16 +114,18 @@ def test_second_derivatives_of_outputs_at_steps_ends(way):
     torch.testing.assert_close(hessian(lambda x: end(x[0], x[1]))(at), exact, rtol=1e-5, atol=1e-7)
 
 
-def test_samples_that_failed_leave_the_times_of_others_alone():
+@pytest.mark.parametrize("options", [{"grid": TIMES}, {"step_size": 0.05}, {"step_size": 0.04}, {}])
+def test_samples_that_failed_leave_the_times_of_others_alone(options):
     def bursting(t, y):
         return torch.where(y > 0.9, y / (y < 1.05), -y)
 
     times = TIMES.clone().requires_grad_()
-    options = {"step_control": "per-sample", "method": "dopri5", "grid": TIMES, "throw": False}
-    sol = po.solve(bursting, torch.tensor([[1.0], [0.5]]), times, **options)
-    assert sol.status.tolist() == [int(po.Status.NON_FINITE), int(po.Status.SUCCESS)]
+    y0 = torch.tensor([[1.0], [0.5]])
+    sol = po.solve(bursting, y0, times, step_control="per-sample", method="dopri5", throw=False, **options)
+    assert sol.success is False
+    assert int(sol.status[1]) == po.Status.SUCCESS
     (found,) = torch.autograd.grad(sol.y[1:, 1].sum(), times)
-    torch.testing.assert_close(found[1:3], 0.5 * EXACT[1:3], rtol=5e-5, atol=0)
+    torch.testing.assert_close(found[1:3], 0.5 * EXACT[1:3], rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("way", [name for name in WAYS if name not in ("adjoint", "naive")])
