@@ -277,9 +277,7 @@ def test_a_state_without_components_meets_events_in_time(options, kind, start):
     assert sol.events[0].t.tolist() == pytest.approx([0.25] if start == 0.0 else [])
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"events": po.Event(first)}, {"jump_t": [0.3]}, {"sink": "nowhere.h5"}], ids=str
-)
+@pytest.mark.parametrize("options", [{}, {"events": po.Event(first)}, {"jump_t": [0.3]}, {"sink": "nowhere.h5"}])
 def test_a_choice_of_compilation_that_is_none_is_named_whatever_else_is_asked(options):
     with pytest.raises(ValueError, match="`compile` must be True, False or 'auto', got 'yes'"):
         po.solve(turn, circle(), [0.0, 1.0], compile="yes", **options)
