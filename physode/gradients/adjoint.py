@@ -45,6 +45,8 @@ __all__ = ["Adjoint"]
 class Adjoint:
     """The continuous adjoint, integrated backwards in time.
 
+    A dense solution has its gradients, too: each reading is one more output of a backward solve of its own.
+
     Attributes
     ----------
     method, rtol, atol, step_size
