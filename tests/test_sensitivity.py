@@ -65,8 +65,8 @@ def test_a_right_hand_side_that_cannot_be_mapped_is_differentiated_step_by_step(
 def test_where_no_step_is_taken_the_start_alone_has_derivatives(control):
     y0, k = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]]), torch.tensor(2.0)
     found = sensitivities(
-        lambda t, y, k: -k * torch.sqrt(y), y0, torch.linspace(0, 1, 3), [k], args=(k,), initial_state=True, throw=False,
-        step_control=control,
+        lambda t, y, k: -k * torch.sqrt(y), y0, torch.linspace(0, 1, 3), [k], args=(k,), initial_state=True,
+        throw=False, step_control=control,
     )  # fmt: skip
     assert torch.equal(found.y[0], y0)
     assert bool(found.jacobian[1:].isnan().all())
