@@ -106,6 +106,7 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
             settings={"kind": source.kind, "source": source.name, "data": data, **asked},
             notes=notes,
             model=_files(source),
+            petab=Path(source.name) if source.kind == "petab" else None,
             overwrite=options["force"],
         )
         run.figures.mkdir(exist_ok=True)

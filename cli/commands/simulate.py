@@ -1,10 +1,10 @@
-"""``physode simulate``: trajectories of a known system, toy series, or images of galaxies, into an HDF5 file."""
+"""``physode simulate``: trajectories of a known system, toy series, images of galaxies, or a PEtab problem."""
 
 from __future__ import annotations
 
 import click
 
-from physode.cli.commands import simulate_galaxies, simulate_series, simulate_systems
+from physode.cli.commands import simulate_galaxies, simulate_petab, simulate_series, simulate_systems
 
 __all__ = ["command"]
 
@@ -12,13 +12,16 @@ __all__ = ["command"]
 class SystemGroup(click.Group):
     """A group that has a command for every physical system, made from its declarations when it is called.
 
-    Names are the systems'; underscores and hyphens may be left out, as in the older commands' names.
+    Names are the systems'; underscores and hyphens may be left out, as in the older commands' names. One that ends in
+    .yaml is that of a PEtab problem.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*self.commands, *self._derived()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if simulate_petab.is_problem(cmd_name):
+            return simulate_petab.problem_command(cmd_name)
         name = _joined(cmd_name)
         derived = {_joined(each): each for each in self._derived()}
         if name in derived:
@@ -51,7 +54,8 @@ def _joined(name: str) -> str:
 def command() -> None:
     """Make trajectories of a system, or images of galaxies, and write them to HDF5.
 
-    Of every system of physode, and of MuJoCo's hopper; periodic makes sinusoids.
+    Of every system of physode, and of MuJoCo's hopper; periodic makes sinusoids. The .yaml file of a PEtab problem, in
+    place of a system, is simulated at its nominal parameters, into PEtab's simulation table.
 
     \b
     Examples:
@@ -63,6 +67,7 @@ def command() -> None:
       physode simulate periodic
       physode simulate hopper --n 2000
       physode simulate galaxies --count 1000
+      physode simulate problem.yaml
       physode simulate threebody --help
     """
 

@@ -212,8 +212,15 @@ class _Walk:
         low, high = scales.low.repeat(len(z), 1), scales.high.repeat(len(z), 1)
         low[:, self.index] = high[:, self.index] = held
         try:
-            nearby = self.estimate.nearby
-            minima = minimise_each(lambda z, _: nearby(z), z, low, high, iterations=self.iterations, arrived=_ARRIVED)
+            minima = minimise_each(
+                lambda z, _: self.estimate.nearby(z),
+                z,
+                low,
+                high,
+                reach=scales.reach,
+                iterations=self.iterations,
+                arrived=_ARRIVED,
+            )
             z, loss = minima.z, minima.loss
         except SolveError:  # at all of them
             loss = torch.full((len(z),), torch.inf, dtype=torch.float64)

@@ -20,7 +20,7 @@ from physode.training.folder import RunFolder, making_folder
 
 VERSION = 1
 
-_CONTENT = ("report.json", "constants.csv", "curves.csv", "residuals.csv", "starts.csv", "figures", "model")
+_CONTENT = ("report.json", "constants.csv", "curves.csv", "residuals.csv", "starts.csv", "figures", "model", "petab")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def write_run(
     settings: Mapping[str, Any],
     notes: Sequence[str],
     model: Sequence[Path] = (),
+    petab: Path | None = None,
     overwrite: bool = False,
 ) -> EstimateRun:
     """Write an estimate's folder, all of it or nothing; figures are drawn into it afterwards.
@@ -65,6 +66,8 @@ def write_run(
         Sentences of the report.
     model
         Files that say what the model is, copied beside the results.
+    petab
+        The PEtab problem that the estimation was read from, if any: results are written as its tables, too.
     overwrite
         Whether a run that stands there is replaced.
 
@@ -85,9 +88,22 @@ def write_run(
         _write_rows(place / "curves.csv", *_curve_rows(curves))
         _write_rows(place / "residuals.csv", *_residual_rows(estimate))
         _write_rows(place / "starts.csv", *_start_rows(estimate))
+        if petab is not None:
+            _write_petab(place / "petab", petab, estimate)
         (place / "checkpoints").rmdir()  # a search has none
         run.write_settings({"estimate": dict(settings)}, version=VERSION)
     return EstimateRun(path, settings)
+
+
+def _write_petab(folder: Path, problem: Path, estimate: Estimate) -> None:
+    """Write the parameter table with the estimates as nominal values, and the simulation table."""
+    from physode.petab import write_parameters, write_simulations
+
+    folder.mkdir(exist_ok=True)
+    values = {constant.name: constant.value for constant in estimate.constants}
+    write_parameters(problem, values, folder / "parameters.tsv", overwrite=True)
+    simulated = estimate.likelihood.prediction.values[0].tolist()
+    write_simulations(problem, simulated, folder / "simulations.tsv", overwrite=True)
 
 
 def _write_rows(path: Path, heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

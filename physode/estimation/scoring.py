@@ -137,8 +137,8 @@ def minimise(
         z,
         low,
         high,
-        rivals=True,
         reach=reach,
+        rivals=True,
         iterations=iterations,
         arrived=arrived,
         on_iteration=on_iteration,
@@ -151,15 +151,15 @@ def minimise_each(
     low: Tensor,
     high: Tensor,
     *,
-    rivals: bool = False,
     reach: Tensor | None = None,
+    rivals: bool = False,
     iterations: int = 200,
     arrived: float = ARRIVED,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
     """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`.
 
-    Only of `rivals`, whose losses are one and the same, is a start given up where another leads far lower.
+    With `rivals` the losses are the same one, and starts that are far above the best of them are given up.
     """
     low, high = low.expand_as(z), high.expand_as(z)
     z = z.clamp(low, high)
@@ -183,8 +183,7 @@ def minimise_each(
             for i in (tired & ~near).nonzero().flatten().tolist():
                 codes[i] = 0
             near, before = near | tired, best.loss.clone()
-        behind = best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min()
-        hopeless = going & ~near & behind if rivals else torch.zeros_like(going)
+        hopeless = rivals & going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min())
         for i in hopeless.nonzero().flatten().tolist():
             codes[i] = 4
         going = going & ~near & ~hopeless

@@ -23,11 +23,11 @@ _log = logging.getLogger(__name__)
 
 _WIDE = 5.0  # without bounds starts are drawn within this factor of the guess
 _SPANS = 5
-_LOOSE = 1e-4  # of the squared distance to a minimum, in standard errors, where a search is not the last
-_ROUGH = (1e-5, 1e-7)
+_LOOSE = 1e-2  # of the squared distance to a minimum, in standard errors, where a search is not the last
+_ROUGH = (1e-4, 1e-6)
 _DRAWS, _SETTLING = 8, 25
 _NEAR = 5.0  # of -log L: searches that end farther above the best are not finished to full precision
-_EXPLICIT, _IMPLICIT = "dopri8", "rodas5p"
+_EXPLICIT, _IMPLICIT, _COARSE = "dopri8", "rodas5p", "tsit5"
 _PROBE = 2000
 
 OnIteration = Callable[[int, Tensor], object]
@@ -226,11 +226,15 @@ def _of_spreads_alone(problem: Problem, point: Tensor) -> Tensor:
 
 
 def _rough(problem: Problem) -> Problem:
-    """Return the same at the looser tolerances of searches from far away."""
+    """Return the same at the looser tolerances of searches from far away, by a method that these suit."""
     options = problem.options
-    return replace(
-        problem, options=replace(options, rtol=max(options.rtol, _ROUGH[0]), atol=max(options.atol, _ROUGH[1]))
+    loose = replace(
+        options,
+        method=_COARSE if options.method == _EXPLICIT else options.method,
+        rtol=max(options.rtol, _ROUGH[0]),
+        atol=max(options.atol, _ROUGH[1]),
     )
+    return replace(problem, options=loose)
 
 
 def start_points(scales: Scales, starts: int, seed: int) -> Tensor:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from physode.autograd import first_order_only, one_by_one, reference
 from physode.errors import SolveError
+from physode.gradients.output_times import dot
 from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outputs
 from physode.gradients.replay import Replay
 from physode.problem.checks import checked_method, checked_tolerance
@@ -114,6 +115,7 @@ class Adjoint:
                 base,
                 tableau=tableau,
                 norm=_norm(self, packing),
+                left=None,
                 rtol=_scalar(self.rtol, base.rtol, "rtol"),
                 atol=_scalar(self.atol, base.atol, "atol"),
                 first_step=None if first_step is None else min(1.0, first_step / span),
@@ -178,7 +180,7 @@ def _back_through_outputs(
     step: float | None = None
     for i in range(len(times) - 1, 0, -1):
         if clock_too:
-            d_times[i] = _dot(cotangents[i], dynamics(times[i], outputs[i]), problem.per_sample)
+            d_times[i] = dot(cotangents[i], dynamics(times[i], outputs[i]), problem.per_sample)
         if torch.equal(times[i], times[i - 1]):  # an output at an event
             adjoint = adjoint + cotangents[i - 1]
             continue
@@ -188,7 +190,7 @@ def _back_through_outputs(
         adjoint = adjoint + cotangents[i - 1]
     if clock_too:
         before = adjoint - cotangents[0]
-        d_times[0] = -_dot(before, dynamics(times[0], outputs[0]), problem.per_sample)
+        d_times[0] = -dot(before, dynamics(times[0], outputs[0]), problem.per_sample)
     return [adjoint, d_times if clock_too else None, *quadratures]
 
 
@@ -276,8 +278,3 @@ def _norm(method: Adjoint, packing: Packing) -> Callable[[Tensor], Tensor]:
     first = Packing(packing.keys and packing.keys[:2], packing.kind, packing.shapes[:2], False)
     inner, length = default_norm(first), sum(first.sizes)
     return lambda x: inner(x[:length])
-
-
-def _dot(a: Tensor, b: Tensor, per_sample: bool) -> Tensor:
-    product = (a.conj() * b).real if a.is_complex() else a * b
-    return (product.reshape(len(product), -1).sum(1) if per_sample else product.sum()).double()

@@ -102,6 +102,7 @@ def pose(
         statistics=Statistics(referred.modules),
         referred=referred,
         step_size=step_size,
+        to_outputs=steps is None and step_size is None and grid is None,
     )
     return tableau.posed(problem) if isinstance(tableau, StepMethod) else problem
 

@@ -93,8 +93,9 @@ class Dynamics:
         if self.moving is None:
             before = _version(y)
             return self._checked(self.evaluate(t, y), y, before)
+        t, placed = self.placed(t, y)
         rows, time = self.moving, self._time(t)
-        some = y[rows]
+        some = placed[rows]
         before = _version(some)
         value = self._checked(self._call(time[rows], self.packing.unpack(some), rows), some, before)
         return torch.zeros_like(y).index_copy(0, rows, value)
@@ -144,7 +145,12 @@ class Dynamics:
 
     def evaluate(self, t: Number, y: Tensor) -> Any:
         """Return what ``f`` returned, unpacked and unchecked."""
+        t, y = self.placed(t, y)
         return self._call(self._time(t), self.packing.unpack(y))
+
+    def placed(self, t: Number, y: Tensor) -> tuple[Number, Tensor]:
+        """Return the time and the packed state at which ``f`` is evaluated for ``(t, y)``: these themselves."""
+        return t, y
 
     def _call(self, time: Tensor, state: Any, rows: Tensor | None = None) -> Any:
         self.calls.count += 1
@@ -171,6 +177,7 @@ class Dynamics:
     def jacobian(self, t: Number, y: Tensor) -> Any:
         """Return what the user's ``jac`` returned, unchecked."""
         assert self.jac is not None
+        t, y = self.placed(t, y)
         rows, time = self.moving, self._time(t)
         if rows is None:
             return self.jac(time, self.packing.unpack(y), *self.args)
@@ -197,14 +204,14 @@ class Dynamics:
 
         The copies require gradients in turn; ``calls`` counts.
         """
-        copies: list[Tensor] = []
-        args: list[Any] = []
-        for arg in self.args:
-            if isinstance(arg, Tensor) and arg.requires_grad:
-                arg = arg.detach().requires_grad_()
-                copies.append(arg)
-            args.append(arg)
-        return replace(self, args=tuple(args), calls=calls, moving=None), copies
+        copies = [arg.detach().requires_grad_() for arg in self.args if isinstance(arg, Tensor) and arg.requires_grad]
+        return replace(self.with_args(copies), calls=calls, moving=None), copies
+
+    def with_args(self, others: Sequence[Tensor]) -> Dynamics:
+        """Return the right-hand side with others in place of those ``args`` that require gradients."""
+        rest = iter(others)
+        args = (next(rest) if isinstance(arg, Tensor) and arg.requires_grad else arg for arg in self.args)
+        return replace(self, args=tuple(args))
 
     def first(self, t: Tensor, y: Tensor, probe: Probe | None = None) -> Tensor:
         """Evaluate once and check that the result is a derivative of the state.

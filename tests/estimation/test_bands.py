@@ -219,3 +219,23 @@ def test_variances_leave_out_what_cannot_move():
     assert bool(variance[1].isnan())
     held = Modes.of(information, torch.tensor([True, False, True]))
     torch.testing.assert_close(held.variance(slopes[:1]), torch.tensor([0.25], dtype=torch.float64))
+
+
+def test_batches_with_scales_of_their_own_have_curves_of_their_own():
+    """Two batches of one observable, each with an unknown scale; their constant spreads differ, too, and are known."""
+    model = Model(("x",), ("k",), lambda t, x, p, u: -p * x, lambda p: 0 * p + 1.0, ("k",), stiff=False)
+    observable = Observable("y", lambda t, x, p, u, q: q[:, 0] * x[:, 0], lambda t, x, p, u, q: q[:, 1], unit="V")
+    n, one = len(T), np.zeros(2 * len(T), np.int64)
+    values = np.concatenate([2.0 * np.exp(-0.7 * T), 3.0 * np.exp(-0.7 * T)]) + 0.01 * np.tile(np.cos(9 * T), 2)
+    data = Measurements(one, one, np.tile(T, 2), values, own=(("s1", 0.1),) * n + (("s2", 0.3),) * n)
+    unknowns = (Unknown("k", 0.5), Unknown("s1", 1.0), Unknown("s2", 1.0))
+    posed = Estimation(model, unknowns, (Experiment("e"),), (observable,), data)
+    fitted = estimate(posed, starts=1, growing=False)
+    first, second = bands(fitted, points=5).observables
+    assert (first.own, second.own, first.unit) == (("s1",), ("s2",), "V")
+    assert first.mean[0] == pytest.approx(fitted.values["s1"])
+    assert second.mean[0] == pytest.approx(fitted.values["s2"])
+    np.testing.assert_array_equal(second.values, values[n:])
+    for curve, spread in ((first, 0.1), (second, 0.3)):
+        noise = np.sqrt((curve.highest - curve.mean) ** 2 - (curve.high - curve.mean) ** 2) / 1.959964
+        np.testing.assert_allclose(noise, spread, rtol=1e-5)

@@ -88,7 +88,8 @@ def test_losses_of_their_own_are_minimised_as_they_are_numbered():
 
     def objectives(z, starts):
         away = z - centres[starts]
-        return Point(0.5 * away.square().sum(1), away, torch.ones(len(z), 1, 1, dtype=torch.float64))
+        level = torch.tensor([0.0, 1e3, 1e6], dtype=torch.float64)[starts]
+        return Point(level + 0.5 * away.square().sum(1), away, torch.ones(len(z), 1, 1, dtype=torch.float64))
 
     low, high = torch.tensor([[-9.0], [3.0], [-9.0]]), torch.tensor([[9.0], [9.0], [4.0]])
     minima = minimise_each(objectives, torch.zeros(3, 1, dtype=torch.float64), low.double(), high.double())

@@ -148,7 +148,7 @@ def test_a_prior_is_a_measurement_of_a_constant():
 
 
 def test_many_starts_find_what_one_misses():
-    t = np.linspace(0, 20, 80)
+    t = np.linspace(0, 10, 40)
     w = 1.2
     x = np.cos(w * t) + 0.02 * np.random.default_rng(0).normal(size=len(t))
 
@@ -156,10 +156,10 @@ def test_many_starts_find_what_one_misses():
         return torch.stack([s[1], -w * w * s[0]])
 
     options = {"states": ["x", "v"], "observe": ["x"], "start": [1.0, 0.0], "bounds": {"w": (0.1, 5.0)}}
-    found = fit(f, {"t": t, "x": x}, constants={"w": 4.0}, starts=32, **options)
+    found = fit(f, {"t": t, "x": x}, constants={"w": 4.0}, starts=8, **options)
     assert found["w"].value == pytest.approx(w, abs=5 * found["w"].error)
-    assert 1 <= found.met <= 32
-    again = fit(f, {"t": t, "x": x}, constants={"w": 4.0}, starts=32, **options)
+    assert 1 <= found.met <= 8
+    again = fit(f, {"t": t, "x": x}, constants={"w": 4.0}, starts=8, **options)
     assert again["w"].value == found["w"].value
 
 

@@ -109,6 +109,18 @@ def test_the_correlation_of_fitted_noise_has_the_p_values_of_simulation(rng):
     assert np.mean(p < 0.05) == pytest.approx(0.05, abs=0.01)
 
 
+def test_noise_that_grows_with_the_value_is_told_from_noise_that_does_not(rng):
+    y = np.exp(0.5 * T)
+    noise = rng.standard_normal(41)
+    growing = by_name(fit(lambda t, x, a: a * x, {"t": T, "y": y * (1 + 0.1 * noise)}, constants={"a": 0.4}, starts=1))
+    constant = by_name(fit(lambda t, x, a: a * x, {"t": T, "y": y + 0.1 * noise}, constants={"a": 0.4}, starts=1))
+    assert growing["scatter"].suspicious
+    assert "scatter more where it is large" in growing["scatter"].sentence
+    assert "proportional, or log-normal" in growing["scatter"].sentence
+    assert not constant["scatter"].suspicious
+    assert "scatter" not in by_name(level(noise))
+
+
 def test_skewed_and_heavy_residuals_are_told_apart(rng):
     skewed = by_name(level(rng.exponential(size=41)))["normality"]
     heavy = by_name(level(rng.standard_t(1.5, size=41)))["normality"]

@@ -312,3 +312,25 @@ def test_evaluations_are_counted_forwards_and_backwards():
     calls = 0
     sol.y[-1].sum().backward()
     assert sol.stats.rhs_backward == calls == 6 * int(sol.stats.accepted)
+
+
+@pytest.mark.parametrize("way", ["aca", po.ACA(parallel=False), po.ACA(memory="graph"), "naive"], ids=str)
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "step_size": 0.1}])
+def test_a_gradient_to_be_differentiated_counts_what_the_start_and_args_depend_on_once(way, options):
+    weight = torch.tensor(0.8, requires_grad=True)
+
+    def end():
+        rate, start, last = weight.square(), torch.stack([weight, 2 * weight]), 1 + weight
+        times = torch.stack([0 * weight, 0.47 * last, last])
+        sol = po.solve(lambda t, y, k: -k * weight * y, start, times, args=(rate,), gradient=way, **options)
+        return sol.y[1:].sum()
+
+    (alone,) = torch.autograd.grad(end(), weight)
+    (first,) = torch.autograd.grad(end(), weight, create_graph=True)
+    (second,) = torch.autograd.grad(first, weight)
+    x = weight.detach()
+    exact = [lambda w: 3 * w * (torch.exp(-(w**3) * (1 + w)) + torch.exp(-0.47 * (w**3) * (1 + w)))]
+    exact += [torch.func.grad(exact[0]), torch.func.grad(torch.func.grad(exact[0]))]
+    torch.testing.assert_close(first.detach(), alone, rtol=1e-12, atol=0)
+    torch.testing.assert_close(first.detach(), exact[1](x), rtol=1e-4, atol=0)
+    torch.testing.assert_close(second, exact[2](x), rtol=1e-3, atol=0)
