@@ -27,6 +27,7 @@ from physode.estimation.estimate import LEVEL, Estimate
 from physode.estimation.likelihood import Facing, Prediction
 from physode.estimation.problem import Entry, Estimation, Measured, Measurements, Observable
 from physode.estimation.search import Problem
+from physode.estimation.simulation import SolverOptions
 from physode.optional_imports import needs
 
 Array = NDArray[np.float64]
@@ -161,9 +162,7 @@ def bands(
         If `times` or `until` lie before an experiment's start, `points` is below 2, or an input ends before.
     """
     estimation = estimate.estimation
-    grids = [_grid(estimation, i, times, points, until) for i in range(len(estimation.experiments))]
-    outlines = [outline for i, (grid, last) in enumerate(grids) for outline in _outlines(estimation, i, grid, last)]
-    virtual = _virtual(estimation, outlines)
+    outlines, virtual = _drawn(estimation, times, points, until)
     problem = Problem(virtual, estimate.problem.options)
     prediction = problem.predict(estimate.z[None])
     prediction = replace(prediction, spreads=_spreads(estimate, virtual, prediction.spreads))
@@ -180,6 +179,21 @@ def bands(
         at += len(outline.t)
     order = sorted(range(len(curves)), key=lambda k: (curves[k].kind == "observable", k))
     return Bands(tuple(curves[k] for k in order), estimation.model.time_unit)
+
+
+def check_until(estimation: Estimation, until: float) -> None:
+    """Raise what :func:`bands` would raise of `until`, before a search."""
+    _, virtual = _drawn(estimation, None, 2, until)
+    Problem(virtual, SolverOptions()).simulator.timeline  # noqa: B018 - it checks
+
+
+def _drawn(
+    estimation: Estimation, times: Sequence[float] | None, points: int, until: float | None
+) -> tuple[list[_Outline], Estimation]:
+    """Return the curves before they are computed, and the estimation measured at their times."""
+    grids = [_grid(estimation, i, times, points, until) for i in range(len(estimation.experiments))]
+    outlines = [outline for i, (grid, last) in enumerate(grids) for outline in _outlines(estimation, i, grid, last)]
+    return outlines, _virtual(estimation, outlines)
 
 
 def _grid(
