@@ -97,7 +97,8 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
         )
         tell(1.0, "bands and figures")
         curves = bands(found, until=options["until"])
-        notes = [test.sentence for test in residual_tests(found)] + list(identifiability(found).sentences)
+        notes = [found.doubt] if found.doubt else []
+        notes += [test.sentence for test in residual_tests(found)] + list(identifiability(found).sentences)
         data = [str(each.resolve()) for each in options["data"]]
         asked = {name: _plain(options[name]) for name in sorted(given(ctx) & _KEPT)}
         asked |= {name: _plain(value) for name, value in options["table"].given.items()}

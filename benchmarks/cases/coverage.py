@@ -134,7 +134,9 @@ def run(settings: Settings) -> Report:
     """Simulate all studies."""
     sets = 40 if settings.quick else 200
     coverages = [cover(study, sets) for study in STUDIES if settings.only in study.title]
-    return Report("\n\n".join(map(_section, coverages)), lambda: _figure(coverages))
+    error = (LEVEL * (1 - LEVEL) / sets) ** 0.5
+    notes = f"A share of {sets} data sets that is {100 * LEVEL:.0f} % has the standard error {100 * error:.1f} %."
+    return Report("\n\n".join([notes, *map(_section, coverages)]), lambda: _figure(coverages))
 
 
 def cover(study: Study, sets: int, seed: int = 0) -> Coverage:

@@ -114,6 +114,13 @@ class Estimate:
         """How many starts ended at the best loss, within a hundredth."""
         return self.minima.met
 
+    @property
+    def doubt(self) -> str:
+        """What to do where one of several starts alone ended at the best loss; else nothing."""
+        if self.met > 1 or len(self.minima.loss) < 3:
+            return ""
+        return "one start alone came to the best: another may lie below it; bound the constants, or give more starts"
+
     @cached_property
     def values(self) -> dict[str, float]:
         """All unknowns, those that were kept too."""
@@ -299,4 +306,6 @@ class Estimate:
         lines.append(f"  -log L {self.loss:.6g}, AIC {self.aic:.6g}, BIC {self.bic:.6g}{tail}")
         if len(self.minima.loss) > 1:
             lines.append(f"  {self.met} of {len(self.minima.loss)} starts met")
+        if self.doubt:
+            lines.append(f"  {self.doubt}")
         return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -200,6 +201,15 @@ def test_the_answer_reads_well():
     assert "k    = 0.69" in text or "k    = 0.70" in text
     assert "converged" in text
     assert "8 of 8 starts met" in text
+
+
+def test_a_best_that_one_start_alone_came_to_is_doubted():
+    found = fit(decay, {"t": T, "y": decaying()}, constants={"k": 1.0}, starts=4)
+    assert found.doubt == ""
+    minima = replace(found.minima, loss=torch.tensor([3.0, 1.0, 2.0, 3.0], dtype=torch.float64))
+    alone = replace(found, minima=minima, z=found.z)
+    assert "one start alone came to the best" in repr(alone)
+    assert alone.doubt in repr(alone)
 
 
 @pytest.mark.parametrize(
