@@ -2,13 +2,14 @@ r"""Fisher scoring with Levenberg and Marquardt's damping, of many starts at onc
 
 Of a loss with gradient g and expected information I, each iteration moves the free unknowns by
 
-.. math:: \Delta z = -(I + \lambda \operatorname{diag} I)^{-1} g
+.. math:: \Delta z = -(I + \lambda \operatorname{diag} I)^{-1} g ,
 
-where those at a bound that g pushes outwards are held. A step is taken where the loss falls; the damping follows the
-ratio of the fall to what the quadratic model foretells (Nielsen 1999; Madsen, Nielsen & Tingleff, *Methods for
-Non-Linear Least Squares Problems*, 2004). For normal measurements of known or of one unknown spread this is
-Levenberg-Marquardt. All starts are solved as one batch; each has a damping and an end of its own. A start is given up
-where another is lower by a hundred times the fall that its own model foretells.
+or, where that leads out of their bounds, to the least value of the damped quadratic model inside of these
+(:mod:`physode.estimation.quadratic`). A step is taken where the loss falls; the damping follows the ratio of the fall
+to what the quadratic model foretells (Nielsen 1999; Madsen, Nielsen & Tingleff, *Methods for Non-Linear Least Squares
+Problems*, 2004). For normal measurements of known or of one unknown spread this is Levenberg-Marquardt. All starts are
+solved as one batch; each has a damping and an end of its own. A start is given up where another is lower by a hundred
+times the fall that its own model foretells, or by twenty times what its last ten iterations have gained.
 
 Unknowns that are searched for as logarithms move by a decade at most, and are damped as if the data said at least a
 thousandth as much of each as of the one that they say most of: what hardly matters where a search begins does not run
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
+from physode.estimation.quadratic import Quadratic, pushed
 
 _DAMPING = 1e-3
 _LEAST, _MOST = 1e-14, 1e14
@@ -34,23 +36,28 @@ MET = 1e-2
 """Of the loss, within which searches have met."""
 _FLOOR = 1e-3
 _PATIENCE = 10  # iterations in which a loss has to fall
+_SLOW, _CREEPING = 3, 20.0  # times patience, after which one that lies this many of these falls above another is left
 _HOPELESS = 100.0  # times what its model foretells, that a search may lie above another
 _LINES = (
     "converged",
     "all iterations used up",
     "no step lowers the loss any more",
     "the solve fails at the start",
-    "given up: another start leads far lower",
+    "given up: another start leads lower",
 )
 
 
 @dataclass(frozen=True)
 class Point:
-    """A loss with its derivatives at S points: (S,), (S, F) and (S, F, F)."""
+    """A loss with its derivatives at S points: (S,), (S, F) and (S, F, F).
+
+    `z`, if given, are the points, (S, F): others than were asked for, where the loss is lower for next to nothing.
+    """
 
     loss: Tensor
     gradient: Tensor
     information: Tensor
+    z: Tensor | None = None
 
 
 Objective = Callable[[Tensor], Point]
@@ -105,6 +112,7 @@ def minimise(
     reach: Tensor | None = None,
     iterations: int = 200,
     arrived: float = ARRIVED,
+    rival: float = torch.inf,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
     r"""Minimise from S starts.
@@ -124,6 +132,8 @@ def minimise(
     arrived
         A start ends where :math:`g^\top I^{-1} g` is below: the squared distance to the minimum in standard errors; or
         where ten iterations have lowered its loss by less.
+    rival
+        A loss that another search has reached: starts that have no hope of it are given up, as beside one another.
     on_iteration
         Called after each with its number and the losses so far.
 
@@ -138,9 +148,9 @@ def minimise(
         low,
         high,
         reach=reach,
-        rivals=True,
         iterations=iterations,
         arrived=arrived,
+        rival=rival,
         on_iteration=on_iteration,
     )
 
@@ -152,19 +162,20 @@ def minimise_each(
     high: Tensor,
     *,
     reach: Tensor | None = None,
-    rivals: bool = False,
     iterations: int = 200,
     arrived: float = ARRIVED,
+    rival: float | None = None,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
     """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`.
 
-    With `rivals` the losses are the same one, and starts that are far above the best of them are given up.
+    None is given up because of another, unless there is a `rival`.
     """
     low, high = low.expand_as(z), high.expand_as(z)
     z = z.clamp(low, high)
     reach = torch.full_like(z[0], torch.inf) if reach is None else reach
     best = objectives(z, torch.arange(len(z)))
+    z = z if best.z is None else best.z
     if not bool(torch.isfinite(best.loss).any()):
         raise SolveError("the solve fails, or predictions are not finite, at the initial guess; start closer")
     starts = len(z)
@@ -173,25 +184,28 @@ def minimise_each(
     spent = [1] * starts
     going, before = torch.isfinite(best.loss), torch.full_like(best.loss, torch.inf)
     for count in range(1, iterations):
-        held = _held(z, best.gradient, low, high)
-        decrement = _decrement(best, held)
+        held = pushed(z, best.gradient, low, high)
+        decrement = Quadratic(best.gradient, best.information).decrement(held)
         near = going & (decrement < arrived)
-        for i in near.nonzero().flatten().tolist():
-            codes[i] = 0
+        least = torch.inf if rival is None else best.loss.min().clamp_max(rival)
+        hopeless = going & (best.loss - _HOPELESS * (decrement + 0.1) > least)
         if count % _PATIENCE == 0:
-            tired = going & (before - best.loss < arrived)
-            for i in (tired & ~near).nonzero().flatten().tolist():
-                codes[i] = 0
-            near, before = near | tired, best.loss.clone()
-        hopeless = rivals & going & ~near & (best.loss - _HOPELESS * (decrement + 0.1) > best.loss.min())
-        for i in hopeless.nonzero().flatten().tolist():
-            codes[i] = 4
+            fall = before - best.loss
+            near = near | (going & (fall < arrived))
+            if count >= _SLOW * _PATIENCE:
+                hopeless = hopeless | (going & (best.loss - _CREEPING * fall > least))
+            before = best.loss.clone()
+        hopeless = hopeless & ~near
+        for i, code in [(i, 0) for i in near.nonzero()] + [(i, 4) for i in hopeless.nonzero()]:
+            codes[int(i)] = code
         going = going & ~near & ~hopeless
         rows = going.nonzero().flatten()
         if not len(rows):
             break
-        step, foretold = _step(best, z, held, damping, (low, high), reach, rows)
-        trial = objectives(z[rows] + step, rows)
+        step, foretold = _step(best, z, damping, (low, high), reach, rows)
+        there = torch.minimum(torch.maximum(z[rows] + step, low[rows]), high[rows])
+        trial = objectives(there, rows)
+        there = there if trial.z is None else trial.z
         fall = best.loss[rows] - trial.loss
         better = torch.isfinite(trial.loss) & (fall > 0)
         ratio = torch.where(better, fall / foretold.clamp_min(1e-300), -1.0)
@@ -202,7 +216,7 @@ def minimise_each(
         shrink = (1.0 - (2.0 * ratio.clamp(-1, 2) - 1.0) ** 3).clamp_min(1.0 / 3.0)
         damping[rows] = torch.where(better, damping[rows] * shrink, damping[rows] * growth[rows]).clamp(_LEAST, _MOST)
         growth[rows] = torch.where(better, 2.0, growth[rows] * 2.0)
-        z, best = _moved(z, best, rows[better], step[better], trial, better)
+        z, best = _moved(z, best, rows[better], there[better], trial, better)
         for i in rows.tolist():
             spent[i] += 1
         for i in rows[flat].tolist():
@@ -217,57 +231,21 @@ def minimise_each(
     return Minima(z, best.loss, tuple(spent), tuple(_LINES[code] for code in codes))
 
 
-def _held(z: Tensor, gradient: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Return which unknowns are at a bound that the gradient pushes them against, (S, F)."""
-    room = 1e-12 * torch.maximum(z.abs(), torch.ones_like(z))
-    return ((z - low <= room) & (gradient > 0)) | ((high - z <= room) & (gradient < 0))
-
-
-def _decrement(point: Point, held: Tensor) -> Tensor:
-    """Return g I^-1 g of the unknowns that are not held, (S,); infinite where they are not determined."""
-    gradient = torch.where(held, 0.0, point.gradient)
-    step = _solved(point.information, gradient, held, torch.zeros_like(point.loss), torch.zeros_like(gradient))
-    decrement = (gradient * step).sum(1)
-    return torch.where(torch.isfinite(decrement), decrement, torch.inf)
-
-
-def _solved(information: Tensor, gradient: Tensor, held: Tensor, damping: Tensor, floor: Tensor) -> Tensor:
-    """Return (I + damping D)^-1 g, 0 where held; D is diag I, or `floor` where that is larger.
-
-    It is scaled to a unit diagonal, and solved by an eigendecomposition; what nothing tells of is left alone.
-    """
-    keep = ~held
-    matrix = torch.where(keep.unsqueeze(1) & keep.unsqueeze(2), information, 0.0).nan_to_num(posinf=0.0, neginf=0.0)
-    diagonal = torch.maximum(matrix.diagonal(dim1=1, dim2=2), floor)
-    usable = keep & (diagonal > 0)
-    scale = torch.where(usable, diagonal, 1.0).sqrt()
-    values, vectors = torch.linalg.eigh(matrix / (scale.unsqueeze(1) * scale.unsqueeze(2)))
-    damped = values.clamp_min(0.0) + damping.unsqueeze(1)
-    least = torch.finfo(values.dtype).eps * values.amax(1, keepdim=True).clamp_min(1e-300) * len(values[0])
-    inverse = torch.where(damped > least, 1.0 / damped.clamp_min(1e-300), 0.0)
-    right = torch.where(usable, gradient / scale, 0.0)
-    solution = (vectors @ (inverse.unsqueeze(-1) * (vectors.mT @ right.unsqueeze(-1)))).squeeze(-1)
-    return torch.where(usable, solution / scale, 0.0)
-
-
 def _step(
-    point: Point, z: Tensor, held: Tensor, damping: Tensor, ends: tuple[Tensor, Tensor], reach: Tensor, rows: Tensor
+    point: Point, z: Tensor, damping: Tensor, ends: tuple[Tensor, Tensor], reach: Tensor, rows: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the steps of some starts, inside their bounds, and the fall that the quadratic model foretells."""
-    information, gradient = point.information[rows], point.gradient[rows]
+    model = Quadratic(point.gradient[rows], point.information[rows])
     limited = torch.isfinite(reach)
     unit = torch.where(limited, reach, 0.0)
-    largest = (information.diagonal(dim1=1, dim2=2) * unit.square()).amax(1, keepdim=True)
+    largest = (model.information.diagonal(dim1=1, dim2=2) * unit.square()).amax(1, keepdim=True)
     floor = torch.where(limited, _FLOOR * largest / unit.square().clamp_min(1e-300), 0.0)
-    step = -_solved(information, gradient, held[rows], damping[rows], floor)
-    step = step / (step.abs() / reach).amax(1, keepdim=True).clamp_min(1.0)
-    step = (z[rows] + step).clamp(ends[0][rows], ends[1][rows]) - z[rows]
-    bend = (step.unsqueeze(1) @ information.nan_to_num() @ step.unsqueeze(2)).flatten()
-    return step, -(gradient * step).sum(1) - 0.5 * bend
+    low, high = (end[rows] - z[rows] for end in ends)
+    return model.step(damping[rows], floor, torch.maximum(low, -reach), torch.minimum(high, reach))
 
 
-def _moved(z: Tensor, best: Point, rows: Tensor, step: Tensor, trial: Point, better: Tensor) -> tuple[Tensor, Point]:
-    return z.index_add(0, rows, step), Point(
+def _moved(z: Tensor, best: Point, rows: Tensor, there: Tensor, trial: Point, better: Tensor) -> tuple[Tensor, Point]:
+    return z.index_copy(0, rows, there), Point(
         best.loss.index_copy(0, rows, trial.loss[better]),
         best.gradient.index_copy(0, rows, trial.gradient[better]),
         best.information.index_copy(0, rows, trial.information[better]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,16 +15,19 @@ from physode.errors import ConfigError, SolveError
 from physode.estimation.likelihood import Facing, Likelihood, Prediction, predict
 from physode.estimation.problem import Estimation
 from physode.estimation.scales import Scales
-from physode.estimation.scoring import ARRIVED, Minima, Point, minimise
-from physode.estimation.simulation import Rows, Simulator, SolverOptions
+from physode.estimation.scoring import ARRIVED, MET, Minima, Point, minimise
+from physode.estimation.simulation import Simulator, SolverOptions
+from physode.estimation.starts import of_spreads_alone, promising, second_chance, settled, start_points
 
 _log = logging.getLogger(__name__)
 
-_WIDE = 5.0  # without bounds starts are drawn within this factor of the guess
 _SPANS = 5
 _LOOSE = 1e-2  # of the squared distance to a minimum, in standard errors, where a search is not the last
 _ROUGH = (1e-4, 1e-6)
-_DRAWS, _SETTLING = 8, 25
+_DRAWS = 8  # Sobol points a start
+_CHANCES = 4  # second ones, where fewer than a third of the starts met, until half of them have
+_FEW, _HALF = 1 / 3, 1 / 2
+_ABOUT = 0.1  # of -log L, within which rough searches have met
 _NEAR = 5.0  # of -log L: searches that end farther above the best are not finished to full precision
 _EXPLICIT, _IMPLICIT, _COARSE = "dopri8", "rodas5p", "tsit5"
 _PROBE = 2000
@@ -77,9 +79,26 @@ class Problem:
         """Return -log of likelihood times priors at z, (S, F), with its derivatives by z."""
         return self.facing_others(z, self.facing)
 
+    def settled(self, z: Tensor) -> Point:
+        """Return the same where what only the spreads depend on has its best value for the others at z.
+
+        A search has less to find then, and weighs measurements as it should, wherever it is.
+        """
+        with torch.no_grad():
+            rows = self.simulator.run(self.scales.theta(z), tangents=True)
+            likelihood = self.facing.compare(predict(self.estimation, rows, len(z)))
+            alone = of_spreads_alone(likelihood)
+            if bool(alone.any()):
+                z = settled(self, rows, z, alone)
+                rows = self.simulator.with_constants(rows, self.scales.theta(z))
+                likelihood = self.facing.compare(predict(self.estimation, rows, len(z)))
+        return replace(self._point(z, likelihood), z=z)
+
     def facing_others(self, z: Tensor, facing: Facing) -> Point:
         """Return the same of other measured values, which may be others for each z."""
-        likelihood = facing.compare(self.predict(z))
+        return self._point(z, facing.compare(self.predict(z)))
+
+    def _point(self, z: Tensor, likelihood: Likelihood) -> Point:
         assert likelihood.gradient is not None
         assert likelihood.information is not None
         slopes = self.scales.slopes(z)
@@ -140,7 +159,9 @@ def search(
     starts
         From how many points, all in one batch: the guess, and the most probable of eight times as many Sobol points
         within the bounds or, without bounds, within a factor of five of the guess, which keeps its sign; within 1 of a
-        guess of 0.
+        guess of 0. Where fewer than a third of them meet at the least minimum, those that ended higher get up to
+        four second chances, each by itself, until half have met: what ended at a bound, or does not matter there, is
+        drawn anew, and the rest is moved a little.
     seed
         Of the points.
     growing
@@ -163,66 +184,51 @@ def search(
         for span in _spans(problem.estimation):
             z = _towards(rough, span, z)
 
-    def minimised(posed: Problem, z: Tensor, arrived: float = ARRIVED) -> Minima:
+    def minimised(posed: Problem, z: Tensor, arrived: float = ARRIVED, rival: float = torch.inf) -> Minima:
         ends = scales.low, scales.high
         return minimise(
-            posed, z, *ends, reach=scales.reach, iterations=iterations, arrived=arrived, on_iteration=on_iteration
-        )
+            posed.settled, z, *ends, reach=scales.reach, iterations=iterations, arrived=arrived,
+            rival=rival, on_iteration=on_iteration,
+        )  # fmt: skip
 
     if starts == 1:
         return minimised(problem, z)
     first = minimised(rough, z, arrived=_LOOSE)
+    generator = np.random.default_rng(seed)
+    enough = _FEW
+    for _ in range(_CHANCES):
+        above = (first.loss - first.loss.min() > _ABOUT).nonzero().flatten()
+        if starts - len(above) >= enough * starts:
+            break
+        enough = _HALF
+        with torch.no_grad():
+            z = second_chance(rough, first.z[above], generator)
+        try:
+            again = minimised(rough, z, arrived=_LOOSE, rival=float(first.loss.min()))
+        except SolveError as error:
+            _log.info("second chances: %s", error)
+            break
+        better = again.loss < first.loss[above] - MET
+        first = _joined(first, above, again, better)
+        if not bool(better.any()):
+            break
     near = (first.loss - first.loss.min() < _NEAR).nonzero().flatten()
-    last = minimised(problem, first.z[near])
+    return _joined(first, near, minimised(problem, first.z[near]), torch.ones(len(near), dtype=torch.bool))
+
+
+def _joined(first: Minima, rows: Tensor, later: Minima, better: Tensor) -> Minima:
+    """Return searches of which some went on: their later ends where these are better, and what all of it took."""
     spent, reasons = list(first.iterations), list(first.reasons)
-    for i, row in enumerate(near.tolist()):
-        spent[row] += last.iterations[i]
-        reasons[row] = last.reasons[i]
+    for i, row in enumerate(rows.tolist()):
+        spent[row] += later.iterations[i]
+        reasons[row] = later.reasons[i] if bool(better[i]) else reasons[row]
+    kept = rows[better]
     return Minima(
-        first.z.index_copy(0, near, last.z), first.loss.index_copy(0, near, last.loss), tuple(spent), tuple(reasons)
+        first.z.index_copy(0, kept, later.z[better]),
+        first.loss.index_copy(0, kept, later.loss[better]),
+        tuple(spent),
+        tuple(reasons),
     )
-
-
-def promising(problem: Problem, points: Tensor, count: int) -> Tensor:
-    """Return the first of some points and, of the others, those with the least losses, `count` in all.
-
-    What only the spreads depend on is set to its best first: the size of an error cannot be guessed, and a wrong one
-    weighs measurements wrongly.
-    """
-    scales, simulator = problem.scales, problem.simulator
-    alone = _of_spreads_alone(problem, points[:1])
-    solved = simulator.run(scales.theta(points))
-    solved = replace(solved, dx=solved.x.new_zeros(*solved.x.shape, points.shape[1]))
-    for _ in range(_SETTLING if bool(alone.any()) else 0):
-        likelihood = _compared(problem, solved, points)
-        assert likelihood.gradient is not None
-        assert likelihood.information is not None
-        slopes = scales.slopes(points)
-        curvature = likelihood.information.diagonal(dim1=1, dim2=2) * slopes.square()
-        step = -(likelihood.gradient * slopes) / curvature.clamp_min(1e-300)
-        # An error that is far too small asks for steps that are far too long, one too large for steps too short.
-        step = torch.where(alone, step.clamp(-scales.reach, scales.reach), 0.0).nan_to_num()
-        points = (points + step).clamp(scales.low, scales.high)
-    if len(points) == count:
-        return points
-    loss = _compared(problem, solved, points).loss + scales.priors(points)[0]
-    best = 1 + loss[1:].argsort(stable=True)[: count - 1]
-    return torch.cat([points[:1], points[best]])
-
-
-def _compared(problem: Problem, solved: Rows, points: Tensor) -> Likelihood:
-    """Return the likelihood of states that were solved, with constants of points that do not change these."""
-    rows = problem.simulator.with_constants(solved, problem.scales.theta(points))
-    return problem.facing.compare(predict(problem.estimation, rows, len(points)))
-
-
-def _of_spreads_alone(problem: Problem, point: Tensor) -> Tensor:
-    """Return which unknowns act on spreads, and on nothing else, (F,)."""
-    prediction = problem.likelihood(point).prediction
-    assert prediction.dvalues is not None
-    assert prediction.dspreads is not None
-    values, spreads = (part.nan_to_num().abs().amax((0, 1)) for part in (prediction.dvalues, prediction.dspreads))
-    return (values == 0) & (spreads > 0)
 
 
 def _rough(problem: Problem) -> Problem:
@@ -235,27 +241,6 @@ def _rough(problem: Problem) -> Problem:
         atol=max(options.atol, _ROUGH[1]),
     )
     return replace(problem, options=loose)
-
-
-def start_points(scales: Scales, starts: int, seed: int) -> Tensor:
-    """Return where searches begin, (S, F): the guess first, then Sobol points, scrambled."""
-    if starts < 1:
-        raise ConfigError(f"`starts` must be at least 1, got {starts}")
-    guess = scales.guess()
-    if starts == 1:
-        return guess[None]
-    from scipy.stats import qmc
-
-    near, far = torch.minimum(guess / _WIDE, guess * _WIDE), torch.maximum(guess / _WIDE, guess * _WIDE)
-    logarithm = math.log(_WIDE) / torch.where(scales.base == 0.0, 1.0, scales.base)
-    near = torch.where(scales.base == 0.0, torch.where(guess == 0.0, -1.0, near), guess - logarithm)
-    far = torch.where(scales.base == 0.0, torch.where(guess == 0.0, 1.0, far), guess + logarithm)
-    low = torch.where(torch.isfinite(scales.low), scales.low, torch.minimum(near, scales.high))
-    high = torch.where(torch.isfinite(scales.high), scales.high, torch.maximum(far, scales.low))
-    power = math.ceil(math.log2(starts))
-    unit = qmc.Sobol(len(guess), scramble=True, rng=np.random.default_rng(seed)).random_base2(power)[: starts - 1]
-    points = low + torch.from_numpy(unit) * (torch.maximum(high, low) - low)
-    return torch.cat([guess[None], points])
 
 
 def _spans(estimation: Estimation) -> list[float]:
@@ -299,7 +284,7 @@ def _towards(problem: Problem, span: float, z: Tensor) -> Tensor:
     short = Problem(shortened(problem.estimation, span), problem.options)
     scales = problem.scales
     try:
-        found = minimise(short, z, scales.low, scales.high, reach=scales.reach, iterations=20, arrived=_LOOSE)
+        found = minimise(short.settled, z, scales.low, scales.high, reach=scales.reach, iterations=20, arrived=_LOOSE)
     except SolveError as error:
         _log.info("the first %g of the data: %s", span, error)
         return z

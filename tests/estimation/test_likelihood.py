@@ -23,9 +23,10 @@ from physode.estimation.problem import (
     Unknown,
 )  # fmt: skip
 from physode.estimation.scales import Scales, density
-from physode.estimation.scoring import Point, minimise
-from physode.estimation.search import Problem, start_points
+from physode.estimation.scoring import Point, minimise, minimise_each
+from physode.estimation.search import Problem
 from physode.estimation.simulation import SolverOptions
+from physode.estimation.starts import second_chance, start_points
 
 T = np.linspace(0.0, 2.0, 7)
 MODEL = Model(("x",), ("k",), lambda t, x, p, u: -p * x, lambda p: torch.full_like(p, 2.0), ("k",))
@@ -191,3 +192,53 @@ def test_bounds_hold_and_the_rest_goes_on():
     found = minimise(rosenbrock, torch.tensor([[-1.2, 1.0]], dtype=torch.float64), -free, high)
     assert found.z[0].tolist() == pytest.approx([0.5, 0.25])
     assert found.converged == (True,)
+
+
+def test_the_best_spread_is_taken_where_nothing_else_depends_on_it():
+    problem = posed("normal", lambda t, x, p, u, q: q[:, 0] + 0 * t)
+    one = replace(problem.estimation.observables[0], value=lambda t, x, p, u, q: x[:, 0])
+    problem = replace(problem, estimation=replace(problem.estimation, observables=(one,)))
+    z = torch.tensor([[0.8, 1.1], [0.3, 9.0]], dtype=torch.float64)
+    found = problem.settled(z)
+    spreads = [math.sqrt(np.square(VALUES - 2 * np.exp(-k * T)).mean()) for k in (0.8, 0.3)]
+    assert found.z[:, 0].tolist() == [0.8, 0.3]
+    assert found.z[:, 1].tolist() == pytest.approx(np.clip(spreads, 0.1, 9.0), rel=1e-6)
+    there = problem(found.z)
+    assert torch.allclose(found.loss, there.loss)
+    assert torch.allclose(found.gradient, there.gradient, atol=1e-8)
+
+
+def test_nothing_is_settled_that_predictions_depend_on():
+    problem, z = posed("normal"), torch.tensor([[0.8, 1.1]], dtype=torch.float64)
+    assert torch.equal(problem.settled(z).z, z)
+    assert torch.equal(problem.settled(z).loss, problem(z).loss)
+
+
+def test_second_chances_draw_anew_what_does_not_matter():
+    problem = posed("normal", lambda t, x, p, u, q: 0.05 + 0 * t)
+    unknowns = (Unknown("k", 0.6, 1e-3, 10.0, "log"), Unknown("s", 1.0, 0.1, 9.0), Unknown("idle", 3.0, 2.0, 5.0))
+    problem = replace(problem, estimation=replace(problem.estimation, unknowns=unknowns))
+    z = torch.tensor([[math.log(0.6), 1.0, 3.0]], dtype=torch.float64).repeat(200, 1)
+    moved = second_chance(problem, z, np.random.default_rng(0))
+    k, s, idle = (moved - z).T.numpy()
+    assert np.std(k) == pytest.approx(0.1 * math.log(1e4), rel=0.2)
+    assert np.median(s) == pytest.approx(0.0, abs=0.2)
+    assert moved[:, 1].min() >= 0.1
+    assert np.allclose(np.quantile(idle, [0.0, 0.5, 1.0]), [-1.0, 0.5, 2.0], atol=0.25)
+
+
+def test_hopeless_starts_are_given_up_only_beside_others_of_the_same_loss():
+    low = torch.tensor([[-1.3, -torch.inf], [-2.0, -torch.inf]], dtype=torch.float64)
+    high = torch.tensor([[2.0, torch.inf], [-1.99, torch.inf]], dtype=torch.float64)
+    z = torch.tensor([[1.1, 1.0], [-2.0, -70.0]], dtype=torch.float64)
+    each = minimise_each(lambda z, _: scaled_rosenbrock(z), z, low, high)
+    assert each.converged == (True, True)
+    both = minimise(scaled_rosenbrock, z, low, high)
+    assert both.reasons[1].startswith("given up")
+    rival = minimise(scaled_rosenbrock, z[1:], low[1:], high[1:], rival=0.0)
+    assert rival.reasons[0].startswith("given up")
+
+
+def scaled_rosenbrock(z):
+    point = rosenbrock(z)
+    return Point(100 * point.loss, 100 * point.gradient, 100 * point.information)
