@@ -67,7 +67,7 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
     _refuse_idle(ctx, source)
     import torch
 
-    from physode.estimation.bands import bands
+    from physode.estimation.bands import bands, check_until
     from physode.estimation.fit import estimate
     from physode.estimation.identifiability import identifiability
     from physode.estimation.residual_tests import residual_tests
@@ -79,6 +79,8 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
     check_new_folder(path, overwrite=options["force"])
     torch.set_num_threads(options["threads"] or 1)
     estimation = _adjusted(_READERS[source.kind](source.name, options), options)
+    if options["until"] is not None:
+        check_until(estimation, options["until"])
     iterations = options["epochs"] or 200
     with showing_epochs(f"fitting {path.name}") as tell:
         found = estimate(
@@ -141,7 +143,8 @@ def _name(source: Source, data: tuple[Path, ...]) -> str:
     if source.kind == "petab":
         return Path(source.name).stem
     model = Path(source.name).stem if source.kind == "model" else source.name.rpartition(":")[2]
-    return f"{data[0].stem.removesuffix('.csv')}-{model}" if data else model
+    table = data[0].stem.removesuffix(".csv") if data else model
+    return model if table == model else f"{table}-{model}"
 
 
 def _model_file(name: str, options: Mapping[str, Any]) -> Estimation:

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ __all__ = [
     "plain",
     "reference",
     "refuse_forward_over_forward",
+    "severed",
     "to_keep",
     "transformed",
     "under_func",
@@ -179,6 +181,34 @@ def first_order_only(
     ]
 
 
+@dataclass
+class _Gate:
+    open: bool = False
+
+
+class _Severed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate: _Gate, value: Tensor) -> Tensor:
+        ctx.gate = gate
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        return None, cotangents[0] if ctx.gate.open else None
+
+
+@contextmanager
+def severed(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Give tensors at which passes back end for as long as this lasts, and which they go through afterwards.
+
+    For a pass back within a pass back, which is to be differentiated in turn: what one of the ``tensors`` depends on
+    may be another one, whose gradient would count what comes through the first, too.
+    """
+    gate = _Gate()
+    yield [_Severed.apply(gate, x) if x.requires_grad else x for x in tensors]  # type: ignore[no-untyped-call]
+    gate.open = True
+
+
 def one_by_one(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Let a pass back take batches of cotangents, as of ``is_grads_batched=True``: one after another."""
 
@@ -267,7 +297,23 @@ class _Held(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        return None, None, cotangents[0]
+        (ahead,) = cotangents
+        if torch.is_grad_enabled() and not _level(ahead):  # gradients may be differentiated when the outputs are gone
+            ahead = _Carried.apply(ctx.plans, ahead, torch.zeros((), requires_grad=True))  # type: ignore[no-untyped-call]
+        return None, None, ahead
+
+
+class _Carried(torch.autograd.Function):
+    """The identity of cotangents: what is computed from them in a pass back holds ``plans``."""
+
+    @staticmethod
+    def forward(ctx: Any, plans: Sequence[object], ahead: Tensor, anchor: Tensor) -> Tensor:
+        ctx.plans = plans
+        return ahead.view_as(ahead)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        return None, cotangents[0], None
 
 
 def held(outputs: Tensor, plans: Sequence[object]) -> Tensor:

@@ -5,11 +5,12 @@ JSON knows no NaN and no infinities: they become null. Arrays and tensors become
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from physode.errors import DataError
 
@@ -66,3 +67,23 @@ def read_text(path: Path, *, largest: int = 1 << 30) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise DataError(f"{path} is damaged: it holds bytes that are no text") from None
+
+
+def has_fields(value: object, kind: type[Any]) -> TypeGuard[dict[str, Any]]:
+    """Whether a value that was read is a mapping with a dataclass's names; those with a default may be left out."""
+    fields = dataclasses.fields(kind)
+    needed = {each.name for each in fields if each.default is each.default_factory}
+    return isinstance(value, dict) and needed <= value.keys() <= {each.name for each in fields}
+
+
+def is_number(value: object) -> bool:
+    """Whether a value that was read is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def are_numbers(value: object) -> bool:
+    """Whether a value is what constants are told as: lists of numbers by their names, null for what is not finite."""
+    return isinstance(value, dict) and all(
+        isinstance(each, list) and all(number is None or is_number(number) for number in each)
+        for each in value.values()
+    )

@@ -105,6 +105,9 @@ def sensitivities(
         grid = record.clock()
         y = read_outputs(problem, plan, record, grid, fetch_recorded(record)).outputs
         steps = _Steps(problem, binding, max((len(dense) for dense in record.dense if dense is not None), default=0))
+        if len(record.nodes) == 1:  # no sample took a step: the start alone is known
+            jacobian = _at_start(y, problem.per_sample, binding, initial_state=initial_state)
+            return Sensitivities(y, torch.where(torch.isfinite(y).unsqueeze(-1), jacobian, torch.nan))
         nodes = torch.stack(record.nodes[:-1])
         read = _read_within(locate(problem.t, *grid), len(nodes))
         states, coefficients = _propagate(steps, grid, nodes, read, initial_state=initial_state)
@@ -113,6 +116,16 @@ def sensitivities(
         if not throw:
             jacobian = torch.where(torch.isfinite(y).unsqueeze(-1), jacobian, torch.nan)
         return Sensitivities(y, jacobian)
+
+
+def _at_start(y: Tensor, per_sample: bool, binding: Binding, *, initial_state: bool) -> Tensor:
+    """Return the derivatives of the initial state for outputs (T, ...): no parameter moves it."""
+    state = y.shape[1 + per_sample :]
+    dimension, known = math.prod(state), binding.flat(y).shape[-1]
+    jacobian = y.new_zeros(*y.shape, known + dimension * initial_state)
+    if initial_state:
+        jacobian[..., known:] = torch.eye(dimension, dtype=y.dtype, device=y.device).reshape(*state, dimension)
+    return jacobian
 
 
 @dataclass(frozen=True)

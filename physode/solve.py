@@ -197,17 +197,24 @@ def solve(
             gradient=gradient, throw=throw, max_steps=max_steps, others=unused,
         )  # fmt: skip
     gradient_method = find_gradient(gradient)
+    if not (compile is True or compile is False or compile == "auto"):
+        raise ValueError(f"`compile` must be True, False or 'auto', got {compile!r}")
     if isinstance(t, Tensor) and is_mapped(t):
         raise ValueError(
             "`t` cannot be mapped by torch.func.vmap; give times of shape (time, batch) to 'per-sample' steps"
         )
     if (events or jump_t is not None) and any(isinstance(x, Tensor) and is_mapped(x) for x in (y0, *args)):
-        return _mapped(f, y0, t, args, checked_events(events), dense=dense, record=record, options={
+        _refuse_mapped(
+            sink=sink is not None, skip_finished=skip_finished, sample_args=sample_args not in (None, False),
+            dense=dense, record=record is not None, step_control=step_control != "shared",
+        )  # fmt: skip
+        if compile is True:
+            _warn_uncompiled("the solve itself is being transformed by torch.func")
+        return _mapped(f, y0, t, args, checked_events(events), options={
             "method": method, "rtol": rtol, "atol": atol, "step_size": step_size, "grid": grid, "throw": throw,
             "first_step": first_step, "min_step": min_step, "max_step": max_step, "max_steps": max_steps,
-            "step_control": step_control, "controller": controller, "norm": norm, "gradient": gradient, "jac": jac,
-            "jac_structure": jac_structure, "jump_t": jump_t, "monitor": monitor, "progress": progress,
-            "max_seconds": max_seconds,
+            "controller": controller, "norm": norm, "gradient": gradient, "jac": jac, "jac_structure": jac_structure,
+            "jump_t": jump_t, "monitor": monitor, "progress": progress, "max_seconds": max_seconds,
         })  # fmt: skip
     problem = pose(
         f, y0, t, args=args, method=method, rtol=rtol, atol=atol, step_size=step_size, grid=grid,
@@ -269,22 +276,26 @@ def solve(
     return solution
 
 
+def _refuse_mapped(**given: bool) -> None:
+    """Raise where an argument is given that a solve with events under ``torch.func.vmap`` cannot do with."""
+    refused = [f"`{name}`" for name, is_given in given.items() if is_given]
+    if refused:
+        raise ValueError(
+            f"torch.func.vmap maps solves with events and shared steps, without {', '.join(refused)}: leave it out, or "
+            "put the mapped axis into the batch of step_control='per-sample' instead"
+        )
+
+
 def _mapped(
-    f: Callable[..., Any], y0: Any, t: Any, args: Sequence[Any], events: Sequence[Event], *, dense: bool,
-    record: Any, options: dict[str, Any],
-) -> Solution:  # fmt: skip
+    f: Callable[..., Any], y0: Any, t: Any, args: Sequence[Any], events: Sequence[Event], *, options: dict[str, Any]
+) -> Solution:
     """Solve under ``torch.func.vmap`` with events: the mapped axis is a batch with a clock a sample."""
     from physode.events.mapped import Mapped
 
-    if options["step_control"] != "shared" or dense or record is not None:
-        raise ValueError(
-            "torch.func.vmap maps solves with events and shared steps, without `dense` and `record`; put the mapped "
-            "axis into the batch of step_control='per-sample' instead"
-        )
     mapped = Mapped(y0, args)
     solution = solve(
         mapped.over_samples(f), mapped.y0, t, args=mapped.args, events=mapped.events(events),
-        **{**options, "step_control": "per-sample"},
+        step_control="per-sample", **mapped.options(options),
     )  # fmt: skip
     return mapped.put_back(solution)
 
@@ -324,8 +335,6 @@ def _with_events(
 
 
 def _compiled(problem: Problem, plan: Plan, gradient_method: GradientMethod, when: Any) -> Outcome:
-    if not (when is True or when == "auto"):
-        raise ValueError(f"`compile` must be True, False or 'auto', got {when!r}")
     from physode.compiled.choice import solve_with  # the compiler takes a while to import
 
     aca = gradient_method if isinstance(gradient_method, ACA) else None

@@ -61,6 +61,20 @@ def test_a_right_hand_side_that_cannot_be_mapped_is_differentiated_step_by_step(
     assert float(found.jacobian[-1]) == pytest.approx(-np.exp(-0.7), rel=1e-7)
 
 
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_where_no_step_is_taken_the_start_alone_has_derivatives(control):
+    y0, k = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]]), torch.tensor(2.0)
+    found = sensitivities(
+        lambda t, y, k: -k * torch.sqrt(y), y0, torch.linspace(0, 1, 3), [k], args=(k,), initial_state=True,
+        throw=False, step_control=control,
+    )  # fmt: skip
+    assert torch.equal(found.y[0], y0)
+    assert bool(found.jacobian[1:].isnan().all())
+    columns = 2 if control == "per-sample" else 4
+    own = torch.eye(columns).reshape(-1, 2, columns).expand(2, 2, columns)
+    assert torch.equal(found.jacobian[0], torch.cat([torch.zeros(2, 2, 1), own], -1))
+
+
 def test_a_parameter_that_is_nowhere_is_named():
     with pytest.raises(ValueError, match="neither registered in `f` nor in `args`"):
         sensitivities(Spiral(), torch.ones(2), [0.0, 1.0], [torch.ones(3, requires_grad=True)])

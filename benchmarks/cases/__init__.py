@@ -16,6 +16,7 @@ CASES = {
     "scaling": "time against steps, batch and state size",
     "stiff": "stiff problems, work against precision",
     "hamiltonian": "energies over a thousand thin orbits, close encounters, a closed orbit",
+    "coverage": "how often 95 % intervals and bands of fits contain the truth",
     "must_show": "the ratios asked for, and those seen",
 }
 """The cases' names and what they are."""

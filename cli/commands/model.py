@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.show import show_json, show_table, visible
+from physode.cli.tables import SectionedCommand, say_understood, table_options
+
+if TYPE_CHECKING:
+    from physode.datasets import TableOptions
 
 __all__ = ["command"]
 
@@ -28,32 +32,50 @@ def command() -> None:
     """
 
 
-@command.command()
+@command.command(cls=SectionedCommand)
 @click.argument("data", type=PATH)
 @click.option("--output", type=PATH, help="The model file.  [default: DATA's name with .toml]")
+@click.option("--time-column", metavar="NAME", help="Column of times.  [default: time, t, date, ...]")
+@click.option(
+    "--experiment-column",
+    metavar="NAME",
+    help="Column of experiments' labels.  [default: experiment, or what tells equal times apart]",
+)
 @force_option
-def new(data: Path, output: Path | None, force: bool) -> None:
+@table_options
+def new(
+    data: Path,
+    output: Path | None,
+    time_column: str | None,
+    experiment_column: str | None,
+    force: bool,
+    table: TableOptions,
+) -> None:
     """Make a model file from the columns of DATA, a table, with equations to be filled in.
 
     \b
     Examples:
       physode model new swing.csv
       physode model new swing.csv --output models/swing.toml --force
+      physode model new messung.csv --time-column Uhrzeit --time-unit min --decimal ,
+      physode model new flasks.csv --experiment-column flask
     """
     from physode.datasets.atomic_write import write_text
     from physode.equations.scaffold import scaffold
 
-    text = scaffold(data)
+    text = scaffold(data, time=time_column, experiment=experiment_column, options=table, tell=say_understood)
     path = output or data.with_suffix(".toml")
     write_text(path, text, overwrite=force)
-    click.echo(f"wrote {visible(str(path))}; fill in its equations, then: physode model check {visible(str(path))}")
+    files = f"{visible(str(path))} {visible(str(data))}"
+    click.echo(f"wrote {visible(str(path))}; fill in its equations, then: physode model check {files}")
 
 
-@command.command()
+@command.command(cls=SectionedCommand)
 @click.argument("model", type=PATH)
 @click.argument("data", metavar="[DATA]...", type=PATH, nargs=-1)
 @json_option
-def check(model: Path, data: tuple[Path, ...], as_json: bool) -> None:
+@table_options
+def check(model: Path, data: tuple[Path, ...], as_json: bool, table: TableOptions) -> None:
     """Check a model file, and tables of DATA against it; say what would be estimated.
 
     Names, dimensions, bounds, and that nothing is declared in vain; with DATA also columns, units, experiments, and
@@ -71,7 +93,7 @@ def check(model: Path, data: tuple[Path, ...], as_json: bool) -> None:
     read = read_model(model)
     tables = as_listed(read.declarations)
     if data:
-        tables |= estimation_listed(read.estimation(*data))
+        tables |= estimation_listed(read.estimation(*data, options=table, tell=say_understood))
         del tables["constants"], tables["observables"]
     if as_json:
         show_json({"name": read.declarations.name, **tables})

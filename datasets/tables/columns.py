@@ -43,11 +43,12 @@ def number_of(cell: str, *, row: int, column: str) -> float:
     """
     value = POINTS.number(cell)
     if value is None:
-        raise _not_a_number(Cell(row, column, cell))
+        raise not_a_number(Cell(row, column, cell))
     return _finite(value, Cell(row, column, cell))
 
 
-def _not_a_number(cell: Cell) -> NotNumberError:
+def not_a_number(cell: Cell) -> NotNumberError:
+    """Return the error of a cell that holds no number."""
     if date_of(cell.text) is not None:
         return NotNumberError(f"{cell} is a date, the column none of times; call it date or time, or remove it")
     return NotNumberError(f"{cell} is not a number; write 0.5, or leave the cell empty where a value is missing")
@@ -124,7 +125,7 @@ class NumberColumn:
             return value
         if not self._settled and marks_of(cell) is not None:
             raise MarkedError
-        raise _not_a_number(Cell(line, self.name, cell))
+        raise not_a_number(Cell(line, self.name, cell))
 
     @property
     def values(self) -> Array:

@@ -138,7 +138,7 @@ class Evidence:
     decimals: dict[str, dict[str, Cell]] = field(default_factory=dict)
     thousands: dict[str, dict[str, Cell]] = field(default_factory=dict)
     open: dict[tuple[str, str], Cell] = field(default_factory=dict)
-    texts: set[str] = field(default_factory=set)
+    texts: dict[str, Cell | None] = field(default_factory=dict)
 
     def add(self, name: str, cells: Sequence[str | float], lines: Sequence[int]) -> None:
         """Take cells of one column; a column that holds text says nothing of numbers."""
@@ -150,7 +150,7 @@ class Evidence:
             marks = marks_of(text)
             if marks is None:
                 if POINTS.number(text) is None:
-                    self._forget(name)
+                    self._forget(name, Cell(line, name, text))
                     return
                 continue
             cell = Cell(line, name, text)
@@ -172,8 +172,8 @@ class Evidence:
             return False
         return _ONLY[signs[0]].fullmatch(text) is not None
 
-    def _forget(self, name: str) -> None:
-        self.texts.add(name)
+    def _forget(self, name: str, cell: Cell) -> None:
+        self.texts[name] = cell
         self.thousands.pop(name, None)
         self.decimals.pop(name, None)
         self.open = {key: cell for key, cell in self.open.items() if key[0] != name}

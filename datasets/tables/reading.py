@@ -9,7 +9,15 @@ from itertools import chain, islice
 
 import numpy as np
 
-from physode.datasets.tables.columns import MarkedError, NotNumberError, NumberColumn, TextColumn, TimeColumn, floats
+from physode.datasets.tables.columns import (
+    MarkedError,
+    NotNumberError,
+    NumberColumn,
+    TextColumn,
+    TimeColumn,
+    floats,
+    not_a_number,
+)
 from physode.datasets.tables.heading import Cells, Heading, Source
 from physode.datasets.tables.notation import Evidence, Notation
 from physode.datasets.tables.options import TableOptions
@@ -96,10 +104,13 @@ def read_columns(source: Source, heading: Heading, wanted: Wanted, options: Tabl
 
 
 def _notations(source: Source, heading: Heading, wanted: Wanted, options: TableOptions) -> Mapping[str, Notation]:
-    evidence = Evidence(texts={name for name in heading.names if name in wanted.words})
+    evidence = Evidence(texts=dict.fromkeys(name for name in heading.names if name in wanted.words))
     for rows, lines in _blocks(source, heading, _Count()):
         for name, cells in zip(heading.names, zip(*rows, strict=True), strict=True):
             evidence.add(name, cells, lines)
+    for name, cell in evidence.texts.items():
+        if cell is not None and not wanted.texts and name.casefold() not in wanted.times:
+            raise not_a_number(cell)
     return evidence.notations(heading.names, options, pointed=source.pointed)
 
 

@@ -16,7 +16,8 @@ from physode.compiled.capture import Captured, capture
 from physode.compiled.engine import Engine, engine_of
 from physode.compiled.forward import Clock, Groups, Record, Summary, Walk
 from physode.gradients.aca import ACA
-from physode.gradients.outputs import Outcome, StepTable, adaptive_clock, blank_unreached
+from physode.gradients.output_times import moving_with_times
+from physode.gradients.outputs import Outcome, StepTable, adaptive_clock, blank_unreached, times_move
 from physode.problem.problem import Problem
 from physode.solvers.clock import Grid
 from physode.solvers.driver import Plan
@@ -63,6 +64,8 @@ def solve_compiled(problem: Problem, plan: Plan, aca: ACA | None) -> Outcome:
     if solve.differentiable:
         grid = problem.grid if problem.grid is not None else adaptive_clock(problem.t, walked.grid)
         outputs = differentiable(solve.backward_pass(walked), outputs, grid)
+        if len(walked) and times_move(problem.t) and not problem.to_outputs:
+            outputs = moving_with_times(problem, problem.t, grid, outputs, whole=True)
     return Outcome(solve.blanked(outputs, walked), walked, table)
 
 

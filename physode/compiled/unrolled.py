@@ -152,7 +152,8 @@ def _outputs(dynamics: Dynamics, method: Method, steps: Grid, y: Tensor, times: 
     states = torch.stack(nodes)
     if at_ends:
         return states
-    return interpolate(locate(times, *steps), states[:-1], torch.stack(dense), states[1:])
+    moves = times.requires_grad
+    return interpolate(locate(times, *steps), states[:-1], torch.stack(dense), states[1:], moves=moves)
 
 
 def _solution(t: Tensor, y: Any, steps: Grid, calls: int) -> Solution:

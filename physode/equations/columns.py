@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from physode.equations.units import conversion, known_unit
 from physode.errors import ConfigError, DataError
 from physode.estimation.problem import Vector
 
-__all__ = ["EXPERIMENT", "Recording", "Samples", "read_recordings", "time_unit_of"]
+__all__ = ["EXPERIMENT", "Recording", "Samples", "label_column", "read_recordings", "time_unit_of"]
 
 EXPERIMENT = "experiment"
 """The usual name of the column of experiments."""
@@ -56,10 +56,14 @@ class Samples:
 
 @dataclass(frozen=True)
 class Recording:
-    """What was recorded in one experiment: samples by the name of the column, spreads as ``<column>_sigma``."""
+    """What was recorded in one experiment: samples by the name of the column, spreads as ``<column>_sigma``.
+
+    `refused` says of columns of text, by name, which cell is no number.
+    """
 
     name: str
     columns: Mapping[str, Samples]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def begin(self) -> float:
@@ -74,6 +78,7 @@ def read_recordings(
     experiment: str | None = None,
     time_unit: str | None = None,
     strict: bool = True,
+    texts: bool = False,
     options: TableOptions | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> tuple[Recording, ...]:
@@ -89,6 +94,8 @@ def read_recordings(
         To which times are converted, where both units are known.
     strict
         Whether columns that are named must be there, in place of usual ones.
+    texts
+        Whether further columns may hold text, such as remarks; recordings name them as `refused`.
     options
         What is known of how the tables are written.
     tell
@@ -104,7 +111,7 @@ def read_recordings(
     recordings: dict[str, Recording] = {}
     for path in paths:
         with naming(path):
-            table = _read(path, experiment, time, options)
+            table = _read(path, experiment, time, options, texts=texts)
             if tell is not None and not table.plain:
                 tell(f"{path.name}: {table.understood}")
             if not strict:
@@ -117,18 +124,59 @@ def read_recordings(
     return tuple(recordings.values())
 
 
-def time_unit_of(path: Path) -> str:
+def time_unit_of(path: Path, time: str | None = None, options: TableOptions | None = None) -> str:
     """Return what a table says of the unit of its times."""
     with naming(path):
-        table = _read(path, None, None, None)
-        return table.units[time_column(table)]
+        table = _read(path, None, time, options, texts=True)
+        return table.units[_clock(table, time)]
 
 
-def _read(path: Path, experiment: str | None, time: str | None, options: TableOptions | None) -> Table:
+def label_column(path: Path, time: str | None = None, options: TableOptions | None = None) -> str | None:
+    """Return which column seems to label experiments, where none is called so: times are met again without it.
+
+    The first of text, or else of whole numbers, with at most half as many labels as there are rows.
+    """
+    with naming(path):
+        table = _read(path, None, time, options, texts=True)
+        clock = _clock(table, time)
+        times = table.numbers[clock]
+        if EXPERIMENT in table.words or _OBSERVABLE in table.words or len(np.unique(times)) == len(times):
+            return None
+        numbers = [
+            name
+            for name, values in table.numbers.items()
+            if name != clock and (np.isfinite(values) & (values == np.floor(values))).all()
+        ]
+        for name in (*table.words, *numbers):
+            labels = table.labels(name)
+            pairs = set(zip(labels.codes.tolist(), times.tolist(), strict=True))
+            few = len(np.unique(labels.codes)) <= len(times) / 2
+            if few and "" not in labels.labels and len(pairs) == len(times):
+                return name
+        return None
+
+
+def _read(
+    path: Path, experiment: str | None, time: str | None, options: TableOptions | None, *, texts: bool = False
+) -> Table:
     """Read a table; columns of labels are text, whatever their cells look like."""
     words = frozenset({EXPERIMENT, _OBSERVABLE, (experiment or EXPERIMENT).casefold()})
     times = frozenset({*TIMES, *([] if time is None else [time.casefold()])})
-    return read_table(path, words=words, times=times, options=options)
+    return read_table(path, words=words, times=times, options=options, texts=texts)
+
+
+def _clock(table: Table, time: str | None) -> str:
+    """Return the column of times, which must hold times."""
+    names = [name for name in table.names if (name == time if time else name.casefold() in TIMES)]
+    for name in [*names[:1], *([_VALUE, _SIGMA] if _OBSERVABLE in table.words else [])]:
+        if name in table.refused:
+            raise DataError(table.refused[name])
+    if not names and time is None:
+        raise DataError(
+            f"its first row names no column of times; call one of them time, or say which it is, as time_column; "
+            f"the row has {quoted(table.names)}"
+        )
+    return time or time_column(table)
 
 
 def _recorded(
@@ -136,13 +184,14 @@ def _recorded(
 ) -> list[Recording]:
     if experiment is not None and experiment.casefold() not in table.words:
         raise ConfigError(f"{path} has no column {experiment} of experiments; {near(experiment, table.names)}")
-    if time is not None and time not in table.numbers:
+    if time is not None and time not in table.names:
         raise ConfigError(f"{path} has no column {time} of times; {near(time, table.names)}")
-    clock = time or time_column(table)
+    clock = _clock(table, time)
     table = _timed(table, clock)
     scale = _scale(table.units[clock], time_unit, clock, path)
     word = (experiment or EXPERIMENT).casefold()
     labels = labels_of(table, word)
+    refused = {name: f"{path}: {why}" for name, why in table.refused.items()}
     recordings = []
     for (code,), rows in groups(labels):
         part = table.take(rows)
@@ -157,7 +206,7 @@ def _recorded(
                 for column, values in part.numbers.items()
                 if column != clock
             }
-        recordings.append(Recording(name, columns))
+        recordings.append(Recording(name, columns, refused))
     return recordings
 
 

@@ -147,7 +147,7 @@ def estimation_listed(estimation: Estimation) -> dict[str, list[dict[str, Any]]]
                 "to": float(rows.times[rows.experiment == i].max()),
                 "values": int((rows.experiment == i).sum()),
                 "changes": len(each.changes),
-                "its own": ", ".join(f"{name} = {_entry(entry)}" for name, entry in _own(each)) or None,
+                "its own": ", ".join(_assigned(name, entry) for name, entry in _own(each)) or None,
             }
             for i, each in enumerate(estimation.experiments)
         ],
@@ -165,8 +165,9 @@ def _own(experiment: Any) -> list[tuple[str, Entry]]:
     return [*experiment.constants.items(), *((f"{name}(0)", entry) for name, entry in experiment.initial.items())]
 
 
-def _entry(entry: Entry) -> str:
-    return f"{entry:g}" if isinstance(entry, float) else str(entry)
+def _assigned(name: str, entry: Entry) -> str:
+    value = f"{entry:g}" if isinstance(entry, float) else str(entry)
+    return name if value == name else f"{name} = {value}"
 
 
 def _spread(estimation: Estimation, observable: int) -> str:

@@ -151,6 +151,8 @@ def _equations(section: Section, states: Section) -> Equations:
     for label in states.content:
         if label not in equations.states:
             wrong = f'has no equation; write equation = "{label}\' = ..."'
+            if label in equations.definitions:
+                wrong = f"has no equation: {label} = ... defines it; write {label}' = ..., the derivative with time"
             raise states.refusal(wrong, label)
     if not equations.states:
         raise section.refusal('there is no equation; write equations = "x\' = -k*x"')

@@ -19,7 +19,7 @@ from physode.equations.observing import Observed, observables_of, observed, scal
 from physode.equations.resolution import Resolution, entry_of
 from physode.equations.toml_tables import near
 from physode.equations.tree import Expression, Name, apply, name, number
-from physode.errors import ConfigError
+from physode.errors import ConfigError, DataError
 from physode.estimation.problem import (
     Change,
     Entry,
@@ -45,10 +45,13 @@ def pose(
 ) -> Estimation:
     """Pose the estimation of a model's unknowns; see :meth:`physode.equations.model_file.ModelFile.estimation`."""
     clock, label, unit = declarations.time_column, declarations.experiment_column, declarations.time_unit
-    recordings = read_recordings(paths, time=clock, experiment=label, time_unit=unit, options=options, tell=tell)
+    recordings = read_recordings(
+        paths, time=clock, experiment=label, time_unit=unit, texts=True, options=options, tell=tell
+    )
     if not recordings:
         raise ConfigError(f"{where} needs data; name a table")
     _check_experiments(declarations, recordings, where)
+    _check_numbers(declarations, recordings)
     observables = observables_of(declarations, recordings, where)
     rows = observed(observables, recordings, declarations, where)
     resolution = Resolution(declarations, where, len(recordings) == 1)
@@ -74,6 +77,18 @@ def pose(
     _check_count(posed, where)
     check_jumps(declarations, constants[0], posed.unknowns, where)
     return posed
+
+
+def _check_numbers(declarations: Declarations, recordings: Sequence[Recording]) -> None:
+    """Refuse text in the columns that are asked for; others, such as remarks, may hold what they want."""
+    asked = {each.column for each in declarations.inputs if each.file is None}
+    asked |= {each.source for each in declarations.constants if isinstance(each.source, str)}
+    asked |= {state.name for state in declarations.states if not declarations.observables}
+    asked |= {name for each in declarations.observables for name in (each.column, each.sigma_column) if name}
+    asked |= {f"{name}_sigma" for name in asked}
+    for recording in recordings:
+        for column in sorted(asked & set(recording.refused)):
+            raise DataError(recording.refused[column])
 
 
 def _check_experiments(declarations: Declarations, recordings: Sequence[Recording], where: str) -> None:
@@ -274,8 +289,9 @@ def _used(unknowns: Mapping[str, Unknown], model: Model, experiments: Sequence[E
 
 def _check_count(posed: Estimation, where: str) -> None:
     loose = [unknown for unknown in posed.free if unknown.prior is None]
-    if len(loose) > len(posed.measurements):
+    count = len(posed.measurements)
+    if len(loose) > count:
+        values = "1 value" if count == 1 else f"{count} values"
         raise ConfigError(
-            f"{where}: {len(loose)} unknowns are free, but the data have {len(posed.measurements)} values; "
-            "keep some fixed, or give them priors"
+            f"{where}: {len(loose)} unknowns are free, but the data have {values}; keep some fixed, or give them priors"
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from physode.equations.columns import read_recordings, time_unit_of
+from physode.datasets.table import TableOptions
+from physode.equations.columns import EXPERIMENT, Recording, label_column, read_recordings, time_unit_of
 from physode.equations.model_file import VERSION
 from physode.equations.operations import FUNCTIONS
 from physode.equations.scope import TIME
@@ -21,10 +22,29 @@ _MOST = 50
 """States of a model that is to be filled in by hand."""
 
 
-def scaffold(path: Path) -> str:
+def scaffold(
+    path: Path,
+    *,
+    time: str | None = None,
+    experiment: str | None = None,
+    options: TableOptions | None = None,
+    tell: Callable[[str], object] | None = None,
+) -> str:
     """Return a model file for a table: one state and one observable a column, and equations to be filled in.
 
     It is valid as it stands: its states do not change.
+
+    Parameters
+    ----------
+    path
+        The table.
+    time, experiment
+        Columns of times, and of experiments' labels; None for usual names. Where no column is called ``experiment``
+        and times are met again, the first that tells them apart is taken to label experiments.
+    options
+        What is known of how the table is written.
+    tell
+        Told how it was read, where that does not go without saying.
 
     Raises
     ------
@@ -33,17 +53,28 @@ def scaffold(path: Path) -> str:
     DataError
         If the table cannot be read.
     """
-    recordings = read_recordings([path])
+    label = experiment or label_column(path, time, options)
+    recordings = read_recordings([path], time=time, experiment=label, texts=True, options=options, tell=tell)
     units = {column: samples.unit for each in recordings for column, samples in each.columns.items()}
-    columns = [column for column in units if not column.endswith("_sigma") or column[:-6] not in units]
+    if not units:
+        raise ConfigError(f"{path} has no column of values beside its times")
+    known = [column for column in units if _is_constant(column, recordings)]
+    columns = [
+        column
+        for column in units
+        if column not in known and (not column.endswith("_sigma") or column[:-6] not in units)
+    ]
     if len(columns) > _MOST:
         raise ConfigError(f"{path} has {len(columns)} columns of values; write a model file for those that matter")
-    names = _names(columns)
-    clock = time_unit_of(path)
+    names = _names([*columns, *known])
+    clock = time_unit_of(path, time, options)
+    rate = clock if known_unit(clock) is not None else "s"
     lines = [
         f"version = {VERSION}",
         f"name = {_toml(path.stem)}",
-        *([f"time_unit = {_toml(clock)}"] if known_unit(clock) is not None else []),
+        *([f"time_unit = {_toml(clock)}  # times are converted to it"] if known_unit(clock) is not None else []),
+        *([] if time is None else [f"time_column = {_toml(time)}"]),
+        *([] if label is None or label == EXPERIMENT else [f"experiment_column = {_toml(label)}"]),
         "",
         "# One equation a line, in the usual notation; t is time. Replace each 0 by what you think changes the state,",
         "# such as -k*x, declare k below, and define what several equations share: rate = k*a*b",
@@ -52,8 +83,11 @@ def scaffold(path: Path) -> str:
         '"""',
         "",
         "# Declare each constant with a guess. More can be said of one:",
-        '# k = { guess = 0.5, bounds = [0, 10], unit = "1/s", prior = [0.5, 0.2], log = true, per = "experiment" }',
+        f'# k = {{ guess = 0.5, bounds = [0, 10], unit = "1/{rate}", log = true, prior = [0.5, 0.2], '
+        'per = "experiment" }',
         "# g = { value = 9.81 }",
+        *(["# One number in each experiment: take out the # where an equation or a start has it."] if known else []),
+        *(f"# {names[column]} = {_inline(column=column, unit=units[column])}" for column in known),
         "[constants]",
         "",
         '# Initial values are fitted, unless they are given: start = 1.0, or a formula of constants: start = "2*k"',
@@ -65,6 +99,9 @@ def scaffold(path: Path) -> str:
         "[observables]",
         *(f"{_key(column)} = {_inline(formula=names[column], unit=units[column])}" for column in columns),
     ]
+    if recordings[0].refused:
+        lines += ["", "# Columns of text are left out:"]
+        lines += [f"# {_toml(why)}" for why in recordings[0].refused.values()]
     if len(recordings) > 1:
         lines += [
             "",
@@ -74,6 +111,12 @@ def scaffold(path: Path) -> str:
             "# constants = { k = 2.0 }",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _is_constant(column: str, recordings: Sequence[Recording]) -> bool:
+    """Whether a column has one number in each of several experiments, such as a dose."""
+    every = [each.columns[column].present().values for each in recordings if column in each.columns]
+    return len(recordings) > 1 and all(len(values) > 1 and bool((values == values[0]).all()) for values in every)
 
 
 def _names(columns: Sequence[str]) -> dict[str, str]:

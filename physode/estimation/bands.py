@@ -27,6 +27,7 @@ from physode.estimation.estimate import LEVEL, Estimate
 from physode.estimation.likelihood import Facing, Prediction
 from physode.estimation.problem import Entry, Estimation, Measured, Measurements, Observable
 from physode.estimation.search import Problem
+from physode.estimation.simulation import SolverOptions
 from physode.optional_imports import needs
 
 Array = NDArray[np.float64]
@@ -161,9 +162,7 @@ def bands(
         If `times` or `until` lie before an experiment's start, `points` is below 2, or an input ends before.
     """
     estimation = estimate.estimation
-    grids = [_grid(estimation, i, times, points, until) for i in range(len(estimation.experiments))]
-    outlines = [outline for i, (grid, last) in enumerate(grids) for outline in _outlines(estimation, i, grid, last)]
-    virtual = _virtual(estimation, outlines)
+    outlines, virtual = _drawn(estimation, times, points, until)
     problem = Problem(virtual, estimate.problem.options)
     prediction = problem.predict(estimate.z[None])
     prediction = replace(prediction, spreads=_spreads(estimate, virtual, prediction.spreads))
@@ -180,6 +179,21 @@ def bands(
         at += len(outline.t)
     order = sorted(range(len(curves)), key=lambda k: (curves[k].kind == "observable", k))
     return Bands(tuple(curves[k] for k in order), estimation.model.time_unit)
+
+
+def check_until(estimation: Estimation, until: float) -> None:
+    """Raise what :func:`bands` would raise of `until`, before a search."""
+    _, virtual = _drawn(estimation, None, 2, until)
+    Problem(virtual, SolverOptions()).simulator.timeline  # noqa: B018 - it checks
+
+
+def _drawn(
+    estimation: Estimation, times: Sequence[float] | None, points: int, until: float | None
+) -> tuple[list[_Outline], Estimation]:
+    """Return the curves before they are computed, and the estimation measured at their times."""
+    grids = [_grid(estimation, i, times, points, until) for i in range(len(estimation.experiments))]
+    outlines = [outline for i, (grid, last) in enumerate(grids) for outline in _outlines(estimation, i, grid, last)]
+    return outlines, _virtual(estimation, outlines)
 
 
 def _grid(
@@ -263,15 +277,16 @@ def _state(d: int) -> Measured:
 def _spreads(estimate: Estimate, virtual: Estimation, spreads: Tensor) -> Tensor:
     """Put the spreads that were found into those that were predicted."""
     found = estimate.spreads
-    by_observable = torch.tensor([found.get(one.name, torch.nan) for one in estimate.estimation.observables])
+    names = [observable.name for observable in estimate.estimation.observables]
+    by_observable = spreads.new_tensor([found.get(name, torch.nan) for name in names])
     which = torch.from_numpy(virtual.measurements.observable)
     inside = (which < len(by_observable)) & ~torch.isfinite(spreads[0])
-    return torch.where(inside, by_observable.double()[which.clamp_max(len(by_observable) - 1)], spreads)
+    return torch.where(inside, by_observable[which.clamp_max(len(by_observable) - 1)], spreads)
 
 
 def _ends(facing: Facing, prediction: Prediction, mean: Tensor, error: Tensor, quantile: float) -> tuple[Tensor, ...]:
     """Return both ends of the mean's band, and of a new measurement's."""
-    noise = torch.where(facing.laplace, math.log(1 / (1 - LEVEL)), quantile) * prediction.spreads[0]
+    noise = torch.where(facing.laplace, mean.new_tensor(math.log(1 / (1 - LEVEL))), quantile) * prediction.spreads[0]
     halves = quantile * error, torch.hypot(quantile * error, noise)
     ends = [mean + sign * half for half in halves for sign in (-1, 1)]
     return tuple(torch.where(facing.logs, (end * facing.units).exp(), end) for end in ends)

@@ -157,7 +157,13 @@ def bootstrap(
     drawn = facing.facing(predicted + noise * estimate.noise)
     z = estimate.z.expand(samples, -1)
     minima = minimise_each(
-        partial(_point, estimate.nearby, drawn), z, scales.low, scales.high, iterations=iterations, arrived=_ARRIVED
+        partial(_point, estimate.nearby, drawn),
+        z,
+        scales.low,
+        scales.high,
+        reach=scales.reach,
+        iterations=iterations,
+        arrived=_ARRIVED,
     )
     arrived = torch.tensor(minima.converged) & torch.isfinite(minima.loss)
     count = int(arrived.sum())

@@ -107,8 +107,26 @@ def estimation_of(
         values=values,
         stiff=stiff,
     )
+    _check_once(model, data.series[0].t[0], starts.guesses[0], named)
     observables = _observables(data, names, observe, named, sigma)
     return Estimation(model, unknowns, experiments, observables, _measurements(data))
+
+
+def _check_once(model: Model, t: float, x: Sequence[float], named: Named) -> None:
+    """Call the right-hand side once, where the first experiment begins: what is wrong with it is said at once."""
+    time, state, row = (torch.tensor([own], dtype=torch.float64) for own in (t, x, (*named.values, *x)))
+    try:
+        value = model.rhs(time, state, row, state[:, :0])
+    except Exception as error:
+        why = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"`f` fails where the data begin: {type(error).__name__}: {why}; write it in torch, as f(t, x, ...) with "
+            f"x of shape ({len(x)},): {', '.join(model.states)} (`states` names others)"
+        ) from error
+    if not isinstance(value, Tensor) or value.shape[1:] != (len(x),):
+        got = f"the shape {tuple(value.shape[1:])}" if isinstance(value, Tensor) else type(value).__name__
+        names = ", ".join(model.states)
+        raise ConfigError(f"`f` must return the derivatives of {names}, a tensor of shape ({len(x)},), got {got}")
 
 
 def _constants_of(f: Callable[..., Any]) -> dict[str, Any]:

@@ -123,6 +123,11 @@ def _table(columns: dict[str, Any], time: str | None, experiment: str) -> Observ
 def _numbers(values: Any, what: str) -> Array:
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
+    if np.asarray(values).dtype.kind in "mM":
+        raise DataError(
+            f"the column {what!r} holds dates or durations; make them numbers, such as "
+            "(d - d.iloc[0]).dt.total_seconds() / 86400 in pandas"
+        )
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -132,6 +137,8 @@ def _numbers(values: Any, what: str) -> Array:
 def _ordered(series: Series) -> Series:
     """Put rows into the order of time, and look at them."""
     where = f"experiment {series.name!r}"
+    if not len(series.t):
+        raise DataError(f"{where} has no rows; give at least one")
     if not np.isfinite(series.t).all():
         raise DataError(f"{where} has a time that is missing or infinite; remove its row, or mend it")
     if np.isinf(series.y).any():

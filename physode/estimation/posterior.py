@@ -173,7 +173,7 @@ class LogPosterior:
         for i, unknown in enumerate(scales.free):
             if unknown.prior is not None and unknown.prior.kind == "uniform":
                 own = z if unknown.prior.scaled else values
-                measure = measure + density(unknown.prior, own[:, i])
+                measure = measure.masked_fill(torch.isinf(density(unknown.prior, own[:, i])), -torch.inf)
         return measure
 
     def _with_gradient(self, y: Tensor) -> tuple[Tensor, Tensor]:

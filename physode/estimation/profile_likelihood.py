@@ -20,7 +20,7 @@ from torch import Tensor
 
 from physode.errors import ConfigError, SolveError
 from physode.estimation.estimate import LEVEL, Estimate
-from physode.estimation.scoring import minimise
+from physode.estimation.scoring import minimise_each
 from physode.optional_imports import needs
 
 Array = NDArray[np.float64]
@@ -212,7 +212,15 @@ class _Walk:
         low, high = scales.low.repeat(len(z), 1), scales.high.repeat(len(z), 1)
         low[:, self.index] = high[:, self.index] = held
         try:
-            minima = minimise(self.estimate.nearby, z, low, high, iterations=self.iterations, arrived=_ARRIVED)
+            minima = minimise_each(
+                lambda z, _: self.estimate.nearby(z),
+                z,
+                low,
+                high,
+                reach=scales.reach,
+                iterations=self.iterations,
+                arrived=_ARRIVED,
+            )
             z, loss = minima.z, minima.loss
         except SolveError:  # at all of them
             loss = torch.full((len(z),), torch.inf, dtype=torch.float64)

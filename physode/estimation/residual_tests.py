@@ -36,10 +36,11 @@ class ResidualTest:
     observable
         Its name.
     test
-        ``"runs"``, ``"autocorrelation"``, ``"normality"``, ``"outliers"`` or ``"chi-square"``.
+        ``"runs"``, ``"autocorrelation"``, ``"scatter"``, ``"normality"``, ``"outliers"`` or ``"chi-square"``.
     statistic
-        Runs; the correlation of neighbours; Shapiro and Wilk's W (D'Agostino and Pearson's above 5000 residuals); the
-        largest residual in spreads; the sum of squares a degree of freedom.
+        Runs; the correlation of neighbours; Spearman's, of the residuals' sizes with the predictions; Shapiro and
+        Wilk's W (D'Agostino and Pearson's statistic above 5000 residuals); the largest residual in spreads; the sum of
+        squares a degree of freedom.
     p
         Probability of a statistic at least as far off by chance.
     sentence
@@ -68,6 +69,8 @@ class _Sample:
         In spreads, of unit variance, normal, (n,).
     raw
         Not of unit variance, (n,).
+    predicted
+        What should have been measured, (n,).
     neighbours
         Which are followed by another of the same experiment, (n - 1,).
     basis
@@ -79,6 +82,7 @@ class _Sample:
     name: str
     r: Array
     raw: Array
+    predicted: Array
     neighbours: NDArray[np.bool_]
     basis: Array
     where: tuple[str, ...]
@@ -96,12 +100,16 @@ def residual_tests(estimate: Estimate) -> tuple[ResidualTest, ...]:
     Returns
     -------
     tuple of ResidualTest
-        By observable: runs of equal sign (Wald and Wolfowitz), correlation of neighbours, normality, outliers (more
-        than 4 spreads) and, where the spread is known, the sum of squares.
+        By observable: runs of equal sign (Wald and Wolfowitz), correlation of neighbours, whether residuals scatter
+        more where predictions are larger, normality, outliers (more than 4 spreads) and, where the spread is known, the
+        sum of squares.
     """
     tests: list[ResidualTest] = []
     for sample in _samples(estimate):
-        tests += [_runs(sample), _autocorrelation(sample), _normality(sample), _outliers(sample)]
+        tests += [_runs(sample), _autocorrelation(sample)]
+        if np.ptp(sample.predicted) > 1e-6 * np.abs(sample.predicted).max():
+            tests.append(_scatter(sample))
+        tests += [_normality(sample), _outliers(sample)]
         if sample.known:
             tests.append(_chi_square(sample))
     return tuple(tests)
@@ -138,6 +146,7 @@ def _samples(estimate: Estimate) -> list[_Sample]:
                 name=observable.name,
                 r=raw[rows] / free,
                 raw=raw[rows],
+                predicted=predicted[rows].numpy(),
                 neighbours=experiments[1:] == experiments[:-1],
                 basis=left[rows],
                 where=where,
@@ -217,7 +226,7 @@ def _autocorrelation(sample: _Sample) -> ResidualTest:
     mean = -np.sum(basis * _neighbouring(basis, link)) / trace
     moved = _neighbouring(basis, link) - mean * basis
     inner = basis.T @ moved
-    spread = 2 * (pairs / 2 + n * mean**2 - 2 * np.square(moved).sum() + np.square(inner).sum()) / trace**2
+    spread = 2 * (pairs / 2 + n * mean**2 - 2 * np.square(moved).sum() + np.square(inner).sum()) / (trace * (trace + 2))
     z = (rho - mean) / np.sqrt(spread) if spread > 0 else 0.0
     p = float(2 * stats.norm.sf(abs(z)))
     begin = f"residuals of {sample.name} {{}} (lag-1 correlation {rho:.2g}, p = {p:.2g})"
@@ -236,6 +245,20 @@ def _neighbouring(columns: Array, link: Array) -> Array:
     found[1:] += 0.5 * link[:, None] * columns[:-1]
     found[:-1] += 0.5 * link[:, None] * columns[1:]
     return found
+
+
+def _scatter(sample: _Sample) -> ResidualTest:
+    """Correlate the sizes of residuals with predictions, by their ranks."""
+    found = stats.spearmanr(np.abs(sample.r), sample.predicted)
+    rank, p = float(found.statistic), float(found.pvalue)
+    begin = f"residuals of {sample.name} scatter {{}} (p = {p:.2g})"
+    if p >= _SUSPICIOUS:
+        sentence = begin.format("alike where it is small and large")
+    elif rank > 0:
+        sentence = begin.format("more where it is large") + ": the noise may be proportional, or log-normal"
+    else:
+        sentence = begin.format("less where it is large") + ": the spread is not constant"
+    return ResidualTest(sample.name, "scatter", rank, p, sentence)
 
 
 def _normality(sample: _Sample) -> ResidualTest:

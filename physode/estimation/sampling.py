@@ -179,13 +179,14 @@ def sample(
         sampler.reset()
     sampler.run_mcmc(state, draws, progress=progress)
     y = sampler.get_chain()
-    time = np.maximum(sampler.get_autocorr_time(quiet=True, tol=0), 1.0) if draws > 1 else np.ones(y.shape[-1])
+    with np.errstate(invalid="ignore"):  # of walkers that never moved
+        time = sampler.get_autocorr_time(quiet=True, tol=0)
     found = Posterior(
         names=posterior.names,
         draws=posterior.constrain(y).swapaxes(0, 1),
         log_density=sampler.get_log_prob().T,
         acceptance=sampler.acceptance_fraction,
-        autocorrelation=time,
+        autocorrelation=np.where(np.isfinite(time), np.maximum(time, 1.0), float(draws)),
         observed=_observed(estimate),
     )
     if not found.enough:

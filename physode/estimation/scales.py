@@ -199,7 +199,8 @@ def _check(unknown: Unknown) -> None:
         )
     if unknown.free and not unknown.low <= unknown.guess <= unknown.high:
         raise ConfigError(
-            f"the guess of {name!r}, {unknown.guess:g}, lies outside of its bounds {unknown.low:g} to {unknown.high:g}"
+            f"the guess of {name!r}, {unknown.guess:g}, lies outside of its bounds {unknown.low:g} to "
+            f"{unknown.high:g}; guess a value between them"
         )
     if unknown.scale != "linear" and unknown.free and unknown.guess <= 0.0:
         raise ConfigError(f"the guess of {name!r} must be above 0 on a {unknown.scale} scale, got {unknown.guess:g}")

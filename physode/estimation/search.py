@@ -22,15 +22,15 @@ from physode.estimation.starts import of_spreads_alone, promising, second_chance
 _log = logging.getLogger(__name__)
 
 _SPANS = 5
-_LOOSE = 1e-4  # of the squared distance to a minimum, in standard errors, where a search is not the last
-_ROUGH = (1e-5, 1e-7)
+_LOOSE = 1e-2  # of the squared distance to a minimum, in standard errors, where a search is not the last
+_ROUGH = (1e-4, 1e-6)
 _DRAWS = 8  # Sobol points a start
 _CHANCES = 4  # second ones, where fewer than a third of the starts met, until half of them have
 _FEW, _HALF = 1 / 3, 1 / 2
 _SHORT = 50  # iterations of a second chance
 _ABOUT = 0.1  # of -log L, within which rough searches have met
 _NEAR = 5.0  # of -log L: searches that end farther above the best are not finished to full precision
-_EXPLICIT, _IMPLICIT = "dopri8", "rodas5p"
+_EXPLICIT, _IMPLICIT, _COARSE = "dopri8", "rodas5p", "tsit5"
 _PROBE = 2000
 
 OnIteration = Callable[[int, Tensor], object]
@@ -236,11 +236,15 @@ def _joined(first: Minima, rows: Tensor, later: Minima, better: Tensor) -> Minim
 
 
 def _rough(problem: Problem) -> Problem:
-    """Return the same at the looser tolerances of searches from far away."""
+    """Return the same at the looser tolerances of searches from far away, by a method that these suit."""
     options = problem.options
-    return replace(
-        problem, options=replace(options, rtol=max(options.rtol, _ROUGH[0]), atol=max(options.atol, _ROUGH[1]))
+    loose = replace(
+        options,
+        method=_COARSE if options.method == _EXPLICIT else options.method,
+        rtol=max(options.rtol, _ROUGH[0]),
+        atol=max(options.atol, _ROUGH[1]),
     )
+    return replace(problem, options=loose)
 
 
 def _spans(estimation: Estimation) -> list[float]:

@@ -102,8 +102,10 @@ class Conditions:
     def noise(self, index: int, t: Tensor, y: Tensor, slopes: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return how large a condition may be by the rounding of what it is made of alone, one value a group."""
         by_t, by_y = self.slopes(index, t, y) if slopes is None else slopes
-        largest = (y.abs().reshape(len(y), -1).amax(1) if t.ndim else y.abs().amax()).double()
         time = torch.maximum(t.detach().abs(), _SMALLEST * (self.dynamics.high - self.dynamics.low))
+        if not y.numel():
+            return self.rounding * by_t.abs() * time
+        largest = (y.abs().reshape(len(y), -1).amax(1) if t.ndim else y.abs().amax()).double()
         state = torch.maximum(y.detach().abs(), expand((_SMALLEST * largest).to(y.abs().dtype), y.ndim))
         return self.rounding * (by_t.abs() * time + summed(by_y.abs() * state, t))
 
@@ -227,9 +229,7 @@ def _by_newton(conditions: Conditions, index: int, t: Tensor, y: Tensor, where: 
         return t + shift, states + wide * (f + 0.5 * wide * second)
 
     f = dynamics(t, states)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what torch loads for it
-        second = torch.func.jvp(dynamics, (t, states), (torch.ones_like(t), f.detach()))[1].detach()
+    second = _along_itself(dynamics, t, states, f.detach())
     rate = conditions.rates(index, t, states.detach(), f.detach()).detach()
     rate = torch.where(where & (rate != 0), rate, 1.0)
     shift = torch.zeros_like(t)
@@ -239,6 +239,30 @@ def _by_newton(conditions: Conditions, index: int, t: Tensor, y: Tensor, where: 
     t_event, y_event = along(shift)
     wide = expand(where, y.ndim)
     return torch.where(where, t_event, t), torch.where(wide, y_event, y)
+
+
+def _along_itself(dynamics: Dynamics, t: Tensor, y: Tensor, f: Tensor) -> Tensor:
+    r"""Return :math:`\dot f = \partial_t f + \partial_y f \cdot f`, a constant."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what torch loads for it
+        if under_func() or not transformed():
+            along: Tensor = torch.func.jvp(dynamics, (t, y), (torch.ones_like(t), f))[1]
+            return along.detach()
+    # Forward mode does not nest: a pull-back is linear in its cotangent, and the pull-back of that is this derivative.
+    with torch.enable_grad():
+        place = t.detach().requires_grad_(), y.detach().requires_grad_()
+        cotangent = torch.zeros_like(f).requires_grad_()
+        value = dynamics(*place)
+        if not value.requires_grad:
+            return torch.zeros_like(f)
+        pulled = torch.autograd.grad(value, place, cotangent, create_graph=True, allow_unused=True)
+        pairs = [(p, d) for p, d in zip(pulled, (torch.ones_like(t), f), strict=True) if p is not None]
+        pairs = [(p, d.detach()) for p, d in pairs if p.requires_grad]
+        if not pairs:
+            return torch.zeros_like(f)
+        values, directions = zip(*pairs, strict=True)
+        (along,) = torch.autograd.grad(values, cotangent, directions)
+    return along.detach()
 
 
 class _Shift(torch.autograd.Function):

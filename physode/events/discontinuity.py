@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,15 +54,7 @@ class Sided(Dynamics):
     sides: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     _noise: dict[int, Tensor] = field(default_factory=dict, compare=False)
 
-    def evaluate(self, t: Number, y: Tensor) -> Any:
-        """Return what ``f`` returned on its side, unpacked and unchecked."""
-        return super().evaluate(*self._held(t, y))
-
-    def jacobian(self, t: Number, y: Tensor) -> Any:
-        """Return what the user's ``jac`` returned on the same side, unchecked."""
-        return super().jacobian(*self._held(t, y))
-
-    def _held(self, t: Number, y: Tensor) -> tuple[Number, Tensor]:
+    def placed(self, t: Number, y: Tensor) -> tuple[Number, Tensor]:
         """Return the place moved to where ``f`` is to be evaluated; its derivative is the identity."""
         with torch.no_grad():
             time = t.detach() if isinstance(t, Tensor) else torch.full((), t, dtype=torch.float64, device=y.device)
@@ -72,8 +63,13 @@ class Sided(Dynamics):
             for index in self._surfaces:
                 at, there = self._beside(index, at, there)
         if at is not time:
-            t = t + (at - time) if isinstance(t, Tensor) else at
-        return t, y if there is state else y + (there - state)
+            t = t + (at - time).detach() if isinstance(t, Tensor) else at
+        return t, y if there is state else y + (there - state).detach()
+
+    def placed_half(self, t: Number, q: Tensor, p: Tensor, *, first: bool) -> tuple[Number, Tensor]:
+        """Return the time and the half of the state that the whole one is moved to."""
+        t, y = self.placed(t, torch.cat((q, p), -1))
+        return t, y[..., : q.shape[-1]] if first else y[..., q.shape[-1] :]
 
     @cached_property
     def _surfaces(self) -> list[int]:
@@ -270,7 +266,7 @@ class Landing:
         for index in ((sides != 0) & self._at).any(1).nonzero().flatten().tolist():
             value = conditions.value(index, step.t_next, step.end).reshape(-1)
             rate = conditions.rates(index, step.t_next, step.end, k_end).reshape(-1) * direction
-            delay = -value / rate
+            delay = (-value / rate).detach()
             leaves = self._at & (sides[index] * rate < 0)
             landed[index] = leaves & (delay.abs() <= near)
             landed[index] |= self._at & (self._tries >= _MOST) & (sides[index] * value <= 0)

@@ -6,7 +6,7 @@ the right-hand side, conditions and jumps are mapped over samples instead, and w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +88,16 @@ class Mapped:
             for event in events
         ]
 
+    def options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a solve's options with its Jacobian and its norm, where these are given, mapped over samples."""
+        jac, norm = options["jac"], options["norm"]
+        mapped = {**options}
+        if callable(jac):
+            mapped["jac"] = self.over_samples(jac)
+        if callable(norm):
+            mapped["norm"] = torch.func.vmap(norm)
+        return mapped
+
     def put_back(self, solution: Solution) -> Solution:
         """Return a solution of the batch as one that is mapped.
 
@@ -102,6 +112,11 @@ class Mapped:
             y=self._in(solution.y, 1),
             status=self._in(solution.status, 0),
             ended=self._in(solution.ended, 0),
+            stats=replace(
+                solution.stats,
+                accepted=self._in(solution.stats.accepted, 0),
+                rejected=self._in(solution.stats.rejected, 0),
+            ),
             step_times=self._in(solution.step_times, 1),
             events=Events([self._event(one) for one in solution.events]),
             recorded={},

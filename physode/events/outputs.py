@@ -279,6 +279,8 @@ class JoinedTable:
             start, end = grid.starts[0].detach(), grid.ends[-1].detach()
             after, before = ((self.record.direction * part).detach() >= 0 for part in (times - start, end - times))
             inside = going & after & before
+            if outputs is not None and not bool(inside.any()):
+                continue
             values = table.read(torch.where(inside, times, end))
             blank = torch.full_like(values, torch.nan) if outputs is None else outputs
             outputs = torch.where(expand(inside, values.ndim), values, blank)

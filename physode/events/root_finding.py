@@ -228,7 +228,8 @@ def _root(
     def value(theta: Tensor) -> Tensor:
         return conditions.value(index, *step.at(theta.reshape(step.t.shape))).reshape(-1)
 
-    return cast("Tensor", refine(value, low, high, *values, before, wanted, widths.reshape(-1)))
+    theta = cast("Tensor", refine(value, low, high, *values, before, wanted, widths.reshape(-1)))
+    return theta.detach()  # without the tangents of forward mode: the event's derivatives are put in afterwards
 
 
 class AnewError(Exception):

@@ -33,6 +33,7 @@ from physode.solvers.driver import Plan
 from physode.solvers.grid import grid_of_step_size, grid_of_times
 from physode.solvers.online_output import Receiver
 from physode.solvers.recorder import Recorder
+from physode.solvers.step_control import Adaptive
 from physode.solvers.symplectic.alf import restarted
 from physode.status import Status
 from physode.typing import Progress
@@ -160,13 +161,13 @@ class _Rounds:
         """Solve one round and deal with what stopped each group."""
         steps, state = self.problem.steps, self.state
         self._choose_sides()
+        if steps is not None:
+            steps = _with_left(steps, self.joined.attempts, state.going)
+            if steps.left is not None:
+                self.state.end(steps.left < 1, Status.MAX_STEPS, state.t.detach())
         if not bool(state.going.any()):
             return
-        left = 1 if steps is None else steps.max_steps - int(self.joined.attempts.max())
-        if left < 1:
-            self.state.end(state.going, Status.MAX_STEPS, state.t.detach())
-            return
-        problem, detector, shown = self._round(left)
+        problem, detector, shown = self._round(steps)
         watch = self._watch(problem, detector)
         plan = replace(self.plan, recorder=self._recorder or self.plan.recorder, detector=detector, round_watch=watch)
         failed, before = self.error, self.problem.statistics.snapshot()
@@ -200,8 +201,8 @@ class _Rounds:
         packing, direction = self.problem.dynamics.packing, self.stops.direction
         return Found(outcome, gather(self.events, self.firings, packing, self.problem.y0, direction))
 
-    def _round(self, left: int) -> tuple[Problem, RoundDetector, list[int]]:
-        """Pose the next round, of ``left`` attempts at most, and tell which outputs are among its rows."""
+    def _round(self, steps: Adaptive | None) -> tuple[Problem, RoundDetector, list[int]]:
+        """Pose the next round, and tell which outputs are among its rows."""
         problem, state = self.problem, self.state
         start, y = _with_spares(problem, state)
         end = torch.where(state.going, self.stops.after(state.t), start.detach() + _SPARE * self.stops.span)
@@ -219,8 +220,8 @@ class _Rounds:
         )  # fmt: skip
         if self._recorder is not None:
             self._recorder.begin(state.going, jumped=self._jumped)
-        steps = None if problem.steps is None else replace(problem.steps, max_steps=left)
-        posed = replace(problem, dynamics=dynamics, y0=y, t=t, steps=steps, grid=self._grid(start, end))
+        grid = self._grid(start, end)
+        posed = replace(problem, dynamics=dynamics, y0=y, t=t, steps=steps, grid=grid, to_outputs=False)
         return posed, detector, shown
 
     def _choose_sides(self) -> None:
@@ -321,6 +322,15 @@ class _Rounds:
             told(self._told)
 
         return tell
+
+
+def _with_left(steps: Adaptive, attempts: Tensor, going: Tensor) -> Adaptive:
+    """Return what decides the steps of a round before which groups have made some ``attempts``."""
+    left = steps.max_steps - attempts
+    most = int(torch.where(going, left, 0).max())
+    if bool((left[going] == most).all()) and most > 0:
+        return replace(steps, max_steps=most)
+    return replace(steps, max_steps=most, left=torch.where(going, left, max(most, 1)))
 
 
 def _with_spares(problem: Problem, state: State) -> tuple[Tensor, Tensor]:

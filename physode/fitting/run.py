@@ -19,9 +19,9 @@ from physode.fitting.data import choose
 from physode.fitting.report import ConstantFit
 from physode.fitting.rhs import build_rhs
 from physode.fitting.state import Epoch, TrainingState, read_checkpoint, write_checkpoint
-from physode.json_values import read_json
+from physode.json_values import has_fields, read_json
 from physode.rhs import System
-from physode.training.folder import RunFolder, has_fields, making_folder, read_settings
+from physode.training.folder import RunFolder, making_folder, read_settings
 
 RUN_VERSION = 2
 

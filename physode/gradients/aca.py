@@ -149,7 +149,7 @@ class ACA:
             parallel = self.parallel if record.starts and _in_parallel(problem, self.parallel) else None
             return _pull_back(replay, steps, given, totals, clock_too=clock_too, parallel=parallel, kept=kept)
 
-        return differentiable_fetch(back, problem, record, grid, replayed=partial(replayed_with_graph, problem))
+        return differentiable_fetch(back, problem, record, grid, replayed=replayed_with_graph)
 
 
 def _pull_back(

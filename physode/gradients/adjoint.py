@@ -22,7 +22,8 @@ from torch import Tensor
 
 from physode.autograd import first_order_only, one_by_one, reference
 from physode.errors import SolveError
-from physode.gradients.outputs import Outcome, clock, fetch_recorded, read_outputs
+from physode.gradients.output_times import dot
+from physode.gradients.outputs import Outcome, StepTable, Table, clock, fetch_recorded, read_outputs
 from physode.gradients.replay import Replay
 from physode.problem.checks import checked_method, checked_tolerance
 from physode.problem.dynamics import Dynamics
@@ -43,6 +44,8 @@ __all__ = ["Adjoint"]
 @dataclass(frozen=True)
 class Adjoint:
     """The continuous adjoint, integrated backwards in time.
+
+    A dense solution has its gradients, too: each reading is one more output of a backward solve of its own.
 
     Attributes
     ----------
@@ -85,7 +88,8 @@ class Adjoint:
             problem = replace(problem, last=(*end, problem.dynamics(*end)))
         inputs = (outcome.outputs, problem.y0, record.times, *problem.inputs)
         outputs = Backsolve.apply(self, problem, *inputs)  # type: ignore[no-untyped-call]
-        return outcome._replace(outputs=outputs)
+        table = None if outcome.table is None else _Between(self, problem, record.times[0], outcome.table)
+        return outcome._replace(outputs=outputs, table=table)
 
     def posed_backward(
         self,
@@ -114,6 +118,7 @@ class Adjoint:
                 base,
                 tableau=tableau,
                 norm=_norm(self, packing),
+                left=None,
                 rtol=_scalar(self.rtol, base.rtol, "rtol"),
                 atol=_scalar(self.atol, base.atol, "atol"),
                 first_step=None if first_step is None else min(1.0, first_step / span),
@@ -124,6 +129,34 @@ class Adjoint:
                 tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
                 steps = replace(steps, tableau=tableau)
         return Problem(dynamics, tableau, y0, t, steps, grid, statistics=Statistics()), Plan(nodes=False)
+
+
+@dataclass(frozen=True)
+class _Between:
+    """A solution as a function of time, its gradients by a backward solve through the times that are asked for."""
+
+    method: Adjoint
+    problem: Problem
+    start: Tensor
+    table: Table
+
+    def read(self, times: Tensor) -> Tensor:
+        """Evaluate the solution at ``times``, ``(outputs, *groups)``."""
+        asked = torch.cat([self.start[None], times])
+        order = torch.argsort((asked * self.problem.direction).detach(), dim=0, stable=True)
+        sorted_times = asked.gather(0, order)
+        with torch.no_grad():
+            values = self.table.read(sorted_times)
+        inputs = (values, self.problem.y0, sorted_times, *self.problem.inputs)
+        outputs: Tensor = Backsolve.apply(self.method, self.problem, *inputs)  # type: ignore[no-untyped-call]
+        rows = torch.argsort(order, dim=0)[1:]
+        if rows.ndim == 1:
+            return outputs.index_select(0, rows)
+        return outputs[rows, torch.arange(rows.shape[1], device=rows.device)]
+
+    def kept(self) -> StepTable:
+        """Return the same without gradients."""
+        return self.table.kept()
 
 
 class Backsolve(torch.autograd.Function):
@@ -178,7 +211,7 @@ def _back_through_outputs(
     step: float | None = None
     for i in range(len(times) - 1, 0, -1):
         if clock_too:
-            d_times[i] = _dot(cotangents[i], dynamics(times[i], outputs[i]), problem.per_sample)
+            d_times[i] = dot(cotangents[i], dynamics(times[i], outputs[i]), problem.per_sample)
         if torch.equal(times[i], times[i - 1]):  # an output at an event
             adjoint = adjoint + cotangents[i - 1]
             continue
@@ -188,7 +221,7 @@ def _back_through_outputs(
         adjoint = adjoint + cotangents[i - 1]
     if clock_too:
         before = adjoint - cotangents[0]
-        d_times[0] = -_dot(before, dynamics(times[0], outputs[0]), problem.per_sample)
+        d_times[0] = -dot(before, dynamics(times[0], outputs[0]), problem.per_sample)
     return [adjoint, d_times if clock_too else None, *quadratures]
 
 
@@ -276,8 +309,3 @@ def _norm(method: Adjoint, packing: Packing) -> Callable[[Tensor], Tensor]:
     first = Packing(packing.keys and packing.keys[:2], packing.kind, packing.shapes[:2], False)
     inner, length = default_norm(first), sum(first.sizes)
     return lambda x: inner(x[:length])
-
-
-def _dot(a: Tensor, b: Tensor, per_sample: bool) -> Tensor:
-    product = (a.conj() * b).real if a.is_complex() else a * b
-    return (product.reshape(len(product), -1).sum(1) if per_sample else product.sum()).double()

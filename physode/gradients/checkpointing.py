@@ -24,7 +24,8 @@ from torch import Tensor
 
 from physode.autograd import FIRST_ORDER, first_order_only, one_by_one, reference
 from physode.gradients.output_cotangents import Dense, Nodes, OutputCotangents, Places, places
-from physode.gradients.outputs import Outcome, StepTable, clock, fetch_recorded, read_outputs
+from physode.gradients.output_times import moving_with_times
+from physode.gradients.outputs import Outcome, StepTable, clock, fetch_recorded, read_outputs, times_move
 from physode.gradients.replay import Cotangents, Gradients, Replay, Steps, safe_nodes
 from physode.problem.problem import Problem
 from physode.solvers.checkpoints import CheckpointedTrace, Checkpoints, thin_together
@@ -96,11 +97,15 @@ class _Steps:
 
     def read(self, times: Tensor, values: Tensor | None = None) -> Tensor:
         """Return the solution at times, ``(outputs, *groups)``, with its gradient; ``values`` where they are known."""
-        locations = places(times, self.grid)
+        locations, known = places(times, self.grid), values is not None
         values = self.values(locations) if values is None else values
         plan = _Plan(self.problem, self.record, locations, self.stretch, [values])
         inputs = (self.grid.starts, self.grid.sizes, locations.theta, self.problem.y0, *self.problem.inputs)
-        return _Segmented.apply(plan, *inputs)  # type: ignore[no-any-return, no-untyped-call]
+        outputs: Tensor = _Segmented.apply(plan, *inputs)  # type: ignore[no-untyped-call]
+        own = times is self.record.times
+        if not times_move(times) or (own and self.problem.to_outputs):
+            return outputs
+        return moving_with_times(self.problem, times, self.grid, outputs, whole=own and known)
 
     def values(self, locations: Places) -> Tensor:
         """Walk the steps once more, and read outputs on the way; NaN where none is reached."""

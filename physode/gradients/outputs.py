@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from physode.autograd import first_order_only, one_by_one, reference
+from physode.autograd import first_order_only, is_differentiated, one_by_one, reference, severed, transformed
+from physode.gradients.output_times import finite_rows, moving_with_times
 from physode.gradients.replay import Cotangents, Gradients
 from physode.problem.problem import Problem
-from physode.solvers.clock import Grid, expand
+from physode.solvers.clock import Grid, all_finite, expand
 from physode.solvers.driver import Plan
 from physode.solvers.interpolation import Location, interpolate, locate
 from physode.solvers.trace import Trace
@@ -30,6 +31,7 @@ __all__ = [
     "differentiable_fetch",
     "fetch_recorded",
     "read_outputs",
+    "times_move",
 ]
 
 
@@ -52,7 +54,13 @@ class StepTable(NamedTuple):
 
     def read(self, times: Tensor) -> Tensor:
         """Evaluate the solution at ``times``, ``(outputs, *groups)``; NaN beyond the last step of a failed solve."""
-        outputs = interpolate(locate(times, *self.grid), self.y_start, self.dense, self.y_end)
+        location = locate(times, *self.grid)
+        moves = is_differentiated(location.theta)
+        outputs = interpolate(location, self.y_start, self.dense, self.y_end, moves=moves)
+        if moves and not all_finite(outputs):  # of failed samples, whose NaN would reach the times of the others
+            well = finite_rows(outputs, location.theta)
+            location = location._replace(theta=torch.where(well, location.theta, location.theta.detach()))
+            outputs = interpolate(location, self.y_start, self.dense, self.y_end, moves=moves)
         return blank_unreached(outputs, times, self.direction, self.grid.ends[-1])
 
     def kept(self) -> StepTable:
@@ -146,7 +154,9 @@ def read_outputs(problem: Problem, plan: Plan, record: Trace, grid: Grid, fetch:
     if problem.per_sample or plan.dense:
         nodes, dense = fetch([*every, len(record)], every if has_dense else [])
         table = StepTable(direction, grid, nodes[:-1], dense, nodes[1:])
-        return Outcome(table.read(record.times), record, table if has_dense else None)
+        if has_dense:
+            return Outcome(table.read(record.times), record, table)
+        return Outcome(_moving(problem, plan, record, grid, table.read(record.times)), record, None)
 
     location = locate(record.times, *grid)
     if not has_dense:
@@ -158,7 +168,15 @@ def read_outputs(problem: Problem, plan: Plan, record: Trace, grid: Grid, fetch:
         with_dense = [i for i in steps.tolist() if record.dense[i] is not None]
         nodes, dense = fetch(sorted({*steps.tolist(), *(steps + 1).tolist()}), with_dense)
         outputs = _read_rows(location.theta, steps, row, with_dense, nodes, dense)
+    outputs = _moving(problem, plan, record, grid, outputs)
     return Outcome(blank_unreached(outputs, record.times, direction, grid.ends[-1]), record, None)
+
+
+def _moving(problem: Problem, plan: Plan, record: Trace, grid: Grid, outputs: Tensor) -> Tensor:
+    """Return outputs with their derivatives in their times also where these are steps' ends."""
+    if problem.to_outputs or not times_move(record.times):
+        return outputs
+    return moving_with_times(problem, record.times, grid, outputs, whole=plan.detector is None)
 
 
 def _read_rows(
@@ -174,6 +192,11 @@ def _read_rows(
             0, position, dense
         )
     return interpolate(Location(row, theta), nodes.index_select(0, start), dense, nodes.index_select(0, end))
+
+
+def times_move(times: Tensor) -> bool:
+    """Whether output times have derivatives, which those at steps' ends are still to get."""
+    return (torch.is_grad_enabled() or transformed()) and is_differentiated(times)
 
 
 def _nothing_but_start(count: int, fetch: Fetch) -> Tensor:
@@ -194,8 +217,8 @@ PassBack = Callable[[Tensor, Tensor, Cotangents, bool], Gradients]
 """From the steps' starts and sizes, what outputs ask for, and whether gradients in the clock are asked for."""
 
 
-Replays = Callable[[Grid, Tensor, Sequence[int], Sequence[int]], tuple[Tensor, Tensor | None]]
-"""From the steps, the initial state, nodes and steps: what is fetched, with the whole graph of the steps' replay."""
+Replays = Callable[[Problem, Grid, Tensor, Sequence[int], Sequence[int]], tuple[Tensor, Tensor | None]]
+"""From the problem, its steps and initial state, nodes and steps: what is fetched, with the graph of their replay."""
 
 
 @dataclass(eq=False)
@@ -264,10 +287,16 @@ def _differentiable(
     plan: _Plan, replayed: Replays, starts: Tensor, sizes: Tensor, y0: Tensor, cotangents: Sequence[Tensor]
 ) -> list[Tensor | None]:
     """Return the gradients with a graph of their own, by plain autograd through all steps."""
-    states, dense = replayed(Grid(starts, sizes, starts + sizes), y0, plan.nodes, plan.steps)
-    pairs = [(states, cotangents[0])] + ([] if dense is None else [(dense, cotangents[1])])
-    outputs, given = zip(*((value, ahead) for value, ahead in pairs if value.requires_grad), strict=True)
-    inputs = [starts, sizes, y0, *plan.problem.inputs]
-    wanted = [tensor for tensor in inputs if tensor.requires_grad]
-    pulled = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
-    return [next(pulled) if tensor.requires_grad else None for tensor in inputs]
+    problem = plan.problem
+    with severed([starts, sizes, y0, *problem.differentiable_args]) as (starts, sizes, y0, *args):
+        own = replace(problem, dynamics=problem.dynamics.with_args(args))
+        states, dense = replayed(own, Grid(starts, sizes, starts + sizes), y0, plan.nodes, plan.steps)
+        pairs = [(states, cotangents[0])] + ([] if dense is None else [(dense, cotangents[1])])
+        pairs = [(value, ahead) for value, ahead in pairs if value.requires_grad]
+        inputs = [starts, sizes, y0, *args, *problem.leaves.tensors]
+        if not pairs:  # nothing reaches the outputs
+            return [None] * len(inputs)
+        outputs, given = zip(*pairs, strict=True)
+        wanted = [tensor for tensor in inputs if tensor.requires_grad]
+        pulled = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
+        return [next(pulled) if tensor.requires_grad else None for tensor in inputs]

@@ -132,7 +132,8 @@ def plot_estimate_residuals(estimate: Estimate, *, most: int = 6, path: str | os
             left.margins(x=0.01)
             bins = int(np.clip(np.sqrt(mine.sum()), 6, 40))
             right.hist(r[mine], bins=bins, density=True, orientation="horizontal", color=COLOURS[5], alpha=0.6)
-            height = np.linspace(*left.get_ylim(), 200)
+            bottom, top = left.get_ylim()
+            height = np.linspace(bottom, top, 200)
             law = laplace if "laplace" in observable.distribution else norm
             right.plot(law.pdf(height), height, color=INK, lw=1.2)
             right.grid(visible=False)
@@ -162,7 +163,6 @@ def plot_starts(estimate: Estimate, *, path: str | os.PathLike[str] | None = Non
     solved = np.isfinite(above)
     number = np.arange(1, len(loss) + 1)
     met = solved & (above < MET)
-    from matplotlib.ticker import MaxNLocator
 
     with styled():
         figure = new_figure(6.5, 4.0)
@@ -181,7 +181,7 @@ def plot_starts(estimate: Estimate, *, path: str | os.PathLike[str] | None = Non
             lost = number[~solved]
             axes.plot(lost, np.full(len(lost), 0.6 * top), "x", ms=6, color=COLOURS[1], label="could not be solved")
         axes.set_xlim(0.5, len(loss) + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.locator_params(axis="x", integer=True)
         axes.set(xlabel="start, from best to worst", ylabel="$-\\log L$ above the best")
         axes.set_title(f"{int(met.sum())} of {len(loss)} starts met")
         axes.legend(loc="best", **BOXED)

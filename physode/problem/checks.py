@@ -83,9 +83,9 @@ def pose(
     )
     dynamics = replace(dynamics, sample_args=by_sample)
     if isinstance(tableau, StepMethod):
-        if steps is not None:
-            tableau = tableau.prepared(rtol=steps.rtol, atol=steps.atol)
-            steps = replace(steps, tableau=tableau)
+        own = (None, None) if steps is None else (steps.rtol, steps.atol)
+        tableau = tableau.prepared(rtol=own[0], atol=own[1])
+        steps = None if steps is None else replace(steps, tableau=tableau)
         dynamics = _with_jacobian(dynamics, jac, jac_structure)
         if jac is not None or jac_structure != "dense":
             with Statistics(referred.modules).preserved():
@@ -102,6 +102,7 @@ def pose(
         statistics=Statistics(referred.modules),
         referred=referred,
         step_size=step_size,
+        to_outputs=steps is None and step_size is None and grid is None,
     )
     return tableau.posed(problem) if isinstance(tableau, StepMethod) else problem
 

@@ -93,8 +93,9 @@ class Dynamics:
         if self.moving is None:
             before = _version(y)
             return self._checked(self.evaluate(t, y), y, before)
+        t, placed = self.placed(t, y)
         rows, time = self.moving, self._time(t)
-        some = y[rows]
+        some = placed[rows]
         before = _version(some)
         value = self._checked(self._call(time[rows], self.packing.unpack(some), rows), some, before)
         return torch.zeros_like(y).index_copy(0, rows, value)
@@ -122,19 +123,20 @@ class Dynamics:
             self._check(returned, y)
             raise
 
-    def part(self, part: Callable[..., Tensor], t: Number, half: Tensor, *, counts: bool) -> Tensor:
-        """Return ``part(t, half, *args)``: a half of dy/dt that is a function of its own.
+    def part(self, part: Callable[..., Tensor], t: Number, q: Tensor, p: Tensor, *, force: bool) -> Tensor:
+        """Return a half of dy/dt that is a function of its own: ``part(t, q, *args)``, or ``part(t, p, *args)``.
 
-        ``half`` is the first or the second half of the packed state's last axis: positions, or momenta.
-        ``counts``: whether this is the work of a call of the right-hand side.
+        ``q`` and ``p`` are the first and the second half of the packed state's last axis: positions, and momenta.
+        ``force``: whether it is the momenta's derivative, which counts as the work of a call of the right-hand side.
         """
+        t, half = self.placed_half(t, q, p, first=force)
         rows, time = self.moving, self._time(t)
         given = half if rows is None else half[rows]
         shape = given.shape
         if self.packing.keys is not None:
             given = given.reshape(shape[: int(self.packing.per_sample)] + self.packing.shapes[0])
         value = self._apply(part, time if rows is None else time[rows], given, rows).reshape(shape)
-        self.calls.count += int(counts)
+        self.calls.count += int(force)
         return value if rows is None else torch.zeros_like(half).index_copy(0, rows, value)
 
     def skip(self, moving: Verdict) -> None:
@@ -144,7 +146,16 @@ class Dynamics:
 
     def evaluate(self, t: Number, y: Tensor) -> Any:
         """Return what ``f`` returned, unpacked and unchecked."""
+        t, y = self.placed(t, y)
         return self._call(self._time(t), self.packing.unpack(y))
+
+    def placed(self, t: Number, y: Tensor) -> tuple[Number, Tensor]:
+        """Return the time and the packed state at which ``f`` is evaluated for ``(t, y)``: these themselves."""
+        return t, y
+
+    def placed_half(self, t: Number, q: Tensor, p: Tensor, *, first: bool) -> tuple[Number, Tensor]:
+        """Return the time and the half of the state at which a half of ``f`` is evaluated."""
+        return t, q if first else p
 
     def _call(self, time: Tensor, state: Any, rows: Tensor | None = None) -> Any:
         self.calls.count += 1
@@ -171,6 +182,7 @@ class Dynamics:
     def jacobian(self, t: Number, y: Tensor) -> Any:
         """Return what the user's ``jac`` returned, unchecked."""
         assert self.jac is not None
+        t, y = self.placed(t, y)
         rows, time = self.moving, self._time(t)
         if rows is None:
             return self.jac(time, self.packing.unpack(y), *self.args)
@@ -197,14 +209,14 @@ class Dynamics:
 
         The copies require gradients in turn; ``calls`` counts.
         """
-        copies: list[Tensor] = []
-        args: list[Any] = []
-        for arg in self.args:
-            if isinstance(arg, Tensor) and arg.requires_grad:
-                arg = arg.detach().requires_grad_()
-                copies.append(arg)
-            args.append(arg)
-        return replace(self, args=tuple(args), calls=calls, moving=None), copies
+        copies = [arg.detach().requires_grad_() for arg in self.args if isinstance(arg, Tensor) and arg.requires_grad]
+        return replace(self.with_args(copies), calls=calls, moving=None), copies
+
+    def with_args(self, others: Sequence[Tensor]) -> Dynamics:
+        """Return the right-hand side with others in place of those ``args`` that require gradients."""
+        rest = iter(others)
+        args = (next(rest) if isinstance(arg, Tensor) and arg.requires_grad else arg for arg in self.args)
+        return replace(self, args=tuple(args))
 
     def first(self, t: Tensor, y: Tensor, probe: Probe | None = None) -> Tensor:
         """Evaluate once and check that the result is a derivative of the state.

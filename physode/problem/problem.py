@@ -48,6 +48,8 @@ class Problem:
         How adaptive steps are chosen; None for steps on a grid.
     grid, step_size
         The grid, for given or fixed steps, and the size of the latter.
+    to_outputs
+        Whether steps lead from output to output: the grid is made of the output times themselves.
     statistics
         Tensors from outside that evaluations change.
     referred
@@ -70,6 +72,7 @@ class Problem:
     statistics: Statistics
     referred: Referred = field(default_factory=Referred)
     step_size: float | None = None
+    to_outputs: bool = False
     backward: Calls = field(default_factory=Calls)
     k0: Tensor | None = None
     leaves: Leaves = NOTHING
@@ -80,6 +83,11 @@ class Problem:
     def per_sample(self) -> bool:
         """Whether every sample has its own clock."""
         return self.t.ndim == 2
+
+    @property
+    def direction(self) -> Tensor:
+        """The sign of each group's span."""
+        return torch.sign(self.t[-1] - self.t[0]).detach()
 
     @property
     def inputs(self) -> list[Tensor]:

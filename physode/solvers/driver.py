@@ -235,6 +235,9 @@ def integrate(
             active = active & logical_not(lost)
         if anywhere(rejected):
             control = control._replace(size=maximum(control.size, floor))
+        if steps.left is not None and bool((spent := active & (record.accepted + record.rejected >= steps.left)).any()):
+            record.end(spent, int(Status.MAX_STEPS), t)
+            active = active & logical_not(spent)
         if observer is not None and observer.after(record, some):
             record.end(active, int(Status.SUCCESS), t)
             active = active & False

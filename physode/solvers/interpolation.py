@@ -61,7 +61,9 @@ def locate(times: Tensor, starts: Tensor, sizes: Tensor, ends: Tensor) -> Locati
     return Location(index, theta + (exact - theta.detach()))
 
 
-def interpolate(location: Location, y_start: Tensor, coefficients: Tensor | None, y_end: Tensor) -> Tensor:
+def interpolate(
+    location: Location, y_start: Tensor, coefficients: Tensor | None, y_end: Tensor, *, moves: bool = False
+) -> Tensor:
     """Evaluate the interpolants at the located outputs.
 
     Parameters
@@ -72,6 +74,8 @@ def interpolate(location: Location, y_start: Tensor, coefficients: Tensor | None
         The states at the steps' ends, ``(steps, *state)``.
     coefficients
         The interpolants' coefficients, ``(steps, m, *state)``; None where every output is at a step's end.
+    moves
+        Whether outputs at steps' ends get their derivative in ``theta``, too: the interpolants', by the coefficients.
 
     Returns
     -------
@@ -90,6 +94,10 @@ def interpolate(location: Location, y_start: Tensor, coefficients: Tensor | None
     for p in range(coefficients.shape[1]):
         inside = torch.addcmul(inside, expand_outputs(basis, y_end).to(y_end.dtype), _pick(coefficients[:, p], index))
         basis = basis * (right if p % 2 == 0 else left)
+    if moves:  # at theta = 1 no basis function but the first three has a slope
+        slope = coefficients[:, 0] - coefficients[:, 1:3].sum(1)
+        beyond = expand_outputs(left - left.detach(), y_end).to(y_end.dtype)
+        ends = ends + torch.where(expand_outputs(at_end, y_end), beyond * _pick(slope, index), 0.0)
     return torch.where(expand_outputs(at_end, y_end), ends, inside)
 
 

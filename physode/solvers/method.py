@@ -62,8 +62,8 @@ class StepMethod(ABC):
     def take(self, rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
         """Take one step, whose first slope is the derivative at its start."""
 
-    def prepared(self, *, rtol: Tensor | float, atol: Tensor | float) -> StepMethod:
-        """Return the method made ready for one solve with these tolerances."""
+    def prepared(self, *, rtol: Tensor | float | None, atol: Tensor | float | None) -> StepMethod:
+        """Return the method made ready for one solve with these tolerances, None where its steps are given."""
         del rtol, atol
         return self
 

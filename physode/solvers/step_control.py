@@ -226,7 +226,10 @@ def initial_step(
 
 @dataclass(frozen=True)
 class Adaptive:
-    """What decides the steps of an adaptive solve."""
+    """What decides the steps of an adaptive solve.
+
+    ``max_steps``: the most attempts; ``left``: those of each group, where some may make fewer.
+    """
 
     tableau: Method
     controller: Controller
@@ -237,6 +240,7 @@ class Adaptive:
     min_step: float = 0.0
     max_step: float | None = None
     max_steps: int = 100_000
+    left: Tensor | None = None
 
     def with_tolerances(self, rtol: Tensor | float, atol: Tensor | float) -> Adaptive:
         """Return the same choices with other tolerances."""

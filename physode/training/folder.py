@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import glob
 import json
@@ -14,7 +13,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar
 
 import physode
 from physode import json_values
@@ -22,7 +21,7 @@ from physode.datasets.atomic_write import append_line, write_text
 from physode.datasets.files import check_folder, shown
 from physode.datasets.locks import claimed_folder, new_part
 from physode.errors import ConfigError, DataError
-from physode.json_values import read_text
+from physode.json_values import are_numbers, has_fields, is_number, read_text
 from physode.training.toml import dumps
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
     "check_new_folder",
     "claimed_run",
     "discard",
-    "has_fields",
     "kind_of_run",
     "making_folder",
     "read_settings",
@@ -290,34 +288,15 @@ def kind_of_run(path: str | os.PathLike[str]) -> str | None:
     return next((name for name in KINDS if name in content), None)
 
 
-def has_fields(value: object, kind: type[Any]) -> TypeGuard[dict[str, Any]]:
-    """Whether a value that was read is a mapping with a dataclass's names; those with a default may be left out."""
-    fields = dataclasses.fields(kind)
-    needed = {each.name for each in fields if each.default is each.default_factory}
-    return isinstance(value, dict) and needed <= value.keys() <= {each.name for each in fields}
-
-
 def _epoch_of(line: str, kind: type[Any]) -> dict[str, Any]:
     """Return a line of the history, found to hold what an epoch of its kind does."""
     found = json.loads(line)
     if not has_fields(found, kind) or type(found["epoch"]) is not int:
         raise ValueError(f"{shown(line)} is no line of its history")
-    wrong = [name for name, value in found.items() if not (value is None or _is_number(value) or _are_numbers(value))]
+    wrong = [name for name, value in found.items() if not (value is None or is_number(value) or are_numbers(value))]
     if wrong:
         raise ValueError(f"{shown(wrong[0])} is {shown(str(found[wrong[0]]))} in a line of its history")
     return found
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _are_numbers(value: object) -> bool:
-    """Whether a value is what constants are told as: lists of numbers by their names, null for what is not finite."""
-    return isinstance(value, dict) and all(
-        isinstance(each, list) and all(number is None or _is_number(number) for number in each)
-        for each in value.values()
-    )
 
 
 def _hardly_begun(path: Path) -> bool:
@@ -342,6 +321,8 @@ def _named(part: Path, path: Path) -> None:
 
 
 def _taken(path: Path) -> ConfigError:
+    if kind_of_run(path) == "estimate":  # which has no checkpoints
+        return ConfigError(f"{path} exists already; choose another name, or replace it (--force)")
     return ConfigError(
         f"{path} exists already; choose another name, replace it (--force), or go on with it (--resume {path})"
     )

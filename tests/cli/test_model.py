@@ -61,6 +61,57 @@ def test_a_new_model_fits_its_data_as_it_stands(table):
     assert f"{model} fits together with its data." in result.output
 
 
+FLASKS = """flask,time [h],OD,sugar [g/L],remark
+A,0,0.02,1,
+A,1,0.03,1,shaken
+B,0,0.02,3,
+B,1,0.05,3,
+"""
+
+
+@pytest.mark.parametrize("label", ["A", "1"])
+def test_a_new_model_sees_what_labels_experiments_and_what_is_known_of_each(tmp_path, label):
+    (tmp_path / "flasks.csv").write_text(FLASKS.replace("A", label).replace("B", "2" if label == "1" else "B"))
+    result = run("new", tmp_path / "flasks.csv")
+    assert result.exit_code == 0, result.stderr
+    model = tmp_path / "flasks.toml"
+    text = model.read_text()
+    assert '# sugar = { column = "sugar", unit = "g/L" }\n' in text
+    assert "column remark: 'shaken' is not a number" in text
+    assert 'unit = "1/h"' in text
+    declarations = read_model(model).declarations
+    assert (declarations.experiment_column, declarations.time_unit) == ("flask", "h")
+    assert [state.name for state in declarations.states] == ["OD"]
+    checked = run("check", model, tmp_path / "flasks.csv", "--json")
+    assert [each["values"] for each in json.loads(checked.output)["experiments"]] == [2, 2]
+
+
+def test_columns_and_dialects_of_new_models_can_be_said(tmp_path):
+    path = tmp_path / "kaffee.csv"
+    path.write_text("Uhrzeit [hh:mm];Tasse;Temperatur\n09:02;a;1,234\n09:04;a;1,111\n", encoding="utf-8")
+    refused = run("new", path, "--decimal", ",")
+    assert "names no column of times; call one of them time, or say which it is, as time_column" in refused.stderr
+    assert "--decimal" in run("new", path, "--time-column", "Uhrzeit").stderr
+    options = ("--decimal", ",")
+    result = run(
+        "new", path, "--time-column", "Uhrzeit", "--experiment-column", "Tasse", "--time-unit", "min", *options
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "in minutes" in result.stderr
+    declarations = read_model(tmp_path / "kaffee.toml").declarations
+    assert (declarations.time_column, declarations.experiment_column) == ("Uhrzeit", "Tasse")
+    assert declarations.time_unit == "min"
+    assert run("check", tmp_path / "kaffee.toml", path).exit_code == 1
+    checked = json.loads(run("check", tmp_path / "kaffee.toml", path, *options, "--json").stdout)
+    assert (checked["experiments"][0]["from"], checked["experiments"][0]["to"]) == (542.0, 544.0)
+    assert checked["experiments"][0]["its own"] == "Temperatur(0)"
+
+
+def test_a_table_of_times_alone_makes_no_model(tmp_path):
+    (tmp_path / "times.csv").write_text("time,remark\n0,a\n1,b\n")
+    assert "has no column of values beside its times" in run("new", tmp_path / "times.csv").stderr
+
+
 def test_a_new_model_does_not_replace_one(table, tmp_path):
     path = tmp_path / "other.toml"
     path.write_text("mine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import tomllib
 
@@ -81,7 +82,7 @@ def test_what_a_run_keeps(here):
     assert done.exit_code == 0, done.output
     assert "k" in done.stdout
     assert "2 of 2" in done.stdout
-    folder = here / "runs" / "decay-decay"
+    folder = here / "runs" / "decay"
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert {
         "config.toml", "report.json", "constants.csv", "curves.csv", "residuals.csv", "starts.csv", "model/decay.toml",
@@ -139,6 +140,23 @@ def test_what_cannot_be_is_one_line(here, arguments, code, message):
     assert done.exit_code == code, done.output
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("until", "message"),
+    [("-1", "`until` must lie behind the start"), ("9", "the input 'u' of experiment 'driven' is known from 0 to 4")],
+)
+def test_how_far_curves_go_is_checked_before_the_search(here, monkeypatch, until, message):
+    def search(*arguments, **options):
+        raise AssertionError("it is searched")
+
+    monkeypatch.setattr(importlib.import_module("physode.estimation.fit"), "estimate", search)
+    (here / "driven.csv").write_text("time,x,u\n0,2,0\n2,1,1\n4,1,0\n")
+    (here / "driven.toml").write_text(MODEL.replace("-k*x", "-k*x + u") + "[inputs]\nu = 'u'\n")
+    done = run("driven.csv", "--model", "driven.toml", "--until", until)
+    assert done.exit_code == 1
+    assert message in done.stderr
     assert not (here / "runs").exists()
 
 

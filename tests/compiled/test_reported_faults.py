@@ -92,3 +92,12 @@ def test_a_right_hand_side_made_by_torch_compile_stays_compiled(how):
     y.backward()
     assert len(frames) >= 1
     assert any("linear" in graph.code for graph in frames)
+
+
+@pytest.mark.slow
+def test_compiled_outputs_at_steps_ends_move_with_their_times():
+    times = torch.tensor([0.0, 0.1, 0.25, 0.4], dtype=torch.float64, requires_grad=True)
+    y0 = torch.ones(1, dtype=torch.float64)
+    sol = po.solve(lambda t, y: -y, y0, times, compile=True, method="rk4", step_size=0.1)
+    (found,) = torch.autograd.grad(sol.y[1:].sum(), times)
+    torch.testing.assert_close(found[1:], -torch.exp(-times.detach()[1:]), rtol=5e-5, atol=0)

@@ -168,6 +168,7 @@ def test_what_is_said_is_taken(read, text, options, x):
         ("t;x\n0;1.234\n1;2.345\n", "row 2, column x: '1.234' may be 1.234 or 1234; say which: --decimal . or "),
         ("t;x\n0;1.000\n1;2.000\n", "row 2, column x: '1.000' may be 1.000 or 1000"),
         ("t,x\n0,1\n1,1_000\n", "row 3, column x: '1_000' is not a number"),
+        ("t;x\n0;1,5\n1;1.5.2\n", "row 3, column x: '1.5.2' is not a number"),
         ("t;x\n0;1,23,456\n1;2\n", "row 2, column x: '1,23,456' is not a number"),
         ("t,x\n0,1,5\n1,2,5\n", "row 2 has 3 cells, the header 2"),
         ("t,x,\n0,1,5\n1,2,\n", "column 3 of the header has no name"),

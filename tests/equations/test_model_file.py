@@ -171,6 +171,7 @@ REFUSED = [
     (small(equations="x' = -k*x\nx'' = k"), "x has two equations"),
     (small(equations="x' = -k*x\nx = k"), "x has two equations"),
     (small("", "[states]\ny = 1.0"), "[states] y: has no equation; write equation = \"y' = ...\""),
+    (small("", "[states]\ny = 1.0", equations="x' = -k*x*y\ny = k"), "y = ... defines it; write y' = ..."),
     (small("", "[states]\nx = { equation = 'k' }"), "x has two equations"),
     (small("", "[states]\nequations = 'k'"), "must stand above the first [table]"),
     (small(equations="x is k"), "'x is k' is no equation; write x' = ..."),

@@ -157,6 +157,11 @@ def test_kinds_of_noise(posed):
     assert next(each for each in estimation.unknowns if each.name == "sigma(d)").scale == "log"
 
 
+def test_columns_that_nothing_asks_for_may_hold_text(posed):
+    estimation = posed(DECAY, "time,remark,x\n0,clear,2\n1,,1\n")
+    assert estimation.measurements.values.tolist() == [2.0, 1.0]
+
+
 def test_units_of_columns_are_converted(posed):
     model = DECAY + '[states]\nx = { unit = "m" }\n[observables]\ny = { formula = "2*x", unit = "m" }\nx = "x"\n'
     rows = posed(model, "time [h],y [cm],y_sigma,x [mm]\n0,10,1,5\n1,20,2,5\n").measurements
@@ -236,7 +241,11 @@ REFUSED = [
     (DECAY + "[observables]\nx = { noise = 'log-normal' }", ("time,x\n0,2\n1,0\n",), "row 3: x is not above 0"),
     (DECAY, ("time,x,x_sigma\n0,2,1\n1,1,0\n",), "row 3: x_sigma must be above 0"),
     (DECAY, ("time,x,x_sigma\n0,2,1\n1,1,\n",), "row 3: x_sigma must be above 0"),
-    (DECAY, ("time,x\n0,2\n",), "2 unknowns are free, but the data have 1 values"),
+    (DECAY, ("time,x\n0,2\n",), "2 unknowns are free, but the data have 1 value;"),
+    (DECAY, ("time,x\n0,2\n1,<0.1\n",), "data.csv: row 3, column x: '<0.1' is not a number"),
+    (DECAY, ("when,x\n0,2\n1,1\n",), "names no column of times; call one of them time, or say which it is"),
+    (DECAY, ("time,x\nnow,2\n1,1\n",), "row 2, column time: 'now' is not a number or a time"),
+    (DECAY, ("observable,time,value\nx,0,2\nx,1,low\n",), "row 3, column value: 'low' is not a number"),
     (DECAY + "[[changes]]\ntime = -1\nstates = { x = 1 }", (X,), "a change at -1 is before 'data' begins at 0"),
     (DECAY.replace("k*x", "k*x*u") + "[inputs]\nu = 'force'", (X,), "[inputs] u: there is no column force"),
     (

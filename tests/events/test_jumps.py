@@ -129,6 +129,24 @@ def test_max_steps_counts_all_flights_together():
     assert int(sol.stats.attempts) <= 30 + 10
 
 
+@pytest.mark.parametrize("gradient", ["aca", "naive", po.ACA(checkpoints=4)], ids=str)
+def test_max_steps_of_a_busy_sample_are_its_own(gradient):
+    height = torch.tensor([0.05, 60.0], requires_grad=True)
+
+    def ended(rows):
+        y0 = torch.stack([height, torch.zeros(2)], 1)[rows]
+        options = {"max_steps": 40, "throw": False, "step_control": "per-sample", "gradient": gradient}
+        sol = po.solve(fall, y0, [0.0, 3.0], args=(0.9,), events=floor(), **options)
+        return sol, torch.autograd.grad(sol.y[-1, -1, 0], height)[0]
+
+    (both, found), (alone, expected) = ended(slice(0, 2)), ended(slice(1, 2))
+    assert both.status.tolist() == [int(po.Status.MAX_STEPS), int(po.Status.SUCCESS)]
+    assert int(both.stats.attempts[0]) == 40
+    assert torch.equal(both.stats.attempts[1:], alone.stats.attempts)
+    assert torch.equal(both.y[:, 1], alone.y[:, 0])
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
 def test_two_walls_hit_at_once_both_turn_the_ball():
     def free(t, y):
         return torch.cat([y[2:], torch.zeros(2)])

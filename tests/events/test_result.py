@@ -265,3 +265,19 @@ def test_a_batch_without_samples_has_no_events(options, kind):
     assert sol.y.shape == (3, 0, 2)
     assert sol.events[0].y.shape == (0, 2)
     assert sol.events[0].table().shape == (0, 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "rodas5p"}, {"method": "rk4", "step_size": 0.1}, {"jump_t": [0.3]}])
+@pytest.mark.parametrize("kind", [{"terminal": True}, {"jump": lambda t, y: y}, {}])
+@pytest.mark.parametrize("start", [0.0, 0.25])
+def test_a_state_without_components_meets_events_in_time(options, kind, start):
+    event = po.Event(lambda t, y: t - 0.25, **kind)
+    sol = po.solve(lambda t, y: y, torch.zeros(0), [start, 0.5, 1.0], events=event, **options)
+    assert sol.y.shape == (3, 0)
+    assert sol.events[0].t.tolist() == pytest.approx([0.25] if start == 0.0 else [])
+
+
+@pytest.mark.parametrize("options", [{}, {"events": po.Event(first)}, {"jump_t": [0.3]}, {"sink": "nowhere.h5"}])
+def test_a_choice_of_compilation_that_is_none_is_named_whatever_else_is_asked(options):
+    with pytest.raises(ValueError, match="`compile` must be True, False or 'auto', got 'yes'"):
+        po.solve(turn, circle(), [0.0, 1.0], compile="yes", **options)

@@ -250,6 +250,27 @@ def test_a_right_hand_side_that_is_smooth_or_bent_at_an_event_keeps_its_steps():
         assert torch.equal(with_event.y, without.y)
 
 
+@pytest.mark.parametrize("method", ["dopri5", "rodas5p"])
+@pytest.mark.parametrize("gradient", ["aca", "naive", po.ACA(checkpoints=2)], ids=str)
+def test_samples_left_out_when_they_have_arrived_leave_the_others_on_their_sides(method, gradient):
+    def net(t, y, k):
+        return torch.stack([y[:, 1], -9.81 + 40.0 * k * (y[:, 0] <= 0.4).double()], 1)
+
+    def gradient_of_heights(skip):
+        k = torch.tensor(1.0, requires_grad=True)
+        y0 = torch.tensor([[1.0, 0.3], [2.0, 0.0], [0.5, 1.0]])
+        sol = po.solve(
+            net, y0, torch.tensor([[0.0, 0.0, 0.0], [1.5, 1.0, 2.0]]), args=(k,), method=method, gradient=gradient,
+            events=po.Event(lambda t, y, k: y[:, 0] - 0.4), step_control="per-sample", skip_finished=skip,
+            sample_args=False,
+        )  # fmt: skip
+        return torch.autograd.grad(sol.y[-1, :, 0].sum(), k)[0]
+
+    found, whole = gradient_of_heights(True), gradient_of_heights(False)
+    torch.testing.assert_close(found, whole, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found, torch.tensor(3.630442), rtol=3e-5, atol=0)
+
+
 def test_records_have_the_steps_of_the_solve_and_none_of_its_attempts():
     sol = check("friction", record={"x": lambda t, y: y[0]}, **TIGHT)
     recorded = sol.recorded["x"]

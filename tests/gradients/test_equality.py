@@ -312,3 +312,52 @@ def test_evaluations_are_counted_forwards_and_backwards():
     calls = 0
     sol.y[-1].sum().backward()
     assert sol.stats.rhs_backward == calls == 6 * int(sol.stats.accepted)
+
+
+@pytest.mark.parametrize("way", ["aca", po.ACA(parallel=False), po.ACA(memory="graph"), "naive"], ids=str)
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "step_size": 0.1}])
+def test_a_gradient_to_be_differentiated_counts_what_the_start_and_args_depend_on_once(way, options):
+    weight = torch.tensor(0.8, requires_grad=True)
+
+    def end():
+        rate, start, last = weight.square(), torch.stack([weight, 2 * weight]), 1 + weight
+        times = torch.stack([0 * weight, 0.47 * last, last])
+        sol = po.solve(lambda t, y, k: -k * weight * y, start, times, args=(rate,), gradient=way, **options)
+        return sol.y[1:].sum()
+
+    (alone,) = torch.autograd.grad(end(), weight)
+    (first,) = torch.autograd.grad(end(), weight, create_graph=True)
+    (second,) = torch.autograd.grad(first, weight)
+    x = weight.detach()
+    exact = [lambda w: 3 * w * (torch.exp(-(w**3) * (1 + w)) + torch.exp(-0.47 * (w**3) * (1 + w)))]
+    exact += [torch.func.grad(exact[0]), torch.func.grad(torch.func.grad(exact[0]))]
+    torch.testing.assert_close(first.detach(), alone, rtol=1e-12, atol=0)
+    torch.testing.assert_close(first.detach(), exact[1](x), rtol=1e-4, atol=0)
+    torch.testing.assert_close(second, exact[2](x), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+@pytest.mark.parametrize(
+    "options", [{}, {"events": po.Event(lambda t, y, k: y[..., 0] - 0.7, jump=lambda t, y, k: y / 2)}]
+)
+def test_a_dense_solution_of_the_adjoint_method_has_its_gradients(control, options):
+    start = torch.tensor([1.0, 0.4]) if control == "shared" else torch.tensor([[1.0, 0.4], [0.9, 0.1]])
+    at = torch.tensor([0.9, 0.31, 0.0, 0.7, 0.7, 2.0])
+
+    def gradients(way):
+        y0, k, times, w = (x.clone().requires_grad_() for x in (start, torch.tensor(0.8), at, torch.tensor(1.3)))
+        tight = {"rtol": 1e-10, "atol": 1e-12, "step_control": control, "gradient": way, "dense": True}
+        sol = po.solve(lambda t, y, k: -k * w * y + torch.sin(t), y0, [0.0, 0.5, 2.0], args=(k,), **tight, **options)
+        weights = torch.arange(1.0, 7.0).reshape(-1, *[1] * start.ndim)
+        return torch.autograd.grad((weights * sol(times)).square().sum(), [y0, k, times, w])
+
+    for found, expected in zip(gradients("adjoint"), gradients("aca"), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("way", [name for name in EXACT if name not in ("naive", "aca graph")])
+def test_what_reaches_no_output_has_no_gradient_to_be_differentiated(way):
+    unused = torch.tensor(1.0, requires_grad=True)
+    y = po.solve(lambda t, y, k: -y, torch.ones(2), [0.0, 0.5, 1.0], args=(unused,), gradient=EXACT[way]).y
+    found = torch.autograd.grad(y.sum(), unused, create_graph=True, allow_unused=True)
+    assert found == (None,)

@@ -62,7 +62,7 @@ class Auto(StepMethod):
     reference: str = "tsit5 and rodas5p"
     tally: Tally = field(default_factory=Tally, compare=False)
 
-    def prepared(self, *, rtol: Tensor | float, atol: Tensor | float) -> Auto:
+    def prepared(self, *, rtol: Tensor | float | None, atol: Tensor | float | None) -> Auto:
         """Return the method with a tally of its own."""
         del rtol, atol
         return replace(self, tally=Tally())

@@ -67,11 +67,13 @@ class Radau(ImplicitRungeKutta):
         """Whether it estimates its local error."""
         return True
 
-    def prepared(self, *, rtol: Tensor | float, atol: Tensor | float) -> Radau:
+    def prepared(self, *, rtol: Tensor | float | None, atol: Tensor | float | None) -> Radau:
         """Return the method with Newton's method made for these tolerances.
 
         An error left by it is not of the method's order: it would rule where tolerances are small.
         """
+        if rtol is None:
+            return self
         smallest = float(plain(rtol).min()) if isinstance(rtol, Tensor) else rtol
         return replace(self, rtol=rtol, atol=atol, kappa=min(_KAPPA, max(sqrt(smallest), _SMALLEST_KAPPA)))
 

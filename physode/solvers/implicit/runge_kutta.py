@@ -96,9 +96,9 @@ class ImplicitRungeKutta(StepMethod):
     def _dense(self) -> tuple[tuple[Row, ...], int]:
         return dense_rows(self.a, self.b, self.c)
 
-    def prepared(self, *, rtol: Tensor | float, atol: Tensor | float) -> ImplicitRungeKutta:
+    def prepared(self, *, rtol: Tensor | float | None, atol: Tensor | float | None) -> ImplicitRungeKutta:
         """Return the method with Newton's method made for these tolerances."""
-        return replace(self, rtol=rtol, atol=atol) if self.adaptive else self
+        return self if rtol is None or not self.adaptive else replace(self, rtol=rtol, atol=atol)
 
     def take(self, rhs: Rhs, t: Number, y: Tensor, h: Number, k1: Tensor | None) -> Step:
         """Take one step; what stands for slopes are the increments :math:`w_i`, and the local error's estimate."""

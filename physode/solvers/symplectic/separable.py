@@ -39,7 +39,7 @@ class PackedRhs(Protocol):
     def first(self, t: Tensor, y: Tensor) -> Tensor:
         """Evaluate once and check what comes of it."""
 
-    def part(self, part: Part, t: Number, half: Tensor, *, counts: bool) -> Tensor:
+    def part(self, part: Part, t: Number, q: Tensor, p: Tensor, *, force: bool) -> Tensor:
         """Return a half of dy/dt that is a function of its own."""
 
 
@@ -56,7 +56,7 @@ def velocity_of(rhs: Rhs | PackedRhs, t: Number, q: Tensor, p: Tensor) -> Tensor
     parts = parts_of(rhs)
     if parts is None:
         return rhs(t, torch.cat((q, p), -1))[..., : q.shape[-1]]
-    return rhs.part(parts[0], t, p, counts=False)  # type: ignore[union-attr]
+    return rhs.part(parts[0], t, q, p, force=False)  # type: ignore[union-attr]
 
 
 def force_of(rhs: Rhs | PackedRhs, t: Number, q: Tensor, p: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ def force_of(rhs: Rhs | PackedRhs, t: Number, q: Tensor, p: Tensor) -> Tensor:
     parts = parts_of(rhs)
     if parts is None:
         return rhs(t, torch.cat((q, p), -1))[..., q.shape[-1] :]
-    return rhs.part(parts[1], t, q, counts=True)  # type: ignore[union-attr]
+    return rhs.part(parts[1], t, q, p, force=True)  # type: ignore[union-attr]
 
 
 def check_halves(name: str, rhs: PackedRhs, t: Tensor, y: Tensor, statistics: Statistics) -> None:

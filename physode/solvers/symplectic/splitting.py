@@ -87,6 +87,7 @@ YOSHIDA4 = Splitting(
 """Three leapfrog steps, the second backwards; two of the times between lie outside the step.
 
 Time is held inside the span: forces that depend on time have the first and the last step's times changed, and order 2.
+So have forces that jump at an event, which are held at its surface where a step's inner places lie beyond it.
 """
 
 _PART = 1.0 / (4.0 - 4.0 ** (1.0 / 3.0))

@@ -50,3 +50,10 @@ def test_replays_take_the_steps_that_were_taken(way):
 def test_it_cannot_be_mapped_and_says_so():
     with pytest.raises(RuntimeError, match="'auto' chooses by values"):
         torch.func.vmap(lambda y: po.solve(lambda t, y: -y * y, y, [0.0, 1.0], method="auto").y)(torch.ones(3, 2))
+
+
+@pytest.mark.parametrize("options", [{"step_size": 0.1}, {"grid": torch.linspace(0, 1, 11, dtype=torch.float64)}])
+def test_given_steps_are_counted_by_each_solve_alone(options):
+    for _ in range(3):
+        sol = po.solve(lambda t, y: -y, torch.ones(1), [0.0, 1.0], method="auto", **options)
+        assert sol.stats.by_method == {"tsit5": 10, "rodas5p": 0}

@@ -252,3 +252,38 @@ class TestRefusals:
         coupled = po.rhs.Hamiltonian(lambda q, p: (q * p**2).sum(-1), separable=True)
         with pytest.raises(ValueError, match="use method='dopri8' or 'alf'"):
             po.solve(coupled, torch.tensor([1.0, 0.5]), [0.0, 1.0], method="leapfrog")
+
+
+def leaning(t, q):
+    return torch.where(q > 0, -torch.sin(q), -3 - q)
+
+
+@pytest.mark.parametrize(("method", "order"), [("leapfrog", 2), ("yoshida4", 2), ("suzuki4", 4)])
+@pytest.mark.parametrize("control", ["shared", "per-sample"])
+def test_a_force_that_jumps_at_an_event_keeps_the_order_of_methods_that_stay_inside_of_steps(method, order, control):
+    start = torch.tensor([1.0] if control == "shared" else [[1.0], [0.7]], requires_grad=True)
+    event = po.Event(lambda t, y: y[0][..., 0])
+
+    def end(method, **options):
+        pair = (start, torch.zeros_like(start))
+        force = po.rhs.SecondOrder(leaning)
+        sol = po.solve(force, pair, [0.0, 2.5], method=method, events=event, step_control=control, **options)
+        value = sol.y[0][-1]
+        return torch.stack([value.detach(), torch.autograd.grad(value.sum(), start)[0]])
+
+    exact = end("dopri8", rtol=1e-12, atol=1e-13)
+    errors = [(end(method, step_size=size) - exact).abs().amax() for size in (0.1, 0.05)]
+    assert errors[1] < 1e-2 * 0.1 ** (order - 2)
+    assert float(torch.log2(errors[0] / errors[1])) > order - 0.4
+
+
+def test_mali_undoes_steps_beside_a_force_that_jumps():
+    def gradient(way):
+        q = torch.ones(1, requires_grad=True)
+        sol = po.solve(
+            po.rhs.SecondOrder(leaning), (q, torch.zeros(1)), [0.0, 2.5], method="yoshida4", step_size=0.1,
+            events=po.Event(lambda t, y: y[0][0]), gradient=way,
+        )  # fmt: skip
+        return torch.autograd.grad(sol.y[0][-1].sum(), q)[0]
+
+    torch.testing.assert_close(gradient("mali"), gradient("aca"), rtol=1e-10, atol=0)
