@@ -185,13 +185,11 @@ def search(
         for span in _spans(problem.estimation):
             z = _towards(rough, span, z)
 
-    def minimised(
-        posed: Problem, z: Tensor, arrived: float = ARRIVED, rival: float = torch.inf, most: int = iterations
-    ) -> Minima:
+    def minimised(posed: Problem, z: Tensor, arrived: float = ARRIVED, most: int = iterations) -> Minima:
         ends = scales.low, scales.high
         return minimise(
             posed.settled, z, *ends, reach=scales.reach, iterations=most, arrived=arrived,
-            rival=rival, on_iteration=on_iteration,
+            on_iteration=on_iteration,
         )  # fmt: skip
 
     if starts == 1:
@@ -207,8 +205,7 @@ def search(
         with torch.no_grad():
             z = second_chance(rough, first.z[above], generator)
         try:
-            least = float(first.loss.min())
-            again = minimised(rough, z, arrived=_LOOSE, rival=least, most=min(iterations, _SHORT))
+            again = minimised(rough, z, arrived=_LOOSE, most=min(iterations, _SHORT))
         except SolveError as error:
             _log.info("second chances: %s", error)
             break
