@@ -27,6 +27,7 @@ from physode.problem.problem import Problem
 from physode.solution import raise_failures
 from physode.solvers.clock import Grid
 from physode.solvers.driver import Plan, forward
+from physode.solvers.interpolation import Location, locate
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.solvers.symplectic.alf import Paired
 from physode.typing import Progress
@@ -103,12 +104,13 @@ def sensitivities(
             raise_failures(record)
         grid = record.clock()
         y = read_outputs(problem, plan, record, grid, fetch_recorded(record)).outputs
-        steps = _Steps(problem, binding, any(dense is not None for dense in record.dense))
+        steps = _Steps(problem, binding, max((len(dense) for dense in record.dense if dense is not None), default=0))
         if len(record.nodes) == 1:  # no sample took a step: the start alone is known
             jacobian = _at_start(y, problem.per_sample, binding, initial_state=initial_state)
             return Sensitivities(y, torch.where(torch.isfinite(y).unsqueeze(-1), jacobian, torch.nan))
         nodes = torch.stack(record.nodes[:-1])
-        states, coefficients = _propagate(steps, grid, nodes, initial_state=initial_state)
+        read = _read_within(locate(problem.t, *grid), len(nodes))
+        states, coefficients = _propagate(steps, grid, nodes, read, initial_state=initial_state)
         table = StepTable(torch.sign(problem.t[-1] - problem.t[0]), grid, states[:-1], coefficients, states[1:])
         jacobian = table.read(problem.t)
         if not throw:
@@ -217,7 +219,7 @@ class _Steps:
 
     problem: Problem
     binding: Binding
-    has_dense: bool
+    dense: int  # coefficients of an interpolant, 0 where none is needed
 
     def mapped(self, count: int) -> tuple[int | None, ...]:
         """Return the axes to map over: t, y, h, the parameters where each sample has its own, and what else it has."""
@@ -232,14 +234,27 @@ class _Steps:
         if per_sample:
             t, y, h = t[None], y[None], h[None]
         step = take_step(dynamics, tableau, t, y, h)
-        if not self.has_dense:
+        if not self.dense:
             return step.y.flatten(), y.new_empty(0)
         k_end = end_derivative(dynamics, t, h, step)
         return step.y.flatten(), interpolant(dynamics, tableau, t, y, h, step, k_end).flatten()
 
 
-def _propagate(steps: _Steps, grid: Grid, nodes: Tensor, *, initial_state: bool) -> tuple[Tensor, Tensor | None]:
-    """Run the recurrence; return S at all nodes, ``(steps + 1, *state, P)``, and the interpolants' dF/dtheta."""
+def _read_within(location: Location, count: int) -> Tensor:
+    """Return in which steps outputs lie, ``(steps, *groups)``, and not only at their ends."""
+    inside = (location.theta > 0.0) & (location.theta < 1.0)
+    hits = torch.zeros(count, *location.step.shape[1:], dtype=torch.int64, device=inside.device)
+    return hits.scatter_add(0, location.step, inside.long()) > 0
+
+
+def _propagate(
+    steps: _Steps, grid: Grid, nodes: Tensor, read: Tensor, *, initial_state: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Run the recurrence; return S at all nodes, ``(steps + 1, *state, P)``, and the interpolants' dF/dtheta.
+
+    Steps of size 0, of a sample that waits for others, are the identity; interpolants are differentiated where outputs
+    are read from them, and 0 elsewhere.
+    """
     per_sample = steps.problem.per_sample
     state = nodes.shape[1 + per_sample :]
     groups = nodes.shape[1] if per_sample else 1
@@ -262,21 +277,39 @@ def _propagate(steps: _Steps, grid: Grid, nodes: Tensor, *, initial_state: bool)
         rows_of = [part.repeat(len(t), *[1] * (part.ndim - 1)) for part in others]
         own = theta.repeat(len(t), 1) if steps.binding.own else theta
         pairs = (t.reshape(-1), y.reshape(-1, *state), h.reshape(-1), own, *rows_of)
-        by_state, by_theta = _step_jacobians(steps, *pairs)
+        own_rows = steps.mapped(len(pairs))
+        taken = (h.reshape(-1) != 0).nonzero().flatten()
+        by_state = torch.eye(dimension, dtype=nodes.dtype, device=nodes.device).repeat(len(t) * groups, 1, 1)
+        by_theta = nodes.new_zeros(len(t) * groups, dimension, known)
+        if len(taken):
+            jacobians = _step_jacobians(steps, *_chosen(pairs, own_rows, taken))
+            by_state, by_theta = (
+                whole.index_copy(0, taken, part) for whole, part in zip((by_state, by_theta), jacobians, strict=True)
+            )
         by_state, by_theta = (part.reshape(len(t), groups, dimension, -1) for part in (by_state, by_theta))
         starts = []
         for jacobian, forcing in zip(by_state, by_theta, strict=True):
             starts.append(sensitivity)
             sensitivity = jacobian @ sensitivity + forcing @ direct
             found.append(sensitivity)
-        if steps.has_dense:
+        if steps.dense:
             tangents = torch.stack(starts).reshape(-1, *state, columns)
-            moved = _dense_tangents(steps, *pairs, tangents=tangents, direct=direct)
+            moved = nodes.new_zeros(len(tangents), steps.dense * dimension, columns)
+            inside = read[rows].reshape(-1).nonzero().flatten()
+            if len(inside):
+                chosen = _chosen(pairs, own_rows, inside)
+                pushed = _dense_tangents(steps, *chosen, tangents=tangents[inside], direct=direct)
+                moved = moved.index_copy(0, inside, pushed)
             moved = moved.reshape(*lead, -1, *state, columns)
             coefficients.append(moved.movedim(1 + per_sample, 1))
     shape = ((groups,) if per_sample else ()) + (*state, columns)
     nodes_found = torch.stack(found).reshape(-1, *shape)
     return nodes_found, torch.cat(coefficients) if coefficients else None
+
+
+def _chosen(pairs: Sequence[Tensor], mapped: Sequence[int | None], rows: Tensor) -> list[Tensor]:
+    """Return some rows of what has a row for each step of each group."""
+    return [part if axis is None else part[rows] for part, axis in zip(pairs, mapped, strict=True)]
 
 
 def _step_jacobians(steps: _Steps, *pairs: Tensor) -> tuple[Tensor, Tensor]:

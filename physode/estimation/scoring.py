@@ -112,7 +112,6 @@ def minimise(
     reach: Tensor | None = None,
     iterations: int = 200,
     arrived: float = ARRIVED,
-    rival: float = torch.inf,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
     r"""Minimise from S starts.
@@ -132,8 +131,6 @@ def minimise(
     arrived
         A start ends where :math:`g^\top I^{-1} g` is below: the squared distance to the minimum in standard errors; or
         where ten iterations have lowered its loss by less.
-    rival
-        A loss that another search has reached: starts that have no hope of it are given up, as beside one another.
     on_iteration
         Called after each with its number and the losses so far.
 
@@ -150,7 +147,7 @@ def minimise(
         reach=reach,
         iterations=iterations,
         arrived=arrived,
-        rival=rival,
+        rival=torch.inf,
         on_iteration=on_iteration,
     )
 
@@ -169,7 +166,8 @@ def minimise_each(
 ) -> Minima:
     """Minimise S losses, each from a start of its own; arguments and errors as of :func:`minimise`.
 
-    None is given up because of another, unless there is a `rival`.
+    None is given up because of another, unless losses are of one kind: then `rival` is a loss that another has reached,
+    or infinite.
     """
     low, high = low.expand_as(z), high.expand_as(z)
     z = z.clamp(low, high)

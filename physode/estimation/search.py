@@ -27,6 +27,7 @@ _ROUGH = (1e-4, 1e-6)
 _DRAWS = 8  # Sobol points a start
 _CHANCES = 4  # second ones, where fewer than a third of the starts met, until half of them have
 _FEW, _HALF = 1 / 3, 1 / 2
+_SHORT = 50  # iterations of a second chance
 _ABOUT = 0.1  # of -log L, within which rough searches have met
 _NEAR = 5.0  # of -log L: searches that end farther above the best are not finished to full precision
 _EXPLICIT, _IMPLICIT, _COARSE = "dopri8", "rodas5p", "tsit5"
@@ -184,11 +185,11 @@ def search(
         for span in _spans(problem.estimation):
             z = _towards(rough, span, z)
 
-    def minimised(posed: Problem, z: Tensor, arrived: float = ARRIVED, rival: float = torch.inf) -> Minima:
+    def minimised(posed: Problem, z: Tensor, arrived: float = ARRIVED, most: int = iterations) -> Minima:
         ends = scales.low, scales.high
         return minimise(
-            posed.settled, z, *ends, reach=scales.reach, iterations=iterations, arrived=arrived,
-            rival=rival, on_iteration=on_iteration,
+            posed.settled, z, *ends, reach=scales.reach, iterations=most, arrived=arrived,
+            on_iteration=on_iteration,
         )  # fmt: skip
 
     if starts == 1:
@@ -204,7 +205,7 @@ def search(
         with torch.no_grad():
             z = second_chance(rough, first.z[above], generator)
         try:
-            again = minimised(rough, z, arrived=_LOOSE, rival=float(first.loss.min()))
+            again = minimised(rough, z, arrived=_LOOSE, most=min(iterations, _SHORT))
         except SolveError as error:
             _log.info("second chances: %s", error)
             break

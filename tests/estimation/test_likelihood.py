@@ -235,7 +235,7 @@ def test_hopeless_starts_are_given_up_only_beside_others_of_the_same_loss():
     assert each.converged == (True, True)
     both = minimise(scaled_rosenbrock, z, low, high)
     assert both.reasons[1].startswith("given up")
-    rival = minimise(scaled_rosenbrock, z[1:], low[1:], high[1:], rival=0.0)
+    rival = minimise_each(lambda z, _: scaled_rosenbrock(z), z[1:], low[1:], high[1:], rival=0.0)
     assert rival.reasons[0].startswith("given up")
 
 
