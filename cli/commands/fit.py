@@ -69,13 +69,15 @@ class _Rhs(click.ParamType[str]):
     """One of the settings' kinds, or a right-hand side of the user's own, FILE.py:NAME."""
 
     name = "rhs"
+    choices = RHS
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         return f"[{'|'.join(RHS)}|FILE.py:NAME]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in RHS and ":" not in value:
-            self.fail(f"{value!r} is not one of {', '.join(RHS)}, nor FILE.py:NAME", param, ctx)
+            known = ", ".join(map(repr, RHS))
+            self.fail(f"{value!r} is not one of {known}, nor FILE.py:NAME", param, ctx)
         return str(value)
 
 

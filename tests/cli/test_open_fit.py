@@ -166,6 +166,7 @@ def test_data_are_named(here):
     assert "name the data" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_guess_that_cannot_be_solved(here):
     (here / "own.py").write_text("def f(t, x, k=50.0):\n    return k * x**2\n")
     done = run("decay.csv", "--rhs", "own.py:f", "--starts", 1)

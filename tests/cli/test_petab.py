@@ -100,6 +100,7 @@ def test_simulating_needs_nothing_to_be_estimated(tmp_path, monkeypatch):
     assert run("simulate", path).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_fit_writes_tables_that_stand_for_the_problems_own(problem, tmp_path):
     done = run("fit", problem, "--starts", 2, "--json")
     assert done.exit_code == 0, done.output

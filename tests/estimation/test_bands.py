@@ -117,6 +117,7 @@ def test_logarithmic_distributions_have_bands_of_the_logarithm(rng):
     np.testing.assert_allclose(curve.highest, np.exp(mean + q * np.hypot(error, spread)), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_new_measurements_of_laplace_s_noise_have_its_quantile(rng):
     data = 2.0 * np.exp(0.4 * T) + rng.laplace(scale=0.05, size=len(T))
     fitted = estimate(growth(distribution="laplace", data=data), starts=1, growing=False, iterations=20)

@@ -148,6 +148,7 @@ def test_a_prior_is_a_measurement_of_a_constant():
     assert held["k"].error == pytest.approx(free["k"].error / math.sqrt(2), rel=0.1)
 
 
+@pytest.mark.slow
 def test_many_starts_find_what_one_misses():
     t = np.linspace(0, 10, 40)
     w = 1.2

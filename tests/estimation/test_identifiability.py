@@ -95,6 +95,7 @@ def test_the_profile_of_a_straight_line_is_student_s_interval():
     assert found.sentence == f"v lies between {found.interval[0]:.4g} and {found.interval[1]:.4g}"
 
 
+@pytest.mark.slow
 def test_the_profile_of_a_rate_is_that_of_scipy_s_refits():
     fitted = fit(decay, {"t": T, "x": Y}, constants={"k": 1.0}, sigma=0.05, starts=1)
     found = profile(fitted, "k", points=6)

@@ -142,6 +142,7 @@ def test_a_missing_sampler_is_named_with_its_extra(monkeypatch):
         sample(fit(decay, {"t": T, "x": Y}, constants={"k": 1.0}, starts=1))
 
 
+@pytest.mark.slow
 def test_draws_have_the_moments_of_a_normal_posterior():
     pytest.importorskip("emcee")
     fitted = estimate(level(Prior("normal", (0.0, 2.0))), starts=1)
@@ -174,6 +175,7 @@ def test_draws_go_to_arviz_and_into_tables():
     np.testing.assert_array_equal(data.observed_data["x"], [1.0, 1.2, 0.9])
 
 
+@pytest.mark.slow
 def test_estimates_at_a_bound_are_drawn_from_within():
     pytest.importorskip("emcee")
     fitted = estimate(level(None, values=(-1.0, -1.2, -0.9), low=0.0, high=10.0), starts=1)

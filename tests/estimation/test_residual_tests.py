@@ -109,6 +109,7 @@ def test_the_correlation_of_fitted_noise_has_the_p_values_of_simulation(rng):
     assert np.mean(p < 0.05) == pytest.approx(0.05, abs=0.01)
 
 
+@pytest.mark.slow
 def test_noise_that_grows_with_the_value_is_told_from_noise_that_does_not(rng):
     y = np.exp(0.5 * T)
     noise = rng.standard_normal(41)
