@@ -28,6 +28,7 @@ def solve(swing, y0, c, **options):
     return po.solve(swing, y0, TIMES, args=(c,), compile=True, **COARSE | options)
 
 
+@pytest.mark.slow
 def test_adaptive_steps_outputs_and_gradients_are_those_of_the_uncompiled_solve_and_are_built_once(builds):
     swing, y0, c = problem()
     assert_same(swing, y0, TIMES, args=(c,), leaves=[y0, c, swing.rate], **COARSE)

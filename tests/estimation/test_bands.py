@@ -126,6 +126,7 @@ def test_new_measurements_of_laplace_s_noise_have_its_quantile(rng):
     np.testing.assert_allclose(noise, stats.laplace.ppf(0.975, scale=fitted.spreads["x"]), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_doses_are_shown_before_and_after():
     dose = Change(1.0, states={"x": lambda t, x, p: x[0] + 5.0})
     data = np.exp(0.4 * T) + np.where(T >= 1.0, 5.0 * np.exp(0.4 * (T - 1.0)), 0.0)

@@ -110,6 +110,7 @@ def test_losses_of_their_own_are_no_rivals():
     assert torch.allclose(minima.z, torch.full_like(start, 3.0), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_samples_of_logarithmic_noise_stay_above_zero():
     from physode.estimation.fit import estimate
 

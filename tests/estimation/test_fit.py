@@ -120,6 +120,7 @@ def test_experiments_share_constants_or_have_their_own():
     assert {f"x(0)[{label}]".replace("x", "y") for label in rates} <= set(found.values)
 
 
+@pytest.mark.slow
 def test_arrays_bounds_logarithms_and_fixed_constants():
     def f(t, x, rates):
         return -rates * x
@@ -175,6 +176,7 @@ def test_missing_values_and_shuffled_rows_change_nothing_else():
     assert one["k"].value == other["k"].value == third["k"].value
 
 
+@pytest.mark.slow
 def test_trajectories_and_frames_are_tables_too():
     pandas = pytest.importorskip("pandas")
     y = decaying()
@@ -281,6 +283,7 @@ def test_more_constants_than_values_are_refused():
         fit(lambda t, x, a, b: -a * x + b, {"t": [0.0, 1.0], "y": [1.0, 0.5]}, constants={"a": 1.0, "b": 0.0})
 
 
+@pytest.mark.slow
 def test_a_guess_that_cannot_be_solved_is_said():
     with pytest.raises(SolveError, match="at the initial guess"):
         fit(lambda t, x, k: k * x**2, {"t": T, "y": decaying()}, constants={"k": 50.0}, start=[10.0], starts=1)

@@ -85,6 +85,7 @@ def test_time_may_run_backwards(oscillation):
     np.testing.assert_allclose(fitted(found), [1.0, 0.15], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_only_the_training_span_is_learnt_from(oscillation):
     y = oscillation.y.copy()
     y[0, 30:] += 100.0
@@ -247,6 +248,7 @@ def test_a_prediction_that_ends_early_is_noted(oscillation):
     assert np.isnan(found.predictions.y[0, -1]).all()
 
 
+@pytest.mark.slow
 def test_undetermined_constants_have_no_standard_errors(oscillation, monkeypatch):
     monkeypatch.setattr(
         "physode.fitting.uncertainty.covariance", lambda *_, **__: (_ for _ in ()).throw(ValueError("no"))
