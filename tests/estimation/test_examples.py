@@ -129,3 +129,38 @@ def test_two_reactions_seen_as_a_sum_on_an_unknown_scale():
         return scale * (b + 0.3 * (1 - a - b)) - signal
 
     agree(estimated("kinetics"), ("k1", "k2", "scale"), residuals, [0.35, 0.09, 2.7])
+
+
+def test_a_double_pendulum_with_lengths_and_damping_unknown(tmp_path):
+    truth, g = [0.15, 0.14, 0.45, 0.01, 0.02, -1.1, -1.3, -0.5, -4.0], 9.81
+    t = np.linspace(0, 3, 151)
+
+    def angles(p):
+        l1, l2, m, c1, c2, *start = p
+
+        def f(t, y):
+            a, b, w, q = y
+            d = a - b
+            f1 = -m * l2 * np.sin(d) * q**2 - g * np.sin(a) - c1 * w
+            f2 = l1 * np.sin(d) * w**2 - g * np.sin(b) - c2 * (q - w)
+            det = 1 - m * np.cos(d) ** 2
+            return [w, q, (f1 - m * np.cos(d) * f2) / (l1 * det), (f2 - np.cos(d) * f1) / (l2 * det)]
+
+        return solve_ivp(f, (0, 3), start, t_eval=t, method="DOP853", rtol=1e-10, atol=1e-12).y[:2]
+
+    seen = angles(truth) + 0.02 * np.random.default_rng(0).normal(size=(2, len(t)))
+    rows = "".join(f"{x:.3f},{a:.6f},{b:.6f}\n" for x, a, b in zip(t, *seen, strict=True))
+    (tmp_path / "swing.csv").write_text(f"time [s],upper [rad],lower [rad]\n{rows}", encoding="utf-8")
+    seen = np.genfromtxt(tmp_path / "swing.csv", delimiter=",", skip_header=1)[:, 1:].T
+    found = estimate(read_model(EXAMPLES / "double_pendulum.toml").estimation(tmp_path / "swing.csv"), starts=8)
+    upper, lower = found.spreads["upper"], found.spreads["lower"]
+
+    def residuals(p):
+        return ((angles(p) - seen) / np.array([[upper], [lower]])).ravel()
+
+    names = ("l1", "l2", "M", "c1", "c2", "a(0)", "b(0)", "w(0)", "q(0)")
+    best = least_squares(residuals, truth, x_scale="jac", xtol=1e-14, ftol=1e-14, gtol=1e-14)
+    errors = np.sqrt(np.diag(np.linalg.inv(best.jac.T @ best.jac)))
+    for name, value, error in zip(names, best.x, errors, strict=True):
+        assert found[name].value == pytest.approx(value, rel=1e-4, abs=0.01 * error)
+        assert found[name].error == pytest.approx(error, rel=0.02)
