@@ -135,29 +135,31 @@ class Simulator:
 
     def with_constants(self, rows: Rows, theta: Tensor) -> Rows:
         """Return the rows of a solve with the constants of other unknowns, which the states do not depend on."""
-        pool, tangents = self.timeline.pool.values(theta), self.timeline.pool.tangents(theta)
+        return self._constants(rows, self.timeline.pool.values(theta), self.timeline.pool.tangents(theta))
 
-        def flat(values: Tensor, index: Tensor) -> Tensor:
-            return values[:, index].flatten(0, 1)
-
+    def _constants(self, rows: Rows, pool: Tensor, dpool: Tensor | None) -> Rows:
+        """Return rows with their constants from the pool, (S, M), and derivatives of these, (S, M, F)."""
         p, q = self.timeline.constants, self.timeline.own
-        return replace(rows, p=flat(pool, p), q=flat(pool, q), dp=flat(tangents, p), dq=flat(tangents, q))
+        rows = replace(rows, p=pool[:, p].flatten(0, 1), q=pool[:, q].flatten(0, 1))
+        if dpool is None:
+            return rows
+        return replace(rows, dp=dpool[:, p].flatten(0, 1), dq=dpool[:, q].flatten(0, 1))
 
     def _run(self, theta: Tensor, *, tangents: bool) -> Rows:
         line, count = self.timeline, len(theta)
         pool = line.pool.values(theta)
         dpool = line.pool.tangents(theta) if tangents else None
-        reads, n = line.reads, len(line.reads)
-        parts: list[Rows] = []
-        order: list[Tensor] = []
+        reads = line.reads
+        times, inputs, order = [], [], []
+        states: list[State] = []
         state: State | None = None
         for k, segment in enumerate(line.segments):
             p = pool[:, segment.constants]
             dp = None if dpool is None else dpool[:, segment.constants]
             begun = self._begin(segment, state, pool, dpool, p, dp)
             begun = _reset(segment, begun, p, dp)
-            if k == 0 and self.estimation.model.triggers:
-                begun = replace(begun, x=self._triggered_at_start(segment, begun.x, p))
+            if self.estimation.model.triggers:
+                begun = self._triggered_at_start(segment, begun, p, dp)
             path, state = self._advance(segment, begun, p, dp)
             mine = (reads[:, 0] == k).nonzero().flatten()
             at, rows = reads[mine, 1], reads[mine, 2]
@@ -166,30 +168,21 @@ class Simulator:
             dx = None
             if path.dx is not None and state.dx is not None:
                 dx = torch.where((at < 0)[:, None, None], state.dx[:, rows], path.dx[:, at.clamp_min(0), rows])
-            u = self.inputs.at(t, segment.step_time[rows], segment.experiments[rows])
-            q, dq = pool[:, line.own[mine]], None if dpool is None else dpool[:, line.own[mine]]
-            parts.append(Rows(t, x, p[:, rows], u, q, dx, None if dp is None else dp[:, rows], dq))
+            times.append(t)
+            inputs.append(self.inputs.at(t, segment.step_time[rows], segment.experiments[rows]))
+            states.append(State(x, dx))
             order.append(mine)
         back = torch.cat(order).argsort()
-
-        def joined(tensors: list[Tensor], axis: int) -> Tensor:
-            whole = torch.cat(tensors, axis).index_select(axis, back)
-            whole = whole.expand(count, *whole.shape) if axis == 0 else whole
-            return whole.reshape(count * n, *whole.shape[2:])
-
-        def maybe(tensors: list[Tensor | None]) -> Tensor | None:
-            return joined([part for part in tensors if part is not None], 1) if tangents else None
-
-        return Rows(
-            t=joined([part.t for part in parts], 0),
-            x=joined([part.x for part in parts], 1),
-            p=joined([part.p for part in parts], 1),
-            u=joined([part.u for part in parts], 0),
-            q=joined([part.q for part in parts], 1),
-            dx=maybe([part.dx for part in parts]),
-            dp=maybe([part.dp for part in parts]),
-            dq=maybe([part.dq for part in parts]),
+        derivatives = [part.dx for part in states if part.dx is not None]
+        rows_read = Rows(  # p and q follow
+            t=torch.cat(times)[back].repeat(count),
+            x=torch.cat([part.x for part in states], 1)[:, back].flatten(0, 1),
+            p=pool,
+            u=torch.cat(inputs)[back].repeat(count, 1),
+            q=pool,
+            dx=torch.cat(derivatives, 1)[:, back].flatten(0, 1) if derivatives else None,
         )
+        return self._constants(rows_read, pool, dpool)
 
     def _begin(
         self, segment: Segment, before: State | None, pool: Tensor, dpool: Tensor | None, p: Tensor, dp: Tensor | None
@@ -213,12 +206,18 @@ class Simulator:
             dx = torch.where(going[:, None, None], old.dx, dx)
         return State(x, dx)
 
-    def _triggered_at_start(self, segment: Segment, x: Tensor, p: Tensor) -> Tensor:
-        """Do what triggers do at once."""
-        rows, count = x.flatten(0, 1), len(x)
-        t, inside = segment.t[0].repeat(count), segment.step_time.repeat(count)
-        u = self.inputs.at(t, inside, segment.experiments.repeat(count))
-        return begin(self.estimation.model, t, rows, p.flatten(0, 1), u).reshape(x.shape)
+    def _triggered_at_start(self, segment: Segment, begun: State, p: Tensor, dp: Tensor | None) -> State:
+        """Do what triggers do at once where experiments begin; derivatives follow."""
+        first, count = segment.before < 0, len(begun.x)
+        t = segment.t[0].repeat(count)
+        u = self.inputs.at(t, segment.step_time.repeat(count), segment.experiments.repeat(count))
+        rows = t, begun.x.flatten(0, 1), p.flatten(0, 1), u
+        after, by_x, by_p = begin(self.estimation.model, *rows, derivatives=begun.dx is not None)
+        x = torch.where(first[:, None], after.reshape(begun.x.shape), begun.x)
+        if by_x is None or by_p is None or dp is None or begun.dx is None:
+            return State(x, None)
+        dx = (by_x @ begun.dx.flatten(0, 1) + by_p @ dp.flatten(0, 1)).reshape(begun.dx.shape)
+        return State(x, torch.where(first[:, None, None], dx, begun.dx))
 
     def _advance(self, segment: Segment, begun: State, p: Tensor, dp: Tensor | None) -> tuple[State, State]:
         """Solve a segment: return its path, (S, T, E, D), and where it ends."""

@@ -25,8 +25,30 @@ def events_of(model: Model, constants: Constants) -> list[Event]:
     return [_event(model, trigger, constants) for trigger in model.triggers]
 
 
-def begin(model: Model, t: Tensor, x: Tensor, p: Tensor, u: Tensor) -> Tensor:
-    """Do at the start what triggers do there whose condition counts as false before, and is true."""
+def begin(
+    model: Model, t: Tensor, x: Tensor, p: Tensor, u: Tensor, *, derivatives: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Do at the start what triggers do there whose condition counts as false before, and is true.
+
+    Returns
+    -------
+    x, by_x, by_p
+        States (R, D) and, if asked for, their derivatives by those before, (R, D, D), and by constants, (R, D, K).
+    """
+    if not derivatives:
+        return _begun(model, t, x, p, u), None, None
+    with torch.enable_grad():
+        points = [x.detach().requires_grad_(), p.detach().requires_grad_()]
+        after = _begun(model, t, points[0], points[1], u)
+        slopes = [
+            torch.autograd.grad(column.sum(), points, retain_graph=True, materialize_grads=True)
+            for column in after.unbind(1)
+        ]
+    by_x, by_p = (torch.stack(part, 1) for part in zip(*slopes, strict=True))
+    return after.detach(), by_x, by_p
+
+
+def _begun(model: Model, t: Tensor, x: Tensor, p: Tensor, u: Tensor) -> Tensor:
     for trigger in model.triggers:
         if not trigger.initially:
             now = trigger.condition(t, x, p, u) >= 0

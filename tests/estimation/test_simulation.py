@@ -158,6 +158,25 @@ def test_what_a_model_does_by_itself_has_derivatives_too():
         assert found.dx[4 * row : 4 * row + 4, 0, 1].tolist() == pytest.approx(by_c, rel=1e-6)
 
 
+@pytest.mark.parametrize("beside", [(), (Experiment("settled", changes=(Change(-math.inf, {"c": 0.5}),)),)])
+def test_what_a_model_does_at_once_has_derivatives_wherever_experiments_begin(beside):
+    fall = Trigger("fall", lambda t, x, p, u: x[:, 0] - p[:, 1], {"x": lambda t, x, p: 0.1 * p[0] * x[0]}, False)
+    model = Model(
+        ("x",), ("k", "c"), lambda t, x, p, u: -p[:, :1] * x, lambda p: 3 * p[:, :1], ("k", "c"), triggers=(fall,)
+    )
+    measured = Measurements(
+        np.arange(1 + len(beside)), np.zeros(1 + len(beside), int), np.ones(1 + len(beside)), np.zeros(1 + len(beside))
+    )
+    posed = Estimation(
+        model, (Unknown("k"), Unknown("c", free=False)), (Experiment("e"), *beside),
+        (Observable("x", lambda t, x, p, u, q: x[:, 0]),), measured,
+    )  # fmt: skip
+    k = 0.9
+    found = Simulator(posed, SolverOptions("dopri5")).run(torch.tensor([[k, 0.5]], dtype=torch.float64), tangents=True)
+    assert float(found.x[0, 0]) == pytest.approx(0.3 * k**2 * math.exp(-k), rel=1e-7)
+    assert float(found.dx[0, 0, 0]) == pytest.approx((0.6 * k - 0.3 * k**2) * math.exp(-k), rel=1e-6)
+
+
 def test_one_start_that_runs_away_spoils_no_other():
     model = Model(("x",), ("k",), lambda t, x, p, u: p * x**2, lambda p: torch.ones_like(p), ("k",))
     measured = Measurements(np.zeros(3, int), np.zeros(3, int), np.array([0.0, 0.5, 2.0]), np.zeros(3))
