@@ -135,15 +135,15 @@ class Simulator:
 
     def with_constants(self, rows: Rows, theta: Tensor) -> Rows:
         """Return the rows of a solve with the constants of other unknowns, which the states do not depend on."""
-        return self._constants(rows, self.timeline.pool.values(theta), self.timeline.pool.tangents(theta))
+        return replace(rows, **self._constants(self.timeline.pool.values(theta), self.timeline.pool.tangents(theta)))
 
-    def _constants(self, rows: Rows, pool: Tensor, dpool: Tensor | None) -> Rows:
-        """Return rows with their constants from the pool, (S, M), and derivatives of these, (S, M, F)."""
-        p, q = self.timeline.constants, self.timeline.own
-        rows = replace(rows, p=pool[:, p].flatten(0, 1), q=pool[:, q].flatten(0, 1))
+    def _constants(self, pool: Tensor, dpool: Tensor | None) -> dict[str, Tensor]:
+        """Return p and q of the measurements from the pool, (S, M), and dp and dq from its derivatives, (S, M, F)."""
+        places = {"p": self.timeline.constants, "q": self.timeline.own}
+        found = {name: pool[:, index].flatten(0, 1) for name, index in places.items()}
         if dpool is None:
-            return rows
-        return replace(rows, dp=dpool[:, p].flatten(0, 1), dq=dpool[:, q].flatten(0, 1))
+            return found
+        return found | {f"d{name}": dpool[:, index].flatten(0, 1) for name, index in places.items()}
 
     def _run(self, theta: Tensor, *, tangents: bool) -> Rows:
         line, count = self.timeline, len(theta)
@@ -174,15 +174,13 @@ class Simulator:
             order.append(mine)
         back = torch.cat(order).argsort()
         derivatives = [part.dx for part in states if part.dx is not None]
-        rows_read = Rows(  # p and q follow
+        return Rows(
             t=torch.cat(times)[back].repeat(count),
             x=torch.cat([part.x for part in states], 1)[:, back].flatten(0, 1),
-            p=pool,
             u=torch.cat(inputs)[back].repeat(count, 1),
-            q=pool,
             dx=torch.cat(derivatives, 1)[:, back].flatten(0, 1) if derivatives else None,
+            **self._constants(pool, dpool),
         )
-        return self._constants(rows_read, pool, dpool)
 
     def _begin(
         self, segment: Segment, before: State | None, pool: Tensor, dpool: Tensor | None, p: Tensor, dp: Tensor | None
