@@ -1,48 +1,48 @@
 """A right-hand side as arithmetic on numbers: one sample's derivative, every scalar a node.
 
-Nodes are kept once (common subexpressions are shared), simplified as they are made, and refer to earlier ones only, so that
-their order is one of evaluation. Products with large matrices stay whole: a node ``matvec`` with as many results as the
-matrix has rows, each of them an ``element``.
+Nodes are kept once (common subexpressions are shared), simplified as they are made, and refer to earlier ones only, so
+that their order is one of evaluation. Products with large matrices stay whole: a node ``matvec`` with as many results
+as the matrix has rows, each of them an ``element``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = ["ARITY", "Graph", "Leaf", "Matrix", "Node", "Program"]
 
 Leaf: TypeAlias = Literal["time", "state", "shared", "sample", "cotangent", "tangent"]
-"""What a number comes from: the time; the state's components; what all samples share (parameters, numbers); what each sample
-has for itself; and, for derivatives, what is given with the state's derivative (cotangents), or tangents."""
+"""What a number comes from: the time; the state's components; what all samples share (parameters, numbers); what each
+sample has for itself; and, for derivatives, what is given with the state's derivative (cotangents), or tangents."""
 
 ARITY: dict[str, int] = {
     **dict.fromkeys(
         (
-            "neg", "abs", "sign", "sqrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin",
-            "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "sigmoid", "floor", "ceil",
+            "neg", "abs", "sign", "sqrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan",
+            "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "sigmoid", "floor", "ceil",
             "round", "trunc", "not",
         ),
         1,
     ),
     **dict.fromkeys(
         (
-            "add", "sub", "mul", "div", "pow", "atan2", "fmod", "minimum", "maximum", "lt", "le", "gt", "ge", "eq", "ne", "and",
-            "or",
+            "add", "sub", "mul", "div", "pow", "atan2", "fmod", "minimum", "maximum", "lt", "le", "gt", "ge", "eq",
+            "ne", "and", "or",
         ),
         2,
     ),
     "where": 3,
 }  # fmt: skip
 """Operations on numbers, by their count of operands. Comparisons and ``and``, ``or``, ``not`` give verdicts, which are
-operands of these and the first of ``where`` alone. ``round`` is half to even; ``minimum`` and ``maximum`` are NaN where either
-operand is; ``fmod`` has the sign of the dividend."""
+operands of these and the first of ``where`` alone. ``round`` is half to even; ``minimum`` and ``maximum`` are NaN where
+either operand is; ``fmod`` has the sign of the dividend."""
 
 
 class Matrix(NamedTuple):
-    """A matrix among the shared numbers: element ``(row, column)`` is number ``offset + row * by_row + column * by_column``."""
+    """A matrix among the shared numbers: ``(i, k)`` is number ``offset + i * by_row + k * by_column``."""
 
     offset: int
     rows: int
@@ -62,8 +62,8 @@ class Node(NamedTuple):
     Attributes
     ----------
     op
-        A key of :data:`ARITY`; ``"constant"`` (``value``); a :data:`Leaf` (``index``: which component); ``"matvec"`` (``matrix``,
-        and the vector as ``operands``); ``"element"`` (``index`` of the matvec that is the operand).
+        A key of :data:`ARITY`; ``"constant"`` (``value``); a :data:`Leaf` (``place``: which component); ``"matvec"``
+        (``matrix``, and the vector as ``operands``); ``"element"`` (``place`` of the matvec that is the operand).
     operands
         Earlier nodes, by number.
     """
@@ -71,7 +71,7 @@ class Node(NamedTuple):
     op: str
     operands: tuple[int, ...] = ()
     value: float = 0.0
-    index: int = 0
+    place: int = 0
     matrix: Matrix | None = None
 
 
@@ -110,11 +110,11 @@ class Graph:
     """Nodes in the making."""
 
     nodes: list[Node] = field(default_factory=list)
-    _place: dict[Node, int] = field(default_factory=dict)
+    _known: dict[Node, int] = field(default_factory=dict)
 
-    def leaf(self, kind: Leaf, index: int = 0) -> int:
+    def leaf(self, kind: Leaf, place: int = 0) -> int:
         """Return an input's node."""
-        return self._put(Node(kind, index=index))
+        return self._put(Node(kind, place=place))
 
     def constant(self, value: float) -> int:
         """Return a constant's node."""
@@ -125,7 +125,7 @@ class Graph:
         if len(vector) != matrix.columns:
             raise ValueError(f"a matrix of {matrix.columns} columns times a vector of {len(vector)} components")
         product = self._put(Node("matvec", tuple(vector), matrix=matrix))
-        return [self._put(Node("element", (product,), index=row)) for row in range(matrix.rows)]
+        return [self._put(Node("element", (product,), place=row)) for row in range(matrix.rows)]
 
     def apply(self, op: str, *operands: int) -> int:
         """Return an operation's node, simplified."""
@@ -171,16 +171,16 @@ class Graph:
     def _put(self, node: Node) -> int:
         # 0.0 and -0.0 are equal keys but different numbers; NaN is equal to nothing
         key = node if node.op != "constant" else node._replace(op=f"constant {node.value!r}")
-        if key not in self._place:
-            self._place[key] = len(self.nodes)
+        if key not in self._known:
+            self._known[key] = len(self.nodes)
             self.nodes.append(node)
-        return self._place[key]
+        return self._known[key]
 
     def _simplified(self, op: str, operands: tuple[int, ...]) -> int | None:
         """Return what an operation is without being done: exactly, also for numbers that are not finite.
 
-        What multiplies by 0, or adds it, is simplified although NaN and infinity would make a difference: zeros are what
-        states are assembled from.
+        What multiplies by 0, or adds it, is simplified although NaN and infinity would make a difference: zeros are
+        what states are assembled from.
         """
         values = [self.number(x) for x in operands]
         if op in _FOLDED and all(value is not None for value in values):
@@ -237,7 +237,7 @@ def _is_half(exponent: float) -> bool:
     return abs(exponent) <= 16.0 and 2.0 * exponent == math.floor(2.0 * exponent)
 
 
-_FOLDED = {
+_FOLDED: dict[str, Callable[..., float]] = {
     "neg": lambda x: -x,
     "abs": abs,
     "sqrt": math.sqrt,

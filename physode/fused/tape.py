@@ -1,9 +1,9 @@
 """What an evaluation did, operation by operation: a value that can be compared, and read without the tensors.
 
-The right-hand side is evaluated once, at the solve's own start and batch, and the operations that depend on the time or the
-state are noted as they are dispatched. What depends on neither, parameters, buffers, closures' tensors and whatever is computed
-from these alone, becomes an *input*, with its graph: it is evaluated once a solve by PyTorch. The record is made anew at every
-solve, so that it is never stale; two that are equal are one program.
+The right-hand side is evaluated once, at the solve's own start and batch, and the operations that depend on the time or
+the state are noted as they are dispatched. What depends on neither, parameters, buffers, closures' tensors and whatever
+is computed from these alone, becomes an *input*, with its graph: it is evaluated once a solve by PyTorch. The record is
+made anew at every solve, so that it is never stale; two that are equal are one program.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class Base(NamedTuple):
     Attributes
     ----------
     kind
-        ``"time"``, ``"state"``; ``"input"``: a floating or boolean tensor that does not depend on them; ``"known"``: integers
-        that do not, with their ``values``; ``"made"``: the result of an operation.
+        ``"time"``, ``"state"``; ``"input"``: a floating or boolean tensor that does not depend on them; ``"known"``:
+        integers that do not, with their ``values``; ``"made"``: the result of an operation.
     sizes, strides
         Its shape and how its memory is laid out, from offset 0.
     dtype
         ``torch.float64``, ... as text.
-    index
+    place
         Which input it is; 0 else.
     values
         The contents of what is known, in rows.
@@ -35,7 +35,7 @@ class Base(NamedTuple):
     sizes: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: str
-    index: int = 0
+    place: int = 0
     values: tuple[int, ...] = ()
 
 
@@ -51,7 +51,7 @@ class Ref(NamedTuple):
 class Lifted(NamedTuple):
     """A number that is an input: which of the record's numbers it is. Its value is no part of the record."""
 
-    index: int
+    place: int
 
 
 class Call(NamedTuple):
