@@ -1,0 +1,57 @@
+"""A kernel that has been compiled, ready to be called on tensors."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from physode.fused.arguments import Arguments
+
+__all__ = ["Entries", "Library", "threads_for"]
+
+_WORK = 64  # samples from which on another thread pays
+
+
+class Entries(Protocol):
+    """What a kernel can do, on any device: each a launch with one structure of arguments."""
+
+    group_bytes: int
+    """Bytes of scratch memory that a group of samples takes where all share one clock."""
+    lanes: int
+    """The samples of a group."""
+
+    def launch(self, entry: str, values: Mapping[str, Any]) -> None:
+        """Call an entry, ``"begin"``, ``"walk"``, ..., with numbers and tensors by their names."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """A shared library on a CPU."""
+
+    handle: ctypes.CDLL
+    lanes: int
+    group_bytes: int
+
+    @classmethod
+    def load(cls, path: Path, lanes: int) -> Library:
+        """Load a library that :mod:`physode.fused.compilers` has made."""
+        handle = ctypes.CDLL(os.fspath(path))
+        handle.fused_group_bytes.restype = ctypes.c_int64
+        return cls(handle, lanes, handle.fused_group_bytes())
+
+    def launch(self, entry: str, values: Mapping[str, Any]) -> None:
+        """Call an entry; Python's lock is released meanwhile."""
+        fields = {name: value.data_ptr() if isinstance(value, Tensor) else value for name, value in values.items()}
+        self.handle[f"fused_{entry}"](ctypes.byref(Arguments(**fields)))
+
+
+def threads_for(samples: int) -> int:
+    """Return how many threads samples are handed to."""
+    return max(1, min(torch.get_num_threads(), samples // _WORK))
