@@ -20,7 +20,7 @@ from physode.problem.checks import checked_method, checked_state
 from physode.problem.dynamics import Calls, Dynamics
 from physode.problem.packing import Packing
 from physode.problem.problem import make_dynamics
-from physode.solution import Solution, Stats
+from physode.solution import KnownTimes, Solution, Stats
 from physode.solvers.clock import Grid
 from physode.solvers.grid import count_of_steps, grid_of_times, steps_of_size
 from physode.solvers.interpolation import interpolate, locate
@@ -165,6 +165,6 @@ def _solution(t: Tensor, y: Any, steps: Grid, calls: int) -> Solution:
         status=torch.zeros(groups, dtype=torch.int8, device=t.device),
         ended=t[-1].detach(),
         stats=Stats(taken, torch.zeros_like(taken), calls, Calls()),
-        step_times=torch.cat([t[:1].detach(), steps.ends.detach()]),
+        _step_times=KnownTimes(torch.cat([t[:1].detach(), steps.ends.detach()])),
         events=NO_EVENTS,
     )

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from physode.fused.arguments import structure
 from physode.fused.differentiation import Pullback
-from physode.fused.graph import Node, Program
+from physode.fused.graph import Matrix, Node, Program
 from physode.solvers.tableaus import Tableau
 from physode.status import Status
 
-__all__ = ["Kernel", "source"]
+__all__ = ["LANES", "Entry", "Kernel", "gradient_slots", "source"]
+
+Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull"]
+
+LANES = 8  # samples beside one another on a CPU
 
 _UNROLLED = 64  # operations up to which a right-hand side is written into every stage
 
@@ -39,8 +43,11 @@ class Kernel:
 
     Attributes
     ----------
+    entry
+        What it does: adaptive steps by each sample's own clock (``"walk"``) or by one (``"walk_shared"``), given steps
+        (``"walk_grid"``), or ACA's pass back (``"pull"``).
     program, pullback
-        The right-hand side, and its vector-Jacobian product where gradients are asked for.
+        The right-hand side, and for the pass back its vector-Jacobian product.
     tableau
         The method.
     single
@@ -51,17 +58,13 @@ class Kernel:
         Whether gradients in steps' starts and sizes are asked for.
     """
 
+    entry: Entry
     program: Program
     tableau: Tableau
     single: bool
     groups: tuple[int, ...]
     pullback: Pullback | None = None
     clock_too: bool = False
-
-    @property
-    def lanes(self) -> int:
-        """The number of samples beside one another on a CPU."""
-        return 16 if self.single else 8
 
 
 def source(kernel: Kernel, *, vector_functions: bool) -> str:
@@ -70,7 +73,7 @@ def source(kernel: Kernel, *, vector_functions: bool) -> str:
     nodes = [*program.nodes, *(() if pullback is None else pullback.nodes)]
     heads = [
         f"#define SCALAR {'float' if kernel.single else 'double'}",
-        f"#ifndef __CUDACC__\n#define LANES {kernel.lanes}\n#endif",
+        f"#ifndef __CUDACC__\n#define LANES {LANES}\n#endif",
         "#define VECTOR_FUNCTIONS" if vector_functions else "",
         _part("lanes"),
         structure(),
@@ -79,12 +82,19 @@ def source(kernel: Kernel, *, vector_functions: bool) -> str:
         *_library(nodes, kernel.single),
         rhs_text(program),
     ]
-    parts = ["step", "controller", "walk", "shared_walk"]
-    if pullback is not None:
+    if kernel.entry == "pull":
+        assert pullback is not None
         heads.append(pullback_text(pullback, program))
-        parts.append("pull")
-    text = "\n".join([*heads, *map(_part, parts), _part("launch")])
+    text = "\n".join([*heads, *map(_part, _PARTS[kernel.entry]), _part("launch")])
     return "\n".join(line for line in text.splitlines() if line != "#pragma once" and not line.startswith('#include "'))
+
+
+_PARTS: dict[Entry, tuple[str, ...]] = {
+    "walk": ("step", "controller", "samples", "walk"),
+    "walk_shared": ("step", "controller", "samples", "group", "walk_shared"),
+    "walk_grid": ("step", "samples", "group", "walk_grid"),
+    "pull": ("step", "samples", "pull"),
+}
 
 
 def rhs_text(program: Program) -> str:
@@ -102,7 +112,40 @@ def pullback_text(pullback: Pullback, program: Program) -> str:
     stores += [Store(f"d_p[{place}]", node, True) for place, (_, node) in enumerate(pullback.shared)]
     stores += [Store(f"d_q[{place}]", node, True) for place, (_, node) in enumerate(pullback.sample)]
     arguments = "V t, const V* y, const S* p, const V* q, const V* g, V* d_y, V* d_t, V* d_p, V* d_q"
-    return function(f"{_attribute(len(pullback.nodes))} void rhs_pullback({arguments})", pullback.nodes, stores)
+    head = f"{_attribute(len(pullback.nodes))} void rhs_pullback({arguments})"
+    return function(head, pullback.nodes, stores, _outer_lines(pullback))
+
+
+def gradient_slots(pullback: Pullback) -> tuple[int, ...]:
+    """Return which shared number each entry of a kernel's gradient belongs to: single ones, then matrices row by row."""
+    single = tuple(slot for slot, _ in pullback.shared)
+    return single + tuple(
+        matrix.offset + i * matrix.by_row + k * matrix.by_column
+        for matrix in _matrices(pullback)
+        for i in range(matrix.rows)
+        for k in range(matrix.columns)
+    )
+
+
+def _matrices(pullback: Pullback) -> list[Matrix]:
+    return list(dict.fromkeys(one.matrix for one in pullback.outer))
+
+
+def _outer_lines(pullback: Pullback) -> list[str]:
+    """Return the lines that add products of two vectors to matrices' gradients."""
+    places, first = {}, len(pullback.shared)
+    for matrix in _matrices(pullback):
+        places[matrix] = first
+        first += matrix.rows * matrix.columns
+    lines = []
+    for number, one in enumerate(pullback.outer):
+        lines += [
+            f"const V {name}{number}[] = {{{', '.join(f'v{node}' for node in nodes)}}};"
+            for name, nodes in (("rows", one.rows), ("columns", one.columns))
+        ]
+        shape = f"{one.matrix.rows}, {one.matrix.columns}"
+        lines.append(f"outer<{shape}>(d_p + {places[one.matrix]}, rows{number}, columns{number});")
+    return lines
 
 
 class Store(NamedTuple):
@@ -113,10 +156,11 @@ class Store(NamedTuple):
     adds: bool
 
 
-def function(head: str, nodes: Sequence[Node], stores: Sequence[Store]) -> str:
-    """Return a function of straight lines, one a node."""
+def function(head: str, nodes: Sequence[Node], stores: Sequence[Store], last: Sequence[str] = ()) -> str:
+    """Return a function of straight lines, one a node, then the stores."""
     lines = [line for number, node in enumerate(nodes) for line in _lines(number, node)]
     lines += [f"{one.target} {'+=' if one.adds else '='} v{one.node};" for one in stores]
+    lines += last
     return head + " {\n" + "\n".join(f"    {line}" for line in lines) + "\n}\n"
 
 
@@ -208,17 +252,17 @@ def _numbers(kernel: Kernel) -> str:
         "TERMS": tableau.interpolant_terms,
         "ERRORS": max(1, len(tableau.b_err)),
         "ERROR_ORDER": tableau.error_order,
+        "SMALLEST_ROOT": 1e-12 ** (1.0 / (tableau.error_order + 1.0)),
         "FSAL": int(tableau.fsal),
         "GROUPS": len(kernel.groups) - 1,
-        "SHARED_GRADIENTS": 0 if pullback is None else len(pullback.shared),
+        "SHARED_GRADIENTS": 0 if pullback is None else len(gradient_slots(pullback)),
         "SAMPLE_GRADIENTS": 0 if pullback is None else len(pullback.sample),
         "CLOCK_TOO": int(kernel.clock_too),
         "NON_FINITE": float(Status.NON_FINITE),
         "STEP_UNDERFLOW": float(Status.STEP_UNDERFLOW),
         "MAX_STEPS": float(Status.MAX_STEPS),
     }
-    if pullback is not None:
-        defined["WITH_PULL"] = 1
+    defined[f"ENTRY_{kernel.entry.upper()}"] = 1
     tables = [
         _table("A", tableau.a, stages),
         _row("B", tableau.b),

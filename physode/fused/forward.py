@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from physode.fused.emission import LANES
 from physode.fused.launch import Entries, threads_for
 from physode.solvers.clock import Grid
 from physode.solvers.step_control import Adaptive, Controller
@@ -80,6 +81,28 @@ class Block(NamedTuple):
     nodes: Tensor | None
     dense: Tensor | None
     rows: int
+    clock_by_row: int
+    clock_by_step: int
+
+    @property
+    def dense_terms(self) -> int:
+        """How many coefficients interpolants have that were kept."""
+        return 0 if self.dense is None else self.dense.shape[2]
+
+    @property
+    def own_clocks(self) -> bool:
+        """Whether each sample has its own clock."""
+        return self.starts.ndim == 2
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what a launch on this block is called with."""
+        given = {
+            "order": self.order, "taken": self.taken, "starts": self.starts, "sizes": self.sizes, "ends": self.ends,
+            "rows": self.rows, "active": len(self.order), "taken_by_row": int(self.own_clocks),
+            "clock_by_row": self.clock_by_row, "clock_by_step": self.clock_by_step,
+        }  # fmt: skip
+        optional = {"nodes": self.nodes, "dense": self.dense}
+        return given | {name: value for name, value in optional.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -108,6 +131,13 @@ class Walked:
     accepted: Tensor
     rejected: Tensor
     written: Tensor
+    per_sample: bool
+    grid: Grid | None = None
+
+    @property
+    def longest(self) -> int:
+        """The most steps that any sample took."""
+        return int(self.accepted.max()) if self.grid is None else len(self.grid.starts)
 
 
 def walk(
@@ -135,23 +165,23 @@ def walk(
         "y": y, "k": torch.empty_like(y), "outputs": found, "count": outputs, "saved": saved, "counter": counter,
         "rtol": tolerances[0], "atol": tolerances[1],
     }  # fmt: skip
-    suffix = "" if posed.per_sample else "_shared"
     if not posed.per_sample:
-        groups = (samples + kernel.lanes - 1) // kernel.lanes
+        groups = (samples + LANES - 1) // LANES
         arguments["scratch"] = _aligned(groups * kernel.group_bytes)
-    kernel.launch(f"begin{suffix}", arguments)
+    kernel.launch("begin", arguments)
     blocks: list[Block] = []
     rows = _FIRST_ROWS
     while len(order := _active(saved, posed)):
         block = _blank(order, rows, posed, y, nodes=nodes, dense=dense)
         counter.zero_()
-        kernel.launch(f"walk{suffix}", arguments | _of_block(block))
+        kernel.launch("walk", arguments | block.arguments())
         blocks.append(block)
         rows *= 2
     ends = saved if posed.per_sample else saved[0]
     return Walked(
         found, y, tuple(blocks), ends[..., _STATUS].to(torch.int8), ends[..., _ENDED].clone(),
-        ends[..., _ACCEPTED].long(), ends[..., _REJECTED].long(), saved[:, _OUTPUT].long().expand(samples),
+        ends[..., _ACCEPTED].long(), ends[..., _REJECTED].long(), saved[:, _OUTPUT].long().expand(samples).contiguous(),
+        posed.per_sample,
     )  # fmt: skip
 
 
@@ -169,9 +199,9 @@ def _aligned(size: int) -> Tensor:
 
 
 def _blank(order: Tensor, rows: int, posed: Posed, y: Tensor, *, nodes: bool, dense: int) -> Block:
-    count, dimension = y.shape
+    dimension = y.shape[1]
     count, clocks = len(order), (len(order),) if posed.per_sample else ()
-    starts, sizes, ends = torch.empty(3, *clocks, rows, dtype=torch.float64).unbind(0)
+    starts, sizes, ends = torch.empty(*clocks, rows, 3, dtype=torch.float64).unbind(-1)
     return Block(
         order,
         torch.zeros(clocks or (1,), dtype=torch.int64),
@@ -181,19 +211,9 @@ def _blank(order: Tensor, rows: int, posed: Posed, y: Tensor, *, nodes: bool, de
         y.new_empty(count, rows, dimension) if nodes else None,
         y.new_empty(count, rows, dense, dimension) if dense else None,
         rows,
+        3 * rows if posed.per_sample else 0,
+        3,
     )
-
-
-def _of_block(block: Block) -> dict[str, Any]:
-    """Return what a launch on a block is called with."""
-    own = block.starts.ndim == 2
-    given = {
-        "order": block.order, "taken": block.taken, "starts": block.starts, "sizes": block.sizes, "ends": block.ends,
-        "rows": block.rows, "active": len(block.order), "taken_by_row": int(own),
-        "clock_by_row": block.rows if own else 0, "clock_by_step": 1,
-    }  # fmt: skip
-    optional = {"nodes": block.nodes, "dense": block.dense}
-    return given | {name: value for name, value in optional.items() if value is not None}
 
 
 def _controls(steps: Adaptive) -> Mapping[str, int | float]:
@@ -219,10 +239,10 @@ def walk_grid(kernel: Entries, posed: Posed, grid: Grid, *, outputs: int, nodes:
         torch.arange(samples), taken, starts, sizes, ends,
         y.new_empty(samples, rows, y.shape[1]) if nodes else None,
         y.new_empty(samples, rows, dense, y.shape[1]) if dense else None, rows,
+        int(own), samples if own else 1,
     )  # fmt: skip
     counter = torch.zeros(1, dtype=torch.int64)
-    given = _of_block(block) | {"clock_by_row": int(own), "clock_by_step": samples if own else 1}
-    kernel.launch("walk_grid", posed.arguments() | given | {
+    kernel.launch("walk", posed.arguments() | block.arguments() | {
         "y": y, "outputs": found, "count": outputs, "saved": saved, "counter": counter,
         "grid_by_row": samples if own else 1,
     })  # fmt: skip
@@ -231,4 +251,4 @@ def walk_grid(kernel: Entries, posed: Posed, grid: Grid, *, outputs: int, nodes:
     if not posed.per_sample:
         worst = status.argmax()
         status, ended = status[worst], ended[status == status[worst]].min()
-    return Walked(found, y, (block,), status, ended, moved, torch.zeros_like(moved), written)
+    return Walked(found, y, (block,), status, ended, moved, torch.zeros_like(moved), written, posed.per_sample, grid)

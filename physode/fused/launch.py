@@ -22,13 +22,12 @@ _WORK = 64  # samples from which on another thread pays
 class Entries(Protocol):
     """What a kernel can do, on any device: each a launch with one structure of arguments."""
 
-    group_bytes: int
-    """Bytes of scratch memory that a group of samples takes where all share one clock."""
-    lanes: int
-    """The samples of a group."""
+    @property
+    def group_bytes(self) -> int:
+        """Bytes of scratch memory that a group of samples takes where all share one clock; 0 else."""
 
     def launch(self, entry: str, values: Mapping[str, Any]) -> None:
-        """Call an entry, ``"begin"``, ``"walk"``, ..., with numbers and tensors by their names."""
+        """Call an entry, ``"begin"``, ``"walk"``, ``"pull"`` or ``"total"``, with numbers and tensors by their names."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +35,16 @@ class Library:
     """A shared library on a CPU."""
 
     handle: ctypes.CDLL
-    lanes: int
     group_bytes: int
 
     @classmethod
-    def load(cls, path: Path, lanes: int) -> Library:
+    def load(cls, path: Path) -> Library:
         """Load a library that :mod:`physode.fused.compilers` has made."""
         handle = ctypes.CDLL(os.fspath(path))
-        handle.fused_group_bytes.restype = ctypes.c_int64
-        return cls(handle, lanes, handle.fused_group_bytes())
+        size = getattr(handle, "fused_group_bytes", None)
+        if size is not None:
+            size.restype = ctypes.c_int64
+        return cls(handle, 0 if size is None else size())
 
     def launch(self, entry: str, values: Mapping[str, Any]) -> None:
         """Call an entry; Python's lock is released meanwhile."""

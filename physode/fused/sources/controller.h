@@ -6,7 +6,8 @@ TABLE double STRETCH = 0.999;  // a last step may be this much shorter than what
 TABLE double RESOLUTION = 4 * 2.220446049250313e-16;
 TABLE double SMALLEST_SHARE = 1e-30;
 
-// What a controller carries from attempt to attempt, one value a lane.
+// What a controller carries from attempt to attempt, one value a lane. With a predictive one, error_1 is the root of the
+// ratio that the step proposed is expected to have, whose power is the error estimate's order and one.
 struct Control {
     W size, error_1, error_2;
     MW rejected;
@@ -32,10 +33,10 @@ INLINE Attempt next_attempt(const Args& a, const Control& control, W t, W t1, MW
 INLINE Control next_control(const Args& a, const Control& control, W error, W size, MW accepted) {
     const double k = ERROR_ORDER + 1.0;
     error = choose(error < SMALLEST_ERROR, clocks(SMALLEST_ERROR), error);  // NaN stays
-    W rule = a.safety * power(error, clocks(-1.0 / k));
-    W error_1 = control.error_1, error_2 = control.error_2;
+    const W shrink = power(error, clocks(-1.0 / k));
+    W rule = a.safety * shrink, error_1 = control.error_1, error_2 = control.error_2;
     if (a.predictive) {
-        const W growth = power(error_1 / error, clocks(1.0 / k));
+        const W growth = error_1 * shrink;  // (e_1 / e)^(1/k)
         rule = choose(accepted, rule * choose(growth > 1.0, clocks(1), growth), rule);
     } else if (!a.integral_only) {
         const double p = a.proportional / k, i = a.integral / k, d = a.derivative / k;
@@ -49,12 +50,7 @@ INLINE Control next_control(const Args& a, const Control& control, W error, W si
     rule = choose(is_finite(rule), rule, clocks(a.min_factor));
     rule = choose(rule < a.min_factor, clocks(a.min_factor), rule);
     const W factor = smaller(rule, ceiling);
-    if (a.predictive) {
-        W whole = factor;
-        for (int j = 1; j < ERROR_ORDER + 1; ++j) whole = whole * factor;
-        error_1 = choose(accepted, error, error_1) * whole;
-        error_1 = choose(error_1 < SMALLEST_ERROR, clocks(SMALLEST_ERROR), error_1);
-    }
+    if (a.predictive) error_1 = larger(choose(accepted, 1.0 / shrink, error_1) * factor, clocks(SMALLEST_ROOT));
     return {size * factor, error_1, error_2, opposite(accepted)};
 }
 

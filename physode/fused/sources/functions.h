@@ -75,12 +75,9 @@ INLINE void matvec(const S* matrix, const V* x, V* result) {
     }
 }
 
-// gradient[i, k] += rows[i] columns[k], one a lane.
-template <int rows, int columns, int by_row, int by_column>
+// gradient[i, k] += row[i] column[k], one a lane.
+template <int rows, int columns>
 INLINE void outer(V* gradient, const V* row, const V* column) {
     for (int i = 0; i < rows; ++i)
-        for (int k = 0; k < columns; ++k) {
-            V& to = gradient[i * by_row + k * by_column];
-            to = to + row[i] * column[k];
-        }
+        for (int k = 0; k < columns; ++k) gradient[i * columns + k] = gradient[i * columns + k] + row[i] * column[k];
 }

@@ -56,6 +56,10 @@ INLINE MW widen_mask(MV m) { return __builtin_convertvector(m, MW); }
 INLINE V select(MV m, V a, V b) { return m ? a : b; }
 INLINE W choose(MW m, W a, W b) { return m ? a : b; }
 INLINE bool any(MW m) {
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+    typedef long long Eight __attribute__((vector_size(64)));
+    if constexpr (sizeof(MW) == sizeof(Eight)) return __builtin_ia32_ptestmq512((Eight)m, (Eight)m, (unsigned char)-1);
+#endif
     int64_t some = 0;
     for (int l = 0; l < LANES; ++l) some |= m[l];
     return some != 0;

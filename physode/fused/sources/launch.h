@@ -17,17 +17,16 @@ static void in_groups(const Args& a, F work) {
     });
 }
 
+#if defined(ENTRY_WALK)
 extern "C" void fused_begin(const Args* a) {
     in_groups(*a, [=](Long first) { begin(*a, first); });
 }
-extern "C" void fused_begin_shared(const Args* a) { begin_shared(*a); }
 extern "C" void fused_walk(const Args* a) {
     on_threads(a->threads, [=](Long) { walk(*a); });
 }
-extern "C" void fused_walk_grid(const Args* a) {
-    in_groups(*a, [=](Long first) { walk_grid(*a, first); });
-}
-extern "C" void fused_walk_shared(const Args* a) {
+#elif defined(ENTRY_WALK_SHARED)
+extern "C" void fused_begin(const Args* a) { begin_shared(*a); }
+extern "C" void fused_walk(const Args* a) {
     std::barrier<> meeting(a->threads);
     std::vector<double> errors(a->threads);
     std::vector<Long> finite(a->threads);
@@ -35,7 +34,11 @@ extern "C" void fused_walk_shared(const Args* a) {
     on_threads(a->threads, [&, a](Long me) { walk_shared(*a, team, me); });
 }
 extern "C" Long fused_group_bytes() { return sizeof(Group); }
-#ifdef WITH_PULL
+#elif defined(ENTRY_WALK_GRID)
+extern "C" void fused_walk(const Args* a) {
+    in_groups(*a, [=](Long first) { walk_grid(*a, first); });
+}
+#else
 extern "C" void fused_pull(const Args* a) {
     on_threads(a->threads, [=](Long) { pull(*a); });
 }

@@ -203,11 +203,11 @@ INLINE void pull_step(const Args& a, Back& x) {
     V d_k[ALL][D];
     for (int j = 0; j < ALL; ++j) for (int d = 0; d < D; ++d) d_k[j][d] = vector(0);
     rhs(within(x.t, x.low, x.high), y, a.p, x.q, step.k[0]);
-    stages<1>(a.p, x.q, x.t, x.h, x.low, x.high, y, step);
+    take_step(a, x.q, x.t, x.h, x.low, x.high, y, step);
     bool inside;
     if (CLOCK_TOO) {
         rhs(within(x.t + x.h, x.low, x.high), step.y, a.p, x.q, step.k[STAGES]);
-        extra_stages<0>(a.p, x.q, x.t, x.h, x.low, x.high, y, step);
+        finish_step(a, x.q, x.t, x.h, x.low, x.high, y, step);
         interpolant(x.h, y, step, F);
         inside = gather_outputs(a, x, d_y, d_F, F, end);
     } else {
@@ -216,7 +216,7 @@ INLINE void pull_step(const Args& a, Back& x) {
     if (inside) {
         if (EXTRA > 0 && !CLOCK_TOO) {
             rhs(within(x.t + x.h, x.low, x.high), step.y, a.p, x.q, step.k[STAGES]);
-            extra_stages<0>(a.p, x.q, x.t, x.h, x.low, x.high, y, step);
+            finish_step(a, x.q, x.t, x.h, x.low, x.high, y, step);
         }
         pull_interpolant(x, d_F, step, d_k, d_y);
         pull_extra<EXTRA - 1>(a, x, y, step, d_k, d_y);

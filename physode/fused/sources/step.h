@@ -40,6 +40,11 @@ INLINE void stages(const S* p, const V* q, W t, W h, W low, W high, const V* y, 
     }
 }
 
+// From the first derivative to the state at the step's end.
+INLINE void take_step(const Args& a, const V* q, W t, W h, W low, W high, const V* y, Step& step) {
+    stages<1>(a.p, q, t, h, low, high, y, step);
+}
+
 INLINE W error_ratio(const Args& a, W h, const V* y, const Step& step) {
     const V wide = narrow(h);
     W sizes[ERRORS];
@@ -74,6 +79,10 @@ INLINE void extra_stages(const S* p, const V* q, W t, W h, W low, W high, const 
         rhs(within(C_EXTRA[i] * h + t, low, high), at, p, q, step.k[STAGES + 1 + i]);
         extra_stages<i + 1>(p, q, t, h, low, high, y, step);
     }
+}
+
+INLINE void finish_step(const Args& a, const V* q, W t, W h, W low, W high, const V* y, Step& step) {
+    extra_stages<0>(a.p, q, t, h, low, high, y, step);
 }
 
 INLINE void interpolant(W h, const V* y, const Step& step, V (*F)[D]) {

@@ -1,27 +1,24 @@
 // Adaptive steps, each sample by its own clock: attempts until its end, the record of accepted steps, outputs on the way.
 #pragma once
 
-// Where a sample is between two launches.
-struct Saved {
-    double t, size, error_1, error_2, rejected, accepted, rejections, output, status, ended, active;
-};
-
-struct Samples {  // those in the lanes
-    W t, t0, t1, low, high, attempts;
+// Those in the lanes.
+struct Samples {
+    W t, t0, t1, direction, low, high, attempts;
+    W next;  // the time of the next output; beyond any time where none is left
+    W room;  // rows left in the record
     Control control;
     MW active;
     V y[D], k[D], q[Q + 1];
-    Long sample[LANES], row[LANES], rows[LANES], output[LANES];
+    Long sample[LANES], row[LANES], output[LANES];
+    double* clock[LANES];
+    S* node[LANES];
 };
 
-INLINE double clock_of(const double* clock, const Args& a, Long s) { return clock[s * a.clock_by_sample]; }
-INLINE double output_time(const Args& a, Long s, Long j) {
-    return a.times[j * a.times_by_row + s * a.times_by_sample];
-}
+TABLE double NEVER = 1e308 * 10;
 
-INLINE void write_output(const Args& a, Long s, Long j, const V* y, int l) {
-    S* to = a.outputs + (s * a.count + j) * D;
-    for (int d = 0; d < D; ++d) to[d] = LANE(y[d], l);
+INLINE void find_next(const Args& a, Samples& x, int l) {
+    const Long j = x.output[l];
+    LANE(x.next, l) = j < a.count ? output_time(a, x.sample[l], j) : LANE(x.direction, l) * NEVER;
 }
 
 INLINE void load_sample(const Args& a, Samples& x, int l, Long row) {
@@ -29,14 +26,18 @@ INLINE void load_sample(const Args& a, Samples& x, int l, Long row) {
     const Saved& saved = ((const Saved*)a.saved)[s];
     x.sample[l] = s;
     x.row[l] = row;
-    x.rows[l] = 0;
+    LANE(x.room, l) = a.rows;
+    x.clock[l] = a.starts + row * a.clock_by_row;
+    x.node[l] = a.nodes ? a.nodes + row * a.rows * D : nullptr;
     x.output[l] = (Long)saved.output;
     const double t0 = clock_of(a.t0, a, s), t1 = clock_of(a.t1, a, s);
     LANE(x.t, l) = saved.t;
     LANE(x.t0, l) = t0;
     LANE(x.t1, l) = t1;
+    LANE(x.direction, l) = t0 < t1 ? 1 : -1;
     LANE(x.low, l) = t0 < t1 ? t0 : t1;
     LANE(x.high, l) = t0 < t1 ? t1 : t0;
+    find_next(a, x, l);
     LANE(x.attempts, l) = saved.accepted + saved.rejections;
     LANE(x.control.size, l) = saved.size;
     LANE(x.control.error_1, l) = saved.error_1;
@@ -88,22 +89,13 @@ FUNCTION void begin(const Args& a, Long first) {
     }
 }
 
-// Write the outputs of the lanes that reach ``to``, which lie in a step.
+// Write the outputs of the lanes that reach them in this step.
 INLINE void read_outputs(const Args& a, Samples& x, MW accepted, const Attempt& attempt, const Step& step, const V (*F)[D]) {
-    const W direction = choose(x.t1 > x.t0, clocks(1), clocks(-1));
     while (true) {
-        W time = x.t;
-        MW here = verdict(false);
-        EACH_LANE {
-            if (!LANE(accepted, l) || x.output[l] >= a.count) continue;
-            const double next = output_time(a, x.sample[l], x.output[l]);
-            if (LANE(direction, l) * next > LANE(direction, l) * LANE(attempt.end, l)) continue;
-            LANE(time, l) = next;
-            LANE(here, l) = -1;
-        }
+        const MW here = accepted & (x.direction * x.next <= x.direction * attempt.end);
         if (!any(here)) return;
-        const MV at_end = narrow_mask(time == attempt.end);
-        const V theta = narrow((time - x.t) / choose(attempt.h == 0.0, clocks(1), attempt.h));
+        const MV at_end = narrow_mask(x.next == attempt.end);
+        const V theta = narrow((x.next - x.t) / choose(attempt.h == 0.0, clocks(1), attempt.h));
         V phi[TERMS];
         basis(theta, phi);
         V value[D];
@@ -112,29 +104,27 @@ INLINE void read_outputs(const Args& a, Samples& x, MW accepted, const Attempt& 
             for (int r = 0; r < TERMS; ++r) sum = sum + phi[r] * F[r][d];
             value[d] = select(at_end, step.y[d], sum);
         }
-        EACH_LANE if (LANE(here, l)) write_output(a, x.sample[l], x.output[l]++, value, l);
+        EACH_LANE if (LANE(here, l)) {
+            write_output(a, x.sample[l], x.output[l]++, value, l);
+            find_next(a, x, l);
+        }
     }
 }
 
-// Whether an output lies strictly inside an accepted step of any lane.
-INLINE bool has_inside(const Args& a, const Samples& x, MW accepted, const Attempt& attempt) {
-    bool inside = false;
-    EACH_LANE {
-        if (!LANE(accepted, l) || x.output[l] >= a.count) continue;
-        const double next = output_time(a, x.sample[l], x.output[l]), end = LANE(attempt.end, l);
-        inside |= LANE(x.t1, l) > LANE(x.t0, l) ? next < end : next > end;
+INLINE void record_step(const Args& a, Samples& x, int l, const Attempt& attempt, const V (*F)[D]) {
+    double* clock = x.clock[l];
+    clock[0] = LANE(x.t, l);
+    clock[1] = LANE(attempt.h, l);
+    clock[2] = LANE(attempt.end, l);
+    x.clock[l] = clock + a.clock_by_step;
+    if (S* node = x.node[l]) {
+        for (int d = 0; d < D; ++d) node[d] = LANE(x.y[d], l);
+        x.node[l] = node + D;
     }
-    return inside;
-}
-
-INLINE void record_step(const Args& a, const Samples& x, int l, const Attempt& attempt, const V (*F)[D]) {
-    const Long at = x.row[l] * a.rows + x.rows[l];
-    a.starts[at] = LANE(x.t, l);
-    a.sizes[at] = LANE(attempt.h, l);
-    a.ends[at] = LANE(attempt.end, l);
-    if (a.nodes) for (int d = 0; d < D; ++d) a.nodes[at * D + d] = LANE(x.y[d], l);
-    if (a.dense) for (int r = 0; r < TERMS; ++r)
-        for (int d = 0; d < D; ++d) a.dense[(at * TERMS + r) * D + d] = LANE(F[r][d], l);
+    if (a.dense) {
+        S* to = a.dense + (x.row[l] * a.rows + a.rows - (Long)LANE(x.room, l)) * TERMS * D;
+        for (int r = 0; r < TERMS; ++r) for (int d = 0; d < D; ++d) to[r * D + d] = LANE(F[r][d], l);
+    }
 }
 
 // Put a sample away: finished, failed, or out of rows.
@@ -146,7 +136,8 @@ INLINE void save_sample(const Args& a, Samples& x, int l, double status, bool ac
     saved.error_1 = LANE(x.control.error_1, l);
     saved.error_2 = LANE(x.control.error_2, l);
     saved.rejected = LANE(x.control.rejected, l) ? 1 : 0;
-    saved.accepted += x.rows[l];
+    const double rows = a.rows - LANE(x.room, l);
+    saved.accepted += rows;
     saved.rejections = LANE(x.attempts, l) - saved.accepted;
     saved.output = x.output[l];
     saved.status = status;
@@ -156,7 +147,7 @@ INLINE void save_sample(const Args& a, Samples& x, int l, double status, bool ac
         for (Long j = x.output[l]; j < a.count; ++j)
             for (int d = 0; d < D; ++d) a.outputs[(s * a.count + j) * D + d] = NAN;
     }
-    a.taken[x.row[l]] = x.rows[l];
+    a.taken[x.row[l]] = (Long)rows;
     for (int d = 0; d < D; ++d) a.y[s * D + d] = LANE(x.y[d], l);
     for (int d = 0; d < D; ++d) a.k[s * D + d] = LANE(x.k[d], l);
 }
@@ -166,7 +157,7 @@ INLINE MW attempt_step(const Args& a, Samples& x, W& status) {
     Step step;
     const Attempt attempt = next_attempt(a, x.control, x.t, x.t1, x.active);
     for (int d = 0; d < D; ++d) step.k[0][d] = x.k[d];
-    stages<1>(a.p, x.q, x.t, attempt.h, x.low, x.high, x.y, step);
+    take_step(a, x.q, x.t, attempt.h, x.low, x.high, x.y, step);
     if (FSAL) rhs(within(x.t + attempt.h, x.low, x.high), step.y, a.p, x.q, step.k[STAGES]);
     const W error = error_ratio(a, attempt.h, x.y, step);
     MW accepted = (error <= 1.0) & x.active;
@@ -184,15 +175,13 @@ INLINE MW attempt_step(const Args& a, Samples& x, W& status) {
         accepted = accepted & opposite(overflown);
         if (!FSAL) rhs(within(attempt.end, x.low, x.high), step.y, a.p, x.q, step.k[STAGES]);
         V F[TERMS][D];
-        if (a.dense || has_inside(a, x, accepted, attempt)) {
-            extra_stages<0>(a.p, x.q, x.t, attempt.h, x.low, x.high, x.y, step);
+        if (a.dense || any(accepted & (x.direction * x.next < x.direction * attempt.end))) {
+            finish_step(a, x.q, x.t, attempt.h, x.low, x.high, x.y, step);
             interpolant(attempt.h, x.y, step, F);
         }
         read_outputs(a, x, accepted, attempt, step, F);
-        EACH_LANE if (LANE(accepted, l)) {
-            record_step(a, x, l, attempt, F);
-            ++x.rows[l];
-        }
+        EACH_LANE if (LANE(accepted, l)) record_step(a, x, l, attempt, F);
+        x.room = x.room - choose(accepted, clocks(1), clocks(0));
         const MV moves = narrow_mask(accepted);
         for (int d = 0; d < D; ++d) {
             x.y[d] = select(moves, step.y[d], x.y[d]);
@@ -220,12 +209,11 @@ FUNCTION void walk(const Args& a) {
     }
     while (any(x.active)) {
         W status;
-        const MW through = attempt_step(a, x, status);
+        const MW through = attempt_step(a, x, status), leaves = x.active & (through | (x.room == 0.0));
+        if (!any(leaves)) continue;
         EACH_LANE {
-            if (!LANE(x.active, l)) continue;
-            if (LANE(through, l)) save_sample(a, x, l, LANE(status, l), false);
-            else if (x.rows[l] == a.rows) save_sample(a, x, l, 0, true);
-            else continue;
+            if (!LANE(leaves, l)) continue;
+            save_sample(a, x, l, LANE(status, l), !LANE(through, l));
             const Long row = taken(a.counter);
             if (row < a.active) load_sample(a, x, l, row);
             else LANE(x.active, l) = 0;

@@ -1,4 +1,4 @@
-// Adaptive steps by one clock for all samples: the largest error decides. And steps that are given beforehand.
+// Adaptive steps by one clock for all samples: the largest error decides.
 #pragma once
 
 INLINE double most(W x, double before) {
@@ -6,16 +6,11 @@ INLINE double most(W x, double before) {
     return before;
 }
 
-// The states of a group of samples between attempts.
-struct Group {
-    V y[D], k[D], y_end[D], k_end[D], q[Q + 1], F[TERMS][D];
-};
-
 // One attempt of a group; returns its largest error.
 INLINE double attempt_group(const Args& a, Group& x, W t, const Attempt& attempt, W low, W high, bool interpolated) {
     Step step;
     for (int d = 0; d < D; ++d) step.k[0][d] = x.k[d];
-    stages<1>(a.p, x.q, t, attempt.h, low, high, x.y, step);
+    take_step(a, x.q, t, attempt.h, low, high, x.y, step);
     if (FSAL || interpolated) rhs(within(t + attempt.h, low, high), step.y, a.p, x.q, step.k[STAGES]);
     const W error = error_ratio(a, attempt.h, x.y, step);
     for (int d = 0; d < D; ++d) {
@@ -23,7 +18,7 @@ INLINE double attempt_group(const Args& a, Group& x, W t, const Attempt& attempt
         x.k_end[d] = step.k[STAGES][d];
     }
     if (interpolated) {
-        extra_stages<0>(a.p, x.q, t, attempt.h, low, high, x.y, step);
+        finish_step(a, x.q, t, attempt.h, low, high, x.y, step);
         interpolant(attempt.h, x.y, step, x.F);
     }
     return most(error, 0);
@@ -65,16 +60,6 @@ INLINE bool advance_group(const Args& a, Group& x, Long first, Long row, double 
 INLINE void fill_unreached(const Args& a, Long from) {
     for (Long s = 0; s < a.samples; ++s)
         for (Long i = (s * a.count + from) * D; i < (s + 1) * a.count * D; ++i) a.outputs[i] = NAN;
-}
-
-#ifndef __CUDACC__
-INLINE void load_group(const Args& a, Long g, Group& x) {
-    EACH_LANE {
-        const Long s = g * LANES + l < a.samples ? g * LANES + l : a.samples - 1;
-        for (int d = 0; d < D; ++d) LANE(x.y[d], l) = a.y[s * D + d];
-        for (int d = 0; d < D; ++d) LANE(x.k[d], l) = a.k[s * D + d];
-        for (int d = 0; d < Q; ++d) LANE(x.q[d], l) = a.q[s * Q + d];
-    }
 }
 
 // The first derivatives and the first size, which the largest norms of all samples decide.
@@ -159,9 +144,10 @@ FUNCTION void walk_shared(const Args& a, const Team& team, Long me) {
             for (Long g = me; g < groups; g += team.threads)
                 finite &= advance_group(a, states[g], g * LANES, row, t, h, end, output, behind);
             if (me == 0) {
-                a.starts[row] = t;
-                a.sizes[row] = h;
-                a.ends[row] = end;
+                double* clock = a.starts + row * a.clock_by_step;
+                clock[0] = t;
+                clock[1] = h;
+                clock[2] = end;
             }
             team.finite[me] = finite;
             team.meeting->arrive_and_wait();
@@ -201,89 +187,5 @@ FUNCTION void walk_shared(const Args& a, const Team& team, Long me) {
                             status != 0 ? t : saved.ended, active ? 1. : 0.};
         a.taken[0] = row;
         if (status != 0) fill_unreached(a, output);
-    }
-}
-#endif
-
-// Steps given beforehand, of samples ``first`` and those beside it in the lanes.
-FUNCTION void walk_grid(const Args& a, Long first) {
-    Group x = {};
-    W low, high, t, h, end, broken_at;
-    Long sample[LANES];
-    double status[LANES];
-    EACH_LANE {
-        const Long s = first + l < a.samples ? first + l : a.samples - 1;
-        sample[l] = s;
-        status[l] = 0;
-        const double from = clock_of(a.t0, a, s), to = clock_of(a.t1, a, s);
-        LANE(low, l) = from < to ? from : to;
-        LANE(high, l) = from < to ? to : from;
-        LANE(broken_at, l) = to;
-        for (int d = 0; d < D; ++d) LANE(x.y[d], l) = a.y[s * D + d];
-        for (int d = 0; d < Q; ++d) LANE(x.q[d], l) = a.q[s * Q + d];
-    }
-    Long output[LANES];
-    EACH_LANE {
-        output[l] = a.count ? 1 : 0;
-        if (a.count && first + l < a.samples) write_output(a, sample[l], 0, x.y, l);
-    }
-    for (Long row = 0; row < a.rows; ++row) {
-        Step step;
-        bool inside = a.dense != nullptr;
-        EACH_LANE {
-            const Long at = row * a.grid_by_row + sample[l] * a.clock_by_sample;
-            LANE(t, l) = a.starts[at];
-            LANE(h, l) = a.sizes[at];
-            LANE(end, l) = a.ends[at];
-            if (output[l] < a.count) {
-                const double next = output_time(a, sample[l], output[l]);
-                inside |= LANE(h, l) > 0 ? next < LANE(end, l) : next > LANE(end, l);
-            }
-        }
-        rhs(within(t, low, high), x.y, a.p, x.q, step.k[0]);
-        stages<1>(a.p, x.q, t, h, low, high, x.y, step);
-        if (inside) {
-            rhs(within(t + h, low, high), step.y, a.p, x.q, step.k[STAGES]);
-            extra_stages<0>(a.p, x.q, t, h, low, high, x.y, step);
-            interpolant(h, x.y, step, x.F);
-        }
-        EACH_LANE {
-            if (first + l >= a.samples) break;
-            const Long s = sample[l], at = s * a.rows + row;
-            if (a.nodes) for (int d = 0; d < D; ++d) a.nodes[at * D + d] = LANE(x.y[d], l);
-            if (a.dense) for (int r = 0; r < TERMS; ++r)
-                for (int d = 0; d < D; ++d) a.dense[(at * TERMS + r) * D + d] = LANE(x.F[r][d], l);
-            const double direction = LANE(h, l) < 0 ? -1 : 1;
-            while (output[l] < a.count) {
-                const double time = output_time(a, s, output[l]);
-                if (direction * time > direction * LANE(end, l) || LANE(h, l) == 0) break;
-                S* to = a.outputs + (s * a.count + output[l]) * D;
-                const S theta = (S)((time - LANE(t, l)) / LANE(h, l));
-                for (int d = 0; d < D; ++d) {
-                    S sum = LANE(x.y[d], l), phi = theta;
-                    if (inside) for (int r = 0; r < TERMS; ++r) {
-                        sum += phi * LANE(x.F[r][d], l);
-                        phi *= r % 2 == 0 ? 1 - theta : theta;
-                    }
-                    to[d] = time == LANE(end, l) ? LANE(step.y[d], l) : sum;
-                }
-                ++output[l];
-            }
-            for (int d = 0; d < D; ++d) {
-                const S value = LANE(step.y[d], l);
-                if (value - value != 0 && status[l] == 0) {
-                    status[l] = NON_FINITE;
-                    LANE(broken_at, l) = LANE(end, l);
-                }
-            }
-        }
-        for (int d = 0; d < D; ++d) x.y[d] = step.y[d];
-    }
-    EACH_LANE {
-        if (first + l >= a.samples) break;
-        const Long s = sample[l];
-        ((Saved*)a.saved)[s] = {LANE(high, l), 0, 1, 1, 0, (double)a.rows, 0, (double)output[l], status[l],
-                                LANE(broken_at, l), 0};
-        for (int d = 0; d < D; ++d) a.y[s * D + d] = LANE(x.y[d], l);
     }
 }

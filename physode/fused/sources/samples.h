@@ -1,0 +1,17 @@
+// A batch's samples in memory: their clocks, their outputs, and where each is between two launches.
+#pragma once
+
+// Where a sample is between two launches.
+struct Saved {
+    double t, size, error_1, error_2, rejected, accepted, rejections, output, status, ended, active;
+};
+
+INLINE double clock_of(const double* clock, const Args& a, Long s) { return clock[s * a.clock_by_sample]; }
+INLINE double output_time(const Args& a, Long s, Long j) {
+    return a.times[j * a.times_by_row + s * a.times_by_sample];
+}
+
+INLINE void write_output(const Args& a, Long s, Long j, const V* y, int l) {
+    S* to = a.outputs + (s * a.count + j) * D;
+    for (int d = 0; d < D; ++d) to[d] = LANE(y[d], l);
+}
