@@ -63,7 +63,7 @@ class Pulled(NamedTuple):
 
 
 def pull_back(plan: PassBack, cotangents: Tensor, *, clock_too: bool = False) -> Pulled:
-    """Pull back what outputs are asked for, ``(samples, outputs, D)``.
+    """Pull back what outputs are asked for, ``(outputs, samples, D)``.
 
     Sums over samples are taken in their order, whatever the number of threads.
     """
@@ -77,7 +77,7 @@ def pull_back(plan: PassBack, cotangents: Tensor, *, clock_too: bool = False) ->
     counter = torch.zeros(1, dtype=torch.int64)
     d_theta = torch.zeros(cotangents.shape[:2], dtype=torch.float64) if clock_too else None
     arguments = posed.arguments() | {
-        "count": cotangents.shape[1], "cotangents": cotangents, "d_y": d_y, "d_p": d_p, "d_q": d_q,
+        "count": len(cotangents), "cotangents": cotangents, "d_y": d_y, "d_p": d_p, "d_q": d_q,
         "last_output": walked.written - 1, "counter": counter,
     }  # fmt: skip
     if d_theta is not None:
@@ -102,8 +102,8 @@ def pull_back(plan: PassBack, cotangents: Tensor, *, clock_too: bool = False) ->
     d_sample = torch.zeros_like(posed.sample)
     if len(plan.sample):
         d_sample[:, plan.sample] = d_q
-    if cotangents.shape[1]:
-        d_y += cotangents[:, 0]
+    if len(cotangents):
+        d_y += cotangents[0]
     plan.problem.backward.count += plan.evaluations * walked.longest
     own = plan.steps.per_sample
     starts, sizes = (by_step(walked, parts, per_sample=own) if clock_too else None for parts in (d_starts, d_sizes))
@@ -142,11 +142,10 @@ class _Solved(torch.autograd.Function):
         plan: PassBack = ctx.plan()
         saved = ctx.saved_tensors
         with torch.no_grad():
-            given = cotangents[0].detach().movedim(0, 1)
-            pulled = pull_back(plan, given, clock_too=ctx.clock)
+            pulled = pull_back(plan, cotangents[0].detach(), clock_too=ctx.clock)
         theta = pulled.theta
         if theta is not None:
-            theta = theta.T if plan.problem.per_sample else theta.sum(0)
+            theta = theta if plan.problem.per_sample else theta.sum(1)
         gradients = first_order_only(
             [theta, pulled.starts, pulled.sizes, pulled.y0, pulled.shared, pulled.sample], [*saved, *cotangents], FIRST_ORDER
         )

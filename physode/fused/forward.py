@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from physode.fused.emission import LANES
-from physode.fused.launch import Entries, threads_for
+from physode.fused.launch import Entries, blank, threads_for
 from physode.solvers.clock import Grid
 from physode.solvers.step_control import Adaptive, Controller
 
@@ -112,7 +112,7 @@ class Walked:
     Attributes
     ----------
     outputs
-        ``(samples, outputs, D)``.
+        ``(outputs, samples, D)``.
     end
         The last states, ``(samples, D)``.
     blocks
@@ -158,7 +158,7 @@ def walk(
     """
     y, samples = posed.y0.clone(), posed.samples
     dimension = y.shape[1]
-    found = y.new_empty(samples, outputs, dimension)
+    found = blank(outputs, samples, dimension, dtype=y.dtype)
     saved = torch.empty(samples if posed.per_sample else 1, _SAVED, dtype=torch.float64)
     counter = torch.zeros(1, dtype=torch.int64)
     arguments = posed.arguments() | _controls(steps) | {
@@ -201,15 +201,15 @@ def _aligned(size: int) -> Tensor:
 def _blank(order: Tensor, rows: int, posed: Posed, y: Tensor, *, nodes: bool, dense: int) -> Block:
     dimension = y.shape[1]
     count, clocks = len(order), (len(order),) if posed.per_sample else ()
-    starts, sizes, ends = torch.empty(*clocks, rows, 3, dtype=torch.float64).unbind(-1)
+    starts, sizes, ends = blank(*clocks, rows, 3, dtype=torch.float64).unbind(-1)
     return Block(
         order,
         torch.zeros(clocks or (1,), dtype=torch.int64),
         starts,
         sizes,
         ends,
-        y.new_empty(count, rows, dimension) if nodes else None,
-        y.new_empty(count, rows, dense, dimension) if dense else None,
+        blank(count, rows, dimension, dtype=y.dtype) if nodes else None,
+        blank(count, rows, dense, dimension, dtype=y.dtype) if dense else None,
         rows,
         3 * rows if posed.per_sample else 0,
         3,
@@ -231,14 +231,14 @@ def walk_grid(kernel: Entries, posed: Posed, grid: Grid, *, outputs: int, nodes:
     """Take the steps of a grid, ``(steps,)`` or ``(steps, samples)``."""
     y, samples, rows = posed.y0.clone(), posed.samples, len(grid.starts)
     starts, sizes, ends = (part.detach().contiguous() for part in grid)
-    found = y.new_empty(samples, outputs, y.shape[1])
+    found = blank(outputs, samples, y.shape[1], dtype=y.dtype)
     saved = torch.empty(samples, _SAVED, dtype=torch.float64)
     own = starts.ndim == 2
     taken = torch.full((samples if own else 1,), rows, dtype=torch.int64)
     block = Block(
         torch.arange(samples), taken, starts, sizes, ends,
-        y.new_empty(samples, rows, y.shape[1]) if nodes else None,
-        y.new_empty(samples, rows, dense, y.shape[1]) if dense else None, rows,
+        blank(samples, rows, y.shape[1], dtype=y.dtype) if nodes else None,
+        blank(samples, rows, dense, y.shape[1], dtype=y.dtype) if dense else None, rows,
         int(own), samples if own else 1,
     )  # fmt: skip
     counter = torch.zeros(1, dtype=torch.int64)

@@ -280,7 +280,7 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         )  # fmt: skip
     steps_taken = StepsTaken(walked, problem.per_sample)
     problem.dynamics.calls.count += _evaluations(problem, walked)
-    found = walked.outputs.movedim(0, 1)
+    found = walked.outputs
     if back is not None:
         assert prepared.wanted is not None
         pulled = fusion.pullback(prepared.wanted)

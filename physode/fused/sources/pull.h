@@ -51,7 +51,7 @@ INLINE bool gather_outputs(const Args& a, Back& x, V* d_y, V (*d_F)[D], const V 
         V asked[D];
         for (int d = 0; d < D; ++d) asked[d] = vector(0);
         EACH_LANE if (LANE(here, l)) {
-            const S* from = a.cotangents + (x.sample[l] * a.count + x.output[l]) * D;
+            const S* from = a.cotangents + output_place(a, x.sample[l], x.output[l]) * D;
             for (int d = 0; d < D; ++d) LANE(asked[d], l) = from[d];
         }
         const MW at_end = here & (time == end);
@@ -85,7 +85,7 @@ INLINE bool gather_outputs(const Args& a, Back& x, V* d_y, V (*d_F)[D], const V 
                 moved = moved + along * part;
             }
             EACH_LANE if (LANE(here, l) && !LANE(at_end, l))
-                a.d_theta[x.sample[l] * a.count + x.output[l]] = (double)LANE(moved, l);
+                a.d_theta[output_place(a, x.sample[l], x.output[l])] = (double)LANE(moved, l);
         }
         EACH_LANE if (LANE(here, l)) --x.output[l];
     }

@@ -84,8 +84,7 @@ FUNCTION void begin(const Args& a, Long first) {
                                 ok ? LANE(t1, l) : LANE(t, l), ok ? 1.0 : 0.0};
         for (int d = 0; d < D; ++d) a.k[s * D + d] = LANE(k[d], l);
         if (a.count) write_output(a, s, 0, y, l);
-        if (!ok) for (Long j = 1; j < a.count; ++j)
-            for (int d = 0; d < D; ++d) a.outputs[(s * a.count + j) * D + d] = NAN;
+        if (!ok) blank_outputs(a, s, 1);
     }
 }
 
@@ -144,8 +143,7 @@ INLINE void save_sample(const Args& a, Samples& x, int l, double status, bool ac
     saved.active = active;
     if (status != 0) {
         saved.ended = LANE(x.t, l);
-        for (Long j = x.output[l]; j < a.count; ++j)
-            for (int d = 0; d < D; ++d) a.outputs[(s * a.count + j) * D + d] = NAN;
+        blank_outputs(a, s, x.output[l]);
     }
     a.taken[x.row[l]] = (Long)rows;
     for (int d = 0; d < D; ++d) a.y[s * D + d] = LANE(x.y[d], l);

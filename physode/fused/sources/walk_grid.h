@@ -53,7 +53,7 @@ FUNCTION void walk_grid(const Args& a, Long first) {
             while (output[l] < a.count) {
                 const double time = output_time(a, s, output[l]);
                 if (direction * time > direction * LANE(end, l) || LANE(h, l) == 0) break;
-                S* to = a.outputs + (s * a.count + output[l]) * D;
+                S* to = a.outputs + output_place(a, s, output[l]) * D;
                 const S theta = (S)((time - LANE(t, l)) / LANE(h, l));
                 for (int d = 0; d < D; ++d) {
                     S sum = LANE(x.y[d], l), phi = theta;

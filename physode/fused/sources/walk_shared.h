@@ -58,8 +58,7 @@ INLINE bool advance_group(const Args& a, Group& x, Long first, Long row, double 
 }
 
 INLINE void fill_unreached(const Args& a, Long from) {
-    for (Long s = 0; s < a.samples; ++s)
-        for (Long i = (s * a.count + from) * D; i < (s + 1) * a.count * D; ++i) a.outputs[i] = NAN;
+    for (Long s = 0; s < a.samples; ++s) blank_outputs(a, s, from);
 }
 
 // The first derivatives and the first size, which the largest norms of all samples decide.
