@@ -22,8 +22,8 @@ ARITY: dict[str, int] = {
     **dict.fromkeys(
         (
             "neg", "abs", "sign", "sqrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan",
-            "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "sigmoid", "floor", "ceil",
-            "round", "trunc", "not",
+            "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "sigmoid",
+            "floor", "ceil", "round", "trunc", "not",
         ),
         1,
     ),
@@ -54,6 +54,10 @@ class Matrix(NamedTuple):
     def T(self) -> Matrix:  # noqa: N802 - mathematics
         """The transpose."""
         return Matrix(self.offset, self.columns, self.rows, self.by_column, self.by_row)
+
+    def place(self, i: int, k: int) -> int:
+        """Return which shared number an element is."""
+        return self.offset + i * self.by_row + k * self.by_column
 
 
 class Node(NamedTuple):
@@ -111,6 +115,14 @@ class Graph:
 
     nodes: list[Node] = field(default_factory=list)
     _known: dict[Node, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, nodes: Sequence[Node]) -> Graph:
+        """Return a graph that begins with nodes of another one, under their numbers."""
+        made = cls()
+        for node in nodes:
+            made._put(node)
+        return made
 
     def leaf(self, kind: Leaf, place: int = 0) -> int:
         """Return an input's node."""
