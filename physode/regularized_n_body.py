@@ -103,7 +103,9 @@ def solve_regularised(
     sol = _solved(system, start, end, dense=True, gradient=gradient, **options)
     ended = torch.full_like(sol.ended, last)
     reader = _Reader(system, sol, times[0], last, single=y0.ndim == 1)
-    return replace(sol, t=times, y=reader(times), _step_times=KnownTimes(reader.clock.clamp(max=last)), ended=ended, _dense=reader)
+    return replace(
+        sol, t=times, y=reader(times), _step_times=KnownTimes(reader.clock.clamp(max=last)), ended=ended, _dense=reader
+    )
 
 
 def _checked(bodies: NBody, y0: Tensor, t: Any, gradient: Any) -> Tensor:

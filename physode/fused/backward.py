@@ -147,7 +147,9 @@ class _Solved(torch.autograd.Function):
         if theta is not None:
             theta = theta if plan.problem.per_sample else theta.sum(1)
         gradients = first_order_only(
-            [theta, pulled.starts, pulled.sizes, pulled.y0, pulled.shared, pulled.sample], [*saved, *cotangents], FIRST_ORDER
+            [theta, pulled.starts, pulled.sizes, pulled.y0, pulled.shared, pulled.sample],
+            [*saved, *cotangents],
+            FIRST_ORDER,
         )
         needed = ctx.needs_input_grad[2:]
         return None, None, *(part if need else None for part, need in zip(gradients, needed, strict=True))

@@ -141,7 +141,14 @@ class Walked:
 
 
 def walk(
-    kernel: Entries, posed: Posed, steps: Adaptive, *, outputs: int, nodes: bool, dense: int, tolerances: tuple[Tensor, Tensor]
+    kernel: Entries,
+    posed: Posed,
+    steps: Adaptive,
+    *,
+    outputs: int,
+    nodes: bool,
+    dense: int,
+    tolerances: tuple[Tensor, Tensor],
 ) -> Walked:
     """Take adaptive steps until every sample has ended.
 

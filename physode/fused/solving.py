@@ -292,7 +292,13 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         )  # fmt: skip
         found = differentiable(pass_back, y0, shared, sample, found)
     states = found.reshape(outputs, *problem.y0.shape)
-    if back is not None and prepared.wanted.clock and walked.longest and times_move(problem.t) and not problem.to_outputs:
+    if (
+        back is not None
+        and prepared.wanted.clock
+        and walked.longest
+        and times_move(problem.t)
+        and not problem.to_outputs
+    ):
         grid = problem.grid if problem.grid is not None else adaptive_clock(problem.t, steps_taken.clock())
         states = moving_with_times(problem, problem.t, grid, states, whole=True)
     table = step_table(steps_taken, problem.y0.shape, problem.direction) if plan.dense else None

@@ -121,9 +121,9 @@ def step_table(steps: StepsTaken, shape: Sequence[int], direction: Tensor) -> St
         there = torch.arange(width) < (torch.full((1, 1), width) if grid_rows else block.taken.reshape(-1, 1))
         kept = there[..., None].expand(len(block.order), width, 1)
         nodes[first : first + width, block.order] = torch.where(kept, block.nodes[:, :width], 0.0).transpose(0, 1)
-        dense[first : first + width, block.order] = torch.where(
-            kept[..., None], block.dense[:, :width], 0.0
-        ).transpose(0, 1)
+        dense[first : first + width, block.order] = torch.where(kept[..., None], block.dense[:, :width], 0.0).transpose(
+            0, 1
+        )
         first += width
     taken = walked.accepted.expand(samples) if not grid_rows else torch.full((samples,), count)
     behind = torch.arange(count + 1)[:, None] >= taken
