@@ -11,12 +11,13 @@ from typing import Literal, NamedTuple, TypeAlias
 from physode.fused.arguments import structure
 from physode.fused.differentiation import Pullback
 from physode.fused.graph import Matrix, Node, Program
+from physode.fused.linearisation import VERDICTS, Linearisation
 from physode.solvers.tableaus import Tableau
 from physode.status import Status
 
 __all__ = ["LANES", "Entry", "Kernel", "gradient_slots", "source"]
 
-Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull"]
+Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull", "push"]
 
 LANES = 8  # samples beside one another on a CPU
 
@@ -45,9 +46,9 @@ class Kernel:
     ----------
     entry
         What it does: adaptive steps by each sample's own clock (``"walk"``) or by one (``"walk_shared"``), given steps
-        (``"walk_grid"``), or ACA's pass back (``"pull"``).
-    program, pullback
-        The right-hand side, and for the pass back its vector-Jacobian product.
+        (``"walk_grid"``), ACA's pass back (``"pull"``), or sensitivities (``"push"``).
+    program, pullback, linear
+        The right-hand side, for the pass back its vector-Jacobian product, and for sensitivities its derivatives.
     tableau
         The method.
     single
@@ -65,12 +66,14 @@ class Kernel:
     groups: tuple[int, ...]
     pullback: Pullback | None = None
     clock_too: bool = False
+    linear: Linearisation | None = None
 
 
 def source(kernel: Kernel, *, vector_functions: bool) -> str:
     """Return the text of a kernel's source: for a CPU's C++ compiler, or as it stands for CUDA's."""
-    program, pullback = kernel.program, kernel.pullback
+    program, pullback, linear = kernel.program, kernel.pullback, kernel.linear
     nodes = [*program.nodes, *(() if pullback is None else pullback.nodes)]
+    nodes += [] if linear is None else [*linear.once, *linear.each]
     heads = [
         f"#define SCALAR {'float' if kernel.single else 'double'}",
         f"#ifndef __CUDACC__\n#define LANES {LANES}\n#endif",
@@ -85,6 +88,9 @@ def source(kernel: Kernel, *, vector_functions: bool) -> str:
     if kernel.entry == "pull":
         assert pullback is not None
         heads.append(pullback_text(pullback, program))
+    if kernel.entry == "push":
+        assert linear is not None
+        heads += linear_texts(linear)
     text = "\n".join([*heads, *map(_part, _PARTS[kernel.entry]), _part("launch")])
     return "\n".join(line for line in text.splitlines() if line != "#pragma once" and not line.startswith('#include "'))
 
@@ -94,6 +100,7 @@ _PARTS: dict[Entry, tuple[str, ...]] = {
     "walk_shared": ("step", "controller", "samples", "group", "walk_shared"),
     "walk_grid": ("step", "samples", "group", "walk_grid"),
     "pull": ("step", "samples", "pull"),
+    "push": ("step", "samples", "push"),
 }
 
 
@@ -114,6 +121,19 @@ def pullback_text(pullback: Pullback, program: Program) -> str:
     arguments = "V t, const V* y, const S* p, const V* q, const V* g, V* d_y, V* d_t, V* d_p, V* d_q"
     head = f"{_attribute(len(pullback.nodes))} void rhs_pullback({arguments})"
     return function(head, pullback.nodes, stores, _outer_lines(pullback))
+
+
+def linear_texts(linear: Linearisation) -> list[str]:
+    """Return two functions: one for what is computed once at a point, and one for the derivative in a direction."""
+    stores = [Store(f"f[{d}]", node, False) for d, node in enumerate(linear.outputs)]
+    for i, node in enumerate(linear.kept):
+        verdict = linear.once[node].op in VERDICTS
+        stores.append(Store(f"kept[{i}]", node, False, "select({}, vector(1), vector(0))" if verdict else "{}"))
+    head = f"{_attribute(len(linear.once))} void rhs_once(V t, const V* y, const S* p, const V* q, V* f, V* kept)"
+    once = function(head, linear.once, stores)
+    stores = [Store(f"d_f[{d}]", node, False) for d, node in enumerate(linear.tangents)]
+    head = f"{_attribute(len(linear.each))} void rhs_each(const V* kept, const S* p, const V* d_y, const V* d_p, V* d_f)"
+    return [once, function(head, linear.each, stores)]
 
 
 def gradient_slots(pullback: Pullback) -> tuple[int, ...]:
@@ -149,17 +169,18 @@ def _outer_lines(pullback: Pullback) -> list[str]:
 
 
 class Store(NamedTuple):
-    """A result: where it goes, which node it is, and whether it is added to what is there."""
+    """A result: where it goes, which node it is, whether it is added to what is there, and as what it is written."""
 
     target: str
     node: int
     adds: bool
+    form: str = "{}"
 
 
 def function(head: str, nodes: Sequence[Node], stores: Sequence[Store], last: Sequence[str] = ()) -> str:
     """Return a function of straight lines, one a node, then the stores."""
     lines = [line for number, node in enumerate(nodes) for line in _lines(number, node)]
-    lines += [f"{one.target} {'+=' if one.adds else '='} v{one.node};" for one in stores]
+    lines += [f"{one.target} {'+=' if one.adds else '='} {one.form.format(f'v{one.node}')};" for one in stores]
     lines += last
     return head + " {\n" + "\n".join(f"    {line}" for line in lines) + "\n}\n"
 
@@ -168,8 +189,11 @@ def _attribute(count: int) -> str:
     return "INLINE" if count <= _UNROLLED else "FUNCTION"
 
 
-_LEAVES = {"state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "shared": "vector(p[{}])", "time": "t"}
-_VERDICTS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"}
+_LEAVES = {
+    "state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "shared": "vector(p[{}])", "time": "t", "tangent": "d_y[{}]",
+    "slot": "d_p[{}]", "kept": "kept[{}]", "kept verdict": "(kept[{}] != vector(0))",
+}  # fmt: skip
+_VERDICTS = VERDICTS | {"kept verdict"}
 
 
 def _lines(number: int, node: Node) -> list[str]:
@@ -258,6 +282,8 @@ def _numbers(kernel: Kernel) -> str:
         "SHARED_GRADIENTS": 0 if pullback is None else len(gradient_slots(pullback)),
         "SAMPLE_GRADIENTS": 0 if pullback is None else len(pullback.sample),
         "CLOCK_TOO": int(kernel.clock_too),
+        "SLOTS": 0 if kernel.linear is None else len(kernel.linear.shared) + len(kernel.linear.sample),
+        "KEPT": 0 if kernel.linear is None else len(kernel.linear.kept),
         "NON_FINITE": float(Status.NON_FINITE),
         "STEP_UNDERFLOW": float(Status.STEP_UNDERFLOW),
         "MAX_STEPS": float(Status.MAX_STEPS),

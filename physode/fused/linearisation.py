@@ -29,11 +29,12 @@ class Linearisation:
     kept
         Those that are handed on; number ``i`` is the leaf ``("kept", place=i)`` of `each`, or ``"kept verdict"``.
     each
-        Nodes in an order of evaluation, of the leaves ``kept``, ``tangent`` and ``shared``.
+        Nodes in an order of evaluation, of the leaves ``kept``, ``shared``, ``tangent`` (of the state) and ``slot``
+        (tangents of numbers).
     tangents
         Those of the derivative.
     shared, sample
-        Numbers with tangents: these follow those of the state's components.
+        Numbers with tangents, in the order of the leaves ``slot``, first the shared ones.
     """
 
     once: tuple[Node, ...]
@@ -48,7 +49,7 @@ class Linearisation:
 def linearise(program: Program, *, shared: Sequence[int] = (), sample: Sequence[int] = ()) -> Linearisation:
     """Return a program's derivatives by the state, by some ``shared`` numbers and some of each ``sample``."""
     pushed = pushforward(program, shared=shared, sample=sample)
-    nodes = pushed.nodes
+    nodes, dimension = pushed.nodes, program.dimension
     moved = _moved(nodes)
     behind = [node for node in range(len(nodes)) if node in moved]
     taken = dict.fromkeys(operand for node in behind for operand in nodes[node].operands)
@@ -61,10 +62,11 @@ def linearise(program: Program, *, shared: Sequence[int] = (), sample: Sequence[
     def leaf(node: int) -> Node:
         if node in place:
             return Node("kept verdict" if nodes[node].op in VERDICTS else "kept", place=place[node])
+        if nodes[node].op == "tangent" and nodes[node].place >= dimension:
+            return Node("slot", place=nodes[node].place - dimension)
         return nodes[node]._replace(operands=tuple(own[x] for x in nodes[node].operands))
 
     once = Graph.of(nodes).program([*pushed.outputs, *kept])
-    dimension = program.dimension
     return Linearisation(
         once.nodes, once.outputs[:dimension], once.outputs[dimension:], tuple(leaf(node) for node in own),
         tuple(own[node] for node in pushed.tangents), tuple(shared), tuple(sample),

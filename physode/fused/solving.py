@@ -6,7 +6,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,8 +21,10 @@ from physode.fused.emission import Entry, Kernel, gradient_slots, source
 from physode.fused.forward import Posed, Walked, walk, walk_grid
 from physode.fused.inputs import pack_sample, pack_shared
 from physode.fused.launch import Library
+from physode.fused.linearisation import Linearisation, linearise
 from physode.fused.lowering import Lowered, lower
 from physode.fused.recording import Recorded, record
+from physode.fused.seeds import Moving
 from physode.fused.steps import StepsTaken, step_table
 from physode.fused.unsupported import Unsupported
 from physode.gradients.aca import ACA
@@ -35,7 +37,7 @@ from physode.solvers.driver import Plan
 from physode.solvers.step_control import Controller
 from physode.solvers.tableaus import Tableau
 
-__all__ = ["Fusion", "Prepared", "prepare", "solve_prepared"]
+__all__ = ["Fusion", "Prepared", "fused", "pack", "prepare", "solve_prepared", "walk_packed"]
 
 _REMEMBERED = 256  # programs
 _MOST_COMPONENTS = 2048  # of a sample's state
@@ -60,6 +62,7 @@ class Fusion:
     single: bool
     groups: tuple[int, ...]
     _pullbacks: dict[Hashable, Pullback] = field(default_factory=dict)
+    _linearisations: dict[Hashable, Linearisation] = field(default_factory=dict)
     _slots: dict[Hashable, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _texts: dict[Hashable, str] = field(default_factory=dict)
     _libraries: dict[Hashable, Library] = field(default_factory=dict)
@@ -80,29 +83,35 @@ class Fusion:
             self._slots[wanted] = torch.tensor(shared, dtype=torch.int64), torch.tensor(sample, dtype=torch.int64)
         return self._slots[wanted]
 
-    def text(self, entry: Entry, wanted: Wanted | None = None) -> str:
+    def linearisation(self, moving: Moving) -> Linearisation:
+        """Return the derivatives by the state and the numbers that move."""
+        if moving not in self._linearisations:
+            self._linearisations[moving] = linearise(self.lowered.program, shared=moving.shared, sample=moving.sample)
+        return self._linearisations[moving]
+
+    def text(self, entry: Entry, wanted: Wanted | Moving | None = None) -> str:
         """Return the source of a kernel."""
         if (entry, wanted) not in self._texts:
-            kernel = Kernel(
-                entry, self.lowered.program, self.tableau, self.single, self.groups,
-                None if wanted is None else self.pullback(wanted), clock_too=wanted is not None and wanted.clock,
-            )  # fmt: skip
+            kernel = Kernel(entry, self.lowered.program, self.tableau, self.single, self.groups)
+            if isinstance(wanted, Wanted):
+                kernel = replace(kernel, pullback=self.pullback(wanted), clock_too=wanted.clock)
+            if isinstance(wanted, Moving):
+                kernel = replace(kernel, linear=self.linearisation(wanted))
             self._texts[entry, wanted] = source(kernel, vector_functions=vector_functions())
         return self._texts[entry, wanted]
 
-    def kernels(self, entry: Entry, wanted: Wanted | None) -> tuple[Library, Library | None]:
-        """Return the kernel of a solve, and that of its pass back where gradients are wanted, compiled if need be."""
-        keys: list[tuple[Entry, Wanted | None]] = [(entry, None)] + ([] if wanted is None else [("pull", wanted)])
+    def kernels(self, entry: Entry, wanted: Wanted | Moving | None) -> tuple[Library, Library | None]:
+        """Return the kernel of a solve, and that of its derivatives where any are wanted, compiled if need be."""
+        keys = _keys(entry, wanted)
         missing = [key for key in keys if key not in self._libraries]
         if missing:
             made = libraries([self.text(*key) for key in missing])
             self._libraries.update(zip(missing, made, strict=True))
         return self._libraries[keys[0]], self._libraries[keys[1]] if wanted is not None else None
 
-    def at_hand(self, entry: Entry, wanted: Wanted | None) -> bool:
+    def at_hand(self, entry: Entry, wanted: Wanted | Moving | None) -> bool:
         """Whether no kernel need be compiled."""
-        keys: list[tuple[Entry, Wanted | None]] = [(entry, None)] + ([] if wanted is None else [("pull", wanted)])
-        missing = [key for key in keys if key not in self._libraries]
+        missing = [key for key in _keys(entry, wanted) if key not in self._libraries]
         return not missing or is_kept([self.text(*key) for key in missing])
 
 
@@ -114,6 +123,13 @@ class Wanted(NamedTuple):
     clock: bool
 
 
+def _keys(entry: Entry, wanted: Wanted | Moving | None) -> list[tuple[Entry, Wanted | Moving | None]]:
+    """Return the kernels of a solve."""
+    if wanted is None:
+        return [(entry, None)]
+    return [(entry, None), ("pull" if isinstance(wanted, Wanted) else "push", wanted)]
+
+
 class Prepared(NamedTuple):
     """A solve that can be fused: the program and what it is to be run on."""
 
@@ -121,7 +137,7 @@ class Prepared(NamedTuple):
     shape: Shape
     recorded: Recorded
     entry: Entry
-    wanted: Wanted | None
+    wanted: Wanted | Moving | None = None
 
     @property
     def at_hand(self) -> bool:
@@ -141,12 +157,24 @@ def prepare(problem: Problem, plan: Plan, aca: ACA | None) -> Prepared:
     Unsupported
         If this problem cannot be fused; the caller then solves without.
     """
+    prepared = fused(problem, plan)
+    return prepared._replace(wanted=_wanted(problem, plan, aca, prepared.recorded, prepared.fusion.lowered))
+
+
+def fused(problem: Problem, plan: Plan) -> Prepared:
+    """Record the right-hand side and find its program, for a solve without derivatives.
+
+    Raises
+    ------
+    Unsupported
+        If this problem cannot be fused.
+    """
     tableau = _check(problem, plan)
     fusion, shape, recorded = _fusion(problem, tableau)
     entry: Entry = "walk_grid" if problem.grid is not None else "walk" if problem.per_sample else "walk_shared"
     if entry == "walk_shared" and shape.samples == 1:
         entry = "walk"
-    return Prepared(fusion, shape, recorded, entry, _wanted(problem, plan, aca, recorded, fusion.lowered))
+    return Prepared(fusion, shape, recorded, entry)
 
 
 def _check(problem: Problem, plan: Plan) -> Tableau:
@@ -274,9 +302,37 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     Unsupported
         If a compiler fails.
     """
-    fusion, shape = prepared.fusion, prepared.shape
-    forward, back = fusion.kernels(prepared.entry, prepared.wanted)
-    recorded, lowered, dtype = prepared.recorded, fusion.lowered, problem.y0.dtype
+    forward, back = prepared.fusion.kernels(prepared.entry, prepared.wanted)
+    wanted, recorded, fusion = prepared.wanted, prepared.recorded, prepared.fusion
+    packed = pack(problem, prepared)
+    steps_taken = walk_packed(problem, plan, prepared, forward, packed, nodes=wanted is not None or plan.dense)
+    walked = steps_taken.walked
+    found = walked.outputs
+    if back is not None and isinstance(wanted, Wanted):
+        slots = fusion.slots(wanted)
+        pass_back = PassBack(problem, back, packed.posed, steps_taken, recorded.inputs, *slots, fusion.tableau.stages)
+        found = differentiable(pass_back, packed.y0, packed.shared, packed.sample, found)
+    states = found.reshape(len(found), *problem.y0.shape)
+    moves = isinstance(wanted, Wanted) and wanted.clock and times_move(problem.t) and not problem.to_outputs
+    if moves and walked.longest:
+        grid = problem.grid if problem.grid is not None else adaptive_clock(problem.t, steps_taken.clock())
+        states = moving_with_times(problem, problem.t, grid, states, whole=True)
+    table = step_table(steps_taken, problem.y0.shape, problem.direction) if plan.dense else None
+    return Outcome(states, steps_taken, table)
+
+
+class Packed(NamedTuple):
+    """What a kernel solves, and the same with graphs: initial states (samples, D) and numbers (P,), (samples, Q)."""
+
+    posed: Posed
+    y0: Tensor
+    shared: Tensor
+    sample: Tensor
+
+
+def pack(problem: Problem, prepared: Prepared) -> Packed:
+    """Lay out a problem's states and numbers as kernels take them."""
+    shape, recorded, lowered, dtype = prepared.shape, prepared.recorded, prepared.fusion.lowered, problem.y0.dtype
     y0 = problem.y0.reshape(shape.samples, shape.dimension)
     shared = pack_shared(lowered, recorded.inputs, recorded.numbers, dtype)
     sample = pack_sample(lowered, recorded.inputs, dtype) if lowered.sample else y0.new_empty(shape.samples, 0)
@@ -284,32 +340,26 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         y0.detach().contiguous(), problem.t.detach(), shared.detach().contiguous(), sample.detach().contiguous(),
         problem.per_sample or shape.samples == 1,
     )  # fmt: skip
-    wanted = prepared.wanted
-    nodes, dense = wanted is not None or plan.dense, fusion.tableau.interpolant_terms if plan.dense else 0
-    outputs = len(problem.t)
+    return Packed(posed, y0, shared, sample)
+
+
+def walk_packed(
+    problem: Problem, plan: Plan, prepared: Prepared, kernel: Library, packed: Packed, *, nodes: bool
+) -> StepsTaken:
+    """Take the steps; ``nodes``: whether the states at their starts are kept."""
+    shape, posed, outputs = prepared.shape, packed.posed, len(problem.t)
+    dense = prepared.fusion.tableau.interpolant_terms if plan.dense else 0
     if problem.grid is not None:
-        walked = walk_grid(forward, posed, problem.grid, outputs=outputs, nodes=nodes, dense=dense)
+        walked = walk_grid(kernel, posed, problem.grid, outputs=outputs, nodes=nodes, dense=dense)
     else:
         assert problem.steps is not None
         steps = problem.steps
         walked = walk(
-            forward, posed, steps, outputs=outputs, nodes=nodes, dense=dense,
+            kernel, posed, steps, outputs=outputs, nodes=nodes, dense=dense,
             tolerances=(_tolerance(steps.rtol, problem, shape), _tolerance(steps.atol, problem, shape)),
         )  # fmt: skip
-    steps_taken = StepsTaken(walked, problem.per_sample)
     problem.dynamics.calls.count += _evaluations(problem, walked)
-    found = walked.outputs
-    if back is not None and wanted is not None:
-        slots = fusion.slots(wanted)
-        pass_back = PassBack(problem, back, posed, steps_taken, recorded.inputs, *slots, fusion.tableau.stages)
-        found = differentiable(pass_back, y0, shared, sample, found)
-    states = found.reshape(outputs, *problem.y0.shape)
-    moves = wanted is not None and wanted.clock and times_move(problem.t) and not problem.to_outputs
-    if moves and walked.longest:
-        grid = problem.grid if problem.grid is not None else adaptive_clock(problem.t, steps_taken.clock())
-        states = moving_with_times(problem, problem.t, grid, states, whole=True)
-    table = step_table(steps_taken, problem.y0.shape, problem.direction) if plan.dense else None
-    return Outcome(states, steps_taken, table)
+    return StepsTaken(walked, problem.per_sample)
 
 
 def _evaluations(problem: Problem, walked: Walked) -> int:

@@ -38,6 +38,11 @@ extern "C" Long fused_group_bytes() { return sizeof(Group); }
 extern "C" void fused_walk(const Args* a) {
     in_groups(*a, [=](Long first) { walk_grid(*a, first); });
 }
+#elif defined(ENTRY_PUSH)
+extern "C" void fused_push(const Args* a) {
+    on_threads(a->threads, [=](Long me) { push(*a, me); });
+}
+extern "C" Long fused_group_bytes() { return sizeof(Onward); }
 #else
 extern "C" void fused_pull(const Args* a) {
     on_threads(a->threads, [=](Long) { pull(*a); });
