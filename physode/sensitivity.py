@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,9 @@ from physode.solvers.interpolation import Location, locate
 from physode.solvers.runge_kutta import end_derivative, interpolant, take_step
 from physode.solvers.symplectic.alf import Paired
 from physode.typing import Progress
+
+if TYPE_CHECKING:
+    from physode.fused.tangents import Moved
 
 __all__ = ["Sensitivities", "correlation", "covariance", "sensitivities"]
 
@@ -48,10 +51,13 @@ class Sensitivities:
     jacobian
         dy/dtheta, ``(time, *y0.shape, P)``: the parameters' elements in the order given, then (``initial_state``) those
         of ``y0``; with per-sample steps those of each sample's own initial state.
+    accepted
+        How many steps were accepted: a number, or one a sample.
     """
 
     y: Tensor
     jacobian: Tensor
+    accepted: Tensor
 
 
 def sensitivities(
@@ -65,6 +71,7 @@ def sensitivities(
     initial_state: bool = False,
     throw: bool = True,
     progress: Progress | None = None,
+    compile: bool | Literal["auto"] = "auto",  # noqa: A002 - torch.compile's word
     **options: Any,
 ) -> Sensitivities:
     """Solve and differentiate the solution with respect to parameters, forwards.
@@ -81,6 +88,9 @@ def sensitivities(
         Whether to differentiate with respect to ``y0`` too.
     throw
         Raise where the solve or a sample fails; else what it did not reach is NaN.
+    compile
+        Whether a compiled kernel carries the derivatives along: True, at once, with a warning where that is impossible;
+        ``"auto"``, where it is at hand or such solves have taken as long as compiling does.
 
     Raises
     ------
@@ -98,24 +108,87 @@ def sensitivities(
         binding = Binding.of(f, args, problem.dynamics.sample_args, parameters)
         if isinstance(problem.dynamics.packing, Paired):
             raise ValueError(f"`method` must not be {problem.tableau.name!r} for sensitivities; use 'dopri5'")
-        problem, plan = problem.started(), Plan(progress=progress)
+        asked = Asked(problem, binding, tuple(parameters), initial_state=initial_state, throw=throw)
+        return asked.answer(Plan(progress=progress), compile)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Sensitivities that are asked for."""
+
+    problem: Problem
+    binding: Binding
+    parameters: tuple[Tensor, ...]
+    initial_state: bool
+    throw: bool
+
+    def answer(self, plan: Plan, when: bool | Literal["auto"]) -> Sensitivities:
+        """Solve and differentiate, by kernels or without."""
+        if when is False or not self.problem.y0.numel():
+            return self.step_by_step(plan)
+        from physode.fused import choice  # the engine takes a while to import
+        from physode.fused.tangents import prepare_tangents, solve_with_tangents
+
+        leaves, problem = self._tracked()
+        job = choice.Job(
+            kind=("sensitivities", choice.kind_of(self.problem), self.initial_state, self.binding.names),
+            plan=plan,
+            prepare=lambda: prepare_tangents(
+                problem, plan, leaves, own=self.binding.own, initial_state=self.initial_state
+            ),
+            by_kernel=lambda given: self._carried(solve_with_tangents(problem, plan, given)),
+            uncompiled=self.step_by_step,
+        )
+        try:
+            return choice.run(job, when)
+        except choice.Unsupported as error:
+            warnings.warn(f"sensitivities without compilation: {error}", RuntimeWarning, stacklevel=3)
+        return self.step_by_step(plan)
+
+    def _tracked(self) -> tuple[list[Tensor], Problem]:
+        """Return parameters that require gradients, and the problem of a right-hand side that leads back to them."""
+        leaves = [part if part.requires_grad else part.detach().requires_grad_() for part in self.parameters]
+        f, args = self.binding.placed(leaves)
+        return leaves, replace(self.problem, dynamics=replace(self.problem.dynamics, f=f, args=args))
+
+    def _carried(self, moved: Moved) -> Sensitivities:
+        """Return what a kernel found, as it is without one."""
+        shape, problem = self.problem.y0.shape, self.problem
+        if self.throw:
+            raise_failures(moved.steps)
+        y = moved.outputs.reshape(len(moved.outputs), *shape)
+        jacobian = moved.tangents
+        outputs, samples, dimension, columns = jacobian.shape
+        if self.initial_state and not problem.per_sample and samples > 1:
+            known = columns - dimension
+            whole = jacobian.new_zeros(outputs, samples, dimension, known + samples * dimension)
+            whole[..., :known] = jacobian[..., :known]
+            own = whole[..., known:].view(outputs, samples, dimension, samples, dimension).diagonal(dim1=1, dim2=3)
+            own.copy_(jacobian[..., known:].permute(0, 2, 3, 1))
+            jacobian = whole
+        return Sensitivities(y, jacobian.reshape(*y.shape, -1), moved.steps.accepted)
+
+    def step_by_step(self, plan: Plan) -> Sensitivities:
+        """Solve and differentiate without kernels."""
+        problem, binding, initial_state = self.problem.started(), self.binding, self.initial_state
         record = forward(problem, plan)
-        if throw:
+        if self.throw:
             raise_failures(record)
         grid = record.clock()
         y = read_outputs(problem, plan, record, grid, fetch_recorded(record)).outputs
         steps = _Steps(problem, binding, max((len(dense) for dense in record.dense if dense is not None), default=0))
         if len(record.nodes) == 1:  # no sample took a step: the start alone is known
             jacobian = _at_start(y, problem.per_sample, binding, initial_state=initial_state)
-            return Sensitivities(y, torch.where(torch.isfinite(y).unsqueeze(-1), jacobian, torch.nan))
+            jacobian = torch.where(torch.isfinite(y).unsqueeze(-1), jacobian, torch.nan)
+            return Sensitivities(y, jacobian, record.accepted)
         nodes = torch.stack(record.nodes[:-1])
         read = _read_within(locate(problem.t, *grid), len(nodes))
         states, coefficients = _propagate(steps, grid, nodes, read, initial_state=initial_state)
         table = StepTable(torch.sign(problem.t[-1] - problem.t[0]), grid, states[:-1], coefficients, states[1:])
         jacobian = table.read(problem.t)
-        if not throw:
+        if not self.throw:
             jacobian = torch.where(torch.isfinite(y).unsqueeze(-1), jacobian, torch.nan)
-        return Sensitivities(y, jacobian)
+        return Sensitivities(y, jacobian, record.accepted)
 
 
 def _at_start(y: Tensor, per_sample: bool, binding: Binding, *, initial_state: bool) -> Tensor:
@@ -194,23 +267,41 @@ class Binding:
 
     def bind(self, theta: Tensor, others: Sequence[Tensor]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         """Return right-hand side and arguments at parameters (P,), and, where rows count, of one sample."""
-        args, f = list(self.args), self.f
+        args = list(self.args)
         for i, row in zip((i for i in self.rows if i not in self.places), others, strict=True):
             args[i] = row[None]
         shapes = [part.shape[1:] if self.own else part.shape for part in self.parameters]
         parts = torch.split(theta, [math.prod(shape) for shape in shapes])
         values = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
-        registered: dict[str, Tensor] = {}
+        for i, (value, at) in enumerate(zip(values, self.places, strict=True)):
+            values[i] = value[None] if self.own and at is not None else value
+        return self._with(args, values, dict(zip(self.names, values, strict=True)))
+
+    def placed(self, values: Sequence[Tensor]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Return right-hand side and arguments at parameters of the shapes that were given.
+
+        A module that has one of them already keeps it.
+        """
+        registered = dict(self.f.named_parameters()) if isinstance(self.f, nn.Module) else {}
+        others = {
+            name: value
+            for name, value in zip(self.names, values, strict=True)
+            if name is not None and registered[name] is not value
+        }
+        return self._with(list(self.args), values, others)
+
+    def _with(
+        self, args: list[Any], values: Sequence[Tensor], registered: Mapping[Any, Tensor]
+    ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         for value, name, at in zip(values, self.names, self.places, strict=True):
-            if name is not None:
-                registered[name] = value
-            elif at is not None:
-                args[at] = value[None] if self.own else value
-        if registered:
-            module = self.f
-            assert isinstance(module, nn.Module)
-            f = lambda *inputs: torch.func.functional_call(module, registered, inputs)  # noqa: E731
-        return f, tuple(args)
+            if name is None and at is not None:
+                args[at] = value
+        named = {name: value for name, value in registered.items() if name is not None}
+        if not named:
+            return self.f, tuple(args)
+        module = self.f
+        assert isinstance(module, nn.Module)
+        return lambda *inputs: torch.func.functional_call(module, named, inputs), tuple(args)
 
 
 @dataclass

@@ -132,7 +132,9 @@ def linear_texts(linear: Linearisation) -> list[str]:
     head = f"{_attribute(len(linear.once))} void rhs_once(V t, const V* y, const S* p, const V* q, V* f, V* kept)"
     once = function(head, linear.once, stores)
     stores = [Store(f"d_f[{d}]", node, False) for d, node in enumerate(linear.tangents)]
-    head = f"{_attribute(len(linear.each))} void rhs_each(const V* kept, const S* p, const V* d_y, const V* d_p, V* d_f)"
+    head = (
+        f"{_attribute(len(linear.each))} void rhs_each(const V* kept, const S* p, const V* d_y, const V* d_p, V* d_f)"
+    )
     return [once, function(head, linear.each, stores)]
 
 
@@ -190,8 +192,8 @@ def _attribute(count: int) -> str:
 
 
 _LEAVES = {
-    "state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "shared": "vector(p[{}])", "time": "t", "tangent": "d_y[{}]",
-    "slot": "d_p[{}]", "kept": "kept[{}]", "kept verdict": "(kept[{}] != vector(0))",
+    "state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "shared": "vector(p[{}])", "time": "t",
+    "tangent": "d_y[{}]", "slot": "d_p[{}]", "kept": "kept[{}]", "kept verdict": "(kept[{}] != vector(0))",
 }  # fmt: skip
 _VERDICTS = VERDICTS | {"kept verdict"}
 

@@ -92,13 +92,13 @@ def _slots(source: Source) -> range:
 
 
 def _basis(parameters: Sequence[Tensor], *, own: bool) -> Tensor:
-    """Return the directions, ``(columns, elements of all parameters)``: each element alone, or in the rows of all samples."""
+    """Return the directions, ``(columns, elements of all parameters)``: each element alone, or in all samples' rows."""
     if not own:
         count = sum(parameter.numel() for parameter in parameters)
         return torch.eye(count, dtype=torch.float64)
     sizes = [math.prod(parameter.shape[1:]) for parameter in parameters]
     columns = torch.eye(sum(sizes), dtype=torch.float64)
-    parts = columns.split(sizes, 1)
+    parts = _split(columns, sizes)
     rows = [
         part.unsqueeze(1).expand(-1, len(parameter), -1).flatten(1)
         for part, parameter in zip(parts, parameters, strict=True)
@@ -112,7 +112,7 @@ def _directions(x: Tensor, parameters: Sequence[Tensor], basis: Tensor) -> Tenso
     The transpose of the pass back, which is linear in what is pulled back, is the pass forward.
     """
     sizes = [parameter.numel() for parameter in parameters]
-    for parameter, part in zip(parameters, basis.split(sizes, 1), strict=True):
+    for parameter, part in zip(parameters, _split(basis, sizes), strict=True):
         if x is parameter:
             return part.to(x.dtype)
     if not x.requires_grad:
@@ -120,7 +120,9 @@ def _directions(x: Tensor, parameters: Sequence[Tensor], basis: Tensor) -> Tenso
     with torch.enable_grad():
         cotangent = torch.zeros_like(x, requires_grad=True)
         try:
-            pulled = torch.autograd.grad(x, parameters, cotangent, create_graph=True, retain_graph=True, allow_unused=True)
+            pulled = torch.autograd.grad(
+                x, parameters, cotangent, create_graph=True, retain_graph=True, allow_unused=True
+            )
         except RuntimeError as error:
             raise Unsupported(f"its numbers cannot be differentiated by the parameters: {error}") from error
     if all(part is None for part in pulled):
@@ -129,9 +131,15 @@ def _directions(x: Tensor, parameters: Sequence[Tensor], basis: Tensor) -> Tenso
         part.new_zeros(len(basis), x.numel())
         if moved is None or not moved.requires_grad
         else _transposed(moved, cotangent, directions.to(moved.dtype).reshape(-1, *moved.shape))
-        for part, moved, directions in zip(parameters, pulled, basis.split(sizes, 1), strict=True)
+        for part, moved, directions in zip(parameters, pulled, _split(basis, sizes), strict=True)
     ]
-    return torch.stack([row.to(x.dtype) for row in rows]).sum(0)
+    total: Tensor = torch.stack([row.to(x.dtype) for row in rows]).sum(0)
+    return total
+
+
+def _split(basis: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    parts: tuple[Tensor, ...] = torch.split(basis, list(sizes), 1)
+    return parts
 
 
 def _transposed(moved: Tensor, cotangent: Tensor, directions: Tensor) -> Tensor:
@@ -146,7 +154,7 @@ def _transposed(moved: Tensor, cotangent: Tensor, directions: Tensor) -> Tensor:
 
     try:
         try:
-            return product(directions, batched=True).flatten(1)
+            return product(directions, batched=True).reshape(len(directions), -1)
         except RuntimeError:  # of what cannot be mapped
             return torch.stack([product(direction, batched=False).flatten() for direction in directions])
     except RuntimeError as error:
