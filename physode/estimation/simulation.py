@@ -247,7 +247,7 @@ class Simulator:
         # A start that is lost already would be refused.
         lost = ~torch.isfinite(x0).all(1) | ~torch.isfinite(own).all(1)
         x0 = torch.where(lost[:, None], 0.0, x0)
-        options = {**vars(self.options), "step_control": "per-sample", "throw": False}
+        options = {**vars(self.options), "step_control": "per-sample", "throw": False, "compile": "auto"}
         derivatives = dp is not None and begun.dx is not None
         by_p: Tensor | None = None
         by_x: Tensor | None = None
