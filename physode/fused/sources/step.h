@@ -45,9 +45,9 @@ INLINE void take_step(const Args& a, const V* q, W t, W h, W low, W high, const 
     stages<1>(a.p, q, t, h, low, high, y, step);
 }
 
-INLINE W error_ratio(const Args& a, W h, const V* y, const Step& step) {
+// The sizes of the error estimates, in units of the tolerance.
+INLINE void error_sizes(const Args& a, W h, const V* y, const Step& step, W* sizes) {
     const V wide = narrow(h);
-    W sizes[ERRORS];
     V scale[D];
     for (int d = 0; d < D; ++d)
         scale[d] = vector(a.atol[d]) + vector(a.rtol[d]) * larger_of(magnitude_of(y[d]), magnitude_of(step.y[d]));
@@ -64,6 +64,10 @@ INLINE W error_ratio(const Args& a, W h, const V* y, const Step& step) {
         }
         sizes[e] = result;
     }
+}
+
+// Two estimates count as one (Hairer, Norsett & Wanner, Solving ODEs I, Sect. II.10).
+INLINE W combined(const W* sizes) {
     if (ERRORS == 1) return sizes[0];
     const W fifth = sizes[0] * sizes[0], both = fifth + 0.01 * sizes[ERRORS - 1] * sizes[ERRORS - 1];
     return fifth / root(choose(both < 1e-300, clocks(1e-300), both));
