@@ -16,9 +16,10 @@ from physode.fused.rules import RULES
 from physode.fused.tape import Base, Call, Lifted, Ref, Tape
 from physode.fused.unsupported import Unsupported
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Lowered", "functional_name", "lower"]
 
 _ = activations, movement, operations, products, reductions  # whose rules are entered as they are imported
+_OVERWRITING = ("aten.copy_.", "aten.fill_.", "aten.zero_.")
 _SHAPES_ONLY = ("_like", "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided")
 
 
@@ -118,7 +119,7 @@ class _Reading:
     def run(self, call: Call) -> None:
         """Lower one operation."""
         arithmetic = self.arithmetic
-        name = _functional(call.op)
+        name = functional_name(call.op)
         rule = RULES.get(name)
         if rule is None:
             raise Unsupported(_without_rule(call.op))
@@ -129,7 +130,9 @@ class _Reading:
             args = tuple(x if isinstance(x, Lifted | int | float) else None for x in call.args)
             result = rule.lower(arithmetic, *(self._argument(x) for x in args), **named)
         else:
-            result = rule.lower(arithmetic, *(self._argument(x) for x in call.args), **named)
+            skipped = 1 if call.op.startswith(_OVERWRITING) else 0
+            args = (None,) * skipped + tuple(self._argument(x) for x in call.args[skipped:])
+            result = rule.lower(arithmetic, *args, **named)
         values = result if isinstance(result, tuple) and not isinstance(result, Value) else (result,)
         for ref, value in zip(call.results, values, strict=False):
             if value is not None and ref is not None:
@@ -164,7 +167,7 @@ class _Reading:
             return values.astype(bool) if base.dtype == "torch.bool" else values
         self._check(base)
         value = self.memory[ref.base].read(ref)
-        if value.nodes.size and value.nodes.min() < 0 and not self.arithmetic.op.startswith("aten.copy_"):
+        if value.nodes.size and value.nodes.min() < 0:
             raise Unsupported("the right-hand side uses memory that it has not written")
         return value
 
@@ -200,7 +203,7 @@ class _Reading:
             raise Unsupported(f"the right-hand side uses values in {base.dtype} that depend on its {dtype} state")
 
 
-def _functional(op: str) -> str:
+def functional_name(op: str) -> str:
     """Return the name of an operation that does the same, but not in place."""
     packet, _, overload = op.rpartition(".")
     return f"{packet[:-1]}.{overload}" if packet.endswith("_") else op

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from physode.fused.tape import Ref
 from physode.fused.unsupported import Unsupported
 
-__all__ = ["Batch", "Memory", "Nodes", "Value", "one_sample"]
+__all__ = ["Batch", "Memory", "Nodes", "Value", "dense_offsets", "one_sample"]
 
 Nodes = NDArray[np.int64]
 

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from physode.fused.arithmetic import Arithmetic, Indices, Operand
-from physode.fused.memory import Batch, Nodes, Value
+from physode.fused.memory import Batch, Nodes, Value, one_sample
 from physode.fused.rules import operation, pointwise
 
 _GROUP = "Moving and filling"
 
-pointwise("clone.default", "_to_copy.default", "contiguous.default", verdicts=True, group=_GROUP)(lambda x: x)
-pointwise("alias_copy.default", "lift_fresh_copy.default", verdicts=True, group=_GROUP)(lambda x: x)
+pointwise("clone.default", "_to_copy.default", verdicts=True, group=_GROUP)(lambda x: x)
 
 
 @operation(_GROUP, "copy.default")
@@ -111,7 +110,7 @@ def _repeat(arithmetic: Arithmetic, x: Operand, repeats: Sequence[int]) -> Value
     return Value(np.tile(value.nodes, tuple(repeats)), batch)
 
 
-@operation(_GROUP, "index.Tensor", "_unsafe_index.Tensor")
+@operation(_GROUP, "index.Tensor")
 def _index(arithmetic: Arithmetic, x: Operand, indices: Sequence[Indices | None]) -> Value:
     value = arithmetic.value(x)
     full, batch = _full_index(arithmetic, value, indices)
@@ -144,7 +143,7 @@ def _full_index(
     return tuple(full), batch._replace(axis=before)
 
 
-@operation(_GROUP, "index_put.default", "_unsafe_index_put.default", "_index_put_impl.default")
+@operation(_GROUP, "index_put.default")
 def _index_put(
     arithmetic: Arithmetic,
     x: Operand,
@@ -177,6 +176,51 @@ def _index_select(arithmetic: Arithmetic, x: Operand, dim: int, index: Indices) 
     value = arithmetic.value(x)
     [axis] = arithmetic.axes(value, dim)
     return Value(np.take(value.nodes, np.atleast_1d(index), axis), value.batch)
+
+
+@operation(_GROUP, "gather.default")
+def _gather(arithmetic: Arithmetic, x: Operand, dim: int, index: Nodes, sparse_grad: bool = False) -> Value:
+    value = arithmetic.value(x)
+    [axis] = arithmetic.axes(value, dim)
+    if value.batch is not None:
+        if index.shape[value.batch.axis] != value.nodes.shape[value.batch.axis] * arithmetic.samples:
+            raise arithmetic.mixing()
+        index = one_sample(index, value.batch.axis, value.batch.inner, arithmetic.samples)
+    corner = tuple(slice(None) if i == axis else slice(size) for i, size in enumerate(index.shape))
+    return Value(np.take_along_axis(value.nodes[corner], index, axis), value.batch)
+
+
+@operation(_GROUP, "slice_backward.default")
+def _slice_backward(
+    arithmetic: Arithmetic, gradient: Operand, sizes: Sequence[int], dim: int, start: int, end: int, step: int
+) -> Value:
+    return _embedded(arithmetic, gradient, sizes, dim, slice(start, end, step))
+
+
+@operation(_GROUP, "select_backward.default")
+def _select_backward(arithmetic: Arithmetic, gradient: Operand, sizes: Sequence[int], dim: int, index: int) -> Value:
+    value = arithmetic.value(gradient)
+    axis = dim % len(sizes)
+    batch = value.batch
+    if batch is not None and batch.axis >= axis:
+        batch = batch._replace(axis=batch.axis + 1)
+    position = index % sizes[axis]
+    return _embedded(
+        arithmetic, Value(np.expand_dims(value.nodes, axis), batch), sizes, dim, slice(position, position + 1)
+    )
+
+
+def _embedded(arithmetic: Arithmetic, x: Operand, sizes: Sequence[int], dim: int, part: slice) -> Value:
+    """Return zeros with a tensor in a part of them."""
+    value = arithmetic.value(x)
+    axis = dim % len(sizes)
+    if value.batch is not None and value.batch.axis == axis:
+        raise arithmetic.mixing()
+    shape = list(value.nodes.shape)
+    shape[axis] = sizes[axis]
+    made = np.full(shape, arithmetic.graph.constant(0.0))
+    made[(slice(None),) * axis + (part,)] = value.nodes
+    return Value(made, value.batch)
 
 
 @operation(_GROUP, "slice_scatter.default")

@@ -30,7 +30,6 @@ _enter("sgn.default", "sign")
 pointwise("frac.default")(lambda x: x - apply("trunc", x))
 pointwise("reciprocal.default")(lambda x: 1.0 / x)
 pointwise("rsqrt.default")(lambda x: 1.0 / apply("sqrt", x))
-pointwise("square.default")(lambda x: x**2.0)
 pointwise("deg2rad.default")(lambda x: x * (math.pi / 180.0))
 pointwise("rad2deg.default")(lambda x: x * (180.0 / math.pi))
 
@@ -81,7 +80,7 @@ def _differ(x: Scalar, y: Scalar) -> Scalar:
     return either(both(x < 0.0, y >= 0.0), both(x >= 0.0, y < 0.0))
 
 
-@pointwise("xlogy.Tensor", "xlogy.Scalar_Self", "xlogy.Scalar_Other", "special_xlogy.default")
+@pointwise("xlogy.Tensor", "xlogy.Scalar_Self", "xlogy.Scalar_Other")
 def _xlogy(x: Scalar, y: Scalar) -> Scalar:
     absent = both(x.eq(0.0), y <= 0.0)
     return where(absent, 0.0, x * apply("log", where(absent, 1.0, y)))
@@ -142,10 +141,9 @@ pointwise(*_XOR, verdicts=True, group=_CHOICES)(lambda x, y: x.as_number.ne(y.as
 pointwise(*_NOT, verdicts=True, group=_CHOICES)(lambda x: ~x.as_verdict)
 pointwise("isnan.default", group=_CHOICES)(lambda x: x.ne(x))
 pointwise("isinf.default", group=_CHOICES)(lambda x: apply("abs", x).eq(math.inf))
-pointwise("isfinite.default", group=_CHOICES)(lambda x: apply("abs", x) < math.inf)
 
 
-@pointwise("where.self", "where.ScalarSelf", "where.ScalarOther", "where.Scalar", verdicts=True, group=_CHOICES)
+@pointwise("where.self", verdicts=True, group=_CHOICES)
 def _where(condition: Scalar, x: Scalar, y: Scalar) -> Scalar:
     return where(condition.as_verdict, x.as_number, y.as_number)
 

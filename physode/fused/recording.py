@@ -69,6 +69,8 @@ def record(dynamics: Dynamics, t: Tensor, y: Tensor) -> Recorded:
     Unsupported
         Where the evaluation is no fixed sequence of operations on floating tensors.
     """
+    if y.dtype not in (torch.float32, torch.float64):
+        raise Unsupported(f"the state is {y.dtype}")
     time = dynamics.time(t.detach())
     # A copy: what else lies in the memory of the given one is no part of the state.
     y = y.detach().clone(memory_format=torch.contiguous_format)

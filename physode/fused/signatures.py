@@ -53,9 +53,6 @@ _INDICES = {
     "aten.index": 1,
     "aten.index_put": 1,
     "aten.index_put_": 1,
-    "aten._unsafe_index": 1,
-    "aten._unsafe_index_put": 1,
-    "aten._index_put_impl_": 1,
     "aten.index_select": 2,
     "aten.gather": 2,
     "aten.scatter": 2,
@@ -103,11 +100,13 @@ def _signature(func: Any) -> Signature:
     marks = [argument.alias_info for argument in schema.arguments]
     writes = any(mark is not None and mark.is_write for mark in marks)
     view = not writes and (any(mark is not None for mark in marks) or packet in _ALIASES)
+    if torch.Tag.inplace_view in func.tags and packet not in ("aten.resize_", "aten.set_"):
+        view, writes = True, False
     key = packet.removeprefix("aten.").removesuffix("_")
     return Signature(
         name,
         view,
-        packet == "aten.detach",
+        packet in ("aten.detach", "aten.detach_"),
         packet in ("aten.lift_fresh", "aten.lift"),
         writes,
         torch.Tag.nondeterministic_seeded in func.tags,
