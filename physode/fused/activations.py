@@ -93,7 +93,7 @@ def _log_sigmoid(x: Scalar) -> Scalar:
 
 @pointwise("softshrink.default", group=_GROUP)
 def _softshrink(x: Scalar, width: Number = 0.5) -> Scalar:
-    return where(x > width, x - width, where(x < -x.like(width), x + width, x * 0.0))
+    return where(x > width, x - width, where(x < -x.like(width), x + width, where(x.ne(x), x, 0.0)))
 
 
 @pointwise("hardshrink.default", group=_GROUP)

@@ -16,7 +16,7 @@ from torch import Tensor
 from physode.fused.graph import Graph, Matrix
 from physode.fused.memory import Batch, Nodes, Value, dense_offsets
 from physode.fused.tape import Base, Ref
-from physode.fused.unsupported import Unsupported
+from physode.fused.unsupported import MixesSamples, Unsupported
 
 if TYPE_CHECKING:
     from physode.fused.lowering import Lowered
@@ -83,7 +83,7 @@ class Inputs:
         size = int(np.prod(x.base.sizes))
         step = int(steps[0]) if len(steps) == 1 else 0
         if step <= 0 or size % (step * self.samples) or (first // step % self.samples).any():
-            raise Unsupported("the right-hand side mixes samples")
+            raise MixesSamples
         source = self._sample(x, step)
         kept = first // (step * self.samples) * step + first % step
         shape = (*places.shape[: batch.axis], -1, *places.shape[batch.axis + 1 :])

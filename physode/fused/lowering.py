@@ -14,7 +14,7 @@ from physode.fused.inputs import NUMBERS, Pending, Source
 from physode.fused.memory import Memory, Value, one_sample
 from physode.fused.rules import RULES
 from physode.fused.tape import Base, Call, Lifted, Ref, Tape
-from physode.fused.unsupported import Unsupported
+from physode.fused.unsupported import MixesSamples, Unsupported
 
 __all__ = ["Lowered", "functional_name", "lower"]
 
@@ -61,11 +61,10 @@ def lower(tape: Tape, *, batch: bool) -> Lowered:
         raise ValueError("a batch of one sample is lowered with batch=False")
     try:
         return _lowered(tape, samples, guess=batch)
-    except Unsupported:
+    except MixesSamples:
         if not batch:
             raise
-        first = _lowered(tape, samples, guess=False)
-    return first
+    return _lowered(tape, samples, guess=False)
 
 
 def _lowered(tape: Tape, samples: int, *, guess: bool) -> Lowered:
@@ -73,7 +72,10 @@ def _lowered(tape: Tape, samples: int, *, guess: bool) -> Lowered:
     reading = _Reading(tape, samples, guess=guess)
     calls = _needed(tape)
     for call in calls:
-        reading.run(call)
+        try:
+            reading.run(call)
+        except MixesSamples:
+            raise reading.arithmetic.mixing() from None
     outputs = reading.result()
     inputs = reading.arithmetic.inputs
     numbers = 1 + max((lifted.place for call in tape.calls for lifted in _lifted((call.args, call.kwargs))), default=-1)
@@ -119,12 +121,12 @@ class _Reading:
     def run(self, call: Call) -> None:
         """Lower one operation."""
         arithmetic = self.arithmetic
+        arithmetic.op = call.op
         name = functional_name(call.op)
         rule = RULES.get(name)
         if rule is None:
-            raise Unsupported(_without_rule(call.op))
-        first = call.results[0]
-        arithmetic.op, arithmetic.sizes = call.op, first.sizes
+            raise _without_rule(call.op)
+        arithmetic.sizes = call.results[0].sizes
         named = {key: self._argument(x) for key, x in call.kwargs if key != "dtype"}
         if _takes_shapes_only(call.op):
             args = tuple(x if isinstance(x, Lifted | int | float) else None for x in call.args)
@@ -209,11 +211,11 @@ def functional_name(op: str) -> str:
     return f"{packet[:-1]}.{overload}" if packet.endswith("_") else op
 
 
-def _without_rule(op: str) -> str:
+def _without_rule(op: str) -> Unsupported:
     packet = op.rpartition(".")[0]
     if "batch_norm" in packet:
-        return f"{packet} mixes samples"
-    return f"{packet} is not supported"
+        return MixesSamples(packet)
+    return Unsupported(f"{packet} is not supported")
 
 
 def _takes_shapes_only(op: str) -> bool:

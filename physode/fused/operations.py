@@ -40,7 +40,6 @@ pointwise("mul.Tensor", "mul.Scalar")(lambda x, y: x * y)
 pointwise("pow.Tensor_Scalar", "pow.Scalar", "pow.Tensor_Tensor")(lambda x, y: x**y)
 pointwise("addcmul.default")(lambda x, y, z, value=1.0: x + y * z * value)
 pointwise("addcdiv.default")(lambda x, y, z, value=1.0: x + y / z * value)
-pointwise("lerp.Tensor", "lerp.Scalar")(lambda x, y, weight: x + weight * (y - x))
 pointwise("hypot.default")(lambda x, y: _root(x**2.0 + y**2.0))
 pointwise("atan2.default")(lambda y, x: apply("atan2", y, x))
 pointwise("fmod.Tensor", "fmod.Scalar")(lambda x, y: apply("fmod", x, y))
@@ -51,6 +50,16 @@ pointwise("minimum.default")(lambda x, y: apply("minimum", x, y))
 def _root(x: Scalar) -> Scalar:
     """Return a square root whose derivative is 0 at 0, as those of lengths are."""
     return where(x.eq(0.0), 0.0, apply("sqrt", where(x.eq(0.0), 1.0, x)))
+
+
+@pointwise("lerp.Tensor", "lerp.Scalar")
+def _lerp(x: Scalar, y: Scalar, weight: Scalar) -> Scalar:
+    """Return a mean that is exact at both ends."""
+    from_first, from_second = x + weight * (y - x), y - (y - x) * (1.0 - weight)
+    number = weight.graph.number(weight.node)
+    if number is not None:
+        return from_first if abs(number) < 0.5 else from_second
+    return where(apply("abs", weight) < 0.5, from_first, from_second)
 
 
 @pointwise("div.Tensor", "div.Scalar", "div.Tensor_mode", "div.Scalar_mode")
@@ -66,7 +75,7 @@ def _floor_division(x: Scalar, y: Scalar) -> Scalar:
     rest = apply("fmod", x, y)
     quotient = (x - rest) / y - where(both(rest.ne(0.0), _differ(rest, y)), 1.0, 0.0)
     whole = apply("floor", quotient)
-    return where(quotient - whole > 0.5, whole + 1.0, whole)
+    return where(y.eq(0.0), x / y, where(quotient - whole > 0.5, whole + 1.0, whole))
 
 
 @pointwise("remainder.Tensor", "remainder.Scalar", "remainder.Scalar_Tensor")
@@ -82,7 +91,7 @@ def _differ(x: Scalar, y: Scalar) -> Scalar:
 
 @pointwise("xlogy.Tensor", "xlogy.Scalar_Self", "xlogy.Scalar_Other")
 def _xlogy(x: Scalar, y: Scalar) -> Scalar:
-    absent = both(x.eq(0.0), y <= 0.0)
+    absent = both(x.eq(0.0), either(y <= 0.0, y.eq(math.inf)))
     return where(absent, 0.0, x * apply("log", where(absent, 1.0, y)))
 
 

@@ -120,6 +120,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         form = signature(func)
         if form.view:
+            if form.casts and self._base(args[0]) >= 0:
+                raise Unsupported(f"{form.name} is not supported")
             value = func(*args, **kwargs)
             if form.fresh:
                 self._own[value.untyped_storage()._cdata] = value
@@ -169,7 +171,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         elif isinstance(value, list | tuple):
             results = tuple([self._made(x, form) for x in value])
         else:
-            raise Unsupported(f"{_CONTROL} ({form.name})")
+            raise Unsupported(f"{form.name} is not supported" if value is None else f"{_CONTROL} ({form.name})")
         self.calls.append(Call(form.name, noted, named, results))
         return value
 
@@ -251,7 +253,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if ref is None:
             if x.numel() > MOST_KNOWN:
                 raise Unsupported(f"the right-hand side uses {x.numel()} indices, of at most {MOST_KNOWN}")
-            self._own[x.untyped_storage()._cdata] = x
+            self._own[x.untyped_storage()._cdata] = x  # kept, so that its address stays its own
             self._taken.add(x.untyped_storage()._cdata)
             dense = x.contiguous()
             values = tuple(int(value) for value in dense.flatten().tolist())

@@ -20,6 +20,8 @@ class Signature(NamedTuple):
         Whether its results are views of its first argument, and nothing else happens.
     stops
         Whether it ends the graph of gradients.
+    casts
+        Whether its results read memory as another type.
     fresh
         Whether what it is given is made on the spot, and nobody else's.
     writes
@@ -37,6 +39,7 @@ class Signature(NamedTuple):
     name: str
     view: bool
     stops: bool
+    casts: bool
     fresh: bool
     writes: bool
     random: bool
@@ -107,6 +110,7 @@ def _signature(func: Any) -> Signature:
         name,
         view,
         packet in ("aten.detach", "aten.detach_"),
+        name == "aten.view.dtype" or packet in ("aten.view_as_complex", "aten.view_as_real"),
         packet in ("aten.lift_fresh", "aten.lift"),
         writes,
         torch.Tag.nondeterministic_seeded in func.tags,
