@@ -61,7 +61,7 @@ def lower(tape: Tape, *, batch: bool) -> Lowered:
         raise ValueError("a batch of one sample is lowered with batch=False")
     try:
         return _lowered(tape, samples, guess=batch)
-    except MixesSamples:
+    except Unsupported:
         if not batch:
             raise
     return _lowered(tape, samples, guess=False)
@@ -76,6 +76,8 @@ def _lowered(tape: Tape, samples: int, *, guess: bool) -> Lowered:
             reading.run(call)
         except MixesSamples:
             raise reading.arithmetic.mixing() from None
+        except (ValueError, IndexError, TypeError) as error:  # a rule that was not written for such arguments
+            raise reading.arithmetic.refusal("with these arguments is not supported") from error
     outputs = reading.result()
     inputs = reading.arithmetic.inputs
     numbers = 1 + max((lifted.place for call in tape.calls for lifted in _lifted((call.args, call.kwargs))), default=-1)

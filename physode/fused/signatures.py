@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-__all__ = ["Signature", "signature"]
+__all__ = ["SIGNATURES", "Signature", "signature"]
 
 
 class Signature(NamedTuple):
@@ -26,8 +26,8 @@ class Signature(NamedTuple):
         Whether what it is given is made on the spot, and nobody else's.
     writes
         Whether it changes its first argument in place.
-    random
-        Whether it draws random numbers.
+    refused
+        Why it cannot be noted, whatever it takes; empty where it can.
     fills
         Whether it makes a tensor of one number, from no tensor.
     indices
@@ -42,14 +42,16 @@ class Signature(NamedTuple):
     casts: bool
     fresh: bool
     writes: bool
-    random: bool
+    refused: str
     fills: bool
     indices: int
     lifted: frozenset[int]
     lifted_names: frozenset[str]
 
 
-_SIGNATURES: dict[Any, Signature] = {}
+SIGNATURES: dict[Any, Signature] = {}
+"""Those that were looked up."""
+
 _ALIASES = ("aten._unsafe_view", "aten._reshape_alias", "aten.unsafe_split", "aten.unsafe_split_with_sizes")
 _FILLS = ("aten.zeros", "aten.ones", "aten.full", "aten.empty", "aten.scalar_tensor", "aten.empty_strided")
 _INDICES = {
@@ -90,9 +92,9 @@ _NAMES = frozenset({"alpha", "value"})
 
 def signature(func: Any) -> Signature:
     """Return how an operation is to be noted."""
-    form = _SIGNATURES.get(func)
+    form = SIGNATURES.get(func)
     if form is None:
-        form = _SIGNATURES[func] = _signature(func)
+        form = SIGNATURES[func] = _signature(func)
     return form
 
 
@@ -105,6 +107,11 @@ def _signature(func: Any) -> Signature:
     view = not writes and (any(mark is not None for mark in marks) or packet in _ALIASES)
     if torch.Tag.inplace_view in func.tags and packet not in ("aten.resize_", "aten.set_"):
         view, writes = True, False
+    refused = ""
+    if torch.Tag.nondeterministic_seeded in func.tags:
+        refused = "draws random numbers"
+    elif not view and any(mark is not None and mark.is_write for mark in marks[1:]):
+        refused = "is not supported"
     key = packet.removeprefix("aten.").removesuffix("_")
     return Signature(
         name,
@@ -113,7 +120,7 @@ def _signature(func: Any) -> Signature:
         name == "aten.view.dtype" or packet in ("aten.view_as_complex", "aten.view_as_real"),
         packet in ("aten.lift_fresh", "aten.lift"),
         writes,
-        torch.Tag.nondeterministic_seeded in func.tags,
+        refused,
         packet in _FILLS,
         _INDICES.get(packet, -1),
         frozenset(_NUMBERS.get(key, ())),
