@@ -132,6 +132,10 @@ class Arithmetic:
             return self.inputs.value(x)
         return x if isinstance(x, Value) else self.constant(x)
 
+    def ndim(self, x: Operand) -> int:
+        """Return how many axes an operand has."""
+        return len(_shape(x))
+
     def value(self, x: Operand) -> Value:
         """Return an operand alone."""
         return self.aligned([x])[0][0]

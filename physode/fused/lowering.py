@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from physode.fused import activations, movement, operations, products, reductions
+from physode.fused import activations, indexing, linear_systems, movement, operations, products, reductions
 from physode.fused.arithmetic import Arithmetic
 from physode.fused.graph import Graph, Program
 from physode.fused.inputs import NUMBERS, Pending, Source
@@ -18,7 +18,15 @@ from physode.fused.unsupported import MixesSamples, Unsupported
 
 __all__ = ["Lowered", "functional_name", "lower"]
 
-_ = activations, movement, operations, products, reductions  # whose rules are entered as they are imported
+_ = (
+    activations,
+    indexing,
+    linear_systems,
+    movement,
+    operations,
+    products,
+    reductions,
+)  # whose rules are entered as they are imported
 _OVERWRITING = ("aten.copy_.", "aten.fill_.", "aten.zero_.")
 _SHAPES_ONLY = ("_like", "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided")
 

@@ -156,7 +156,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if form.fresh:
             self._own[value.untyped_storage()._cdata] = value
         elif self._differentiated and (form.stops or (self._stopped and self._is_stopped(args[0]))):
-            for x in (value,) if isinstance(value, Tensor) else value:
+            for x in (value,) if isinstance(value, Tensor) else value or ():
                 self._stopped[id(x)] = weakref.ref(x)
         return value
 

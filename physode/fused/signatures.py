@@ -52,6 +52,11 @@ class Signature(NamedTuple):
 SIGNATURES: dict[Any, Signature] = {}
 """Those that were looked up."""
 
+_SILENT = (
+    "aten.is_same_size",
+    "aten._has_same_storage_numel",
+    "aten._linalg_check_errors",
+)  # whose results say nothing of values, or nothing
 _ALIASES = ("aten._unsafe_view", "aten._reshape_alias", "aten.unsafe_split", "aten.unsafe_split_with_sizes")
 _FILLS = ("aten.zeros", "aten.ones", "aten.full", "aten.empty", "aten.scalar_tensor", "aten.empty_strided")
 _INDICES = {
@@ -62,10 +67,12 @@ _INDICES = {
     "aten.gather": 2,
     "aten.scatter": 2,
     "aten.scatter_": 2,
+    "aten.scatter_add": 2,
+    "aten.scatter_add_": 2,
+    "aten.index_fill": 2,
+    "aten.index_fill_": 2,
     "aten.index_add": 2,
     "aten.index_add_": 2,
-    "aten.index_copy": 2,
-    "aten.index_copy_": 2,
 }
 _NUMBERS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(
@@ -81,6 +88,8 @@ _NUMBERS: dict[str, tuple[int, ...]] = {
     "clamp_min": (1,),
     "clamp_max": (1,),
     "hardtanh": (1, 2),
+    "scatter": (3,),
+    "index_fill": (3,),
     "where": (1, 2),
     "lerp": (2,),
     "leaky_relu": (1,),
@@ -104,7 +113,7 @@ def _signature(func: Any) -> Signature:
     schema = func._schema
     marks = [argument.alias_info for argument in schema.arguments]
     writes = any(mark is not None and mark.is_write for mark in marks)
-    view = not writes and (any(mark is not None for mark in marks) or packet in _ALIASES)
+    view = not writes and (any(mark is not None for mark in marks) or packet in _ALIASES + _SILENT)
     if torch.Tag.inplace_view in func.tags and packet not in ("aten.resize_", "aten.set_"):
         view, writes = True, False
     refused = ""

@@ -157,12 +157,19 @@ def masked(t: Tensor, y: Tensor, p: Tensor) -> Tensor:
     return rate.masked_fill(y > 0.9, 0.25)
 
 
+def gathered(t: Tensor, y: Tensor, p: Tensor) -> Tensor:
+    out = torch.zeros_like(y)
+    out[..., [0, 2]] = y[..., [1, 0]] * p.unsqueeze(-1)
+    out.index_add_(-1, torch.tensor([0, 1, 1]), y.sin())
+    return out
+
+
 def listed(t: Tensor, y: Tensor, p: Tensor) -> Tensor:
     rows = [y[..., i] * (i + 0.3) for i in range(3)]
     return torch.stack(rows, dim=-1) * p.unsqueeze(-1)
 
 
-@pytest.mark.parametrize("f", [assembled, zeros_without_a_batch, turned, unbound, masked, listed])
+@pytest.mark.parametrize("f", [assembled, zeros_without_a_batch, turned, unbound, masked, gathered, listed])
 def test_ways_of_putting_a_derivative_together(f: Callable[..., Tensor]) -> None:
     hold(f, rand(4, 3), (free(4),))
     hold(f, rand(4, 3), (free(4),), own_times=False)
@@ -178,6 +185,11 @@ def test_einsum_and_matrix_products() -> None:
     hold(lambda t, y, p: (p @ y[..., None]).squeeze(-1), y, (p,))
     hold(lambda t, y, w: w @ y + y @ w, rand(3), (w,), batch=False)
     hold(lambda t, y: (y @ y.T) @ y, rand(2, 3), batch=False)
+
+
+def test_linear_systems_whose_columns_are_samples() -> None:
+    m = torch.tensor([[3.0, 1.0], [0.5, 2.0]], dtype=FLOAT, requires_grad=True)
+    hold(lambda t, y, m: torch.linalg.solve(m * (1.0 + t), y.mT).mT, rand(4, 2), (m,))
 
 
 def test_large_shared_matrices_stay_whole() -> None:

@@ -173,6 +173,25 @@ ALONG: dict[str, Callable[[Tensor], Tensor]] = {
     "select_scatter.default": lambda x: torch.select_scatter(x, x[:, 1] ** 2, 1, 0),
     "slice_backward.default": lambda x: aten.slice_backward.default(x, [len(x), 4, 3], 1, 1, 3, 1),
     "select_backward.default": lambda x: aten.select_backward.default(x[:, 0], [len(x), 4, 3], 1, 2),
+    "scatter.src": lambda x: torch.zeros_like(x).scatter(
+        1, torch.tensor([[[1, 0, 1], [0, 1, 0]]]).expand(len(x), 2, 3), x * x
+    ),
+    "scatter.value": lambda x: x.scatter(2, torch.tensor([[[1], [0]]]).expand(len(x), 2, 1), 0.37),
+    "scatter_add.default": lambda x: torch.zeros_like(x).scatter_add(
+        2, torch.tensor([[[1, 1, 0], [2, 2, 2]]]).expand(len(x), 2, 3), x * x
+    ),
+    "index_add.default": lambda x: x.index_add(2, torch.tensor([0, 0, 2]), x * x, alpha=0.3),
+    "index_fill.int_Scalar": lambda x: x.index_fill(1, torch.tensor([1]), 0.3),
+    "index_fill.int_Tensor": lambda x: x.index_fill(1, torch.tensor([1]), torch.tensor(0.3, dtype=FLOAT)),
+    "reflection_pad1d.default": lambda x: torch.nn.functional.pad(x, (2, 1), mode="reflect"),
+    "reflection_pad2d.default": lambda x: torch.nn.functional.pad(x[:, None], (2, 1, 1, 0), mode="reflect"),
+    "replication_pad1d.default": lambda x: torch.nn.functional.pad(x, (2, 1), mode="replicate"),
+    "replication_pad2d.default": lambda x: torch.nn.functional.pad(x[:, None], (2, 1, 1, 3), mode="replicate"),
+    "_linalg_det.default": lambda x: torch.linalg.det(x[:, :, :2]) + torch.linalg.det(three(x)),
+    "linalg_inv_ex.default": lambda x: torch.linalg.inv(three(x)),
+    "_linalg_solve_ex.default": lambda x: (
+        torch.linalg.solve(three(x), x.mT).sum(-1) + torch.linalg.solve(three(x), x[:, 0])
+    ),
     "constant_pad_nd.default": lambda x: torch.nn.functional.pad(x, (1, -1, 0, 1), value=0.3),
     "tril.default": lambda x: x.tril(-1) + x.tril(),
     "triu.default": lambda x: x.triu(1),
@@ -208,6 +227,11 @@ VALUES_ONLY = (
     "heaviside.default",
     "silu_backward.default",
 )
+
+
+def three(x: Tensor) -> Tensor:
+    """Return matrices (..., 3, 3) that are far from singular."""
+    return x[:, 0, :, None] * x[:, 1, None, :] + torch.diag_embed(3.0 + x[:, 0] ** 2)
 
 
 def put(x: Tensor, y: Tensor) -> Tensor:
