@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from physode.fused import activations, indexing, linear_systems, movement, operations, products, reductions
 from physode.fused.arithmetic import Arithmetic
 from physode.fused.graph import Graph, Program
-from physode.fused.inputs import NUMBERS, Pending, Source
+from physode.fused.inputs import NUMBERS, Pending, Source, places_of
 from physode.fused.memory import Memory, Value, one_sample
 from physode.fused.rules import RULES
 from physode.fused.tape import Base, Call, Lifted, Ref, Tape
@@ -176,12 +177,18 @@ class _Reading:
             return Pending(base, ref)
         if base.kind == "known":
             values = np.array(base.values, dtype=np.int64).reshape(base.sizes)
+            if base.dtype == self.tape.bases[1].dtype:
+                return self._constants(values, base, ref)
             return values.astype(bool) if base.dtype == "torch.bool" else values
         self._check(base)
         value = self.memory[ref.base].read(ref)
         if value.nodes.size and value.nodes.min() < 0:
             raise Unsupported("the right-hand side uses memory that it has not written")
         return value
+
+    def _constants(self, values: NDArray[np.int64], base: Base, ref: Ref) -> Value:
+        nodes = np.array([self.graph.constant(value) for value in values.ravel().tolist()])
+        return Value(nodes[places_of(base, ref)])
 
     def _write(self, ref: Ref, value: Value) -> None:
         base = self.tape.bases[ref.base]

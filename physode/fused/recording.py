@@ -26,6 +26,7 @@ __all__ = ["MOST_KNOWN", "Recorded", "record"]
 MOST_KNOWN = 4096
 """Integers in a tensor that the record keeps as they are."""
 
+_MOST_OF_A_PATTERN = 1024  # elements of a matrix whose whole numbers stay in the record
 _WHOLE = 16.0  # up to which whole numbers, and halves of them, stay in the record
 _IN_PLACE = "the right-hand side changes tensors in place that it did not make"
 _CONTROL = "the right-hand side has control flow on values"
@@ -78,7 +79,7 @@ def record(dynamics: Dynamics, t: Tensor, y: Tensor) -> Recorded:
     time = dynamics.time(t.detach())
     # A copy: what else lies in the memory of the given one is no part of the state.
     y = y.detach().clone(memory_format=torch.contiguous_format)
-    recorder = Recorder(time, y)
+    recorder = Recorder(time, y, dynamics.args)
     with recorder:
         value = dynamics.at(time, y)
     if not isinstance(value, Tensor) or value.shape != y.shape or value.dtype != y.dtype:
@@ -91,7 +92,7 @@ def record(dynamics: Dynamics, t: Tensor, y: Tensor) -> Recorded:
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the operations that depend on a time and a state."""
 
-    def __init__(self, time: Tensor, y: Tensor) -> None:
+    def __init__(self, time: Tensor, y: Tensor, args: Iterable[Any] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bases: list[Base] = []
         self.calls: list[Call] = []
@@ -104,8 +105,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._placed: dict[Any, Ref] = {}
         self._taken: set[int] = set()
         self._stopped: dict[int, Any] = {}
+        self._kept: list[Tensor] = [time, y]  # whose addresses stay their own
         self._dtype = y.dtype
-        self._roots = (time, y)
+        self._batch = len(y) if y.ndim > 1 else 0
+        self._arguments = {x.untyped_storage()._cdata for x in args if type(x) is Tensor}
         self._root("time", time)
         self._root("state", y)
 
@@ -261,9 +264,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             sizes, strides = tuple(x.shape), x.stride()
             self._taken.add(place)
             ref = self._placed[key] = Ref(len(self.bases), 0, sizes, strides)
-            self.bases.append(Base("input", sizes, strides, _text(x.dtype), len(self.inputs)))
-            self.inputs.append(x)
+            pattern = self._pattern(x) if x.ndim > 1 and not x.requires_grad else None
+            if pattern is None:
+                self.bases.append(Base("input", sizes, strides, _text(x.dtype), len(self.inputs)))
+                self.inputs.append(x)
+            else:
+                self.bases.append(Base("known", sizes, strides, _text(x.dtype), 0, pattern))
+                self._kept.append(x)
         return ref
+
+    def _pattern(self, x: Tensor) -> tuple[int, ...] | None:
+        """Return the elements of a matrix that says what acts on what: small whole numbers, most of them 0."""
+        if x.dtype != self._dtype or x.numel() > _MOST_OF_A_PATTERN or x.untyped_storage()._cdata in self._arguments:
+            return None
+        if self._batch in x.shape:
+            return None  # which may be of one row a sample
+        values = x.flatten().tolist()
+        if 2 * values.count(0.0) < len(values) or any(v != v or abs(v) > _WHOLE or v != int(v) for v in values):
+            return None
+        return tuple([int(value) for value in values])
 
     def _known(self, x: Tensor) -> Ref:
         """Return what the record calls a tensor of indices."""
@@ -274,7 +293,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if ref is None:
             if x.numel() > MOST_KNOWN:
                 raise Unsupported(f"the right-hand side uses {x.numel()} indices, of at most {MOST_KNOWN}")
-            self._own[x.untyped_storage()._cdata] = x  # kept, so that its address stays its own
+            self._kept.append(x)
             self._taken.add(x.untyped_storage()._cdata)
             dense = x.contiguous()
             values = tuple(int(value) for value in dense.flatten().tolist())

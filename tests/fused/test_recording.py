@@ -86,11 +86,37 @@ def test_a_detached_parameter_has_no_graph_beside_itself() -> None:
     assert [x.requires_grad for x in made.inputs] == [True, False]
 
 
+def test_matrices_that_say_what_acts_on_what_are_part_of_the_record() -> None:
+    """Whole numbers, most of them 0: a product with such a matrix has as many terms as there are others."""
+    network = torch.tensor([[-1.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 1.0, 0.0]], dtype=FLOAT)
+    made = recorded(lambda t, y: y.sin() @ network.T, torch.rand(5, 3, dtype=FLOAT))
+    assert made.inputs == ()
+    program = lower(made.tape, batch=True).program
+    assert [node.op for node in program.nodes].count("mul") == 1
+    changed = recorded(lambda t, y: y.sin() @ (2.0 * network).T, torch.rand(5, 3, dtype=FLOAT))
+    assert changed.tape != made.tape
+
+
+@pytest.mark.parametrize("kind", ["parameter", "argument", "row a sample", "other numbers", "mostly not 0"])
+def test_matrices_that_may_be_of_other_values_are_inputs(kind: str) -> None:
+    network = torch.zeros(3, 3, dtype=FLOAT)
+    if kind == "parameter":
+        network.requires_grad_()
+    elif kind == "row a sample":
+        network = torch.zeros(5, 3, dtype=FLOAT)
+    elif kind == "other numbers":
+        network[0, 0] = 0.3
+    elif kind == "mostly not 0":
+        network += 1.0
+    if kind == "argument":
+        made = recorded(lambda t, y, p: y @ p, torch.rand(5, 3, dtype=FLOAT), (network,))
+    else:
+        made = recorded(lambda t, y: y @ network if len(network) == 3 else y * network, torch.rand(5, 3, dtype=FLOAT))
+    assert len(made.inputs) == 1
+
+
 def test_memory_of_results_that_are_done_with_is_let_go() -> None:
     alive: list[int] = []
-
-    class Counted(torch.Tensor):
-        pass
 
     def f(t: Tensor, y: Tensor) -> Tensor:
         for _ in range(20):
