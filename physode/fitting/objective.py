@@ -289,4 +289,3 @@ def _own_columns(jacobian: Tensor) -> Tensor:
         begin = shared + row * dimension
         found[:, row, :, begin : begin + dimension] = jacobian[:, row, :, shared:]
     return found
-

@@ -310,7 +310,10 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     found = walked.outputs
     if back is not None and isinstance(wanted, Wanted):
         slots = fusion.slots(wanted)
-        pass_back = PassBack(problem, back, packed.posed, steps_taken, recorded.inputs, *slots, fusion.tableau.stages)
+        pass_back = PassBack(
+            problem, back, packed.posed, steps_taken, fusion.lowered.program, recorded.inputs, *slots,
+            fusion.tableau.stages,
+        )  # fmt: skip
         found = differentiable(pass_back, packed.y0, packed.shared, packed.sample, found)
     states = found.reshape(len(found), *problem.y0.shape)
     moves = isinstance(wanted, Wanted) and wanted.clock and times_move(problem.t) and not problem.to_outputs
@@ -355,10 +358,12 @@ def walk_packed(
         assert problem.steps is not None
         steps = problem.steps
         walked = walk(
-            kernel, posed, steps, outputs=outputs, nodes=nodes, dense=dense,
+            kernel, posed, steps, outputs=outputs, nodes=nodes, dense=dense, progress=plan.progress,
             tolerances=(_tolerance(steps.rtol, problem, shape), _tolerance(steps.atol, problem, shape)),
         )  # fmt: skip
     problem.dynamics.calls.count += _evaluations(problem, walked)
+    if problem.grid is not None and plan.progress is not None:
+        plan.progress(1.0)
     return StepsTaken(walked, problem.per_sample)
 
 

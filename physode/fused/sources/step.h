@@ -45,7 +45,7 @@ INLINE void take_step(const Args& a, const V* q, W t, W h, W low, W high, const 
     stages<1>(a.p, q, t, h, low, high, y, step);
 }
 
-// The sizes of a step's error estimates, in units of the tolerance.
+// The sizes of the error estimates, in units of the tolerance.
 INLINE void error_sizes(const Args& a, W h, const V* y, const Step& step, W* sizes) {
     const V wide = narrow(h);
     V scale[D];
@@ -66,17 +66,11 @@ INLINE void error_sizes(const Args& a, W h, const V* y, const Step& step, W* siz
     }
 }
 
-// The error that decides: of two estimates both together.
-INLINE W decisive(const W* sizes) {
+// Two estimates count as one (Hairer, Norsett & Wanner, Solving ODEs I, Sect. II.10).
+INLINE W combined(const W* sizes) {
     if (ERRORS == 1) return sizes[0];
     const W fifth = sizes[0] * sizes[0], both = fifth + 0.01 * sizes[ERRORS - 1] * sizes[ERRORS - 1];
     return fifth / root(choose(both < 1e-300, clocks(1e-300), both));
-}
-
-INLINE W error_ratio(const Args& a, W h, const V* y, const Step& step) {
-    W sizes[ERRORS];
-    error_sizes(a, h, y, step, sizes);
-    return decisive(sizes);
 }
 
 // The stages that only the interpolant needs, after the derivative at the end.

@@ -6,15 +6,16 @@ INLINE double most(W x, double before) {
     return before;
 }
 
-// One attempt of a group; ``largest``: the largest of each error estimate so far.
-INLINE void attempt_group(const Args& a, Group& x, W t, const Attempt& attempt, W low, W high, bool interpolated, double* largest) {
+// One attempt of a group; ``errors`` become the largest so far.
+INLINE void attempt_group(const Args& a, Group& x, W t, const Attempt& attempt, W low, W high, bool interpolated,
+                          double* errors) {
     Step step;
     for (int d = 0; d < D; ++d) step.k[0][d] = x.k[d];
     take_step(a, x.q, t, attempt.h, low, high, x.y, step);
     if (FSAL || interpolated) rhs(within(t + attempt.h, low, high), step.y, a.p, x.q, step.k[STAGES]);
     W sizes[ERRORS];
     error_sizes(a, attempt.h, x.y, step, sizes);
-    for (int e = 0; e < ERRORS; ++e) largest[e] = most(sizes[e], largest[e]);
+    for (int e = 0; e < ERRORS; ++e) errors[e] = most(sizes[e], errors[e]);
     for (int d = 0; d < D; ++d) {
         x.y_end[d] = step.y[d];
         x.k_end[d] = step.k[STAGES][d];
@@ -123,17 +124,17 @@ FUNCTION void walk_shared(const Args& a, const Team& team, Long me) {
         Long behind = output;
         while (behind < a.count && direction * output_time(a, 0, behind) <= direction * end) ++behind;
         const bool inside = behind > output && output_time(a, 0, output) != end, dense = a.dense != nullptr;
-        double* largest = team.errors + me * ERRORS;
-        for (int e = 0; e < ERRORS; ++e) largest[e] = 0;
+        double* mine = team.errors + me * ERRORS;
+        for (int e = 0; e < ERRORS; ++e) mine[e] = 0;
         for (Long g = me; g < groups; g += team.threads)
-            attempt_group(a, states[g], clocks(t), attempt, low, high, inside || dense, largest);
+            attempt_group(a, states[g], clocks(t), attempt, low, high, inside || dense, mine);
         team.meeting->arrive_and_wait();
         W sizes[ERRORS];
         for (int e = 0; e < ERRORS; ++e) {
             sizes[e] = clocks(0);
             for (Long i = 0; i < team.threads; ++i) sizes[e] = clocks(most(clocks(team.errors[i * ERRORS + e]), sizes[e][0]));
         }
-        const double error = decisive(sizes)[0];
+        const double error = combined(sizes)[0];
         const bool accepted = error <= 1.0;
         control = next_control(a, control, clocks(error), attempt.size, verdict(accepted));
         attempts += 1;
