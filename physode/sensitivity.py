@@ -161,12 +161,13 @@ class Asked:
         outputs, samples, dimension, columns = jacobian.shape
         if self.initial_state and not problem.per_sample and samples > 1:
             known = columns - dimension
-            whole = jacobian.new_zeros(outputs, samples, dimension, known + samples * dimension)
+            # 0 by other samples' states; NaN where the solve had failed
+            whole = (0.0 * moved.outputs).unsqueeze(-1).repeat(1, 1, 1, known + samples * dimension)
             whole[..., :known] = jacobian[..., :known]
             own = whole[..., known:].view(outputs, samples, dimension, samples, dimension).diagonal(dim1=1, dim2=3)
             own.copy_(jacobian[..., known:].permute(0, 2, 3, 1))
             jacobian = whole
-        return Sensitivities(y, jacobian.reshape(*y.shape, -1), moved.steps.accepted)
+        return Sensitivities(y, jacobian.reshape(*y.shape, jacobian.shape[-1]), moved.steps.accepted)
 
     def step_by_step(self, plan: Plan) -> Sensitivities:
         """Solve and differentiate without kernels."""
