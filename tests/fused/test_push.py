@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import physode as po
+from physode.errors import SolveError
 from physode.fused import forward, tangents
 from physode.fused.differentiation import pushforward
 from physode.fused.evaluation import evaluate
@@ -134,7 +135,7 @@ def test_samples_that_fail_are_nan_from_there_on():
     for control in ("per-sample", "shared"):
         found = both(swing, y0, TIMES, [swing.rate, c], initial_state=True, step_control=control, **options)
         assert bool(found.jacobian[-1, 1].isnan().all())
-    with pytest.raises(po.SolveError):
+    with pytest.raises(SolveError):
         sensitivities(swing, y0, TIMES, [swing.rate, c], args=(c,), compile=True, max_steps=40, **COARSE)
 
 
