@@ -47,7 +47,7 @@ INLINE bool gather_outputs(const Args& a, Back& x, V* d_y, V (*d_F)[D], const V 
             LANE(time, l) = next;
             LANE(here, l) = -1;
         }
-        if (!any(here)) return inside;
+        if (!somewhere(here)) return inside;
         V asked[D];
         for (int d = 0; d < D; ++d) asked[d] = vector(0);
         EACH_LANE if (LANE(here, l)) {
@@ -60,7 +60,7 @@ INLINE bool gather_outputs(const Args& a, Back& x, V* d_y, V (*d_F)[D], const V 
         const V place = narrow(theta);
         V phi[TERMS];
         basis(place, phi);
-        const bool some = any(here & opposite(at_end));
+        const bool some = somewhere(here & opposite(at_end));
         inside |= some;
         for (int d = 0; d < D; ++d) {
             x.ahead[d] = x.ahead[d] + select(end_mask, asked[d], vector(0));
@@ -243,14 +243,14 @@ FUNCTION void pull(const Args& a) {
         const Long row = taken(a.counter);
         if (row < waiting) load_back(a, x, l, row);
     }
-    while (any(x.active)) {
+    while (somewhere(x.active)) {
         EACH_LANE while (LANE(x.active, l) && x.step[l] < 0) {
             save_back(a, x, l);
             LANE(x.active, l) = 0;
             const Long row = taken(a.counter);
             if (row < waiting) load_back(a, x, l, row);
         }
-        if (!any(x.active)) return;
+        if (!somewhere(x.active)) return;
         pull_step(a, x);
         EACH_LANE if (LANE(x.active, l)) --x.step[l];
     }
