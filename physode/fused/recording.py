@@ -52,6 +52,8 @@ def record(dynamics: Dynamics, t: Tensor, y: Tensor) -> Recorded:
     ------
     Unsupported
         Where the evaluation is no fixed sequence of operations on floating tensors.
+    TypeError, ValueError
+        As :meth:`~physode.problem.dynamics.Dynamics.first`, where it returns no derivative of the state.
     """
     if y.dtype not in (torch.float32, torch.float64):
         raise Unsupported(f"the state is {y.dtype}")
@@ -61,8 +63,6 @@ def record(dynamics: Dynamics, t: Tensor, y: Tensor) -> Recorded:
     recorder = Recorder(time, y, dynamics.args)
     with recorder:
         value = dynamics.at(time, y)
-    if not isinstance(value, Tensor) or value.shape != y.shape or value.dtype != y.dtype:
-        raise Unsupported("the right-hand side returns something else than a derivative of the state")
     result = recorder.reference(value)  # which may be one more input
     tape = Tape(tuple(recorder.bases), tuple(recorder.calls), result)
     return Recorded(tape, tuple(recorder.inputs), tuple(recorder.numbers), value)
