@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from physode.errors import ConfigError, SolveError
 from physode.estimation.likelihood import Facing, Likelihood, Prediction, predict
+from physode.estimation.meeting import representatives
 from physode.estimation.problem import Estimation
 from physode.estimation.scales import Scales
-from physode.estimation.scoring import ARRIVED, MET, Minima, Point, minimise
+from physode.estimation.scoring import MET, Minima, Point, minimise
 from physode.estimation.simulation import Simulator, SolverOptions
 from physode.estimation.starts import of_spreads_alone, promising, second_chance, settled, start_points
 
@@ -23,13 +25,14 @@ _log = logging.getLogger(__name__)
 
 _SPANS = 5
 _LOOSE = 1e-2  # of the squared distance to a minimum, in standard errors, where a search is not the last
-_ROUGH = (1e-4, 1e-6)
+_ROUGH = (1e-5, 1e-7)
 _DRAWS = 8  # Sobol points a start
-_CHANCES = 4  # second ones, where fewer than a third of the starts met, until half of them have
+_CHANCES = 8  # second ones, where fewer than a third of the starts met, until half of them have
 _FEW, _HALF = 1 / 3, 1 / 2
 _SHORT = 50  # iterations of a second chance
 _ABOUT = 0.1  # of -log L, within which rough searches have met
 _NEAR = 5.0  # of -log L: searches that end farther above the best are not finished to full precision
+_LIGHT = 1e-7  # damping of what begins near its minimum
 _EXPLICIT, _IMPLICIT, _COARSE = "dopri8", "rodas5p", "tsit5"
 _PROBE = 2000
 
@@ -161,7 +164,7 @@ def search(
         From how many points, all in one batch: the guess, and the most probable of eight times as many Sobol points
         within the bounds or, without bounds, within a factor of five of the guess, which keeps its sign; within 1 of a
         guess of 0. Where fewer than a third of them meet at the least minimum, those that ended higher get up to
-        four second chances, each by itself, until half have met: what ended at a bound, or does not matter there, is
+        eight second chances, each by itself, until half have met: what ended at a bound, or does not matter there, is
         drawn anew, and the rest is moved a little.
     seed
         Of the points.
@@ -185,12 +188,9 @@ def search(
         for span in _spans(problem.estimation):
             z = _towards(rough, span, z)
 
-    def minimised(posed: Problem, z: Tensor, arrived: float = ARRIVED, most: int = iterations) -> Minima:
-        ends = scales.low, scales.high
-        return minimise(
-            posed.settled, z, *ends, reach=scales.reach, iterations=most, arrived=arrived,
-            on_iteration=on_iteration,
-        )  # fmt: skip
+    def minimised(posed: Problem, z: Tensor, **options: Any) -> Minima:
+        options = {"iterations": iterations, "reach": scales.reach, "on_iteration": on_iteration, **options}
+        return minimise(posed.settled, z, scales.low, scales.high, **options)
 
     if starts == 1:
         return minimised(problem, z)
@@ -198,14 +198,14 @@ def search(
     generator = np.random.default_rng(seed)
     enough = _FEW
     for _ in range(_CHANCES):
-        above = (first.loss - first.loss.min() > _ABOUT).nonzero().flatten()
+        above = (~_met(rough, first)).nonzero().flatten()
         if starts - len(above) >= enough * starts:
             break
         enough = _HALF
         with torch.no_grad():
             z = second_chance(rough, first.z[above], generator)
         try:
-            again = minimised(rough, z, arrived=_LOOSE, most=min(iterations, _SHORT))
+            again = minimised(rough, z, arrived=_LOOSE, iterations=min(iterations, _SHORT))
         except SolveError as error:
             _log.info("second chances: %s", error)
             break
@@ -213,8 +213,45 @@ def search(
         first = _joined(first, above, again, better)
         if not bool(better.any()):
             break
-    near = (first.loss - first.loss.min() < _NEAR).nonzero().flatten()
-    return _joined(first, near, minimised(problem, first.z[near]), torch.ones(len(near), dtype=torch.bool))
+    return _finished(rough, first, lambda z: minimised(problem, z, damping=_LIGHT))
+
+
+def _stands_for(rough: Problem, ends: Minima, rows: Tensor) -> Tensor:
+    """Return which of some ends each of them is at one minimum with, as numbers of all ends."""
+    point = rough(ends.z[rows])
+    return rows[representatives(ends.z[rows], ends.loss[rows], point.information)]
+
+
+def _met(rough: Problem, ends: Minima) -> Tensor:
+    """Return which rough searches are at the least minimum, (S,)."""
+    above = ends.loss - ends.loss.min()
+    near = (above < _NEAR).nonzero().flatten()
+    same = torch.zeros(len(above), dtype=torch.bool)
+    same[near] = _stands_for(rough, ends, near) == ends.loss.argmin()
+    return same | (above < _ABOUT)
+
+
+def _finished(rough: Problem, ends: Minima, polished: Callable[[Tensor], Minima]) -> Minima:
+    """Return the ends with those near the least finished to full precision: one of each minimum, the others with it.
+
+    Where that one does not converge, the others are finished by themselves.
+    """
+    near = (ends.loss - ends.loss.min() < _NEAR).nonzero().flatten()
+    stands = _stands_for(rough, ends, near)
+    first = torch.tensor(sorted(set(stands.tolist())))
+    found = _joined(ends, first, polished(ends.z[first]), torch.ones(len(first), dtype=torch.bool))
+    arrived = torch.tensor(found.converged)
+    others = near[near != stands]
+    origin = stands[near != stands]
+    rest = others[~arrived[origin]]
+    if len(rest):
+        found = _joined(found, rest, polished(ends.z[rest]), torch.ones(len(rest), dtype=torch.bool))
+    others, origin = others[arrived[origin]], origin[arrived[origin]]
+    reasons = list(found.reasons)
+    for i, k in zip(others.tolist(), origin.tolist(), strict=True):
+        reasons[i] = reasons[k]
+    z, loss = (part.index_copy(0, others, part[origin]) for part in (found.z, found.loss))
+    return replace(found, z=z, loss=loss, reasons=tuple(reasons))
 
 
 def _joined(first: Minima, rows: Tensor, later: Minima, better: Tensor) -> Minima:
