@@ -47,6 +47,9 @@ _LINES = (
     "given up: another start leads lower",
 )
 
+UNSOLVED = _LINES[3]
+"""The reason of a start where nothing could be solved."""
+
 
 @dataclass(frozen=True)
 class Point:
