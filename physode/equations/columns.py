@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from physode.datasets.table import TIMES, Table, TableOptions, quoted, read_tabl
 from physode.equations.toml_tables import near
 from physode.equations.units import conversion, known_unit
 from physode.errors import ConfigError, DataError
+from physode.estimation.observed import Observed, observed
 from physode.estimation.problem import Vector
 
-__all__ = ["EXPERIMENT", "Recording", "Samples", "label_column", "read_recordings", "time_unit_of"]
+__all__ = [
+    "EXPERIMENT", "Recording", "Samples", "label_column", "observed_of", "read_recordings", "time_unit_of",
+]  # fmt: skip
 
 EXPERIMENT = "experiment"
 """The usual name of the column of experiments."""
@@ -122,6 +126,24 @@ def read_recordings(
                     raise DataError(f"the experiment {recording.name!r} is in another file, too; rename one")
                 recordings[recording.name] = recording
     return tuple(recordings.values())
+
+
+def observed_of(recordings: Sequence[Recording]) -> Observed:
+    """Return recordings as what was observed: a column each that any of them has, missing where one has none."""
+    names = list(dict.fromkeys(name for recording in recordings for name in recording.columns))
+    table: dict[str, list[Any]] = {"t": [], EXPERIMENT: [], **{name: [] for name in names}}
+    for recording in recordings:
+        times = np.unique(np.concatenate([samples.times for samples in recording.columns.values()]))
+        table["t"].append(times)
+        table[EXPERIMENT] += [recording.name] * len(times)
+        for name in names:
+            column = np.full(len(times), np.nan)
+            if name in recording.columns:
+                samples = recording.columns[name]
+                column[np.searchsorted(times, samples.times)] = samples.values
+            table[name].append(column)
+    columns = {name: own if name == EXPERIMENT else np.concatenate(own) for name, own in table.items()}
+    return observed(columns, time="t")
 
 
 def time_unit_of(path: Path, time: str | None = None, options: TableOptions | None = None) -> str:

@@ -14,7 +14,7 @@ from physode.estimation.estimate import Estimate
 from physode.estimation.from_callable import Wishes, estimation_of
 from physode.estimation.observed import observed
 from physode.estimation.problem import Estimation
-from physode.estimation.search import compute, prepare, search
+from physode.estimation.search import Problem, compute, prepare, search
 from physode.estimation.simulation import SolverOptions
 from physode.estimation.spread import search_spread
 from physode.estimation.stages import KeptStages
@@ -161,10 +161,7 @@ def estimate(
     In `folder`, if given, the search keeps what is done of it; another one goes on from there, to the same end.
     `on_batch` is told how many batches are done, and of how many.
     """
-    if method is not None and not checked_method(method).adaptive:
-        raise ConfigError(f"`method` {method!r} takes fixed steps; choose one that adapts them, such as 'tsit5'")
-    options = SolverOptions(rtol=rtol, atol=atol, max_steps=max_steps)
-    problem = prepare(estimation, dataclasses.replace(options, method=method) if method else None, options)
+    problem = posed(estimation, method=method, rtol=rtol, atol=atol, max_steps=max_steps)
     plan: dict[str, Any] = {"starts": starts, "seed": seed, "growing": growing, "iterations": iterations}
     if jobs is None and scheduler is None:
         keep = compute if folder is None else KeptStages(folder)
@@ -173,3 +170,18 @@ def estimate(
         workers: dict[str, Any] = {"jobs": 1 if jobs is None else jobs, "scheduler": scheduler}
         minima = search_spread(problem, **plan, **workers, folder=folder, progress=on_batch)
     return Estimate(problem, minima, minima.z[minima.best])
+
+
+def posed(
+    estimation: Estimation,
+    *,
+    method: str | None = None,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+    max_steps: int = 10_000,
+) -> Problem:
+    """Return an estimation ready to be searched; arguments and errors as of :func:`fit`."""
+    if method is not None and not checked_method(method).adaptive:
+        raise ConfigError(f"`method` {method!r} takes fixed steps; choose one that adapts them, such as 'tsit5'")
+    options = SolverOptions(rtol=rtol, atol=atol, max_steps=max_steps)
+    return prepare(estimation, dataclasses.replace(options, method=method) if method else None, options)
