@@ -143,9 +143,10 @@ class Asked:
     def estimation(self) -> Estimation:
         """Read the equation and the data, and make the changes that were asked for."""
         from physode.estimation.adjust import Adjustments
+        from physode.estimation.influence import check_influence
 
         options = self.options
-        return Adjustments(
+        estimation = Adjustments(
             guesses=options.get("init", {}),
             fixed=options.get("fix", {}),
             free=options.get("free", ()),
@@ -153,6 +154,9 @@ class Asked:
             priors=options.get("priors", {}),
             positive=bool(options.get("positive")),
         ).apply(_READERS[self.source.kind](self))
+        if self.source.kind == "python":
+            check_influence(estimation)
+        return estimation
 
 
 def _model_file(asked: Asked) -> Estimation:

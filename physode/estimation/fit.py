@@ -12,6 +12,7 @@ from torch import Tensor
 from physode.errors import ConfigError
 from physode.estimation.estimate import Estimate
 from physode.estimation.from_callable import Wishes, estimation_of
+from physode.estimation.influence import check_influence
 from physode.estimation.observed import observed
 from physode.estimation.problem import Estimation
 from physode.estimation.search import Problem, compute, prepare, search
@@ -124,6 +125,7 @@ def fit(
         wishes=wishes,
         stiff=None,
     )
+    check_influence(estimation)
     return estimate(
         estimation,
         starts=starts,
