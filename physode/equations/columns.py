@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from physode.equations.toml_tables import near
 from physode.equations.units import conversion, known_unit
 from physode.errors import ConfigError, DataError
 from physode.estimation.observed import Observed, observed
-from physode.estimation.problem import Vector
+from physode.estimation.problem import Calendar, Vector
 
 __all__ = [
     "EXPERIMENT", "Recording", "Samples", "label_column", "observed_of", "read_recordings", "time_unit_of",
@@ -62,12 +62,13 @@ class Samples:
 class Recording:
     """What was recorded in one experiment: samples by the name of the column, spreads as ``<column>_sigma``.
 
-    `refused` says of columns of text, by name, which cell is no number.
+    `refused` says of columns of text, by name, which cell is no number; `calendar` what the times are, if dates.
     """
 
     name: str
     columns: Mapping[str, Samples]
     refused: Mapping[str, str] = field(default_factory=dict)
+    calendar: Calendar | None = None
 
     @property
     def begin(self) -> float:
@@ -143,7 +144,9 @@ def observed_of(recordings: Sequence[Recording]) -> Observed:
                 column[np.searchsorted(times, samples.times)] = samples.values
             table[name].append(column)
     columns = {name: own if name == EXPERIMENT else np.concatenate(own) for name, own in table.items()}
-    return observed(columns, time="t")
+    found, calendars = observed(columns, time="t"), {recording.name: recording.calendar for recording in recordings}
+    series = tuple(replace(each, calendar=calendars[each.name]) for each in found.series)
+    return replace(found, series=series)
 
 
 def time_unit_of(path: Path, time: str | None = None, options: TableOptions | None = None) -> str:
@@ -214,6 +217,9 @@ def _recorded(
     word = (experiment or EXPERIMENT).casefold()
     labels = labels_of(table, word)
     refused = {name: f"{path}: {why}" for name, why in table.refused.items()}
+    calendar = None
+    if table.origin is not None and clock in table.dated:
+        calendar = Calendar(table.origin, (conversion(table.units[clock], "s") or 1.0) / scale)
     recordings = []
     for (code,), rows in groups(labels):
         part = table.take(rows)
@@ -228,7 +234,7 @@ def _recorded(
                 for column, values in part.numbers.items()
                 if column != clock
             }
-        recordings.append(Recording(name, columns, refused))
+        recordings.append(Recording(name, columns, refused, calendar))
     return recordings
 
 
