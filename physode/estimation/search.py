@@ -20,7 +20,7 @@ from physode.estimation.problem import Estimation
 from physode.estimation.scales import Scales
 from physode.estimation.scoring import MET, Minima, Point, minimise
 from physode.estimation.simulation import Simulator, SolverOptions
-from physode.estimation.starts import of_spreads_alone, promising, second_chance, settled, start_points
+from physode.estimation.starts import of_spreads_alone, promising, second_chance, start_points, with_best_spreads
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Problem:
             likelihood = self.facing.compare(predict(self.estimation, rows, len(z)))
             alone = of_spreads_alone(likelihood)
             if bool(alone.any()):
-                z = settled(self, rows, z, alone)
+                z = with_best_spreads(self, rows, z, alone)
                 rows = self.simulator.with_constants(rows, self.scales.theta(z))
                 likelihood = self.facing.compare(predict(self.estimation, rows, len(z)))
         return replace(self._point(z, likelihood), z=z)
