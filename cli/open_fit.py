@@ -98,7 +98,7 @@ def _carry_out(run: EstimateRun, asked: Asked, estimation: Estimation, options: 
     with showing_epochs(f"fitting {run.path.name}") as tell:
         found = estimate(
             estimation,
-            starts=asked.options["starts"],
+            starts=asked.options.get("starts", 8),
             seed=asked.options.get("seed", 0),
             **asked.solver,
             iterations=iterations,

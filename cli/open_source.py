@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["KEPT", "Asked", "Source", "find_open"]
 
-KEPT = (
-    "method", "rtol", "atol", "epochs", "init", "free", "fix", "bounds", "priors", "positive", "sigma", "seed",
-    "starts", "states", "observe", "until",
-)  # fmt: skip
-"""Options of a fit that its run keeps."""
+_NUMBER = (int, float)
+KEPT: Mapping[str, type[Any] | tuple[type[Any], ...]] = {
+    "method": str, "rtol": _NUMBER, "atol": _NUMBER, "epochs": int, "init": Mapping, "free": (list, tuple),
+    "fix": Mapping, "bounds": Mapping, "priors": Mapping, "positive": bool, "sigma": _NUMBER, "seed": int,
+    "starts": int, "states": str, "observe": str, "until": _NUMBER,
+}  # fmt: skip
+"""Options of a fit that its run keeps, with what they are."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,9 @@ class Asked:
                 source = source.moved(run.copy_of(source.file))
             files = tuple(map(Path, settings.pop("data")))
             batches = bool(settings.pop("batches"))
+            wrong = [name for name, value in settings.items() if not isinstance(value, KEPT.get(name, ()))]
+            if wrong:
+                raise ConfigError(f"`{wrong[0]}` is {settings[wrong[0]]!r}")
             known = TableOptions(**run.table)
         except (KeyError, TypeError, ConfigError) as error:
             raise ConfigError(f"{run.path / 'config.toml'} is damaged: {error!r}; fit it again (--force)") from error

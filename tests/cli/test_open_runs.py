@@ -73,7 +73,7 @@ def killed_in_stage(monkeypatch, number):
     monkeypatch.setattr(search, "minimise", minimise)
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_fit_that_was_killed_goes_on_to_the_same_end(here, monkeypatch, number):
     whole = of(run(*FIT, "--json", "--name", "whole"))
     with monkeypatch.context() as patch:
@@ -181,10 +181,15 @@ def test_a_constant_is_profiled(here):
     assert run("profile", "runs/decay", "k", "--range", 3).exit_code == 2
 
 
-@pytest.mark.parametrize(
-    "text", ["run_version = 1\n[estimate]\n", "run_version = 1\ndata_digest = 'x'\n[estimate]\n[table]\n"]
-)
-def test_damaged_settings_are_one_line(here, text):
+def test_damaged_settings_are_one_line(here):
     of(run(*FIT, "--json"))
-    (here / "runs" / "decay" / "config.toml").write_text(text)
-    refused(run("plot", "runs/decay", "--force"), "is damaged")
+    settings = here / "runs" / "decay" / "config.toml"
+    whole = settings.read_text()
+    for line in ("starts = 'three'", "unheard = 1", "bounds = 3", "kind = 'other'"):
+        name = line.partition(" ")[0]
+        kept = [text for text in whole.splitlines() if not text.startswith(f"{name} =")]
+        settings.write_text("\n".join(kept).replace("[estimate]", f"[estimate]\n{line}"))
+        refused(run("plot", "runs/decay", "--force"), "config.toml is damaged")
+    for text in ("run_version = 1\n[estimate]\n", "run_version = 1\ndata_digest = 'x'\n[estimate]\n[table]\n"):
+        settings.write_text(text)
+        refused(run("plot", "runs/decay", "--force"), "is damaged")
