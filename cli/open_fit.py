@@ -17,8 +17,8 @@ from physode.cli.tables import TABLE_OPTIONS
 
 if TYPE_CHECKING:
     from physode.estimation.estimate import Estimate
-    from physode.estimation.problem import Estimation
     from physode.estimation.run import EstimateRun
+    from physode.estimation.search import Problem
 
 __all__ = ["fit_open", "resume_open"]
 
@@ -47,7 +47,7 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
     estimation = asked.estimation()
     if options["until"] is not None:
         check_until(estimation, options["until"])
-    posed(estimation, **asked.solver)  # what cannot be is said before a folder is made
+    problem = posed(estimation, **asked.solver)  # what cannot be is said before a folder is made
     files = [] if source.file is None else [source.file]
     with begun_run(
         path,
@@ -57,7 +57,7 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
         model=files,
         overwrite=options["force"],
     ) as run:
-        _carry_out(run, asked, estimation, options)
+        _carry_out(run, asked, problem, options)
 
 
 def resume_open(ctx: click.Context, options: Mapping[str, Any]) -> None:
@@ -67,6 +67,7 @@ def resume_open(ctx: click.Context, options: Mapping[str, Any]) -> None:
     import torch
 
     from physode.errors import ConfigError
+    from physode.estimation.fit import posed
     from physode.estimation.run import open_estimate_run
     from physode.training.folder import claimed_run
 
@@ -82,13 +83,13 @@ def resume_open(ctx: click.Context, options: Mapping[str, Any]) -> None:
         )
     estimation = asked.estimation()
     run.check_data(estimation)
-    _carry_out(run, asked, estimation, options)
+    _carry_out(run, asked, posed(estimation, **asked.solver), options)
 
 
-def _carry_out(run: EstimateRun, asked: Asked, estimation: Estimation, options: Mapping[str, Any]) -> None:
+def _carry_out(run: EstimateRun, asked: Asked, problem: Problem, options: Mapping[str, Any]) -> None:
     """Search, and write and show what is found."""
     from physode.estimation.bands import bands
-    from physode.estimation.fit import estimate
+    from physode.estimation.fit import estimate_posed
     from physode.estimation.identifiability import identifiability
     from physode.estimation.residual_tests import residual_tests
     from physode.estimation.run import write_results
@@ -96,11 +97,10 @@ def _carry_out(run: EstimateRun, asked: Asked, estimation: Estimation, options: 
     iterations = asked.iterations
     jobs = options["jobs"] or 1 if asked.batches and options["scheduler"] is None else None
     with showing_epochs(f"fitting {run.path.name}") as tell:
-        found = estimate(
-            estimation,
+        found = estimate_posed(
+            problem,
             starts=asked.options.get("starts", 8),
             seed=asked.options.get("seed", 0),
-            **asked.solver,
             iterations=iterations,
             jobs=jobs,
             scheduler=options["scheduler"],

@@ -144,12 +144,25 @@ def fit(
 def estimate(
     estimation: Estimation,
     *,
-    starts: int = 8,
-    seed: int = 0,
     method: str | None = None,
     rtol: float = 1e-8,
     atol: float = 1e-10,
     max_steps: int = 10_000,
+    **options: Any,
+) -> Estimate:
+    """Search for the most probable unknowns of an estimation; arguments and errors as of :func:`fit`.
+
+    Further options are those of :func:`estimate_posed`.
+    """
+    problem = posed(estimation, method=method, rtol=rtol, atol=atol, max_steps=max_steps)
+    return estimate_posed(problem, **options)
+
+
+def estimate_posed(
+    problem: Problem,
+    *,
+    starts: int = 8,
+    seed: int = 0,
     growing: bool = True,
     iterations: int = 200,
     jobs: int | None = None,
@@ -158,12 +171,12 @@ def estimate(
     on_iteration: Callable[[int, Tensor], object] | None = None,
     on_batch: Callable[[int, int], object] | None = None,
 ) -> Estimate:
-    """Search for the most probable unknowns of an estimation; arguments and errors as of :func:`fit`.
+    """Search for the most probable unknowns of what is posed already; arguments and errors as of :func:`fit`.
 
     In `folder`, if given, the search keeps what is done of it; another one goes on from there, to the same end.
-    `on_batch` is told how many batches are done, and of how many.
+    `growing` is that of :func:`~physode.estimation.search.search_from`; `on_batch` is told how many batches are done,
+    and of how many.
     """
-    problem = posed(estimation, method=method, rtol=rtol, atol=atol, max_steps=max_steps)
     plan: dict[str, Any] = {"starts": starts, "seed": seed, "growing": growing, "iterations": iterations}
     if jobs is None and scheduler is None:
         keep = compute if folder is None else KeptStages(folder)
