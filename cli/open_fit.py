@@ -94,20 +94,18 @@ def _carry_out(run: EstimateRun, asked: Asked, problem: Problem, options: Mappin
     from physode.estimation.residual_tests import residual_tests
     from physode.estimation.run import write_results
 
-    iterations = asked.iterations
     jobs = options["jobs"] or 1 if asked.batches and options["scheduler"] is None else None
     with showing_epochs(f"fitting {run.path.name}") as tell:
         found = estimate_posed(
             problem,
             starts=asked.options.get("starts", 8),
             seed=asked.options.get("seed", 0),
-            iterations=iterations,
+            iterations=asked.iterations,
             jobs=jobs,
             scheduler=options["scheduler"],
             folder=run.checkpoints,
-            on_iteration=lambda count, loss: tell(
-                count / iterations, f"iteration {count}", f"-log L {float(loss.min()):.6g}"
-            ),
+            # How many stages a search will have is not known: a share that is done would mislead.
+            on_iteration=lambda count, loss: tell(0.0, f"iteration {count}", f"-log L {float(loss.min()):.6g}"),
             on_batch=lambda done, count: tell(done / count, f"{done} of {count} batches"),
         )
         tell(1.0, "bands and figures")
