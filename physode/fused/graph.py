@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
-__all__ = ["ARITY", "Graph", "Leaf", "Matrix", "Node", "Program"]
+__all__ = ["ARITY", "Graph", "Leaf", "Matrix", "Node", "Program", "needed"]
 
-Leaf: TypeAlias = Literal["time", "state", "shared", "sample", "cotangent", "tangent"]
+Leaf: TypeAlias = Literal["time", "state", "shared", "sample", "cotangent", "tangent", "slot", "kept"]
 """What a number comes from: the time; the state's components; what all samples share (parameters, numbers); what each
-sample has for itself; and, for derivatives, what is given with the state's derivative (cotangents), or tangents."""
+sample has for itself; and, for derivatives, what is given with the state's derivative (cotangents), or tangents, those
+of numbers apart (slots), and what was kept from before (:mod:`physode.fused.linearisation`)."""
 
 ARITY: dict[str, int] = {
     **dict.fromkeys(
@@ -128,6 +129,10 @@ class Graph:
         """Return an input's node."""
         return self._put(Node(kind, place=place))
 
+    def copied(self, node: Node, operands: Sequence[int]) -> int:
+        """Return a node of another graph, with operands of this one."""
+        return self._put(node._replace(operands=tuple(operands)))
+
     def constant(self, value: float) -> int:
         """Return a constant's node."""
         return self._put(Node("constant", value=float(value)))
@@ -175,14 +180,7 @@ class Graph:
 
     def needed(self, outputs: Sequence[int]) -> list[int]:
         """Return the nodes that some outputs are made of, in their order."""
-        seen = set(outputs)
-        waiting = list(seen)
-        while waiting:
-            for operand in self.nodes[waiting.pop()].operands:
-                if operand not in seen:
-                    seen.add(operand)
-                    waiting.append(operand)
-        return sorted(seen)
+        return needed(self.nodes, outputs)
 
     def _put(self, node: Node) -> int:
         # 0.0 and -0.0 are equal keys but different numbers; NaN is equal to nothing
@@ -309,3 +307,15 @@ _FOLDED: dict[str, Callable[..., float]] = {
     "mul": lambda x, y: x * y,
     "div": lambda x, y: x / y,
 }
+
+
+def needed(nodes: Sequence[Node], outputs: Sequence[int]) -> list[int]:
+    """Return which nodes some outputs are made of, in their order."""
+    seen = set(outputs)
+    waiting = list(seen)
+    while waiting:
+        for operand in nodes[waiting.pop()].operands:
+            if operand not in seen:
+                seen.add(operand)
+                waiting.append(operand)
+    return sorted(seen)

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from physode.fused.differentiation import pushforward
 from physode.fused.graph import Graph, Node, Program
 
-__all__ = ["VERDICTS", "Linearisation", "linearise"]
+__all__ = ["Linearisation", "linearise"]
 
-VERDICTS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"})
-"""Operations that give a verdict instead of a number."""
-
+_VERDICTS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"})
 _CHEAP = ("constant", "shared")  # had again for less than what keeping them costs
 
 
@@ -27,7 +25,7 @@ class Linearisation:
     outputs
         Those of dy/dt.
     kept
-        Those that are handed on; number ``i`` is the leaf ``("kept", place=i)`` of `each`, or ``"kept verdict"``.
+        Those that are handed on; number ``i`` is the leaf ``("kept", place=i)`` of `each`. Verdicts are 1 and 0.
     each
         Nodes in an order of evaluation, of the leaves ``kept``, ``shared``, ``tangent`` (of the state) and ``slot``
         (tangents of numbers).
@@ -51,24 +49,26 @@ def linearise(program: Program, *, shared: Sequence[int] = (), sample: Sequence[
     pushed = pushforward(program, shared=shared, sample=sample)
     nodes, dimension = pushed.nodes, program.dimension
     moved = _moved(nodes)
-    behind = [node for node in range(len(nodes)) if node in moved]
-    taken = dict.fromkeys(operand for node in behind for operand in nodes[node].operands)
-    taken |= dict.fromkeys(node for node in pushed.tangents if node not in moved)
-    handed = [node for node in sorted(taken) if node not in moved]
-    kept = [node for node in handed if nodes[node].op not in _CHEAP]
-    own = {node: i for i, node in enumerate(sorted([*handed, *behind]))}
-    place = {node: i for i, node in enumerate(kept)}
-
-    def leaf(node: int) -> Node:
-        if node in place:
-            return Node("kept verdict" if nodes[node].op in VERDICTS else "kept", place=place[node])
-        if nodes[node].op == "tangent" and nodes[node].place >= dimension:
-            return Node("slot", place=nodes[node].place - dimension)
-        return nodes[node]._replace(operands=tuple(own[x] for x in nodes[node].operands))
-
-    once = Graph.of(nodes).program([*pushed.outputs, *kept])
+    taken = {operand for node in moved for operand in nodes[node].operands} | set(pushed.tangents)
+    graph = Graph.of(nodes)
+    one, zero = graph.constant(1.0), graph.constant(0.0)
+    kept: list[int] = []
+    each = Graph()
+    own: dict[int, int] = {}
+    for node in sorted(taken | moved):
+        entry = nodes[node]
+        if entry.op == "tangent" and entry.place >= dimension:
+            own[node] = each.leaf("slot", entry.place - dimension)
+        elif node in moved or entry.op in _CHEAP:
+            own[node] = each.copied(entry, [own[operand] for operand in entry.operands])
+        else:
+            verdict = entry.op in _VERDICTS
+            leaf = each.leaf("kept", len(kept))
+            kept.append(graph.apply("where", node, one, zero) if verdict else node)
+            own[node] = each.apply("ne", leaf, each.constant(0.0)) if verdict else leaf
+    once = graph.program([*pushed.outputs, *kept])
     return Linearisation(
-        once.nodes, once.outputs[:dimension], once.outputs[dimension:], tuple(leaf(node) for node in own),
+        once.nodes, once.outputs[:dimension], once.outputs[dimension:], tuple(each.nodes),
         tuple(own[node] for node in pushed.tangents), tuple(shared), tuple(sample),
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from physode.fused.backward import PassBack, differentiable
+from physode.fused.checking import check
 from physode.fused.compilers import is_kept, libraries, vector_functions
 from physode.fused.differentiation import Pullback, pullback
 from physode.fused.emission import Entry, Kernel, gradient_slots, source
@@ -219,8 +220,9 @@ def _fusion(problem: Problem, tableau: Tableau) -> tuple[Fusion, Shape, Recorded
             _fusions.move_to_end(key)
             return *made, recorded
     _refuse_hooks(problem.referred.modules)
-    first = record(problem.dynamics, t, y0)
-    again = record(problem.dynamics, t, y0)
+    calls = problem.dynamics.calls.count
+    first, again = record(problem.dynamics, t, y0), record(problem.dynamics, t, y0)
+    problem.dynamics.calls.count = calls
     if first.tape != again.tape or any(place.differs for place in problem.referred.places):
         raise Unsupported("the right-hand side changes something of its own at every call")
     found = _lowered(problem, tableau, recorded)
@@ -248,6 +250,10 @@ def _lowered(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fu
         except Unsupported as error:
             failure = failure or error
             continue
+        calls = problem.dynamics.calls.count
+        t, y0 = problem.t[0].detach(), problem.y0.detach()
+        check(lowered, recorded, problem.dynamics, t, y0, batch=shape.batched)
+        problem.dynamics.calls.count = calls
         return Fusion(lowered, tableau, problem.y0.dtype == torch.float32, shape.groups), shape
     assert failure is not None
     raise failure
@@ -312,7 +318,7 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         slots = fusion.slots(wanted)
         pass_back = PassBack(
             problem, back, packed.posed, steps_taken, fusion.lowered.program, recorded.inputs, *slots,
-            fusion.tableau.stages,
+            fusion.tableau.stages, bool(fusion.pullback(wanted).outer),
         )  # fmt: skip
         found = differentiable(pass_back, packed.y0, packed.shared, packed.sample, found)
     states = found.reshape(len(found), *problem.y0.shape)

@@ -206,8 +206,8 @@ def test_once_and_each_are_the_derivative_together():
     pushed = pushforward(program, shared=(1,), sample=(0,))
     expected = evaluate(pushed.nodes, leaves, pushed.tangents)
     linear = linearise(program, shared=(1,), sample=(0,))
-    kept = evaluate(linear.once, leaves, linear.kept).double()
-    verdicts = {"kept": kept, "kept verdict": kept != 0, "slot": leaves["tangent"][:, 2:]}
-    found = evaluate(linear.each, {**leaves, **verdicts, "tangent": leaves["tangent"][:, :2]}, linear.tangents)
+    kept = evaluate(linear.once, leaves, linear.kept)
+    leaves |= {"kept": kept, "tangent": leaves["tangent"][:, :2], "slot": leaves["tangent"][:, 2:]}
+    found = evaluate(linear.each, leaves, linear.tangents)
     close(found, expected, 1e-14)
     assert len(linear.each) < len(pushed.nodes)

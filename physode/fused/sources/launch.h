@@ -43,17 +43,42 @@ extern "C" void fused_push(const Args* a) {
     on_threads(a->threads, [=](Long me) { push(*a, me); });
 }
 extern "C" Long fused_group_bytes() { return sizeof(Onward); }
-#else
+#elif defined(ENTRY_PULL)
 extern "C" void fused_pull(const Args* a) {
     on_threads(a->threads, [=](Long) { pull(*a); });
 }
-// Sums over samples, in their order.
+// Sums over samples, or chunks of them, in their order.
 extern "C" void fused_total(const Args* a) {
     for (Long d = 0; d < SHARED_GRADIENTS; ++d) {
         double sum = 0;
-        for (Long s = 0; s < a->samples; ++s) sum += (double)a->d_p[s * SHARED_GRADIENTS + d];
+        for (Long s = 0; s < a->parts; ++s) sum += (double)a->d_p[s * SHARED_GRADIENTS + d];
         a->totals[d] = (S)sum;
     }
+}
+#endif
+#else
+// One sample a thread; a thread that is through takes the next sample.
+#define KERNEL extern "C" __global__ void
+INLINE Long thread() { return (Long)blockIdx.x * blockDim.x + threadIdx.x; }
+
+#if defined(ENTRY_WALK)
+KERNEL fused_begin(Args a) {
+    for (Long s = thread(); s < a.samples; s += (Long)gridDim.x * blockDim.x) begin(a, s);
+}
+KERNEL fused_walk(Args a) { walk(a); }
+#elif defined(ENTRY_WALK_GRID)
+KERNEL fused_walk(Args a) {
+    for (Long s = thread(); s < a.samples; s += (Long)gridDim.x * blockDim.x) walk_grid(a, s);
+}
+#elif defined(ENTRY_PULL)
+KERNEL fused_pull(Args a) { pull(a); }
+// Sums over samples in a fixed order: a gradient's entry a thread.
+KERNEL fused_total(Args a) {
+    const Long d = thread();
+    if (d >= SHARED_GRADIENTS) return;
+    double sum = 0;
+    for (Long s = 0; s < a.parts; ++s) sum += (double)a.d_p[s * SHARED_GRADIENTS + d];
+    a.totals[d] = (S)sum;
 }
 #endif
 #endif

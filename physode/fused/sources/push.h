@@ -122,7 +122,7 @@ INLINE void push_outputs(const Args& a, const Onward& x, Long c, Long* output, c
             LANE(time, l) = next;
             LANE(here, l) = -1;
         }
-        if (!any(here)) return;
+        if (!somewhere(here)) return;
         const MV ends = narrow_mask(time == x.end);
         V phi[TERMS];
         basis(narrow((time - x.t) / choose(x.h == 0.0, clocks(1), x.h)), phi);
@@ -145,7 +145,7 @@ INLINE void push_outputs(const Args& a, const Onward& x, Long c, Long* output, c
 
 // Replay one step of every lane.
 INLINE void push_step(const Args& a, Onward& x, V* columns) {
-    bool inside = false, some = false;
+    bool inside = false, reached = false;
     EACH_LANE {
         if (!LANE(x.active, l)) {
             LANE(x.h, l) = 0;
@@ -161,7 +161,7 @@ INLINE void push_step(const Args& a, Onward& x, V* columns) {
         if (x.output[l] >= x.written[l]) continue;
         const double direction = LANE(x.direction, l), next = direction * output_time(a, x.sample[l], x.output[l]);
         inside |= next < direction * LANE(x.end, l);
-        some |= next <= direction * LANE(x.end, l);
+        reached |= next <= direction * LANE(x.end, l);
     }
     stages_once<0>(a, x);
     if (inside) {
@@ -185,7 +185,7 @@ INLINE void push_step(const Args& a, Onward& x, V* columns) {
             push_extra<0>(a, x, start, moved);
             interpolant(x.h, start, moved, F);
             push_outputs(a, x, c, output, start, moved.y, F);
-        } else if (some) {
+        } else if (reached) {
             push_outputs(a, x, c, output, start, moved.y, nullptr);
         }
         for (int d = 0; d < D; ++d) start[d] = select(moves, moved.y[d], start[d]);
@@ -208,14 +208,14 @@ FUNCTION void push(const Args& a, Long me) {
         const Long task = taken(a.counter);
         if (task < tasks) load_onward(a, x, columns, l, task);
     }
-    while (any(x.active)) {
+    while (somewhere(x.active)) {
         EACH_LANE while (LANE(x.active, l) && x.step_at[l] >= x.steps[l]) {
             save_onward(a, x, columns, l);
             LANE(x.active, l) = 0;
             const Long task = taken(a.counter);
             if (task < tasks) load_onward(a, x, columns, l, task);
         }
-        if (!any(x.active)) return;
+        if (!somewhere(x.active)) return;
         push_step(a, x, columns);
         EACH_LANE if (LANE(x.active, l)) ++x.step_at[l];
     }
