@@ -67,9 +67,9 @@ def test_one_trajectory_with_outputs_inside_and_at_the_ends_of_steps(method):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["dopri5", "tsit5", "dopri8"])
-def test_methods_whose_interpolants_have_stages_of_their_own(method):
-    f = Driven()
-    both(f, Y0[0], TIMES, list(f.parameters()), initial_state=True, method=method, rtol=1e-6, atol=1e-8)
+def test_methods_whose_interpolants_have_coefficients_of_their_own(method):
+    f, steps = Driven(), torch.linspace(0.0, 2.0, 9)  # given: rounding in error estimates would move them
+    both(f, Y0[0], TIMES, list(f.parameters()), initial_state=True, method=method, grid=steps, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("control", ["shared", "per-sample"])

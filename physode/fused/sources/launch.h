@@ -70,6 +70,8 @@ KERNEL fused_walk(Args a) { walk(a); }
 KERNEL fused_walk(Args a) {
     for (Long s = thread(); s < a.samples; s += (Long)gridDim.x * blockDim.x) walk_grid(a, s);
 }
+#elif defined(ENTRY_PUSH)
+KERNEL fused_push(Args a) { push(a, thread()); }
 #elif defined(ENTRY_PULL)
 KERNEL fused_pull(Args a) { pull(a); }
 // Sums over samples in a fixed order: a gradient's entry a thread.
