@@ -24,7 +24,7 @@ from physode.problem.references import code_of
 from physode.solvers.driver import Plan
 from physode.typing import Progress
 
-__all__ = ["Unsupported", "forget", "solve_with"]
+__all__ = ["Unsupported", "forget", "is_news", "solve_with"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class _Kind:
 @dataclass
 class _Memory:
     kinds: dict[Hashable, _Kind] = field(default_factory=dict)
+    told: set[tuple[Hashable, str]] = field(default_factory=set)
 
 
 _memory = _Memory()
@@ -58,6 +59,15 @@ def forget() -> None:
     """Forget what was measured and what failed."""
     global _memory
     _memory = _Memory()
+
+
+def is_news(problem: Problem, reason: str) -> bool:
+    """Whether nobody has been told yet why this right-hand side is not fused."""
+    news = (code_of(problem.dynamics.f), reason)
+    if news in _memory.told:
+        return False
+    _memory.told.add(news)
+    return True
 
 
 def solve_with(

@@ -137,3 +137,15 @@ def test_what_cannot_be_fused_is_refused_by_name(f, reason):
 
     with pytest.raises(choice.Unsupported, match=reason):
         solving.prepare(pose(f, y0, [0.0, 1.0], step_control="per-sample"), Plan(), ACA())
+
+
+def test_what_cannot_be_fused_is_solved_all_the_same_and_told_of_once():
+    y0 = torch.tensor([3.0, 1.0, 2.0], dtype=torch.float64)
+
+    def sorted_flow(t, y):
+        return -torch.sort(y).values
+
+    with pytest.warns(RuntimeWarning, match="solving without compilation: .*sort") as told:
+        found = [po.solve(sorted_flow, y0, [0.0, 1.0], compile=True, **COARSE).y for _ in range(3)]
+    assert len(told) == 1
+    assert all(torch.equal(y, po.solve(sorted_flow, y0, [0.0, 1.0], compile=False, **COARSE).y) for y in found)
