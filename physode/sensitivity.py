@@ -127,22 +127,25 @@ class Asked:
         if when is False or not self.problem.y0.numel():
             return self.step_by_step(plan)
         from physode.fused import choice  # the engine takes a while to import
+        from physode.fused.solving import check_repeatable
         from physode.fused.tangents import prepare_tangents, solve_with_tangents
 
         leaves, problem = self._tracked()
         job = choice.Job(
-            kind=("sensitivities", choice.kind_of(self.problem), self.initial_state, self.binding.names),
-            plan=plan,
+            self.problem, plan, ("sensitivities", choice.kind_of(self.problem), self.initial_state, self.binding.names),
+            check=lambda: check_repeatable(problem, plan, None),
             prepare=lambda: prepare_tangents(
                 problem, plan, leaves, own=self.binding.own, initial_state=self.initial_state
             ),
             by_kernel=lambda given: self._carried(solve_with_tangents(problem, plan, given)),
             uncompiled=self.step_by_step,
-        )
+            at_once=True,
+        )  # fmt: skip
         try:
             return choice.run(job, when)
         except choice.Unsupported as error:
-            warnings.warn(f"sensitivities without compilation: {error}", RuntimeWarning, stacklevel=3)
+            if choice.is_news(problem, str(error)):
+                warnings.warn(f"sensitivities without compilation: {error}", RuntimeWarning, stacklevel=3)
         return self.step_by_step(plan)
 
     def _tracked(self) -> tuple[list[Tensor], Problem]:

@@ -1,4 +1,10 @@
-"""When a solve is fused: wherever a kernel is at hand, or will repay the seconds that making it takes."""
+"""When a solve is fused: wherever a kernel is at hand, or will repay the seconds that making it takes.
+
+Solves of one kind, by the code of their right-hand side, method and dtype, are timed. After a tenth of a second of them
+the kernel is looked for, in memory and on disk; after two seconds, about what compiling takes, it is made. So a lone
+short solve never waits, and no series of solves takes more than twice the time of the best choice. A solve that takes
+longer by itself is begun anew by a kernel.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
-from physode.fused.solving import prepare, solve_prepared
+from physode.fused.solving import check_repeatable, prepare, solve_prepared
 from physode.fused.unsupported import Unsupported
 from physode.gradients.aca import ACA
 from physode.gradients.outputs import Outcome
@@ -18,11 +24,13 @@ from physode.problem.references import code_of
 from physode.solvers.driver import Plan
 from physode.typing import Progress
 
-__all__ = ["Job", "Unsupported", "forget", "kind_of", "run", "solve_with"]
+__all__ = ["Job", "Unsupported", "forget", "is_news", "kind_of", "run", "solve_with"]
 
 _log = logging.getLogger(__name__)
 
-_REPAYS_AFTER = 2.0  # seconds spent on solves of a kind: about what compiling takes, so at most twice the best choice
+_LOOKS_AFTER = 0.1  # seconds spent on solves of a kind: about what finding out whether a kernel is at hand takes
+_MAKES_AFTER = 2.0  # likewise, about what compiling takes
+_NEARLY_DONE = 0.8  # share of its span behind which a solve is left to end
 _TRIES = 3  # of a kind that could not be fused
 
 Solve = Callable[[Problem, Plan], Outcome]
@@ -46,35 +54,44 @@ class Job(Generic[P, R]):
 
     Attributes
     ----------
+    problem, plan
+        What it solves, and how that is walked.
     kind
-        What it has in common with others of its kind, which the same kernels serve.
-    plan
-        How it is walked.
+        What it has in common with others, which the same kernels serve.
+    check
+        Evaluates the right-hand side once; raises :class:`Unsupported` where nothing of the kind is done by kernels.
     prepare, by_kernel
-        Makes it ready, and does it; raise :class:`Unsupported` where that is impossible.
+        Makes it ready for kernels, and does it; raise likewise.
     uncompiled
-        Does it without kernels.
+        Does it without kernels, by a plan.
+    at_once
+        Whether kernels are looked for at once: where even one such job takes longer than that.
     """
 
-    kind: Hashable
+    problem: Problem
     plan: Plan
+    kind: Hashable
+    check: Callable[[], None]
     prepare: Callable[[], P]
     by_kernel: Callable[[P], R]
     uncompiled: Callable[[Plan], R]
+    at_once: bool = False
 
 
 @dataclass
 class _Kind:
-    """What is known of solves of one kind: seconds spent on them, and how often they were refused."""
+    """What is known of jobs of one kind: seconds spent without kernels, refusals, whether there are kernels."""
 
     spent: float = 0.0
     refused: int = 0
-    seen: bool = False
+    repeatable: bool = False
+    has_kernels: bool = False
 
 
 @dataclass
 class _Memory:
     kinds: dict[Hashable, _Kind] = field(default_factory=dict)
+    told: set[tuple[Hashable, str]] = field(default_factory=set)
 
 
 _memory = _Memory()
@@ -84,6 +101,15 @@ def forget() -> None:
     """Forget what was measured and what failed."""
     global _memory
     _memory = _Memory()
+
+
+def is_news(problem: Problem, reason: str) -> bool:
+    """Whether nobody has been told yet why this right-hand side is not fused."""
+    news = (code_of(problem.dynamics.f), reason)
+    if news in _memory.told:
+        return False
+    _memory.told.add(news)
+    return True
 
 
 def solve_with(
@@ -104,22 +130,20 @@ def solve_with(
         If ``when`` is True and the solve cannot be fused.
     """
     job = Job(
-        kind=(kind_of(problem), aca is None, problem.needs_gradient),
-        plan=plan,
+        problem, plan, (kind_of(problem), aca is None, problem.needs_gradient),
+        check=lambda: check_repeatable(problem, plan, aca),
         prepare=lambda: prepare(problem, plan, aca),
         by_kernel=lambda prepared: solve_prepared(problem, plan, prepared),
         uncompiled=lambda plan: uncompiled(problem, plan),
-    )
+    )  # fmt: skip
     return run(job, when)
 
 
 def kind_of(problem: Problem) -> Hashable:
-    """Return what solves have in common that the same kernels serve: neither how many samples nor how many outputs."""
-    shape = tuple(problem.y0.shape)
-    sample = shape[1:] if len(shape) > 1 else shape
+    """Return what tells kinds of solves apart: not how many samples or outputs there are, which kernels do not know."""
     return (
-        code_of(problem.dynamics.f), sample, len(shape) > 1 and shape[0] > 1, problem.y0.dtype, problem.tableau.name,
-        problem.per_sample, problem.grid is None,
+        code_of(problem.dynamics.f), problem.y0.shape[1:] if problem.y0.ndim > 1 else problem.y0.shape,
+        problem.y0.dtype, problem.tableau.name, problem.per_sample, problem.grid is None,
     )  # fmt: skip
 
 
@@ -129,9 +153,8 @@ def run(job: Job[P, R], when: Literal[True, "auto"]) -> R:
     Parameters
     ----------
     when
-        True: now. ``"auto"``: where kernels are at hand, or once jobs of this kind have taken as long as compiling
-        does; a first one that takes longer than that is begun anew by kernels. ``PHYSODE_COMPILE=never`` in the
-        environment: never.
+        True: now. ``"auto"``: where kernels are at hand or will repay being made; with ``PHYSODE_COMPILE=never`` in the
+        environment, never.
 
     Raises
     ------
@@ -143,42 +166,45 @@ def run(job: Job[P, R], when: Literal[True, "auto"]) -> R:
     if os.environ.get("PHYSODE_COMPILE") == "never":
         return job.uncompiled(job.plan)
     kind = _memory.kinds.setdefault(job.kind, _Kind())
-    if kind.refused >= _TRIES:
-        return job.uncompiled(job.plan)
-    prepared = None
-    if not kind.seen or kind.spent >= _REPAYS_AFTER:
-        prepared = _prepared(job, kind)
-        if prepared is None:
-            return job.uncompiled(job.plan)
-    if prepared is not None and (kind.spent >= _REPAYS_AFTER or prepared.at_hand):
-        done = _by_kernel(job, prepared, kind)
-        return job.uncompiled(job.plan) if done is None else done[0]
-    return _timed(job, kind)
-
-
-def _prepared(job: Job[P, R], kind: _Kind) -> P | None:
-    """Return a job made ready; None, with the reason in the log, where it cannot be fused."""
     try:
-        return job.prepare()
+        return _chosen(job, kind)
     except Unsupported as error:
         kind.refused += 1
         _log.info("solved without the fused engine: %s", error)
-    return None
+    return job.uncompiled(job.plan)
 
 
-def _by_kernel(job: Job[P, R], prepared: P, kind: _Kind) -> tuple[R] | None:
-    """Do it by kernels; None where a compiler fails, of which users are told once."""
-    kind.spent = max(kind.spent, _REPAYS_AFTER)
-    try:
-        return (job.by_kernel(prepared),)
-    except Unsupported as error:
-        kind.refused = _TRIES
-        _log.info("solved without the fused engine: %s", error)
-    return None
+def _chosen(job: Job[P, R], kind: _Kind) -> R:
+    """Do something by kernels, or without while none would be repaid.
+
+    Raises
+    ------
+    Unsupported
+        If kernels cannot do it, or a compiler fails.
+    """
+    if kind.refused >= _TRIES:
+        return job.uncompiled(job.plan)
+    if not kind.repeatable:
+        job.check()
+        kind.repeatable = True
+    prepared: P | None = None
+    for patience in (0.0 if job.at_once else _LOOKS_AFTER, _MAKES_AFTER):
+        if kind.spent < patience and not kind.has_kernels:
+            done = _timed(job, kind, patience)
+            if done is not None:
+                return done[0]
+        prepared = prepared or job.prepare()
+        if prepared.at_hand:
+            break
+        kind.has_kernels = False
+    assert prepared is not None
+    result = job.by_kernel(prepared)
+    kind.has_kernels = True
+    return result
 
 
 class _TooLongError(Exception):
-    """A solve has taken longer than compiling would have."""
+    """A solve takes longer than it would have taken to make a kernel."""
 
 
 @dataclass
@@ -189,23 +215,22 @@ class _Limit:
     progress: Progress | None
 
     def __call__(self, fraction: float) -> None:
-        if fraction < 0.9 and time.perf_counter() > self.end:
+        if fraction < _NEARLY_DONE and time.perf_counter() > self.end:
             raise _TooLongError
         if self.progress is not None:
             self.progress(fraction)
 
 
-def _timed(job: Job[P, R], kind: _Kind) -> R:
-    """Do it without kernels, for as long as it would take to make them."""
-    kind.seen = True
+def _timed(job: Job[P, R], kind: _Kind, patience: float) -> tuple[R] | None:
+    """Do it without kernels, noting the time; None, all being as before, if that takes longer than ``patience``."""
+    problem, plan = job.problem, job.plan
+    calls, statistics = problem.dynamics.calls.count, problem.statistics.snapshot()
     before = time.perf_counter()
-    limit = _Limit(before + _REPAYS_AFTER, job.plan.progress)
     try:
-        result = job.uncompiled(replace(job.plan, progress=limit))
-        kind.spent += time.perf_counter() - before
-        return result
+        return (job.uncompiled(replace(plan, progress=_Limit(before + patience, plan.progress))),)
     except _TooLongError:
+        problem.dynamics.calls.count = calls
+        problem.statistics.restore(statistics)
+        return None
+    finally:
         kind.spent += time.perf_counter() - before
-    prepared = _prepared(job, kind)
-    done = None if prepared is None else _by_kernel(job, prepared, kind)
-    return job.uncompiled(job.plan) if done is None else done[0]

@@ -339,6 +339,7 @@ def _numbers(kernel: Kernel) -> str:
     extra = len(tableau.c_extra)
     everything = stages + 1 + extra
     defined = {
+        "IS_SINGLE": int(kernel.single),
         "D": program.dimension,
         "P": program.shared,
         "Q": program.sample,

@@ -1,137 +1,151 @@
-"""When kernels do a job, and when it is done without them."""
+"""When solves are fused: never at once, at the latest when it is repaid, and never what must not be."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 import torch
+from torch import nn
 
-from physode.fused import choice
-from physode.fused.unsupported import Unsupported
-from physode.problem.checks import pose
-from physode.sensitivity import sensitivities
-from physode.solvers.driver import Plan
-from tests.fused.same import Swing, close
+import physode as po
+from physode.fused import choice, solving
 
-pytestmark = pytest.mark.usefixtures("float64")
+COARSE = {"method": "heun_euler", "rtol": 1e-3, "atol": 1e-4}
 
 
-@dataclass
-class Ready:
-    at_hand: bool
-
-
-@dataclass
-class Work:
-    """A job that notes how it was done."""
-
-    at_hand: bool = False
-    refuses: bool = False
-    fails: bool = False
-    slow: bool = False
-    done: list[str] = field(default_factory=list)
-
-    def job(self, kind="kind"):
-        return choice.Job(kind, Plan(), self.prepare, self.by_kernel, self.uncompiled)
-
-    def prepare(self):
-        if self.refuses:
-            raise Unsupported("it cannot be fused")
-        self.done.append("prepared")
-        return Ready(self.at_hand)
-
-    def by_kernel(self, prepared):
-        if self.fails:
-            raise Unsupported("the compiler failed")
-        self.done.append("kernel")
-        return "kernel"
-
-    def uncompiled(self, plan):
-        if self.slow and plan.progress is not None:
-            plan.progress(0.5)
-        self.done.append("uncompiled")
-        return "uncompiled"
-
-
-@pytest.fixture(autouse=True)
-def _allowed(monkeypatch):
+@pytest.fixture
+def fused(monkeypatch):
+    """One entry for every solve by a kernel; the environment's word against kernels is taken back."""
     monkeypatch.delenv("PHYSODE_COMPILE")
+    solves = []
+    solve = solving.solve_prepared
+
+    def noted(problem, plan, prepared):
+        solves.append(prepared.entry)
+        return solve(problem, plan, prepared)
+
+    monkeypatch.setattr(choice, "solve_prepared", noted)
+    return solves
 
 
-def test_kernels_at_hand_are_used_at_once_and_others_are_not_waited_for():
-    assert choice.run(Work(at_hand=True).job("one"), "auto") == "kernel"
-    work = Work()
-    assert [choice.run(work.job("other"), "auto") for _ in range(3)] == ["uncompiled"] * 3
-    assert work.done == ["prepared", "uncompiled", "uncompiled", "uncompiled"]
-    assert choice.run(work.job("other"), True) == "kernel"
+def falling(t, y):
+    return -0.3 * y
 
 
-def test_kernels_are_made_once_as_much_time_has_been_spent_as_that_takes(monkeypatch):
-    work = Work()
-    assert choice.run(work.job(), "auto") == "uncompiled"
-    monkeypatch.setattr(choice, "_REPAYS_AFTER", 0.0)
-    assert choice.run(work.job(), "auto") == "kernel"
-    assert choice.run(Work().job("of another kind"), "auto") == "kernel"
+def solve(f=falling, y0=None, end=1.0, **options):
+    return po.solve(f, torch.ones(2) if y0 is None else y0, [0.0, end], **COARSE | options)
 
 
-def test_a_first_job_that_takes_longer_than_compiling_is_begun_anew(monkeypatch):
-    monkeypatch.setattr(choice, "_REPAYS_AFTER", 1e-9)
-    work = Work(slow=True)
-    assert choice.run(work.job(), "auto") == "kernel"
-    assert "uncompiled" not in work.done
+def test_a_lone_short_solve_never_waits(fused):
+    solve()
+    assert fused == []
 
 
-def test_what_cannot_be_fused_is_asked_a_few_times_and_a_compiler_that_fails_once(monkeypatch):
-    monkeypatch.setattr(choice, "_REPAYS_AFTER", 0.0)
-    work = Work(refuses=True)
-    assert {choice.run(work.job(), "auto") for _ in range(5)} == {"uncompiled"}
-    assert choice._memory.kinds["kind"].refused == 3
-    with pytest.raises(Unsupported, match="it cannot be fused"):
-        choice.run(work.job(), True)
-    work = Work(fails=True)
-    assert [choice.run(work.job("failing"), "auto") for _ in range(3)] == ["uncompiled"] * 3
-    assert work.done.count("prepared") == 1
+def test_solves_are_fused_once_that_is_repaid(fused, monkeypatch):
+    monkeypatch.setattr(choice, "_LOOKS_AFTER", 0.0)
+    monkeypatch.setattr(choice, "_MAKES_AFTER", 0.0)
+    first = solve(compile=False)
+    second = solve()
+    assert fused == ["walk"]
+    torch.testing.assert_close(second.y, first.y, rtol=1e-5, atol=1e-6)
+    solve(y0=torch.ones(5, 2))
+    assert fused == ["walk", "walk_shared"]
 
 
-def test_never_means_never_but_where_it_is_demanded(monkeypatch):
+def test_a_solve_that_takes_long_is_begun_anew_by_a_kernel(fused, monkeypatch):
+    monkeypatch.setattr(choice, "_LOOKS_AFTER", 0.01)
+    monkeypatch.setattr(choice, "_MAKES_AFTER", 0.02)
+    told = []
+    sol = solve(end=100.0, rtol=1e-7, atol=1e-9, progress=told.append)
+    assert fused == ["walk"]
+    assert told[-1] == 1.0
+    assert sol.stats.rhs_forward == 3 + 2 * int(sol.stats.attempts)  # recorded, at the start, for the first size
+
+
+def test_the_environment_can_forbid_kernels(fused, monkeypatch):
     monkeypatch.setenv("PHYSODE_COMPILE", "never")
-    assert choice.run(Work(at_hand=True).job(), "auto") == "uncompiled"
-    assert choice.run(Work().job(), True) == "kernel"
+    monkeypatch.setattr(choice, "_MAKES_AFTER", 0.0)
+    solve(end=5.0)
+    assert fused == []
 
 
-def test_neither_the_number_of_samples_nor_that_of_outputs_makes_another_kind():
-    swing, c = Swing(), torch.tensor(0.1)
+class Counted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
 
-    def kind(samples, outputs, **options):
-        y0 = torch.ones(samples, 2) if samples else torch.ones(2)
-        return choice.kind_of(pose(swing, y0, torch.linspace(0, 1, outputs), args=(c,), **options))
-
-    assert kind(5, 10) == kind(2, 3) != kind(1, 3)
-    assert kind(0, 10) == kind(0, 3) != kind(5, 3)
-    assert kind(5, 10) != kind(5, 10, step_control="per-sample")
-    assert kind(5, 10) != kind(5, 10, method="bosh3")
+    def forward(self, t, y):
+        self.calls += 1
+        return -y
 
 
-def test_the_same_kernels_serve_growing_spans_and_other_numbers_of_samples(loads):
-    swing, c = Swing(), torch.tensor(0.1)
-    options = {"args": (c,), "method": "bosh3", "rtol": 1e-4, "atol": 1e-5, "step_control": "per-sample"}
-    for samples, outputs in ((4, 5), (2, 9), (30, 3)):
-        y0, t = torch.linspace(-1, 1, 2 * samples).reshape(samples, 2), torch.linspace(0, outputs / 4, outputs)
-        found, expected = (
-            sensitivities(swing, y0, t, [swing.rate, c], initial_state=True, compile=compiled, **options)
-            for compiled in (True, False)
-        )
-        close(found.jacobian, expected.jacobian, 1e-10)
-    assert len(set(loads)) <= 2
+def test_what_counts_its_calls_goes_on_counting_them(fused, monkeypatch):
+    monkeypatch.setattr(choice, "_LOOKS_AFTER", 0.0)
+    monkeypatch.setattr(choice, "_MAKES_AFTER", 0.0)
+    f = Counted()
+    for _ in range(5):
+        before = f.calls
+        sol = solve(f)
+        assert f.calls - before in (sol.stats.rhs_forward, sol.stats.rhs_forward + 1)  # once to find out
+    assert f.calls - before == sol.stats.rhs_forward
+    assert fused == []
 
 
-def test_sensitivities_that_cannot_be_fused_are_found_without_and_said_to_be():
-    rate = torch.tensor(0.7)
+def test_statistics_move_as_without_kernels(fused, monkeypatch):
+    monkeypatch.setattr(choice, "_LOOKS_AFTER", 0.0)
+    monkeypatch.setattr(choice, "_MAKES_AFTER", 0.0)
+    torch.manual_seed(0)
+    f, y0 = nn.BatchNorm1d(3), torch.randn(8, 3)
+    twin = nn.BatchNorm1d(3)
+    flows = [lambda t, y, net=net: -net(y) for net in (f, twin)]
+    po.solve(flows[0], y0, [0.0, 0.5], **COARSE)
+    po.solve(flows[1], y0, [0.0, 0.5], compile=False, **COARSE)
+    assert torch.equal(f.running_mean, twin.running_mean)
+    assert int(f.num_batches_tracked) == int(twin.num_batches_tracked)
+    assert fused == []
 
-    def f(t, y, rate):
-        return -rate * y if float(t) < 10 else y
 
-    with pytest.warns(RuntimeWarning, match="sensitivities without compilation: .*control flow on values"):
-        found = sensitivities(f, torch.ones(1), [0.0, 1.0], [rate], args=(rate,), rtol=1e-9, atol=1e-11, compile=True)
-    assert float(found.jacobian[-1]) == pytest.approx(-float(torch.exp(-rate)), rel=1e-7)
+def test_an_attribute_that_is_changed_between_solves_is_seen(fused):
+    class Driven(nn.Module):
+        rate, steep = 0.3, False
+
+        def forward(self, t, y):
+            return -self.rate * y**3 if self.steep else -self.rate * y
+
+    f, y0 = Driven(), torch.tensor([1.0, 2.0], dtype=torch.float64)
+    for rate, steep in ((0.3, False), (0.7, False), (0.7, True), (0.25, True)):
+        f.rate, f.steep = rate, steep
+        found, expected = (solve(f, y0, compile=way).y for way in (True, False))
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    assert len(fused) == 4
+
+
+@pytest.mark.parametrize(
+    ("f", "reason"),
+    [
+        (lambda t, y: y * (1.0 if float(y.sum()) > 0 else 2.0), "control flow on values"),
+        (lambda t, y: torch.sort(y, -1).values, "sort"),
+        (lambda t, y: y - y.mean(0), "mixes samples"),
+        (lambda t, y: y + torch.randn_like(y), "random"),
+        (lambda t, y: torch.from_numpy(2.0 * y.detach().numpy()), "not a function of time and state|stops gradients"),
+    ],
+)
+def test_what_cannot_be_fused_is_refused_by_name(f, reason):
+    y0 = torch.linspace(0.5, 1.5, 600, dtype=torch.float64).reshape(30, 20)
+    from physode.gradients import ACA
+    from physode.problem.checks import pose
+    from physode.solvers.driver import Plan
+
+    with pytest.raises(choice.Unsupported, match=reason):
+        solving.prepare(pose(f, y0, [0.0, 1.0], step_control="per-sample"), Plan(), ACA())
+
+
+def test_what_cannot_be_fused_is_solved_all_the_same_and_told_of_once():
+    y0 = torch.tensor([3.0, 1.0, 2.0], dtype=torch.float64)
+
+    def sorted_flow(t, y):
+        return -torch.sort(y).values
+
+    with pytest.warns(RuntimeWarning, match="solving without compilation: .*sort") as told:
+        found = [po.solve(sorted_flow, y0, [0.0, 1.0], compile=True, **COARSE).y for _ in range(3)]
+    assert len(told) == 1
+    assert all(torch.equal(y, po.solve(sorted_flow, y0, [0.0, 1.0], compile=False, **COARSE).y) for y in found)
