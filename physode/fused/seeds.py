@@ -15,7 +15,7 @@ from physode.fused.unsupported import Unsupported
 
 __all__ = ["Moving", "Seeds", "find_seeds"]
 
-_MOST_SLOTS = 512  # numbers with tangents
+_MOST_SLOTS = 2048  # numbers with tangents
 
 
 class Moving(NamedTuple):
