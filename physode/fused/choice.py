@@ -15,7 +15,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
-from physode.fused.solving import check_repeatable, prepare, solve_prepared
+from physode.fused.emission import LANES
+from physode.fused.solving import Prepared, check_repeatable, prepare, solve_prepared
 from physode.fused.unsupported import Unsupported
 from physode.gradients.aca import ACA
 from physode.gradients.outputs import Outcome
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 _LOOKS_AFTER = 0.1  # seconds spent on solves of a kind: about what finding out whether a kernel is at hand takes
 _MAKES_AFTER = 2.0  # likewise, about what compiling takes
 _NEARLY_DONE = 0.8  # share of its span behind which a solve is left to end
+_MOST_ELEMENTS = 2**15  # of matrices: measured, networks 128 wide gain two fifths, those 256 wide lose as much
 _TRIES = 3  # of a kind that could not be fused
 
 Solve = Callable[[Problem, Plan], Outcome]
@@ -129,10 +131,17 @@ def solve_with(
     Unsupported
         If ``when`` is True and the solve cannot be fused.
     """
+
+    def ready() -> Prepared:
+        prepared = prepare(problem, plan, aca)
+        if when == "auto":
+            _refuse_outdone(prepared)
+        return prepared
+
     job = Job(
         problem, plan, (kind_of(problem), aca is None, problem.needs_gradient),
         check=lambda: check_repeatable(problem, plan, aca),
-        prepare=lambda: prepare(problem, plan, aca),
+        prepare=ready,
         by_kernel=lambda prepared: solve_prepared(problem, plan, prepared),
         uncompiled=lambda plan: uncompiled(problem, plan),
     )  # fmt: skip
@@ -201,6 +210,14 @@ def _chosen(job: Job[P, R], kind: _Kind) -> R:
     result = job.by_kernel(prepared)
     kind.has_kernels = True
     return result
+
+
+def _refuse_outdone(prepared: Prepared) -> None:
+    """Raise ``Unsupported`` where most of the work is a batch's products with large matrices, which BLAS does better."""
+    matrices = (node.matrix for node in prepared.fusion.lowered.program.nodes if node.matrix is not None)
+    elements = sum(matrix.rows * matrix.columns for matrix in matrices)
+    if elements > _MOST_ELEMENTS and prepared.shape.samples >= LANES:
+        raise Unsupported(f"products of a batch with matrices of {elements} elements are PyTorch's own strength")
 
 
 class _TooLongError(Exception):
