@@ -143,7 +143,7 @@ def _chosen(problem: Problem, plan: Plan, uncompiled: Solve, aca: ACA | None, ki
 
 
 def _refuse_outdone(prepared: Prepared) -> None:
-    """Raise ``Unsupported`` where most of the work is a batch's products with large matrices, which BLAS does better."""
+    """Raise ``Unsupported`` where most of the work is a batch's products with large matrices: BLAS does these better."""
     matrices = (node.matrix for node in prepared.fusion.lowered.program.nodes if node.matrix is not None)
     elements = sum(matrix.rows * matrix.columns for matrix in matrices)
     if elements > _MOST_ELEMENTS and prepared.shape.samples >= LANES:
