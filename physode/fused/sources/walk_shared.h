@@ -11,11 +11,11 @@ INLINE double attempt_group(const Args& a, Group& x, W t, const Attempt& attempt
     Step step;
     for (int d = 0; d < D; ++d) step.k[0][d] = x.k[d];
     take_step(a, x.q, t, attempt.h, low, high, x.y, step);
-    if (FSAL || interpolated) rhs(within(t + attempt.h, low, high), step.y, a.p, x.q, step.k[STAGES]);
+    if (FSAL || interpolated) rhs(within(t + attempt.h, low, high), step.y, a.p, x.q, step.k[END]);
     const W error = error_ratio(a, attempt.h, x.y, step);
     for (int d = 0; d < D; ++d) {
         x.y_end[d] = step.y[d];
-        x.k_end[d] = step.k[STAGES][d];
+        x.k_end[d] = step.k[END][d];
     }
     if (interpolated) {
         finish_step(a, x.q, t, attempt.h, low, high, x.y, step);
