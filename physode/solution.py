@@ -148,6 +148,7 @@ class KnownTimes:
     times: Tensor
 
     def __call__(self) -> Tensor:
+        """Return the times between steps."""
         return self.times
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from physode.compiled.build import Unsupported, reason
-from physode.compiled.capture import code_of
 from physode.compiled.solving import solve_compiled
 from physode.gradients.aca import ACA
 from physode.gradients.outputs import Outcome
 from physode.problem.problem import Problem
+from physode.problem.references import code_of
 from physode.solvers.driver import Plan
 from physode.typing import Progress
 

@@ -71,7 +71,7 @@ def solve_traced(
     y = checked_state(y0, packing, finite=False)
     times = _times(t, y, per_sample=per_sample)
     steps = _steps(times, y, step_size, grid, max_steps, per_sample=per_sample)
-    dynamics = make_dynamics(f, tuple(args), packing, y, times, drawing=False)
+    dynamics = make_dynamics(f, tuple(args), packing, y, times, drawing=lambda: False)
     if isinstance(found, Splitting):
         require_halves(found.name, dynamics, y)
     outputs = _outputs(dynamics, found, steps, y, times, at_ends=step_size is None and grid is None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from typing import Any
 
 __all__ = ["Arguments", "structure"]
 
@@ -28,17 +29,19 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Names by kind. Every field has 8 bytes, so that the structure has no gaps.
 
-``samples`` of the batch, ``active`` ones in this launch, by ``order``; ``count`` outputs of each; ``rows`` of a record."""
+``samples`` of the batch, of which ``active`` ones are in this launch, by ``order``; ``count`` outputs of each; ``rows``
+of a record."""
 
-_KINDS = {_LONG: ctypes.c_int64, _DOUBLE: ctypes.c_double}
+
+def _layout() -> list[tuple[str, Any]]:
+    kinds: dict[str, Any] = {_LONG: ctypes.c_int64, _DOUBLE: ctypes.c_double}
+    return [(name, kinds.get(kind, ctypes.c_void_p)) for kind, names in _FIELDS.items() for name in names]
 
 
 class Arguments(ctypes.Structure):
     """The structure as Python fills it; pointers that are not given are null."""
 
-    _fields_ = [  # noqa: RUF012 - ctypes' protocol
-        (name, _KINDS.get(kind, ctypes.c_void_p)) for kind, names in _FIELDS.items() for name in names
-    ]
+    _fields_ = _layout()
 
     @classmethod
     def of(cls, values: Mapping[str, int | float]) -> Arguments:
@@ -48,6 +51,8 @@ class Arguments(ctypes.Structure):
 
 def structure() -> str:
     """Return the structure's declaration in C."""
-    lines = [f"    {kind} {', '.join(('*' if kind.endswith('*') else '') + name for name in names)};".replace("* *", " *")
-             for kind, names in _FIELDS.items()]  # fmt: skip
+    lines = []
+    for kind, names in _FIELDS.items():
+        star = "*" if kind.endswith("*") else ""
+        lines.append(f"    {kind.removesuffix('*')} {', '.join(star + name for name in names)};")
     return "struct Args {\n" + "\n".join(lines) + "\n};\n"

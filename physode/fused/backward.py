@@ -34,7 +34,7 @@ class PassBack:
     posed, steps
         What was solved, and the record.
     inputs
-        The tensors that the right-hand side reads, whose counts of changes in place are held against those of the solve.
+        The tensors that the right-hand side reads, whose counts of changes in place must be those of the solve.
     shared, sample
         Which of the shared numbers, and of each sample's, ask for gradients.
     evaluations

@@ -103,11 +103,11 @@ class Cache:
         try:
             with os.fdopen(number, "wb") as file:
                 file.write(contents)
-            os.chmod(name, 0o700)
-            os.replace(name, path)
+            Path(name).chmod(0o700)
+            Path(name).replace(path)
         except BaseException:
             with suppress(OSError):
-                os.unlink(name)
+                Path(name).unlink()
             raise
 
     def _trim(self) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from physode.compiled.capture import code_of
 from physode.fused.solving import Prepared, prepare, solve_prepared
 from physode.fused.unsupported import Unsupported
 from physode.gradients.aca import ACA
 from physode.gradients.outputs import Outcome
 from physode.problem.problem import Problem
+from physode.problem.references import code_of
 from physode.solvers.driver import Plan
 from physode.typing import Progress
 
@@ -90,8 +90,8 @@ def solve_with(
 
 def _key(problem: Problem, aca: ACA | None) -> Hashable:
     return (
-        code_of(problem.dynamics.f), tuple(problem.y0.shape), problem.y0.dtype, problem.tableau.name, problem.t.shape[1:],
-        problem.grid is None, aca is None, problem.needs_gradient,
+        code_of(problem.dynamics.f), tuple(problem.y0.shape), problem.y0.dtype, problem.tableau.name,
+        problem.t.shape[1:], problem.grid is None, aca is None, problem.needs_gradient,
     )  # fmt: skip
 
 
@@ -146,5 +146,5 @@ def _timed(problem: Problem, plan: Plan, uncompiled: Solve, aca: ACA | None, kin
     except _TooLongError:
         kind.spent += time.perf_counter() - before
     prepared = _prepared(problem, plan, aca, kind)
-    outcome = None if prepared is None else _by_kernel(problem, plan, prepared, kind)
-    return uncompiled(problem, plan) if outcome is None else outcome
+    by_kernel = None if prepared is None else _by_kernel(problem, plan, prepared, kind)
+    return uncompiled(problem, plan) if by_kernel is None else by_kernel

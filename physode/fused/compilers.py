@@ -54,11 +54,12 @@ def cpu_compiler() -> Compiler | None:
     for words in (*([tuple(shlex.split(named))] if named else []), ("g++",), ("clang++",), ("c++",)):
         path = shutil.which(words[0])
         if path is not None:
-            about = os.stat(os.path.realpath(path))
-            return Compiler((path, *words[1:]), f"{os.path.realpath(path)} {about.st_size} {about.st_mtime_ns}")
+            real = Path(path).resolve()
+            about = real.stat()
+            return Compiler((path, *words[1:]), f"{real} {about.st_size} {about.st_mtime_ns}")
     spec = importlib.util.find_spec("ziglang")
     if spec is not None and spec.origin is not None:
-        about = os.stat(spec.origin)
+        about = Path(spec.origin).stat()
         return Compiler((sys.executable, "-m", "ziglang", "c++"), f"{spec.origin} {about.st_mtime_ns}")
     return None
 

@@ -23,8 +23,8 @@ LANES = 8  # samples beside one another on a CPU
 _UNROLLED = 64  # operations up to which a right-hand side is written into every stage
 
 _INFIX = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=",
-    "and": "&", "or": "|",
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
+    "ne": "!=", "and": "&", "or": "|",
 }  # fmt: skip
 _HELPERS = {"abs": "magnitude_of", "sign": "sign_of", "minimum": "minimum", "maximum": "maximum", "where": "select"}
 _LIBRARY = {
@@ -117,7 +117,7 @@ def pullback_text(pullback: Pullback, program: Program) -> str:
 
 
 def gradient_slots(pullback: Pullback) -> tuple[int, ...]:
-    """Return which shared number each entry of a kernel's gradient belongs to: single ones, then matrices row by row."""
+    """Return which shared number each entry of a kernel's gradient is of: single ones, then matrices row by row."""
     single = tuple(slot for slot, _ in pullback.shared)
     return single + tuple(
         matrix.offset + i * matrix.by_row + k * matrix.by_column

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -69,8 +68,8 @@ class Posed(NamedTuple):
 class Block(NamedTuple):
     """Some accepted steps of some samples: ``rows`` of each at most, of which the first ``taken`` are there.
 
-    ``order``: which samples. The clock is ``(samples of the block, rows)``, or ``(rows,)`` where all share it; states at
-    the steps' starts ``(samples of the block, rows, D)``.
+    ``order``: which samples. The clock is ``(samples of the block, rows)``, or ``(rows,)`` where all share it; states
+    at the steps' starts ``(samples of the block, rows, D)``.
     """
 
     order: Tensor
@@ -223,7 +222,7 @@ def _blank(order: Tensor, rows: int, posed: Posed, y: Tensor, *, nodes: bool, de
     )
 
 
-def _controls(steps: Adaptive) -> Mapping[str, int | float]:
+def _controls(steps: Adaptive) -> dict[str, Any]:
     controller: Controller = steps.controller
     integral = controller.proportional == 0.0 and controller.derivative == 0.0 and controller.integral == 1.0
     return {

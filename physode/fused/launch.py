@@ -31,7 +31,7 @@ class Entries(Protocol):
         """Bytes of scratch memory that a group of samples takes where all share one clock; 0 else."""
 
     def launch(self, entry: str, values: Mapping[str, Any]) -> None:
-        """Call an entry, ``"begin"``, ``"walk"``, ``"pull"`` or ``"total"``, with numbers and tensors by their names."""
+        """Call an entry, ``"begin"``, ``"walk"``, ``"pull"``, ``"total"``, with numbers and tensors by name."""
 
 
 @dataclass(frozen=True)

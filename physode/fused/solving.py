@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from physode.fused.backward import PassBack, differentiable
@@ -29,6 +29,8 @@ from physode.gradients.aca import ACA
 from physode.gradients.output_times import moving_with_times
 from physode.gradients.outputs import Outcome, adaptive_clock, times_move
 from physode.problem.problem import Problem, UserNorm
+from physode.problem.references import code_of
+from physode.rhs_state import Hooks
 from physode.solvers.driver import Plan
 from physode.solvers.step_control import Controller
 from physode.solvers.tableaus import Tableau
@@ -58,6 +60,7 @@ class Fusion:
     single: bool
     groups: tuple[int, ...]
     _pullbacks: dict[Hashable, Pullback] = field(default_factory=dict)
+    _slots: dict[Hashable, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _texts: dict[Hashable, str] = field(default_factory=dict)
     _libraries: dict[Hashable, Library] = field(default_factory=dict)
 
@@ -68,6 +71,14 @@ class Fusion:
                 self.lowered.program, time=wanted.clock, shared=wanted.shared, sample=wanted.sample
             )
         return self._pullbacks[wanted]
+
+    def slots(self, wanted: Wanted) -> tuple[Tensor, Tensor]:
+        """Return which numbers, shared and each sample's, the entries of a pass back's gradients belong to."""
+        if wanted not in self._slots:
+            pulled = self.pullback(wanted)
+            shared, sample = gradient_slots(pulled), [slot for slot, _ in pulled.sample]
+            self._slots[wanted] = torch.tensor(shared, dtype=torch.int64), torch.tensor(sample, dtype=torch.int64)
+        return self._slots[wanted]
 
     def text(self, entry: Entry, wanted: Wanted | None = None) -> str:
         """Return the source of a kernel."""
@@ -80,7 +91,7 @@ class Fusion:
         return self._texts[entry, wanted]
 
     def kernels(self, entry: Entry, wanted: Wanted | None) -> tuple[Library, Library | None]:
-        """Return the kernel of a solve, and that of its pass back where gradients are wanted; compiled where need be."""
+        """Return the kernel of a solve, and that of its pass back where gradients are wanted, compiled if need be."""
         keys: list[tuple[Entry, Wanted | None]] = [(entry, None)] + ([] if wanted is None else [("pull", wanted)])
         missing = [key for key in keys if key not in self._libraries]
         if missing:
@@ -118,7 +129,7 @@ class Prepared(NamedTuple):
         return self.fusion.at_hand(self.entry, self.wanted)
 
 
-_fusions: OrderedDict[Hashable, Fusion] = OrderedDict()
+_fusions: OrderedDict[Hashable, tuple[Fusion, Shape]] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -131,8 +142,7 @@ def prepare(problem: Problem, plan: Plan, aca: ACA | None) -> Prepared:
         If this problem cannot be fused; the caller then solves without.
     """
     tableau = _check(problem, plan)
-    recorded = _recorded(problem)
-    fusion, shape = _fusion(problem, tableau, recorded)
+    fusion, shape, recorded = _fusion(problem, tableau)
     entry: Entry = "walk_grid" if problem.grid is not None else "walk" if problem.per_sample else "walk_shared"
     if entry == "walk_shared" and shape.samples == 1:
         entry = "walk"
@@ -154,10 +164,6 @@ def _check(problem: Problem, plan: Plan) -> Tableau:
         raise Unsupported("events look at every step")
     if plan.monitor is not None or plan.max_seconds < math.inf:
         raise Unsupported("`monitor` and `max_seconds` ask after each step")
-    if problem.dynamics.conduct.draws.any:
-        raise Unsupported("the right-hand side draws random numbers")
-    if problem.hooks.modules:
-        raise Unsupported("a module of the right-hand side has backward hooks")
     if forward_ad._current_level >= 0:
         raise Unsupported("derivatives in forward mode are asked for")
     if torch.is_inference_mode_enabled() or y0.is_inference():
@@ -172,22 +178,38 @@ def _check(problem: Problem, plan: Plan) -> Tableau:
     return problem.tableau
 
 
-def _recorded(problem: Problem) -> Recorded:
-    """Evaluate the right-hand side once; refuse one that changes what it refers to."""
-    recorded = record(problem.dynamics, problem.t[0].detach(), problem.y0.detach())
-    if any(place.differs for place in problem.referred.places):
-        raise Unsupported("the right-hand side changes something of its own at every call")
-    return recorded
-
-
-def _fusion(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fusion, Shape]:
-    """Return the program of a record, made once for all that are equal."""
-    key = recorded.tape, tableau.name, id(tableau), problem.per_sample, problem.dynamics.packing
+def _fusion(problem: Problem, tableau: Tableau) -> tuple[Fusion, Shape, Recorded]:
+    """Record the right-hand side, and return its program, made once for all records that are equal."""
+    t, y0, f = problem.t[0].detach(), problem.y0.detach(), problem.dynamics.f
+    if isinstance(f, nn.Module):
+        _refuse_hooks(f.modules())
+    recorded = record(problem.dynamics, t, y0)
+    key = recorded.tape, id(tableau), problem.per_sample, problem.dynamics.packing, code_of(f)
     with _lock:
-        known = _fusions.get(key)
-        if known is not None:
+        made = _fusions.get(key)
+        if made is not None:
             _fusions.move_to_end(key)
-            return known, _shape(problem, batched=known.groups == _shape(problem, batched=True).groups)
+            return *made, recorded
+    _refuse_hooks(problem.referred.modules)
+    first = record(problem.dynamics, t, y0)
+    again = record(problem.dynamics, t, y0)
+    if first.tape != again.tape or any(place.differs for place in problem.referred.places):
+        raise Unsupported("the right-hand side changes something of its own at every call")
+    found = _lowered(problem, tableau, recorded)
+    with _lock:
+        _fusions[key] = found
+        if len(_fusions) > _REMEMBERED:
+            _fusions.popitem(last=False)
+    return *found, recorded
+
+
+def _refuse_hooks(modules: Iterable[nn.Module]) -> None:
+    if Hooks.of(modules).modules:
+        raise Unsupported("a module of the right-hand side has backward hooks")
+
+
+def _lowered(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fusion, Shape]:
+    """Return the program of a record: of a batch of samples if it can be one, else of one sample."""
     failure: Unsupported | None = None
     for shape in dict.fromkeys((_shape(problem, batched=True), _shape(problem, batched=False))):
         if shape.dimension > _MOST_COMPONENTS:
@@ -198,12 +220,7 @@ def _fusion(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fus
         except Unsupported as error:
             failure = failure or error
             continue
-        fusion = Fusion(lowered, tableau, problem.y0.dtype == torch.float32, shape.groups)
-        with _lock:
-            _fusions[key] = fusion
-            if len(_fusions) > _REMEMBERED:
-                _fusions.popitem(last=False)
-        return fusion, shape
+        return Fusion(lowered, tableau, problem.y0.dtype == torch.float32, shape.groups), shape
     assert failure is not None
     raise failure
 
@@ -267,7 +284,8 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         y0.detach().contiguous(), problem.t.detach(), shared.detach().contiguous(), sample.detach().contiguous(),
         problem.per_sample or shape.samples == 1,
     )  # fmt: skip
-    nodes, dense = prepared.wanted is not None, problem.tableau.interpolant_terms if plan.dense else 0
+    wanted = prepared.wanted
+    nodes, dense = wanted is not None or plan.dense, fusion.tableau.interpolant_terms if plan.dense else 0
     outputs = len(problem.t)
     if problem.grid is not None:
         walked = walk_grid(forward, posed, problem.grid, outputs=outputs, nodes=nodes, dense=dense)
@@ -281,24 +299,13 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     steps_taken = StepsTaken(walked, problem.per_sample)
     problem.dynamics.calls.count += _evaluations(problem, walked)
     found = walked.outputs
-    if back is not None:
-        assert prepared.wanted is not None
-        pulled = fusion.pullback(prepared.wanted)
-        pass_back = PassBack(
-            problem, back, posed, steps_taken, recorded.inputs,
-            torch.tensor(gradient_slots(pulled), dtype=torch.int64),
-            torch.tensor([slot for slot, _ in pulled.sample], dtype=torch.int64),
-            problem.tableau.stages,
-        )  # fmt: skip
+    if back is not None and wanted is not None:
+        slots = fusion.slots(wanted)
+        pass_back = PassBack(problem, back, posed, steps_taken, recorded.inputs, *slots, fusion.tableau.stages)
         found = differentiable(pass_back, y0, shared, sample, found)
     states = found.reshape(outputs, *problem.y0.shape)
-    if (
-        back is not None
-        and prepared.wanted.clock
-        and walked.longest
-        and times_move(problem.t)
-        and not problem.to_outputs
-    ):
+    moves = wanted is not None and wanted.clock and times_move(problem.t) and not problem.to_outputs
+    if moves and walked.longest:
         grid = problem.grid if problem.grid is not None else adaptive_clock(problem.t, steps_taken.clock())
         states = moving_with_times(problem, problem.t, grid, states, whole=True)
     table = step_table(steps_taken, problem.y0.shape, problem.direction) if plan.dense else None

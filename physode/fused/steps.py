@@ -84,8 +84,8 @@ class StepsTaken:
 def by_step(walked: Walked, parts: Sequence[Tensor], *, per_sample: bool) -> Tensor:
     """Join what blocks have of each step, ``(samples of the block, rows, ...)``, as ``(steps, *groups, ...)``.
 
-    Where a sample took fewer steps than others, 0 follows. With one clock for all, parts without samples are its own, and
-    of others the sum is taken.
+    Where a sample took fewer steps than others, 0 follows. With one clock for all, parts without samples are its own,
+    and of others the sum is taken.
     """
     count = walked.longest
     own = per_sample or walked.per_sample
@@ -116,7 +116,8 @@ def step_table(steps: StepsTaken, shape: Sequence[int], direction: Tensor) -> St
     dense = walked.end.new_zeros(count, samples, walked.blocks[0].dense_terms, dimension)
     first = 0
     for block in walked.blocks:
-        assert block.nodes is not None and block.dense is not None
+        assert block.nodes is not None
+        assert block.dense is not None
         width = min(block.rows, count - first)
         there = torch.arange(width) < (torch.full((1, 1), width) if grid_rows else block.taken.reshape(-1, 1))
         kept = there[..., None].expand(len(block.order), width, 1)
