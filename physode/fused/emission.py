@@ -9,18 +9,21 @@ from importlib.resources import files
 from typing import Literal, NamedTuple, TypeAlias
 
 from physode.fused.arguments import structure
+from physode.fused.coefficients import FusedMethod, coefficients, interpolant_terms
 from physode.fused.differentiation import Pullback
-from physode.fused.graph import Matrix, Node, Program
-from physode.solvers.tableaus import Tableau
+from physode.fused.graph import Node, Program
+from physode.fused.linearisation import Linearisation
+from physode.fused.places import GradientPlaces
 from physode.status import Status
 
-__all__ = ["LANES", "Entry", "Kernel", "gradient_slots", "source"]
+__all__ = ["LANES", "Entry", "Kernel", "Pullbacks", "source"]
 
 Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull"]
 
 LANES = 8  # samples beside one another on a CPU
 
 _UNROLLED = 64  # operations up to which a right-hand side is written into every stage
+_WRITTEN_OUT = 4  # components up to which an implicit method's stages and its elimination are
 
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
@@ -37,6 +40,23 @@ _LIBRARY = {
 _LANEWISE = {"sqrt", "floor", "ceil", "round", "trunc", "fmod"}  # without a vector function, or with an instruction
 
 
+class Pullbacks(NamedTuple):
+    """The vector-Jacobian products that a pass back takes: of the right-hand side, and of its linearisation if any."""
+
+    rhs: Pullback
+    linearisation: Pullback | None = None
+
+    @property
+    def each(self) -> tuple[Pullback, ...]:
+        """Those that there are."""
+        return (self.rhs,) if self.linearisation is None else (self.rhs, self.linearisation)
+
+    @property
+    def places(self) -> GradientPlaces:
+        """Where their gradients lie."""
+        return GradientPlaces.of(*self.each)
+
+
 @dataclass(frozen=True)
 class Kernel:
     """What a kernel is made from.
@@ -46,31 +66,42 @@ class Kernel:
     entry
         What it does: adaptive steps by each sample's own clock (``"walk"``) or by one (``"walk_shared"``), given steps
         (``"walk_grid"``), or ACA's pass back (``"pull"``).
-    program, pullback
-        The right-hand side, and for the pass back its vector-Jacobian product.
-    tableau
+    program
+        The right-hand side.
+    method
         The method.
     single
         Whether states are of single precision.
     groups
         Where the parts of a state begin whose norms are taken by themselves, and where the last one ends.
+    linearisation
+        The right-hand side with its derivatives, for methods that take them.
+    pullbacks
+        For the pass back.
     clock_too
         Whether gradients in steps' starts and sizes are asked for.
     """
 
     entry: Entry
     program: Program
-    tableau: Tableau
+    method: FusedMethod
     single: bool
     groups: tuple[int, ...]
-    pullback: Pullback | None = None
+    linearisation: Linearisation | None = None
+    pullbacks: Pullbacks | None = None
     clock_too: bool = False
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All that is evaluated."""
+        programs = [self.program] + ([] if self.linearisation is None else [self.linearisation.program])
+        pulled = () if self.pullbacks is None else self.pullbacks.each
+        return [node for part in (*programs, *pulled) for node in part.nodes]
 
 
 def source(kernel: Kernel, *, vector_functions: bool) -> str:
     """Return the text of a kernel's source: for a CPU's C++ compiler, or as it stands for CUDA's."""
-    program, pullback = kernel.program, kernel.pullback
-    nodes = [*program.nodes, *(() if pullback is None else pullback.nodes)]
+    method = coefficients(kernel.method)
     heads = [
         f"#define SCALAR {'float' if kernel.single else 'double'}",
         f"#ifndef __CUDACC__\n#define LANES {LANES}\n#endif",
@@ -79,13 +110,18 @@ def source(kernel: Kernel, *, vector_functions: bool) -> str:
         structure(),
         _numbers(kernel),
         _part("functions"),
-        *_library(nodes, kernel.single),
-        rhs_text(program),
+        *_library(kernel.nodes, kernel.single),
+        rhs_text(kernel.program),
     ]
-    if kernel.entry == "pull":
-        assert pullback is not None
-        heads.append(pullback_text(pullback, program))
-    text = "\n".join([*heads, *map(_part, _PARTS[kernel.entry]), _part("launch")])
+    if kernel.linearisation is not None:
+        heads.append(linearisation_text(kernel.linearisation))
+    if kernel.pullbacks is not None:
+        arguments, places = "V t, const V* y, const S* p, const V* q, const V* g", kernel.pullbacks.places
+        for name, pulled in zip(("rhs", "linearise"), kernel.pullbacks.each, strict=False):
+            heads.append(pullback_text(f"{name}_pullback({arguments}", pulled, places))
+    steps = {"step": method.step, "pull_step": method.pull}
+    parts = [part for name in _PARTS[kernel.entry] for part in steps.get(name, (name,))]
+    text = "\n".join([*heads, *map(_part, ["sums", *parts, "launch"])])
     return "\n".join(line for line in text.splitlines() if line != "#pragma once" and not line.startswith('#include "'))
 
 
@@ -93,8 +129,9 @@ _PARTS: dict[Entry, tuple[str, ...]] = {
     "walk": ("step", "controller", "samples", "walk"),
     "walk_shared": ("step", "controller", "samples", "group", "walk_shared"),
     "walk_grid": ("step", "samples", "group", "walk_grid"),
-    "pull": ("step", "samples", "pull"),
+    "pull": ("step", "samples", "back", "pull_step", "pull"),
 }
+"""The source's parts in their order, where the method's own have the names ``step`` and ``pull_step``."""
 
 
 def rhs_text(program: Program) -> str:
@@ -104,39 +141,29 @@ def rhs_text(program: Program) -> str:
     return function(head, program.nodes, stores)
 
 
-def pullback_text(pullback: Pullback, program: Program) -> str:
-    """Return the vector-Jacobian product as a function that adds to what it is handed."""
+def linearisation_text(linearisation: Linearisation) -> str:
+    """Return the right-hand side with its derivatives by state and time as a function."""
+    program, targets = linearisation.program, [f"J[{e}]" for e in range(len(linearisation.entries))]
+    targets += [f"f_t[{e}]" for e in range(len(linearisation.drifts))]
+    targets += [f"f[{d}]" for d in range(len(program.outputs) - len(targets))]
+    stores = [Store(target, node, False) for target, node in zip(targets, program.outputs, strict=True)]
+    arguments = "V t, const V* y, const S* p, const V* q, V* f, V* J, V* f_t"
+    return function(f"{_attribute(len(program.nodes))} void linearise({arguments})", program.nodes, stores)
+
+
+def pullback_text(name: str, pullback: Pullback, places: GradientPlaces) -> str:
+    """Return a vector-Jacobian product as a function that adds to what it is handed."""
     stores = [Store(f"d_y[{d}]", node, True) for d, node in enumerate(pullback.state)]
     if pullback.time is not None:
         stores.append(Store("d_t[0]", pullback.time, True))
-    stores += [Store(f"d_p[{place}]", node, True) for place, (_, node) in enumerate(pullback.shared)]
-    stores += [Store(f"d_q[{place}]", node, True) for place, (_, node) in enumerate(pullback.sample)]
-    arguments = "V t, const V* y, const S* p, const V* q, const V* g, V* d_y, V* d_t, V* d_p, V* d_q"
-    head = f"{_attribute(len(pullback.nodes))} void rhs_pullback({arguments})"
-    return function(head, pullback.nodes, stores, _outer_lines(pullback))
+    stores += [Store(f"d_p[{places.shared.index(slot)}]", node, True) for slot, node in pullback.shared]
+    stores += [Store(f"d_q[{places.sample.index(slot)}]", node, True) for slot, node in pullback.sample]
+    head = f"{_attribute(len(pullback.nodes))} void {name}, V* d_y, V* d_t, V* d_p, V* d_q)"
+    return function(head, pullback.nodes, stores, _outer_lines(pullback, places))
 
 
-def gradient_slots(pullback: Pullback) -> tuple[int, ...]:
-    """Return which shared number each entry of a kernel's gradient is of: single ones, then matrices row by row."""
-    single = tuple(slot for slot, _ in pullback.shared)
-    return single + tuple(
-        matrix.offset + i * matrix.by_row + k * matrix.by_column
-        for matrix in _matrices(pullback)
-        for i in range(matrix.rows)
-        for k in range(matrix.columns)
-    )
-
-
-def _matrices(pullback: Pullback) -> list[Matrix]:
-    return list(dict.fromkeys(one.matrix for one in pullback.outer))
-
-
-def _outer_lines(pullback: Pullback) -> list[str]:
+def _outer_lines(pullback: Pullback, places: GradientPlaces) -> list[str]:
     """Return the lines that add products of two vectors to matrices' gradients."""
-    places, first = {}, len(pullback.shared)
-    for matrix in _matrices(pullback):
-        places[matrix] = first
-        first += matrix.rows * matrix.columns
     lines = []
     for number, one in enumerate(pullback.outer):
         lines += [
@@ -144,7 +171,7 @@ def _outer_lines(pullback: Pullback) -> list[str]:
             for name, nodes in (("rows", one.rows), ("columns", one.columns))
         ]
         shape = f"{one.matrix.rows}, {one.matrix.columns}"
-        lines.append(f"outer<{shape}>(d_p + {places[one.matrix]}, rows{number}, columns{number});")
+        lines.append(f"outer<{shape}>(d_p + {places.first_of(one.matrix)}, rows{number}, columns{number});")
     return lines
 
 
@@ -239,50 +266,49 @@ _WIDTHS = {True: ("eN16", "dN8"), False: ("eN8", "dN4")}
 
 def _numbers(kernel: Kernel) -> str:
     """Return the method's and the problem's numbers as C's constants."""
-    program, tableau, pullback = kernel.program, kernel.tableau, kernel.pullback
-    stages = tableau.stages
-    extra = len(tableau.c_extra)
-    everything = stages + 1 + extra
-    defined = {
+    program, method, own = kernel.program, kernel.method, coefficients(kernel.method)
+    places = GradientPlaces.of() if kernel.pullbacks is None else kernel.pullbacks.places
+    defined: dict[str, object] = {
         "D": program.dimension,
         "P": program.shared,
         "Q": program.sample,
-        "STAGES": stages,
-        "EXTRA": extra,
-        "TERMS": tableau.interpolant_terms,
-        "ERRORS": max(1, len(tableau.b_err)),
-        "ERROR_ORDER": tableau.error_order,
-        "SMALLEST_ROOT": 1e-12 ** (1.0 / (tableau.error_order + 1.0)),
-        "FSAL": int(tableau.fsal),
+        "TERMS": interpolant_terms(method),
+        "ERROR_ORDER": method.error_order,
+        "SMALLEST_ROOT": 1e-12 ** (1.0 / (method.error_order + 1.0)),
         "GROUPS": len(kernel.groups) - 1,
-        "SHARED_GRADIENTS": 0 if pullback is None else len(gradient_slots(pullback)),
-        "SAMPLE_GRADIENTS": 0 if pullback is None else len(pullback.sample),
+        "SHARED_GRADIENTS": len(places.slots),
+        "SAMPLE_GRADIENTS": len(places.sample),
         "CLOCK_TOO": int(kernel.clock_too),
         "NON_FINITE": float(Status.NON_FINITE),
         "STEP_UNDERFLOW": float(Status.STEP_UNDERFLOW),
         "MAX_STEPS": float(Status.MAX_STEPS),
+        **own.defined,
     }
     defined[f"ENTRY_{kernel.entry.upper()}"] = 1
-    tables = [
-        _table("A", tableau.a, stages),
-        _row("B", tableau.b),
-        _row("C", tableau.c),
-        _table("B_ERR", tableau.b_err or ((),), stages + 1),
-        _table("A_EXTRA", tableau.a_extra or ((),), everything),
-        _row("C_EXTRA", tableau.c_extra or (0.0,)),
-        _table("D_ROWS", tableau.d or ((),), everything),
-        f"TABLE int GROUP[] = {{{', '.join(map(str, kernel.groups))}}};",
-    ]
+    tables = [*own.tables, _integers("GROUP", kernel.groups)]
+    if kernel.linearisation is not None:
+        tables += _derivatives(kernel, kernel.linearisation, defined)
     return "\n".join([*(f"#define {name} {value}" for name, value in defined.items()), *tables])
 
 
-def _row(name: str, row: Sequence[float]) -> str:
-    return f"TABLE double {name}[{len(row)}] = {{{', '.join(map(repr, row))}}};"
+def _derivatives(kernel: Kernel, linearisation: Linearisation, defined: dict[str, object]) -> list[str]:
+    """Return tables of where the Jacobian has entries; their sizes are added to the numbers that are defined."""
+    rows, columns = [row for row, _ in linearisation.entries], [column for _, column in linearisation.entries]
+    pulled: tuple[int, ...] = ()
+    if kernel.pullbacks is not None and kernel.pullbacks.linearisation is not None:
+        pulled = linearisation.asked_entries(kernel.pullbacks.linearisation, clock=kernel.clock_too)
+    defined |= {
+        "ENTRIES": len(rows),
+        "DRIFTS": len(linearisation.drifts),
+        "PULLED": len(pulled),
+    }
+    named = {"ENTRY_ROW": rows, "ENTRY_COLUMN": columns, "DRIFT": linearisation.drifts, "PULLED_ENTRY": pulled}
+    unrolled = f"TABLE int UNROLLED = {32 if kernel.program.dimension <= _WRITTEN_OUT else 1};"
+    return [unrolled, *(_integers(name, values) for name, values in named.items())]
 
 
-def _table(name: str, rows: Sequence[Sequence[float]], width: int) -> str:
-    filled = ", ".join("{" + ", ".join(map(repr, (*row, *[0.0] * (width - len(row))))) + "}" for row in rows)
-    return f"TABLE double {name}[{len(rows)}][{width}] = {{{filled}}};"
+def _integers(name: str, values: Sequence[int]) -> str:
+    return f"TABLE int {name}[] = {{{', '.join(map(str, values)) or '0'}}};"
 
 
 @cache

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from physode.fused.backward import PassBack, differentiable
+from physode.fused.coefficients import FusedMethod, interpolant_terms, most_components
 from physode.fused.compilers import is_kept, libraries, vector_functions
-from physode.fused.differentiation import Pullback, pullback
-from physode.fused.emission import Entry, Kernel, gradient_slots, source
+from physode.fused.differentiation import pullback
+from physode.fused.emission import Entry, Kernel, Pullbacks, source
 from physode.fused.forward import Posed, Walked, walk, walk_grid
 from physode.fused.inputs import pack_sample, pack_shared
 from physode.fused.launch import Library
+from physode.fused.linearisation import Linearisation
 from physode.fused.lowering import Lowered, lower
 from physode.fused.recording import Recorded, record
 from physode.fused.steps import StepsTaken, step_table
@@ -32,13 +34,13 @@ from physode.problem.problem import Problem, UserNorm
 from physode.problem.references import code_of
 from physode.rhs_state import Hooks
 from physode.solvers.driver import Plan
+from physode.solvers.implicit.jacobian import structure_for
+from physode.solvers.implicit.rosenbrock import Rosenbrock
 from physode.solvers.step_control import Controller
-from physode.solvers.tableaus import Tableau
 
 __all__ = ["Fusion", "Prepared", "prepare", "solve_prepared"]
 
 _REMEMBERED = 256  # programs
-_MOST_COMPONENTS = 2048  # of a sample's state
 _DTYPES = (torch.float32, torch.float64)
 
 
@@ -56,36 +58,45 @@ class Fusion:
     """A right-hand side with a method: the program, and the kernels made from it so far."""
 
     lowered: Lowered
-    tableau: Tableau
+    method: FusedMethod
     single: bool
     groups: tuple[int, ...]
-    _pullbacks: dict[Hashable, Pullback] = field(default_factory=dict)
+    _pullbacks: dict[Hashable, Pullbacks] = field(default_factory=dict)
     _slots: dict[Hashable, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _texts: dict[Hashable, str] = field(default_factory=dict)
     _libraries: dict[Hashable, Library] = field(default_factory=dict)
 
-    def pullback(self, wanted: Wanted) -> Pullback:
-        """Return the vector-Jacobian product with the gradients that are wanted."""
+    @cached_property
+    def linearisation(self) -> Linearisation | None:
+        """The right-hand side with its derivatives, where the method takes these."""
+        return Linearisation.of(self.lowered.program) if isinstance(self.method, Rosenbrock) else None
+
+    def pullbacks(self, wanted: Wanted) -> Pullbacks:
+        """Return the vector-Jacobian products with the gradients that are wanted."""
         if wanted not in self._pullbacks:
-            self._pullbacks[wanted] = pullback(
-                self.lowered.program, time=wanted.clock, shared=wanted.shared, sample=wanted.sample
-            )
+            rhs = pullback(self.lowered.program, time=wanted.clock, shared=wanted.shared, sample=wanted.sample)
+            linear = self.linearisation
+            if linear is None:
+                self._pullbacks[wanted] = Pullbacks(rhs)
+            else:
+                second = linear.pullback(time=wanted.clock, shared=wanted.shared, sample=wanted.sample)
+                self._pullbacks[wanted] = Pullbacks(rhs, second)
         return self._pullbacks[wanted]
 
     def slots(self, wanted: Wanted) -> tuple[Tensor, Tensor]:
         """Return which numbers, shared and each sample's, the entries of a pass back's gradients belong to."""
         if wanted not in self._slots:
-            pulled = self.pullback(wanted)
-            shared, sample = gradient_slots(pulled), [slot for slot, _ in pulled.sample]
-            self._slots[wanted] = torch.tensor(shared, dtype=torch.int64), torch.tensor(sample, dtype=torch.int64)
+            places = self.pullbacks(wanted).places
+            shared, sample = (torch.tensor(slots, dtype=torch.int64) for slots in (places.slots, places.sample))
+            self._slots[wanted] = shared, sample
         return self._slots[wanted]
 
     def text(self, entry: Entry, wanted: Wanted | None = None) -> str:
         """Return the source of a kernel."""
         if (entry, wanted) not in self._texts:
             kernel = Kernel(
-                entry, self.lowered.program, self.tableau, self.single, self.groups,
-                None if wanted is None else self.pullback(wanted), clock_too=wanted is not None and wanted.clock,
+                entry, self.lowered.program, self.method, self.single, self.groups, self.linearisation,
+                None if wanted is None else self.pullbacks(wanted), clock_too=wanted is not None and wanted.clock,
             )  # fmt: skip
             self._texts[entry, wanted] = source(kernel, vector_functions=vector_functions())
         return self._texts[entry, wanted]
@@ -141,19 +152,20 @@ def prepare(problem: Problem, plan: Plan, aca: ACA | None) -> Prepared:
     Unsupported
         If this problem cannot be fused; the caller then solves without.
     """
-    tableau = _check(problem, plan)
-    fusion, shape, recorded = _fusion(problem, tableau)
+    fusion, shape, recorded = _fusion(problem, _check(problem, plan))
     entry: Entry = "walk_grid" if problem.grid is not None else "walk" if problem.per_sample else "walk_shared"
     if entry == "walk_shared" and shape.samples == 1:
         entry = "walk"
     return Prepared(fusion, shape, recorded, entry, _wanted(problem, plan, aca, recorded, fusion.lowered))
 
 
-def _check(problem: Problem, plan: Plan) -> Tableau:
+def _check(problem: Problem, plan: Plan) -> FusedMethod:
     """Refuse what kernels do not do."""
     y0, steps = problem.y0, problem.steps
-    if not isinstance(problem.tableau, Tableau):
-        raise Unsupported(f"the method {problem.tableau.name} is not an explicit Runge-Kutta method")
+    if not isinstance(problem.tableau, FusedMethod):
+        raise Unsupported(f"steps of the method {problem.tableau.name} are not fused")
+    if isinstance(problem.tableau, Rosenbrock):
+        _check_jacobian(problem)
     if y0.dtype not in _DTYPES:
         raise Unsupported(f"states of {str(y0.dtype).removeprefix('torch.')} are not fused")
     if y0.device.type != "cpu":
@@ -178,13 +190,21 @@ def _check(problem: Problem, plan: Plan) -> Tableau:
     return problem.tableau
 
 
-def _fusion(problem: Problem, tableau: Tableau) -> tuple[Fusion, Shape, Recorded]:
+def _check_jacobian(problem: Problem) -> None:
+    """Refuse what is known of a Jacobian but not by its right-hand side."""
+    if problem.dynamics.jac is not None:
+        raise Unsupported("the Jacobian is the user's own")
+    if structure_for(problem.dynamics).kind in ("diagonal", "banded"):
+        raise Unsupported("systems with banded matrices are not fused")
+
+
+def _fusion(problem: Problem, method: FusedMethod) -> tuple[Fusion, Shape, Recorded]:
     """Record the right-hand side, and return its program, made once for all records that are equal."""
     t, y0, f = problem.t[0].detach(), problem.y0.detach(), problem.dynamics.f
     if isinstance(f, nn.Module):
         _refuse_hooks(f.modules())
     recorded = record(problem.dynamics, t, y0)
-    key = recorded.tape, id(tableau), problem.per_sample, problem.dynamics.packing, code_of(f)
+    key = recorded.tape, id(method), problem.per_sample, problem.dynamics.packing, code_of(f)
     with _lock:
         made = _fusions.get(key)
         if made is not None:
@@ -195,7 +215,7 @@ def _fusion(problem: Problem, tableau: Tableau) -> tuple[Fusion, Shape, Recorded
     again = record(problem.dynamics, t, y0)
     if first.tape != again.tape or any(place.differs for place in problem.referred.places):
         raise Unsupported("the right-hand side changes something of its own at every call")
-    found = _lowered(problem, tableau, recorded)
+    found = _lowered(problem, method, recorded)
     with _lock:
         _fusions[key] = found
         if len(_fusions) > _REMEMBERED:
@@ -208,11 +228,11 @@ def _refuse_hooks(modules: Iterable[nn.Module]) -> None:
         raise Unsupported("a module of the right-hand side has backward hooks")
 
 
-def _lowered(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fusion, Shape]:
+def _lowered(problem: Problem, method: FusedMethod, recorded: Recorded) -> tuple[Fusion, Shape]:
     """Return the program of a record: of a batch of samples if it can be one, else of one sample."""
     failure: Unsupported | None = None
     for shape in dict.fromkeys((_shape(problem, batched=True), _shape(problem, batched=False))):
-        if shape.dimension > _MOST_COMPONENTS:
+        if shape.dimension > most_components(method):
             failure = failure or Unsupported(f"a state of {shape.dimension} components is too large")
             continue
         try:
@@ -220,7 +240,7 @@ def _lowered(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fu
         except Unsupported as error:
             failure = failure or error
             continue
-        return Fusion(lowered, tableau, problem.y0.dtype == torch.float32, shape.groups), shape
+        return Fusion(lowered, method, problem.y0.dtype == torch.float32, shape.groups), shape
     assert failure is not None
     raise failure
 
@@ -285,7 +305,7 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         problem.per_sample or shape.samples == 1,
     )  # fmt: skip
     wanted = prepared.wanted
-    nodes, dense = wanted is not None or plan.dense, fusion.tableau.interpolant_terms if plan.dense else 0
+    nodes, dense = wanted is not None or plan.dense, interpolant_terms(fusion.method) if plan.dense else 0
     outputs = len(problem.t)
     if problem.grid is not None:
         walked = walk_grid(forward, posed, problem.grid, outputs=outputs, nodes=nodes, dense=dense)
@@ -301,7 +321,7 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     found = walked.outputs
     if back is not None and wanted is not None:
         slots = fusion.slots(wanted)
-        pass_back = PassBack(problem, back, posed, steps_taken, recorded.inputs, *slots, fusion.tableau.stages)
+        pass_back = PassBack(problem, back, posed, steps_taken, recorded.inputs, *slots, fusion.method.stages)
         found = differentiable(pass_back, y0, shared, sample, found)
     states = found.reshape(outputs, *problem.y0.shape)
     moves = wanted is not None and wanted.clock and times_move(problem.t) and not problem.to_outputs

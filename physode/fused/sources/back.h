@@ -91,15 +91,19 @@ INLINE bool gather_outputs(const Args& a, Back& x, V* d_y, V (*d_F)[D], const V 
     }
 }
 
+// dL/d(time) of an evaluation at the step's ``node``; outside of the span time is held.
+INLINE void add_clock(Back& x, W time, double node, V d_t) {
+    if (!CLOCK_TOO) return;
+    const W moved = choose((time >= x.low) & (time <= x.high), widen(d_t), clocks(0));
+    x.d_start = x.d_start + moved;
+    x.d_size = x.d_size + node * moved;
+}
+
 // The cotangent of a derivative at (t, y), pulled back; added to the state's, the parameters' and the clock's.
 INLINE void pull_rhs(const Args& a, Back& x, W time, double node, const V* y, const V* given, V* d_y) {
     V d_t = vector(0);
     rhs_pullback(within(time, x.low, x.high), y, a.p, x.q, given, d_y, &d_t, x.d_p, x.d_q);
-    if (CLOCK_TOO) {
-        const W moved = choose((time >= x.low) & (time <= x.high), widen(d_t), clocks(0));
-        x.d_start = x.d_start + moved;
-        x.d_size = x.d_size + node * moved;
-    }
+    add_clock(x, time, node, d_t);
 }
 
 template <int N>

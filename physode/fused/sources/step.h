@@ -2,7 +2,8 @@
 #pragma once
 
 #define ALL (STAGES + 1 + EXTRA)  // stages, the derivative at the end, and what only the interpolant needs
-#define END STAGES               // the place of the derivative at the end
+#define END STAGES                // the place of the derivative at the end
+#define CARRIES 1                 // a step begins with the derivative that the one before ended with
 
 struct Step {
     V y[D];       // at the end

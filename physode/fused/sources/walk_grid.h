@@ -36,10 +36,10 @@ FUNCTION void walk_grid(const Args& a, Long first) {
                 inside |= LANE(h, l) > 0 ? next < LANE(end, l) : next > LANE(end, l);
             }
         }
-        rhs(within(t, low, high), x.y, a.p, x.q, step.k[0]);
+        if (CARRIES) rhs(within(t, low, high), x.y, a.p, x.q, step.k[0]);
         take_step(a, x.q, t, h, low, high, x.y, step);
         if (inside) {
-            rhs(within(t + h, low, high), step.y, a.p, x.q, step.k[END]);
+            if (CARRIES) rhs(within(t + h, low, high), step.y, a.p, x.q, step.k[END]);
             finish_step(a, x.q, t, h, low, high, x.y, step);
             interpolant(h, x.y, step, x.F);
         }

@@ -1,0 +1,73 @@
+// Systems of linear equations, one a lane: LU factors by rows, pivots chosen in columns.
+#pragma once
+
+struct Factors {
+    V lu[D][D];     // multipliers below the diagonal, on it the pivots' reciprocals
+    V pivot[D];     // the row that row k was exchanged with
+    bool moved[D];  // whether any lane exchanged row k
+};
+
+// Exchange rows k and ``pivot`` of columns that lie ``width`` beside one another.
+template <int width>
+INLINE void exchange(V* rows, int k, V pivot) {
+    for (int i = k + 1; i < D; ++i) {
+        const MV here = pivot == vector((S)i);
+        if (!any(widen_mask(here))) continue;
+        for (int d = 0; d < width; ++d) {
+            const V upper = rows[k * width + d], lower = rows[i * width + d];
+            rows[k * width + d] = select(here, lower, upper);
+            rows[i * width + d] = select(here, upper, lower);
+        }
+    }
+}
+
+// Factor what stands in ``lu``; a singular matrix's solutions are not finite.
+INLINE void factor(Factors& m) {
+#pragma GCC unroll UNROLLED
+    for (int k = 0; k < D; ++k) {
+        V largest = magnitude_of(m.lu[k][k]), row = vector((S)k);
+        for (int i = k + 1; i < D; ++i) {
+            const V size = magnitude_of(m.lu[i][k]);
+            const MV more = size > largest;
+            largest = select(more, size, largest);
+            row = select(more, vector((S)i), row);
+        }
+        m.pivot[k] = row;
+        m.moved[k] = any(widen_mask(row != vector((S)k)));
+        if (m.moved[k]) exchange<D>(m.lu[0], k, row);
+        const V reciprocal = vector(1) / m.lu[k][k];
+        m.lu[k][k] = reciprocal;
+        for (int i = k + 1; i < D; ++i) {
+            const V factor = m.lu[i][k] * reciprocal;
+            m.lu[i][k] = factor;
+            for (int d = k + 1; d < D; ++d) m.lu[i][d] = m.lu[i][d] - factor * m.lu[k][d];
+        }
+    }
+}
+
+INLINE void solve(const Factors& m, V* x) {
+#pragma GCC unroll UNROLLED
+    for (int k = 0; k < D; ++k) if (m.moved[k]) exchange<1>(x, k, m.pivot[k]);
+#pragma GCC unroll UNROLLED
+    for (int k = 0; k < D; ++k)
+        for (int i = k + 1; i < D; ++i) x[i] = x[i] - m.lu[i][k] * x[k];
+#pragma GCC unroll UNROLLED
+    for (int k = D - 1; k >= 0; --k) {
+        x[k] = x[k] * m.lu[k][k];
+        for (int i = 0; i < k; ++i) x[i] = x[i] - m.lu[i][k] * x[k];
+    }
+}
+
+// With the transposed matrix.
+INLINE void solve_transposed(const Factors& m, V* x) {
+#pragma GCC unroll UNROLLED
+    for (int k = 0; k < D; ++k) {
+        x[k] = x[k] * m.lu[k][k];
+        for (int i = k + 1; i < D; ++i) x[i] = x[i] - m.lu[k][i] * x[k];
+    }
+#pragma GCC unroll UNROLLED
+    for (int k = D - 1; k >= 0; --k)
+        for (int i = 0; i < k; ++i) x[i] = x[i] - m.lu[k][i] * x[k];
+#pragma GCC unroll UNROLLED
+    for (int k = D - 1; k >= 0; --k) if (m.moved[k]) exchange<1>(x, k, m.pivot[k]);
+}

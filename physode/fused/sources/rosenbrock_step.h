@@ -1,0 +1,77 @@
+// One step of a Rosenbrock method, as physode/solvers/implicit/rosenbrock.py has it.
+#pragma once
+
+#define END 1      // the place of the derivative at the end
+#define CARRIES 0  // a step evaluates its first derivative itself, with the Jacobian
+
+struct Step {
+    V y[D];                            // at the end
+    V k[2][D];                         // dy/dt at the start and at the end
+    V u[STAGES][D], f[STAGES][D];      // stages, and dy/dt there
+    V J[ENTRIES + 1], f_t[DRIFTS + 1];  // the derivatives by the state and by the time, where they are not 0
+    Factors factors;                   // of I - h gamma J
+};
+
+// Where stage i evaluates dy/dt.
+INLINE void stage_state(const V* y, const V (*u)[D], int i, V* at) {
+    for (int d = 0; d < D; ++d) at[d] = vector(0);
+    for (int j = 0; j < i; ++j)
+        for (int d = 0; d < D; ++d) at[d] = at[d] + A[i][j] * u[j][d];
+    for (int d = 0; d < D; ++d) at[d] = y[d] + at[d];
+}
+
+INLINE void shifted(V length, const V* J, V (*matrix)[D]) {
+    for (int i = 0; i < D; ++i)
+        for (int d = 0; d < D; ++d) matrix[i][d] = vector(i == d);
+#pragma GCC unroll 64
+    for (int e = 0; e < ENTRIES; ++e) {
+        V& entry = matrix[ENTRY_ROW[e]][ENTRY_COLUMN[e]];
+        entry = entry - length * J[e];
+    }
+}
+
+INLINE void take_step(const Args& a, const V* q, W t, W h, W low, W high, const V* y, Step& step) {
+    const V wide = narrow(h), length = (S)GAMMA * wide, square = length * wide;
+    linearise(within(t, low, high), y, a.p, q, step.f[0], step.J, step.f_t);
+    shifted(length, step.J, step.factors.lu);
+    factor(step.factors);
+    for (int d = 0; d < D; ++d) step.y[d] = vector(0);
+#pragma GCC unroll UNROLLED
+    for (int i = 0; i < STAGES; ++i) {
+        V* u = step.u[i];
+        if (i > 0) {
+            V at[D];
+            stage_state(y, step.u, i, at);
+            rhs(within(C[i] * h + t, low, high), at, a.p, q, step.f[i]);
+        }
+        V sum[D];
+        for (int d = 0; d < D; ++d) sum[d] = vector(0);
+        for (int j = 0; j < i; ++j)
+            for (int d = 0; d < D; ++d) sum[d] = sum[d] + GAMMA_C[i][j] * step.u[j][d];
+        for (int d = 0; d < D; ++d) sum[d] = sum[d] + length * step.f[i][d];
+#pragma GCC unroll 32
+        for (int e = 0; e < DRIFTS; ++e) sum[DRIFT[e]] = sum[DRIFT[e]] + DRIFT_WEIGHT[i] * (square * step.f_t[e]);
+        solve(step.factors, sum);
+        for (int d = 0; d < D; ++d) {
+            u[d] = sum[d];
+            step.y[d] = step.y[d] + M[i] * sum[d];
+        }
+    }
+    for (int d = 0; d < D; ++d) step.y[d] = y[d] + step.y[d];
+}
+
+INLINE W error_ratio(const Args& a, W h, const V* y, const Step& step) {
+    V scale[D];
+    tolerated(a, y, step.y, scale);
+    return size_of([&](int d) { return weighted(ERROR, step.u, d) / scale[d]; });
+}
+
+INLINE void finish_step(const Args& a, const V* q, W t, W h, W low, W high, const V* y, Step& step) {}
+
+INLINE void interpolant(W h, const V* y, const Step& step, V (*F)[D]) {
+    for (int d = 0; d < D; ++d) {
+        F[0][d] = step.y[d] - y[d];
+#pragma GCC unroll 8
+        for (int r = 0; r < TERMS - 1; ++r) F[1 + r][d] = weighted(DENSE[r], step.u, d);
+    }
+}
