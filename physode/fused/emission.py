@@ -23,7 +23,6 @@ Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull"]
 LANES = 8  # samples beside one another on a CPU
 
 _UNROLLED = 64  # operations up to which a right-hand side is written into every stage
-_WRITTEN_OUT = 4  # components up to which an implicit method's stages and its elimination are
 
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
@@ -303,8 +302,7 @@ def _derivatives(kernel: Kernel, linearisation: Linearisation, defined: dict[str
         "PULLED": len(pulled),
     }
     named = {"ENTRY_ROW": rows, "ENTRY_COLUMN": columns, "DRIFT": linearisation.drifts, "PULLED_ENTRY": pulled}
-    unrolled = f"TABLE int UNROLLED = {32 if kernel.program.dimension <= _WRITTEN_OUT else 1};"
-    return [unrolled, *(_integers(name, values) for name, values in named.items())]
+    return [_integers(name, values) for name, values in named.items()]
 
 
 def _integers(name: str, values: Sequence[int]) -> str:

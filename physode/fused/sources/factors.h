@@ -1,10 +1,13 @@
 // Systems of linear equations, one a lane: LU factors by rows, pivots chosen in columns.
 #pragma once
 
+TABLE int WRITTEN_OUT = D <= 10 ? 32 : 1;  // systems whose elimination is
+
 struct Factors {
-    V lu[D][D];     // multipliers below the diagonal, on it the pivots' reciprocals
-    V pivot[D];     // the row that row k was exchanged with
-    bool moved[D];  // whether any lane exchanged row k
+    V lu[D][D];       // below the diagonal multipliers, above it rows of the upper triangle over their pivots
+    V reciprocal[D];  // of the pivots
+    V pivot[D];       // the row that row k was exchanged with
+    bool moved[D];    // whether any lane exchanged row k
 };
 
 // Exchange rows k and ``pivot`` of columns that lie ``width`` beside one another.
@@ -21,11 +24,14 @@ INLINE void exchange(V* rows, int k, V pivot) {
     }
 }
 
+FUNCTION void exchange_rows(V* rows, int k, const V* pivot) { exchange<D>(rows, k, *pivot); }
+
 // Factor what stands in ``lu``; a singular matrix's solutions are not finite.
 INLINE void factor(Factors& m) {
-#pragma GCC unroll UNROLLED
+#pragma GCC unroll WRITTEN_OUT
     for (int k = 0; k < D; ++k) {
         V largest = magnitude_of(m.lu[k][k]), row = vector((S)k);
+#pragma GCC unroll WRITTEN_OUT
         for (int i = k + 1; i < D; ++i) {
             const V size = magnitude_of(m.lu[i][k]);
             const MV more = size > largest;
@@ -34,40 +40,52 @@ INLINE void factor(Factors& m) {
         }
         m.pivot[k] = row;
         m.moved[k] = any(widen_mask(row != vector((S)k)));
-        if (m.moved[k]) exchange<D>(m.lu[0], k, row);
-        const V reciprocal = vector(1) / m.lu[k][k];
-        m.lu[k][k] = reciprocal;
+        if (m.moved[k]) {
+            if (D <= 4) exchange<D>(m.lu[0], k, row);
+            else exchange_rows(m.lu[0], k, &m.pivot[k]);
+        }
+        m.reciprocal[k] = vector(1) / m.lu[k][k];
+#pragma GCC unroll WRITTEN_OUT
         for (int i = k + 1; i < D; ++i) {
-            const V factor = m.lu[i][k] * reciprocal;
+            const V factor = m.lu[i][k] * m.reciprocal[k];
             m.lu[i][k] = factor;
+#pragma GCC unroll WRITTEN_OUT
             for (int d = k + 1; d < D; ++d) m.lu[i][d] = m.lu[i][d] - factor * m.lu[k][d];
         }
     }
+#pragma GCC unroll WRITTEN_OUT
+    for (int k = 0; k < D; ++k)
+#pragma GCC unroll WRITTEN_OUT
+        for (int d = k + 1; d < D; ++d) m.lu[k][d] = m.lu[k][d] * m.reciprocal[k];
 }
 
 INLINE void solve(const Factors& m, V* x) {
-#pragma GCC unroll UNROLLED
+#pragma GCC unroll WRITTEN_OUT
     for (int k = 0; k < D; ++k) if (m.moved[k]) exchange<1>(x, k, m.pivot[k]);
-#pragma GCC unroll UNROLLED
+#pragma GCC unroll WRITTEN_OUT
     for (int k = 0; k < D; ++k)
+#pragma GCC unroll WRITTEN_OUT
         for (int i = k + 1; i < D; ++i) x[i] = x[i] - m.lu[i][k] * x[k];
-#pragma GCC unroll UNROLLED
-    for (int k = D - 1; k >= 0; --k) {
-        x[k] = x[k] * m.lu[k][k];
+#pragma GCC unroll WRITTEN_OUT
+    for (int k = 0; k < D; ++k) x[k] = x[k] * m.reciprocal[k];
+#pragma GCC unroll WRITTEN_OUT
+    for (int k = D - 1; k > 0; --k)
+#pragma GCC unroll WRITTEN_OUT
         for (int i = 0; i < k; ++i) x[i] = x[i] - m.lu[i][k] * x[k];
-    }
 }
 
 // With the transposed matrix.
 INLINE void solve_transposed(const Factors& m, V* x) {
-#pragma GCC unroll UNROLLED
-    for (int k = 0; k < D; ++k) {
-        x[k] = x[k] * m.lu[k][k];
+#pragma GCC unroll WRITTEN_OUT
+    for (int k = 0; k < D; ++k)
+#pragma GCC unroll WRITTEN_OUT
         for (int i = k + 1; i < D; ++i) x[i] = x[i] - m.lu[k][i] * x[k];
-    }
-#pragma GCC unroll UNROLLED
-    for (int k = D - 1; k >= 0; --k)
+#pragma GCC unroll WRITTEN_OUT
+    for (int k = 0; k < D; ++k) x[k] = x[k] * m.reciprocal[k];
+#pragma GCC unroll WRITTEN_OUT
+    for (int k = D - 1; k > 0; --k)
+#pragma GCC unroll WRITTEN_OUT
         for (int i = 0; i < k; ++i) x[i] = x[i] - m.lu[k][i] * x[k];
-#pragma GCC unroll UNROLLED
+#pragma GCC unroll WRITTEN_OUT
     for (int k = D - 1; k >= 0; --k) if (m.moved[k]) exchange<1>(x, k, m.pivot[k]);
 }

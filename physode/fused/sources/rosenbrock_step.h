@@ -4,12 +4,14 @@
 #define END 1      // the place of the derivative at the end
 #define CARRIES 0  // a step evaluates its first derivative itself, with the Jacobian
 
+TABLE int UNROLLED = D <= 4 ? 32 : 1;  // states whose stages are written out
+
 struct Step {
-    V y[D];                            // at the end
-    V k[2][D];                         // dy/dt at the start and at the end
-    V u[STAGES][D], f[STAGES][D];      // stages, and dy/dt there
-    V J[ENTRIES + 1], f_t[DRIFTS + 1];  // the derivatives by the state and by the time, where they are not 0
-    Factors factors;                   // of I - h gamma J
+    V y[D];                             // at the end
+    V k[2][D];                          // dy/dt at the start and at the end, which nobody asks for
+    V u[STAGES][D], f[STAGES][D];       // stages, and dy/dt there
+    V J[ENTRIES + 1], f_t[DRIFTS + 1];  // derivatives by the state and by the time, where they are not always 0
+    Factors factors;                    // of I - h gamma J
 };
 
 // Where stage i evaluates dy/dt.
