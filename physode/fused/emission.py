@@ -93,9 +93,12 @@ class Kernel:
     @property
     def nodes(self) -> list[Node]:
         """All that is evaluated."""
-        programs = [self.program] + ([] if self.linearisation is None else [self.linearisation.program])
-        pulled = () if self.pullbacks is None else self.pullbacks.each
-        return [node for part in (*programs, *pulled) for node in part.nodes]
+        nodes = [*self.program.nodes]
+        if self.linearisation is not None:
+            nodes += self.linearisation.program.nodes
+        if self.pullbacks is not None:
+            nodes += [node for one in self.pullbacks.each for node in one.nodes]
+        return nodes
 
 
 def source(kernel: Kernel, *, vector_functions: bool) -> str:
