@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 
-from physode.fused.rules import pointwise
+import numpy as np
+
+from physode.fused.arithmetic import Arithmetic, Operand
+from physode.fused.memory import Value
+from physode.fused.rules import operation, pointwise
 from physode.fused.scalars import Number, Scalar, apply, either, where
 
 _GROUP = "Activations"
@@ -89,7 +93,7 @@ def _log_sigmoid(x: Scalar) -> Scalar:
 
 @pointwise("softshrink.default", group=_GROUP)
 def _softshrink(x: Scalar, width: Number = 0.5) -> Scalar:
-    return where(x > width, x - width, where(x < -x.like(width), x + width, x * 0.0))
+    return where(x > width, x - width, where(x < -x.like(width), x + width, where(x.ne(x), x, 0.0)))
 
 
 @pointwise("hardshrink.default", group=_GROUP)
@@ -104,6 +108,14 @@ def _logit(x: Scalar, eps: Number | None = None) -> Scalar:
         eps = x.like(eps)
         x = where(x < eps, eps, where(x > 1.0 - eps, 1.0 - eps, x))
     return apply("log", x / (1.0 - x))
+
+
+@operation(_GROUP, "glu.default")
+def _glu(arithmetic: Arithmetic, x: Operand, dim: int = -1) -> Value:
+    value = arithmetic.value(x)
+    [axis] = arithmetic.axes(value, dim)
+    first, second = (Value(part, value.batch) for part in np.split(value.nodes, 2, axis))
+    return arithmetic.mapped(lambda y, gate: y * apply("sigmoid", gate), [first, second])
 
 
 @pointwise("tanh_backward.default", group=_GROUP)
@@ -125,6 +137,21 @@ def _threshold_backward(gradient: Scalar, x: Scalar, threshold: Scalar) -> Scala
 def _softplus_backward(gradient: Scalar, x: Scalar, beta: Number, threshold: Number) -> Scalar:
     scaled = x * beta
     return where(scaled > threshold, gradient, gradient * apply("sigmoid", scaled))
+
+
+@pointwise("leaky_relu_backward.default", group=_GROUP)
+def _leaky_relu_backward(gradient: Scalar, x: Scalar, slope: Scalar, is_result: Scalar) -> Scalar:
+    return where(x > 0.0, gradient, gradient * slope)
+
+
+@pointwise("gelu_backward.default", group=_GROUP)
+def _gelu_backward(gradient: Scalar, x: Scalar, approximate: str = "none") -> Scalar:
+    if approximate == "tanh":
+        scale = math.sqrt(2.0 / math.pi)
+        bent = apply("tanh", scale * (x + 0.044715 * (x * x * x)))
+        return gradient * (0.5 * (1.0 + bent) + 0.5 * x * (1.0 - bent * bent) * (scale * (1.0 + 0.134145 * (x * x))))
+    density = apply("exp", -0.5 * (x * x)) / math.sqrt(2.0 * math.pi)
+    return gradient * (0.5 * (1.0 + apply("erf", x * math.sqrt(0.5))) + x * density)
 
 
 @pointwise("silu_backward.default", group=_GROUP)

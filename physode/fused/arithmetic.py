@@ -12,7 +12,7 @@ from physode.fused.graph import Graph
 from physode.fused.inputs import Inputs, Pending
 from physode.fused.memory import Batch, Nodes, Value, one_sample
 from physode.fused.scalars import Scalar
-from physode.fused.unsupported import Unsupported
+from physode.fused.unsupported import MixesSamples, Unsupported
 
 __all__ = ["MOST_NODES", "Arithmetic", "Indices", "Operand"]
 
@@ -54,9 +54,9 @@ class Arithmetic:
         self.op = ""
         self.sizes: tuple[int, ...] = ()
 
-    def mixing(self) -> Unsupported:
+    def mixing(self) -> MixesSamples:
         """Return the refusal of what tells samples apart."""
-        return Unsupported(f"{self.op.rpartition('.')[0] or self.op} mixes samples")
+        return MixesSamples(self.op.rpartition(".")[0] or self.op)
 
     def refusal(self, what: str) -> Unsupported:
         """Return a refusal that names the operation."""
@@ -107,10 +107,7 @@ class Arithmetic:
         return Value(self._same(self._resolved(x).nodes, batch), batch)
 
     def _same(self, nodes: Nodes, own: Batch) -> Nodes:
-        try:
-            return one_sample(nodes, own.axis, own.inner, self.samples)
-        except Unsupported:
-            raise self.mixing() from None
+        return one_sample(nodes, own.axis, own.inner, self.samples)
 
     def _axis(self, operands: Sequence[Operand], ndim: int) -> tuple[Batch | None, int]:
         """Return the axis of samples among ``ndim``, and how much of it is one sample's."""
@@ -134,6 +131,10 @@ class Arithmetic:
         if isinstance(x, Pending):
             return self.inputs.value(x)
         return x if isinstance(x, Value) else self.constant(x)
+
+    def ndim(self, x: Operand) -> int:
+        """Return how many axes an operand has."""
+        return len(_shape(x))
 
     def value(self, x: Operand) -> Value:
         """Return an operand alone."""

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from physode.autograd import first_order_only, one_by_one, reference
+from physode.autograd import one_by_one, reference, severed
 from physode.fused.forward import Posed
+from physode.fused.graph import Program
 from physode.fused.launch import Entries
+from physode.fused.replay import Inputs, replayed_outputs
 from physode.fused.steps import StepsTaken, by_step
 from physode.gradients.outputs import adaptive_clock
 from physode.problem.problem import Problem
 from physode.solvers.interpolation import locate
 
 __all__ = ["PassBack", "Pulled", "differentiable", "pull_back"]
-
-FIRST_ORDER = "derivatives of a fused solve's gradients are not known; solve with compile=False for them"
 
 
 @dataclass(eq=False)
@@ -33,6 +34,8 @@ class PassBack:
         The pass back, compiled.
     posed, steps
         What was solved, and the record.
+    program
+        The right-hand side.
     inputs
         The tensors that the right-hand side reads, whose counts of changes in place must be those of the solve.
     shared, sample
@@ -45,6 +48,7 @@ class PassBack:
     kernel: Entries
     posed: Posed
     steps: StepsTaken
+    program: Program
     inputs: tuple[Tensor, ...]
     shared: Tensor
     sample: Tensor
@@ -131,25 +135,38 @@ class _Solved(torch.autograd.Function):
         y0: Tensor, shared: Tensor, sample: Tensor,
     ) -> Tensor:  # fmt: skip
         ctx.plan = reference(plan)
-        ctx.clock = theta is not None
         # Saved for their version counters: what changed in place before the backward pass must raise there.
-        ctx.save_for_backward(y0, shared, sample, *plan.inputs)
+        ctx.save_for_backward(theta, starts, sizes, y0, shared, sample, *plan.inputs)
         return outputs.view_as(outputs)
 
     @staticmethod
     @one_by_one
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
         plan: PassBack = ctx.plan()
-        saved = ctx.saved_tensors
-        with torch.no_grad():
-            pulled = pull_back(plan, cotangents[0].detach(), clock_too=ctx.clock)
-        theta = pulled.theta
-        if theta is not None:
-            theta = theta if plan.problem.per_sample else theta.sum(1)
-        gradients = first_order_only(
-            [theta, pulled.starts, pulled.sizes, pulled.y0, pulled.shared, pulled.sample],
-            [*saved, *cotangents],
-            FIRST_ORDER,
-        )
+        given: list[Tensor | None] = list(ctx.saved_tensors[:6])
+        if torch.is_grad_enabled():
+            gradients = _differentiable(plan, given, cotangents[0])
+        else:
+            gradients = _pulled(plan, cotangents[0], clock_too=given[0] is not None)
         needed = ctx.needs_input_grad[2:]
         return None, None, *(part if need else None for part, need in zip(gradients, needed, strict=True))
+
+
+def _pulled(plan: PassBack, cotangents: Tensor, *, clock_too: bool) -> list[Tensor | None]:
+    pulled = pull_back(plan, cotangents.detach(), clock_too=clock_too)
+    theta = pulled.theta
+    if theta is not None and not plan.problem.per_sample:
+        theta = theta.sum(1)
+    return [theta, pulled.starts, pulled.sizes, pulled.y0, pulled.shared, pulled.sample]
+
+
+def _differentiable(plan: PassBack, given: Sequence[Tensor | None], cotangents: Tensor) -> list[Tensor | None]:
+    """Return the gradients with a graph of their own, by plain autograd through all steps."""
+    if not len(plan.steps):
+        return [None, None, None, cotangents.sum(0), None, None]
+    known = Inputs.of(plan.problem, plan.posed, plan.steps)
+    with severed([own if own is not None else other for own, other in zip(given, known, strict=True)]) as inputs:
+        outputs = replayed_outputs(plan.problem, plan.program, plan.steps, Inputs(*inputs))
+        wanted = [x for x in inputs if x.requires_grad]
+        pulled = iter(torch.autograd.grad(outputs, wanted, cotangents, create_graph=True, allow_unused=True))
+        return [next(pulled) if x.requires_grad else None for x in inputs]

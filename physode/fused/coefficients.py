@@ -82,7 +82,7 @@ def _rosenbrock(method: Rosenbrock) -> Coefficients:
         row("ERROR", method.error),
         table("DENSE", method.dense, stages),
     )
-    defined = {"STAGES": stages, "FSAL": 0, "GAMMA": repr(method.gamma)}
+    defined = {"STAGES": stages, "ERRORS": 1, "FSAL": 0, "GAMMA": repr(method.gamma)}
     return Coefficients(defined, tables, ("factors", "rosenbrock_step"), ("rosenbrock_pull",))
 
 

@@ -12,6 +12,7 @@ from physode.fused.emission import LANES
 from physode.fused.launch import Entries, blank, threads_for
 from physode.solvers.clock import Grid
 from physode.solvers.step_control import Adaptive, Controller
+from physode.typing import Progress
 
 __all__ = ["Block", "Posed", "Walked", "walk", "walk_grid"]
 
@@ -148,6 +149,7 @@ def walk(
     nodes: bool,
     dense: int,
     tolerances: tuple[Tensor, Tensor],
+    progress: Progress | None = None,
 ) -> Walked:
     """Take adaptive steps until every sample has ended.
 
@@ -161,6 +163,8 @@ def walk(
         How many coefficients an interpolant has, where these are kept; 0 else.
     tolerances
         Relative and absolute, ``(D,)`` each.
+    progress
+        Told after each launch which share of the span is done.
     """
     y, samples = posed.y0.clone(), posed.samples
     dimension = y.shape[1]
@@ -183,12 +187,20 @@ def walk(
         kernel.launch("walk", arguments | block.arguments())
         blocks.append(block)
         rows *= 2
+        if progress is not None:
+            progress(_fraction(saved, arguments))
     ends = saved if posed.per_sample else saved[0]
     return Walked(
         found, y, tuple(blocks), ends[..., _STATUS].to(torch.int8), ends[..., _ENDED].clone(),
         ends[..., _ACCEPTED].long(), ends[..., _REJECTED].long(), saved[:, _OUTPUT].long().expand(samples).contiguous(),
         posed.per_sample,
     )  # fmt: skip
+
+
+def _fraction(saved: Tensor, arguments: dict[str, Any]) -> float:
+    """Return the share of its span that the sample has done which is last."""
+    done = (saved[:, 0] - arguments["t0"]) / (arguments["t1"] - arguments["t0"])
+    return float(torch.where(saved[:, _ACTIVE] != 0, done, 1.0).min())
 
 
 def _active(saved: Tensor, posed: Posed) -> Tensor:

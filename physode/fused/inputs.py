@@ -16,12 +16,12 @@ from torch import Tensor
 from physode.fused.graph import Graph, Matrix
 from physode.fused.memory import Batch, Nodes, Value, dense_offsets
 from physode.fused.tape import Base, Ref
-from physode.fused.unsupported import Unsupported
+from physode.fused.unsupported import MixesSamples, Unsupported
 
 if TYPE_CHECKING:
     from physode.fused.lowering import Lowered
 
-__all__ = ["Inputs", "Pending", "Source", "pack_sample", "pack_shared"]
+__all__ = ["Inputs", "Pending", "Source", "pack_sample", "pack_shared", "places_of"]
 
 NUMBERS = 1 << 40
 """The place of the first of Python's numbers, until it is known how many shared ones stand before them."""
@@ -73,7 +73,7 @@ class Inputs:
 
     def value(self, x: Pending, batch: Batch | None = None) -> Value:
         """Return the nodes of a tensor; with an axis of samples, each has its own."""
-        places = _places(x)
+        places = places_of(x.base, x.ref)
         if batch is None:
             source = self._shared(x)
             return Value(self._leaves("shared", source.offset + places, x.base))
@@ -83,7 +83,7 @@ class Inputs:
         size = int(np.prod(x.base.sizes))
         step = int(steps[0]) if len(steps) == 1 else 0
         if step <= 0 or size % (step * self.samples) or (first // step % self.samples).any():
-            raise Unsupported("the right-hand side mixes samples")
+            raise MixesSamples
         source = self._sample(x, step)
         kept = first // (step * self.samples) * step + first % step
         shape = (*places.shape[: batch.axis], -1, *places.shape[batch.axis + 1 :])
@@ -92,7 +92,7 @@ class Inputs:
     def matrix(self, x: Pending) -> Matrix | None:
         """Return a matrix that all samples share, (n, k); None where its elements lie in no regular way."""
         rows, columns = x.sizes
-        places = _places(x)
+        places = places_of(x.base, x.ref)
         origin = int(places[0, 0])
         by_row = int(places[1, 0]) - origin if rows > 1 else 0
         by_column = int(places[0, 1]) - origin if columns > 1 else 0
@@ -135,10 +135,10 @@ def _split(places: Nodes, batch: Batch, samples: int) -> Nodes:
     return places.reshape(*shape[: batch.axis], -1, samples, batch.inner, *shape[batch.axis + 1 :])
 
 
-def _places(x: Pending) -> Nodes:
+def places_of(base: Base, ref: Ref) -> Nodes:
     """Return which element of the whole tensor, in its order, each element of a view is."""
-    places = dense_offsets(x.ref.sizes, x.ref.strides, x.ref.offset)
-    sizes, strides = x.base.sizes, x.base.strides
+    places = dense_offsets(ref.sizes, ref.strides, ref.offset)
+    sizes, strides = base.sizes, base.strides
     dense, step = [0] * len(sizes), 1
     for axis in reversed(range(len(sizes))):
         dense[axis] = step

@@ -6,19 +6,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from physode.fused import activations, movement, operations, products, reductions
+from physode.fused import activations, indexing, linear_systems, movement, operations, products, reductions
 from physode.fused.arithmetic import Arithmetic
 from physode.fused.graph import Graph, Program
-from physode.fused.inputs import NUMBERS, Pending, Source
+from physode.fused.inputs import NUMBERS, Pending, Source, places_of
 from physode.fused.memory import Memory, Value, one_sample
 from physode.fused.rules import RULES
 from physode.fused.tape import Base, Call, Lifted, Ref, Tape
-from physode.fused.unsupported import Unsupported
+from physode.fused.unsupported import MixesSamples, Unsupported
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Lowered", "functional_name", "lower"]
 
-_ = activations, movement, operations, products, reductions  # whose rules are entered as they are imported
+_ = (
+    activations,
+    indexing,
+    linear_systems,
+    movement,
+    operations,
+    products,
+    reductions,
+)  # whose rules are entered as they are imported
+_OVERWRITING = ("aten.copy_.", "aten.fill_.", "aten.zero_.")
 _SHAPES_ONLY = ("_like", "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided")
 
 
@@ -63,8 +73,7 @@ def lower(tape: Tape, *, batch: bool) -> Lowered:
     except Unsupported:
         if not batch:
             raise
-        first = _lowered(tape, samples, guess=False)
-    return first
+    return _lowered(tape, samples, guess=False)
 
 
 def _lowered(tape: Tape, samples: int, *, guess: bool) -> Lowered:
@@ -72,7 +81,12 @@ def _lowered(tape: Tape, samples: int, *, guess: bool) -> Lowered:
     reading = _Reading(tape, samples, guess=guess)
     calls = _needed(tape)
     for call in calls:
-        reading.run(call)
+        try:
+            reading.run(call)
+        except MixesSamples:
+            raise reading.arithmetic.mixing() from None
+        except (ValueError, IndexError, TypeError) as error:  # a rule that was not written for such arguments
+            raise reading.arithmetic.refusal("with these arguments is not supported") from error
     outputs = reading.result()
     inputs = reading.arithmetic.inputs
     numbers = 1 + max((lifted.place for call in tape.calls for lifted in _lifted((call.args, call.kwargs))), default=-1)
@@ -118,18 +132,20 @@ class _Reading:
     def run(self, call: Call) -> None:
         """Lower one operation."""
         arithmetic = self.arithmetic
-        name = _functional(call.op)
+        arithmetic.op = call.op
+        name = functional_name(call.op)
         rule = RULES.get(name)
         if rule is None:
-            raise Unsupported(_without_rule(call.op))
-        first = call.results[0]
-        arithmetic.op, arithmetic.sizes = call.op, first.sizes
+            raise _without_rule(call.op)
+        arithmetic.sizes = call.results[0].sizes
         named = {key: self._argument(x) for key, x in call.kwargs if key != "dtype"}
         if _takes_shapes_only(call.op):
             args = tuple(x if isinstance(x, Lifted | int | float) else None for x in call.args)
             result = rule.lower(arithmetic, *(self._argument(x) for x in args), **named)
         else:
-            result = rule.lower(arithmetic, *(self._argument(x) for x in call.args), **named)
+            skipped = 1 if call.op.startswith(_OVERWRITING) else 0
+            args = (None,) * skipped + tuple(self._argument(x) for x in call.args[skipped:])
+            result = rule.lower(arithmetic, *args, **named)
         values = result if isinstance(result, tuple) and not isinstance(result, Value) else (result,)
         for ref, value in zip(call.results, values, strict=False):
             if value is not None and ref is not None:
@@ -161,12 +177,18 @@ class _Reading:
             return Pending(base, ref)
         if base.kind == "known":
             values = np.array(base.values, dtype=np.int64).reshape(base.sizes)
+            if base.dtype == self.tape.bases[1].dtype:
+                return self._constants(values, base, ref)
             return values.astype(bool) if base.dtype == "torch.bool" else values
         self._check(base)
         value = self.memory[ref.base].read(ref)
-        if value.nodes.size and value.nodes.min() < 0 and not self.arithmetic.op.startswith("aten.copy_"):
+        if value.nodes.size and value.nodes.min() < 0:
             raise Unsupported("the right-hand side uses memory that it has not written")
         return value
+
+    def _constants(self, values: NDArray[np.int64], base: Base, ref: Ref) -> Value:
+        nodes = np.array([self.graph.constant(value) for value in values.ravel().tolist()])
+        return Value(nodes[places_of(base, ref)])
 
     def _write(self, ref: Ref, value: Value) -> None:
         base = self.tape.bases[ref.base]
@@ -200,17 +222,17 @@ class _Reading:
             raise Unsupported(f"the right-hand side uses values in {base.dtype} that depend on its {dtype} state")
 
 
-def _functional(op: str) -> str:
+def functional_name(op: str) -> str:
     """Return the name of an operation that does the same, but not in place."""
     packet, _, overload = op.rpartition(".")
     return f"{packet[:-1]}.{overload}" if packet.endswith("_") else op
 
 
-def _without_rule(op: str) -> str:
+def _without_rule(op: str) -> Unsupported:
     packet = op.rpartition(".")[0]
     if "batch_norm" in packet:
-        return f"{packet} mixes samples"
-    return f"{packet} is not supported"
+        return MixesSamples(packet)
+    return Unsupported(f"{packet} is not supported")
 
 
 def _takes_shapes_only(op: str) -> bool:

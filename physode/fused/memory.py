@@ -16,9 +16,9 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from physode.fused.tape import Ref
-from physode.fused.unsupported import Unsupported
+from physode.fused.unsupported import MixesSamples, Unsupported
 
-__all__ = ["Batch", "Memory", "Nodes", "Value", "one_sample"]
+__all__ = ["Batch", "Memory", "Nodes", "Value", "dense_offsets", "one_sample"]
 
 Nodes = NDArray[np.int64]
 
@@ -64,7 +64,7 @@ def one_sample(nodes: Nodes, axis: int, inner: int, samples: int) -> Nodes:
     split = nodes.reshape(*shape[:axis], -1, samples, inner, *shape[axis + 1 :])
     first = np.take(split, [0], axis + 1)
     if not (split == first).all():
-        raise Unsupported("the right-hand side mixes samples")
+        raise MixesSamples
     return first.reshape(*shape[:axis], -1, *shape[axis + 1 :])
 
 
@@ -109,9 +109,9 @@ class Memory:
             if value.batch is None and nodes.shape[axis] not in (1, sizes[batch.axis]):
                 nodes = one_sample(nodes, axis, batch.inner, self.samples)
             elif value.batch is not None and value.batch != Batch(axis, batch.inner):
-                raise Unsupported("the right-hand side mixes samples")
+                raise MixesSamples
         elif value.batch is not None:
-            raise Unsupported("the right-hand side mixes samples")
+            raise MixesSamples
         if not self.nodes.flags.writeable:
             self.nodes = self.nodes.copy()
         unit = self.nodes.strides[0]
@@ -120,7 +120,7 @@ class Memory:
     def _divide(self, step: int) -> None:
         """Tell samples apart from now on."""
         if step <= 0 or len(self.nodes) % (step * self.samples):
-            raise Unsupported("the right-hand side mixes samples")
+            raise MixesSamples
         self.nodes = one_sample(self.nodes, 0, step, self.samples).copy()
         self.step = step
 
@@ -141,7 +141,7 @@ def _sample_view(ref: Ref, samples: int, step: int) -> tuple[list[int], list[int
             continue
         if step % stride == 0 and size * stride % whole == 0:
             if batch is not None:
-                raise Unsupported("the right-hand side mixes samples")
+                raise MixesSamples
             batch = Batch(axis, step // stride)
             sizes[axis] = size // samples
             within += step - stride
@@ -150,7 +150,7 @@ def _sample_view(ref: Ref, samples: int, step: int) -> tuple[list[int], list[int
         else:
             within += (size - 1) * stride
     if batch is None or within >= step or ref.offset % whole >= step:
-        raise Unsupported("the right-hand side mixes samples")
+        raise MixesSamples
     return sizes, strides, ref.offset // whole * step + ref.offset % step, batch
 
 

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from physode.fused.arithmetic import Arithmetic, Indices, Operand
-from physode.fused.memory import Batch, Nodes, Value
+from physode.fused.arithmetic import Arithmetic, Operand
+from physode.fused.memory import Value
 from physode.fused.rules import operation, pointwise
 
 _GROUP = "Moving and filling"
 
-pointwise("clone.default", "_to_copy.default", "contiguous.default", verdicts=True, group=_GROUP)(lambda x: x)
-pointwise("alias_copy.default", "lift_fresh_copy.default", verdicts=True, group=_GROUP)(lambda x: x)
+pointwise("clone.default", "_to_copy.default", verdicts=True, group=_GROUP)(lambda x: x)
 
 
 @operation(_GROUP, "copy.default")
@@ -111,102 +110,6 @@ def _repeat(arithmetic: Arithmetic, x: Operand, repeats: Sequence[int]) -> Value
     return Value(np.tile(value.nodes, tuple(repeats)), batch)
 
 
-@operation(_GROUP, "index.Tensor", "_unsafe_index.Tensor")
-def _index(arithmetic: Arithmetic, x: Operand, indices: Sequence[Indices | None]) -> Value:
-    value = arithmetic.value(x)
-    full, batch = _full_index(arithmetic, value, indices)
-    return Value(value.nodes[full], batch)
-
-
-def _full_index(
-    arithmetic: Arithmetic, value: Value, indices: Sequence[Indices | None]
-) -> tuple[tuple[Any, ...], Batch | None]:
-    """Return indices as NumPy takes them, and where the axis of samples is afterwards."""
-    full: list[Any] = []
-    for index in indices:
-        if index is None:
-            full.append(slice(None))
-        elif index.dtype == np.bool_:
-            full.extend(index.nonzero())
-        else:
-            full.append(index)
-    batch = value.batch
-    if batch is None:
-        return tuple(full), None
-    taken = [axis for axis, index in enumerate(full) if not isinstance(index, slice)]
-    if batch.axis in taken:
-        raise arithmetic.mixing()
-    width = np.broadcast_shapes(*(full[axis].shape for axis in taken))
-    adjacent = taken == list(range(taken[0], taken[-1] + 1))
-    before = batch.axis - sum(axis < batch.axis for axis in taken)
-    if not adjacent or batch.axis > taken[0]:
-        before += len(width)
-    return tuple(full), batch._replace(axis=before)
-
-
-@operation(_GROUP, "index_put.default", "_unsafe_index_put.default", "_index_put_impl.default")
-def _index_put(
-    arithmetic: Arithmetic,
-    x: Operand,
-    indices: Sequence[Indices | None],
-    values: Operand,
-    accumulate: bool = False,
-    unsafe: bool = False,
-) -> Value:
-    if accumulate:
-        raise arithmetic.refusal("with accumulate=True is not supported")
-    value = arithmetic.value(x)
-    full, batch = _full_index(arithmetic, value, indices)
-    places = np.arange(value.nodes.size).reshape(value.nodes.shape)[full]
-    return _set(arithmetic, value, places, batch, values)
-
-
-def _set(arithmetic: Arithmetic, x: Value, places: Nodes, batch: Batch | None, source: Operand) -> Value:
-    """Return a tensor with others in some places, which are shaped as these."""
-    axis, inner = (batch.axis, batch.inner) if batch is not None else (-1, 1)
-    shape = source.nodes.shape if isinstance(source, Value) else getattr(source, "sizes", ())
-    own = axis + len(shape) - places.ndim if axis >= 0 else -1
-    new = arithmetic.sampled(source, own, places.shape[axis] if axis >= 0 else 1, inner)
-    nodes = np.array(x.nodes).ravel()
-    nodes[places] = new.nodes
-    return Value(nodes.reshape(x.nodes.shape), x.batch)
-
-
-@operation(_GROUP, "index_select.default")
-def _index_select(arithmetic: Arithmetic, x: Operand, dim: int, index: Indices) -> Value:
-    value = arithmetic.value(x)
-    [axis] = arithmetic.axes(value, dim)
-    return Value(np.take(value.nodes, np.atleast_1d(index), axis), value.batch)
-
-
-@operation(_GROUP, "slice_scatter.default")
-def _slice_scatter(
-    arithmetic: Arithmetic,
-    x: Operand,
-    source: Operand,
-    dim: int = 0,
-    start: int | None = None,
-    end: int | None = None,
-    step: int = 1,
-) -> Value:
-    value = arithmetic.value(x)
-    [axis] = arithmetic.axes(value, dim)
-    places = np.arange(value.nodes.size).reshape(value.nodes.shape)
-    part = places[(slice(None),) * axis + (slice(start, end, step),)]
-    return _set(arithmetic, value, part, value.batch, source)
-
-
-@operation(_GROUP, "select_scatter.default")
-def _select_scatter(arithmetic: Arithmetic, x: Operand, source: Operand, dim: int, index: int) -> Value:
-    value = arithmetic.value(x)
-    [axis] = arithmetic.axes(value, dim)
-    places = np.take(np.arange(value.nodes.size).reshape(value.nodes.shape), index, axis)
-    batch = value.batch
-    if batch is not None and batch.axis > axis:
-        batch = batch._replace(axis=batch.axis - 1)
-    return _set(arithmetic, value, places, batch, source)
-
-
 @operation(_GROUP, "constant_pad_nd.default")
 def _pad(arithmetic: Arithmetic, x: Operand, pad: Sequence[int], value: Operand = 0.0) -> Value:
     given = arithmetic.value(x)
@@ -222,6 +125,24 @@ def _pad(arithmetic: Arithmetic, x: Operand, pad: Sequence[int], value: Operand 
         kept = slice(max(-before, 0), nodes.shape[axis] - max(-after, 0))
         nodes = nodes[(slice(None),) * axis + (kept,)]
     return Value(nodes, given.batch)
+
+
+def _padding(name: str, mode: Any) -> None:
+    def lower(arithmetic: Arithmetic, x: Operand, pad: Sequence[int]) -> Value:
+        value = arithmetic.value(x)
+        ndim = value.nodes.ndim
+        width = [(0, 0)] * ndim
+        for place in range(len(pad) // 2):
+            width[ndim - 1 - place] = pad[2 * place], pad[2 * place + 1]
+        arithmetic.axes(value, [ndim - 1 - place for place in range(len(pad) // 2)])
+        return Value(np.pad(value.nodes, width, mode=mode), value.batch)
+
+    operation(_GROUP, name)(lower)
+
+
+for _axes in (1, 2):
+    _padding(f"reflection_pad{_axes}d.default", "reflect")
+    _padding(f"replication_pad{_axes}d.default", "edge")
 
 
 @operation(_GROUP, "tril.default")

@@ -30,7 +30,6 @@ _enter("sgn.default", "sign")
 pointwise("frac.default")(lambda x: x - apply("trunc", x))
 pointwise("reciprocal.default")(lambda x: 1.0 / x)
 pointwise("rsqrt.default")(lambda x: 1.0 / apply("sqrt", x))
-pointwise("square.default")(lambda x: x**2.0)
 pointwise("deg2rad.default")(lambda x: x * (math.pi / 180.0))
 pointwise("rad2deg.default")(lambda x: x * (180.0 / math.pi))
 
@@ -41,7 +40,6 @@ pointwise("mul.Tensor", "mul.Scalar")(lambda x, y: x * y)
 pointwise("pow.Tensor_Scalar", "pow.Scalar", "pow.Tensor_Tensor")(lambda x, y: x**y)
 pointwise("addcmul.default")(lambda x, y, z, value=1.0: x + y * z * value)
 pointwise("addcdiv.default")(lambda x, y, z, value=1.0: x + y / z * value)
-pointwise("lerp.Tensor", "lerp.Scalar")(lambda x, y, weight: x + weight * (y - x))
 pointwise("hypot.default")(lambda x, y: _root(x**2.0 + y**2.0))
 pointwise("atan2.default")(lambda y, x: apply("atan2", y, x))
 pointwise("fmod.Tensor", "fmod.Scalar")(lambda x, y: apply("fmod", x, y))
@@ -52,6 +50,16 @@ pointwise("minimum.default")(lambda x, y: apply("minimum", x, y))
 def _root(x: Scalar) -> Scalar:
     """Return a square root whose derivative is 0 at 0, as those of lengths are."""
     return where(x.eq(0.0), 0.0, apply("sqrt", where(x.eq(0.0), 1.0, x)))
+
+
+@pointwise("lerp.Tensor", "lerp.Scalar")
+def _lerp(x: Scalar, y: Scalar, weight: Scalar) -> Scalar:
+    """Return a mean that is exact at both ends."""
+    from_first, from_second = x + weight * (y - x), y - (y - x) * (1.0 - weight)
+    number = weight.graph.number(weight.node)
+    if number is not None:
+        return from_first if abs(number) < 0.5 else from_second
+    return where(apply("abs", weight) < 0.5, from_first, from_second)
 
 
 @pointwise("div.Tensor", "div.Scalar", "div.Tensor_mode", "div.Scalar_mode")
@@ -67,7 +75,7 @@ def _floor_division(x: Scalar, y: Scalar) -> Scalar:
     rest = apply("fmod", x, y)
     quotient = (x - rest) / y - where(both(rest.ne(0.0), _differ(rest, y)), 1.0, 0.0)
     whole = apply("floor", quotient)
-    return where(quotient - whole > 0.5, whole + 1.0, whole)
+    return where(y.eq(0.0), x / y, where(quotient - whole > 0.5, whole + 1.0, whole))
 
 
 @pointwise("remainder.Tensor", "remainder.Scalar", "remainder.Scalar_Tensor")
@@ -81,9 +89,9 @@ def _differ(x: Scalar, y: Scalar) -> Scalar:
     return either(both(x < 0.0, y >= 0.0), both(x >= 0.0, y < 0.0))
 
 
-@pointwise("xlogy.Tensor", "xlogy.Scalar_Self", "xlogy.Scalar_Other", "special_xlogy.default")
+@pointwise("xlogy.Tensor", "xlogy.Scalar_Self", "xlogy.Scalar_Other")
 def _xlogy(x: Scalar, y: Scalar) -> Scalar:
-    absent = both(x.eq(0.0), y <= 0.0)
+    absent = both(x.eq(0.0), either(y <= 0.0, y.eq(math.inf)))
     return where(absent, 0.0, x * apply("log", where(absent, 1.0, y)))
 
 
@@ -142,10 +150,9 @@ pointwise(*_XOR, verdicts=True, group=_CHOICES)(lambda x, y: x.as_number.ne(y.as
 pointwise(*_NOT, verdicts=True, group=_CHOICES)(lambda x: ~x.as_verdict)
 pointwise("isnan.default", group=_CHOICES)(lambda x: x.ne(x))
 pointwise("isinf.default", group=_CHOICES)(lambda x: apply("abs", x).eq(math.inf))
-pointwise("isfinite.default", group=_CHOICES)(lambda x: apply("abs", x) < math.inf)
 
 
-@pointwise("where.self", "where.ScalarSelf", "where.ScalarOther", "where.Scalar", verdicts=True, group=_CHOICES)
+@pointwise("where.self", verdicts=True, group=_CHOICES)
 def _where(condition: Scalar, x: Scalar, y: Scalar) -> Scalar:
     return where(condition.as_verdict, x.as_number, y.as_number)
 

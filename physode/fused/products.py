@@ -7,7 +7,7 @@ import numpy as np
 from physode.fused.arithmetic import Arithmetic, Operand
 from physode.fused.inputs import Pending
 from physode.fused.memory import Batch, Nodes, Value
-from physode.fused.reductions import total
+from physode.fused.reductions import length_of_square, total
 from physode.fused.rules import operation
 
 __all__ = ["UNROLLED"]
@@ -126,7 +126,7 @@ def _mv(arithmetic: Arithmetic, x: Operand, y: Operand) -> Value:
     return _product(arithmetic, x, y, "nk,k->n")
 
 
-@operation(_GROUP, "dot.default", "vdot.default")
+@operation(_GROUP, "dot.default")
 def _dot(arithmetic: Arithmetic, x: Operand, y: Operand) -> Value:
     return _product(arithmetic, x, y, "k,k->")
 
@@ -144,6 +144,19 @@ def _add_product(name: str, form: str) -> None:
 _add_product("addmm.default", "nk,km->nm")
 _add_product("baddbmm.default", "bnk,bkm->bnm")
 _add_product("addmv.default", "nk,k->n")
+
+
+@operation(_GROUP, "_cdist_forward.default")
+def _distances(arithmetic: Arithmetic, x: Operand, y: Operand, p: float, mode: int | None = None) -> Value:
+    if p != 2.0:
+        raise arithmetic.refusal(f"of order {p:g} is not supported")
+    (first, second), batch = arithmetic.aligned([x, y])
+    if batch is not None and batch.axis >= first.nodes.ndim - 2:
+        raise arithmetic.mixing()
+    pairs = np.broadcast_arrays(first.nodes[..., :, None, :], second.nodes[..., None, :, :])
+    differences = arithmetic.mapped(lambda u, v: u - v, [Value(nodes) for nodes in pairs])
+    lengths = arithmetic.reduced(differences, -1, False, lambda row: length_of_square(total([u**2.0 for u in row])))
+    return lengths._replace(batch=batch)
 
 
 @operation(_GROUP, "linalg_cross.default")

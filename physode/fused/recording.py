@@ -8,13 +8,14 @@ are; their results are inputs once an operation that depends takes them.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from physode.fused.signatures import SIGNATURES as _SIGNATURES
 from physode.fused.signatures import Signature, signature
 from physode.fused.tape import Base, Call, Lifted, Ref, Tape
 from physode.fused.unsupported import Unsupported
@@ -25,9 +26,13 @@ __all__ = ["MOST_KNOWN", "Recorded", "record"]
 MOST_KNOWN = 4096
 """Integers in a tensor that the record keeps as they are."""
 
+_MOST_OF_A_PATTERN = 1024  # elements of a matrix whose whole numbers stay in the record
 _WHOLE = 16.0  # up to which whole numbers, and halves of them, stay in the record
 _IN_PLACE = "the right-hand side changes tensors in place that it did not make"
 _CONTROL = "the right-hand side has control flow on values"
+_NO_MEMORY = "the right-hand side uses tensors without memory of their own"
+_STOPPED = "the right-hand side stops gradients by detach()"
+_make: Any = tuple.__new__  # named tuples, without the call of their own constructors
 _TEXT: dict[torch.dtype, str] = {}
 
 
@@ -69,10 +74,12 @@ def record(dynamics: Dynamics, t: Tensor, y: Tensor) -> Recorded:
     Unsupported
         Where the evaluation is no fixed sequence of operations on floating tensors.
     """
+    if y.dtype not in (torch.float32, torch.float64):
+        raise Unsupported(f"the state is {y.dtype}")
     time = dynamics.time(t.detach())
     # A copy: what else lies in the memory of the given one is no part of the state.
     y = y.detach().clone(memory_format=torch.contiguous_format)
-    recorder = Recorder(time, y)
+    recorder = Recorder(time, y, dynamics.args)
     with recorder:
         value = dynamics.at(time, y)
     if not isinstance(value, Tensor) or value.shape != y.shape or value.dtype != y.dtype:
@@ -85,7 +92,7 @@ def record(dynamics: Dynamics, t: Tensor, y: Tensor) -> Recorded:
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the operations that depend on a time and a state."""
 
-    def __init__(self, time: Tensor, y: Tensor) -> None:
+    def __init__(self, time: Tensor, y: Tensor, args: Iterable[Any] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bases: list[Base] = []
         self.calls: list[Call] = []
@@ -98,8 +105,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._placed: dict[Any, Ref] = {}
         self._taken: set[int] = set()
         self._stopped: dict[int, Any] = {}
+        self._kept: list[Tensor] = [time, y]  # whose addresses stay their own
         self._dtype = y.dtype
-        self._roots = (time, y)
+        self._batch = len(y) if y.ndim > 1 else 0
+        self._arguments = {x.untyped_storage()._cdata for x in args if type(x) is Tensor}
         self._root("time", time)
         self._root("state", y)
 
@@ -115,61 +124,80 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and note it if it depends on the time or the state."""
-        kwargs = kwargs or {}
-        form = signature(func)
+        form = _SIGNATURES.get(func) or signature(func)
         if form.view:
-            value = func(*args, **kwargs)
-            if form.fresh:
-                self._own[value.untyped_storage()._cdata] = value
-            elif self._differentiated and (form.stops or self._is_stopped(args[0])):
-                for x in (value,) if isinstance(value, Tensor) else value:
-                    self._stopped[id(x)] = weakref.ref(x)
-            return value
-        if form.random:
-            raise Unsupported(f"the right-hand side draws random numbers ({form.name})")
-        if not self._depends((*args, *kwargs.values()) if kwargs else args):
-            return self._independent(form, func, args, kwargs)
-        return self._noted(form, func, args, kwargs)
+            return self._seen(form, func, args, kwargs or {})
+        if form.refused:
+            raise Unsupported(f"{form.name} {form.refused}")
+        # Written out: this is run for every operation of every solve.
+        depends, dependent, references = False, self._dependent, []
+        for x in args:
+            ref = None
+            if isinstance(x, Tensor):
+                try:
+                    storage = x.untyped_storage()
+                except (NotImplementedError, RuntimeError):
+                    raise Unsupported(_NO_MEMORY) from None
+                entry = dependent.get(storage._cdata)
+                if entry is not None and entry[0]() is storage:
+                    depends = True
+                    ref = _make(Ref, (entry[1], x.storage_offset(), tuple(x.shape), x.stride()))
+            elif not depends and isinstance(x, list | tuple):
+                depends = self._depends(x)
+            references.append(ref)
+        if kwargs and not depends:
+            depends = self._depends(kwargs.values())
+        if not depends:
+            return self._independent(form, func, args, kwargs or {})
+        return self._noted(form, func, args, kwargs or {}, references)
 
-    def _noted(self, form: Signature, func: Any, args: Any, kwargs: Any) -> Any:
+    def _seen(self, form: Signature, func: Any, args: Any, kwargs: Any) -> Any:
+        """Return a view: told by its memory, it needs no note; but gradients may stop at it."""
+        if form.casts and self._base(args[0]) >= 0:
+            raise Unsupported(f"{form.name} is not supported")
+        value = func(*args, **kwargs)
+        if form.fresh:
+            self._own[value.untyped_storage()._cdata] = value
+        elif self._differentiated and (form.stops or (self._stopped and self._is_stopped(args[0]))):
+            for x in (value,) if isinstance(value, Tensor) else value or ():
+                self._stopped[id(x)] = weakref.ref(x)
+        return value
+
+    def _noted(self, form: Signature, func: Any, args: Any, kwargs: Any, references: list[Ref | None]) -> Any:
         """Run and note an operation that depends on the time or the state."""
-        if self._differentiated and not torch.is_grad_enabled():
-            raise Unsupported("the right-hand side stops gradients by no_grad()")
+        if self._differentiated:
+            if not torch.is_grad_enabled():
+                raise Unsupported("the right-hand side stops gradients by no_grad()")
+            if self._stopped:
+                for ref, x in zip(references, args, strict=True):
+                    if ref is not None and self._is_stopped(x):
+                        raise Unsupported(_STOPPED)
         if form.writes:
             self._make_own(args[0])
-        lifted = form.lifted
-        noted = tuple(
-            [
-                self.reference(arg)
-                if isinstance(arg, Tensor) and i != form.indices
-                else self._number(arg)
-                if i in lifted
-                else self._argument(arg, i == form.indices)
-                for i, arg in enumerate(args)
-            ]
-        )
-        named = (
-            tuple(
-                [
-                    (name, self._number(x) if name in form.lifted_names else self._argument(x, False))
-                    for name, x in kwargs.items()
-                    if name not in _PLACEMENT
-                ]
-            )
-            if kwargs
-            else ()
-        )
+        noted: list[Any] = []
+        for place, x in enumerate(args):
+            ref = references[place]
+            if place == form.indices:
+                noted.append(self._argument(x, index=True))
+            elif ref is not None:
+                noted.append(ref)
+            else:
+                noted.append(self._number(x) if place in form.lifted else self._argument(x))
+        named = tuple([self._named(form, *item) for item in kwargs.items() if item[0] not in _PLACEMENT])
         value = func(*args, **kwargs)
         if form.writes:
-            results: tuple[Ref, ...] = (noted[0],)
+            results: Any = (noted[0],)
         elif isinstance(value, Tensor):
             results = (self._made(value, form),)
         elif isinstance(value, list | tuple):
             results = tuple([self._made(x, form) for x in value])
         else:
-            raise Unsupported(f"{_CONTROL} ({form.name})")
-        self.calls.append(Call(form.name, noted, named, results))
+            raise Unsupported(f"{form.name} is not supported" if value is None else f"{_CONTROL} ({form.name})")
+        self.calls.append(_make(Call, (form.name, tuple(noted), named, results)))
         return value
+
+    def _named(self, form: Signature, name: str, x: Any) -> tuple[str, Any]:
+        return name, self._number(x) if name in form.lifted_names else self._argument(x)
 
     def _independent(self, form: Signature, func: Any, args: Any, kwargs: Any) -> Any:
         """Run an operation that depends on neither; tensors filled with one number are noted: they are written to."""
@@ -190,7 +218,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self._own[x.untyped_storage()._cdata] = x
         return value
 
-    def _depends(self, args: Sequence[Any]) -> bool:
+    def _depends(self, args: Iterable[Any]) -> bool:
         for arg in args:
             if isinstance(arg, Tensor):
                 if self._base(arg) >= 0:
@@ -204,7 +232,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             storage = x.untyped_storage()
         except (NotImplementedError, RuntimeError):
-            raise Unsupported("the right-hand side uses tensors without memory of their own") from None
+            raise Unsupported(_NO_MEMORY) from None
         entry = self._dependent.get(storage._cdata)
         return entry[1] if entry is not None and entry[0]() is storage else -1
 
@@ -213,7 +241,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         base = self._base(x)
         if base >= 0:
             if self._stopped and self._is_stopped(x):
-                raise Unsupported("the right-hand side stops gradients by detach()")
+                raise Unsupported(_STOPPED)
             return Ref(base, int(x.storage_offset()), tuple(x.shape), x.stride())
         whole = _whole(x)
         ref = self._input(whole)
@@ -236,9 +264,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             sizes, strides = tuple(x.shape), x.stride()
             self._taken.add(place)
             ref = self._placed[key] = Ref(len(self.bases), 0, sizes, strides)
-            self.bases.append(Base("input", sizes, strides, _text(x.dtype), len(self.inputs)))
-            self.inputs.append(x)
+            pattern = self._pattern(x) if x.ndim > 1 and not x.requires_grad else None
+            if pattern is None:
+                self.bases.append(Base("input", sizes, strides, _text(x.dtype), len(self.inputs)))
+                self.inputs.append(x)
+            else:
+                self.bases.append(Base("known", sizes, strides, _text(x.dtype), 0, pattern))
+                self._kept.append(x)
         return ref
+
+    def _pattern(self, x: Tensor) -> tuple[int, ...] | None:
+        """Return the elements of a matrix that says what acts on what: small whole numbers, most of them 0."""
+        if x.dtype != self._dtype or x.numel() > _MOST_OF_A_PATTERN or x.untyped_storage()._cdata in self._arguments:
+            return None
+        if self._batch in x.shape:
+            return None  # which may be of one row a sample
+        values = x.flatten().tolist()
+        if 2 * values.count(0.0) < len(values) or any(v != v or abs(v) > _WHOLE or v != int(v) for v in values):
+            return None
+        return tuple([int(value) for value in values])
 
     def _known(self, x: Tensor) -> Ref:
         """Return what the record calls a tensor of indices."""
@@ -249,7 +293,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if ref is None:
             if x.numel() > MOST_KNOWN:
                 raise Unsupported(f"the right-hand side uses {x.numel()} indices, of at most {MOST_KNOWN}")
-            self._own[x.untyped_storage()._cdata] = x
+            self._kept.append(x)
             self._taken.add(x.untyped_storage()._cdata)
             dense = x.contiguous()
             values = tuple(int(value) for value in dense.flatten().tolist())
@@ -262,13 +306,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not isinstance(x, Tensor):
             return None
         storage = x.untyped_storage()
-        if self._base(x) >= 0:
+        address = storage._cdata
+        entry = self._dependent.get(address)
+        if entry is not None and entry[0]() is storage:
             raise Unsupported(f"{form.name} is not supported")
         place = len(self.bases)
         sizes, strides = tuple(x.shape), x.stride()
-        self._dependent[storage._cdata] = weakref.ref(storage), place
-        self.bases.append(Base("made", sizes, strides, _text(x.dtype)))
-        return Ref(place, int(x.storage_offset()), sizes, strides)
+        self._dependent[address] = weakref.ref(storage), place
+        self.bases.append(_make(Base, ("made", sizes, strides, _text(x.dtype), 0, ())))
+        return _make(Ref, (place, x.storage_offset(), sizes, strides))
 
     def _make_own(self, x: Tensor) -> None:
         """See that a tensor that is written to is memory of the evaluation's own."""

@@ -123,7 +123,7 @@ def length_of_square(square: Scalar) -> Scalar:
     return where(zero, 0.0, apply("sqrt", where(zero, 1.0, square)))
 
 
-@operation(_GROUP, "linalg_vector_norm.default", "norm.ScalarOpt_dim", "norm.Scalar")
+@operation(_GROUP, "linalg_vector_norm.default")
 def _norm(arithmetic: Arithmetic, x: Operand, ord: float | None = 2, dim: Any = None, keepdim: bool = False) -> Value:  # noqa: A002
     order = 2.0 if ord is None else float(ord)
 

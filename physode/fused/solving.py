@@ -313,15 +313,19 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         assert problem.steps is not None
         steps = problem.steps
         walked = walk(
-            forward, posed, steps, outputs=outputs, nodes=nodes, dense=dense,
+            forward, posed, steps, outputs=outputs, nodes=nodes, dense=dense, progress=plan.progress,
             tolerances=(_tolerance(steps.rtol, problem, shape), _tolerance(steps.atol, problem, shape)),
         )  # fmt: skip
     steps_taken = StepsTaken(walked, problem.per_sample)
     problem.dynamics.calls.count += _evaluations(problem, walked)
+    if problem.grid is not None and plan.progress is not None:
+        plan.progress(1.0)
     found = walked.outputs
     if back is not None and wanted is not None:
         slots = fusion.slots(wanted)
-        pass_back = PassBack(problem, back, posed, steps_taken, recorded.inputs, *slots, fusion.method.stages)
+        pass_back = PassBack(
+            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, fusion.method.stages
+        )  # fmt: skip
         found = differentiable(pass_back, y0, shared, sample, found)
     states = found.reshape(outputs, *problem.y0.shape)
     moves = wanted is not None and wanted.clock and times_move(problem.t) and not problem.to_outputs

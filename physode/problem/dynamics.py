@@ -150,9 +150,16 @@ class Dynamics:
         return self._call(self.time(t), self.packing.unpack(y))
 
     def at(self, time: Tensor, y: Tensor) -> Tensor:
-        """Return dy/dt, packed and unchecked, for a time as ``f`` takes it (:meth:`time`); numbers drawn are its own."""
+        """Return dy/dt, packed, for a time as ``f`` takes it (:meth:`time`); it draws from the program's generators.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`first`.
+        """
         self.calls.count += 1
-        return self.packing.pack(self.f(time, self.packing.unpack(y), *self.args))
+        before = _version(y)
+        return self._checked(self.f(time, self.packing.unpack(y), *self.args), y, before)
 
     def placed(self, t: Number, y: Tensor) -> tuple[Number, Tensor]:
         """Return the time and the packed state at which ``f`` is evaluated for ``(t, y)``: these themselves."""

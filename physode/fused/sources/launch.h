@@ -28,7 +28,7 @@ extern "C" void fused_walk(const Args* a) {
 extern "C" void fused_begin(const Args* a) { begin_shared(*a); }
 extern "C" void fused_walk(const Args* a) {
     std::barrier<> meeting(a->threads);
-    std::vector<double> errors(a->threads);
+    std::vector<double> errors(a->threads * ERRORS);
     std::vector<Long> finite(a->threads);
     const Team team{&meeting, a->threads, errors.data(), finite.data()};
     on_threads(a->threads, [&, a](Long me) { walk_shared(*a, team, me); });

@@ -29,16 +29,13 @@ INLINE void take_step(const Args& a, const V* q, W t, W h, W low, W high, const 
     stages<1>(a.p, q, t, h, low, high, y, step);
 }
 
-INLINE W error_ratio(const Args& a, W h, const V* y, const Step& step) {
+// The sizes of the error estimates, in units of the tolerance.
+INLINE void error_sizes(const Args& a, W h, const V* y, const Step& step, W* sizes) {
     const V wide = narrow(h);
-    W sizes[ERRORS];
     V scale[D];
     tolerated(a, y, step.y, scale);
     for (int e = 0; e < ERRORS; ++e)
         sizes[e] = size_of([&](int d) { return wide * weighted(B_ERR[e], step.k, d) / scale[d]; });
-    if (ERRORS == 1) return sizes[0];
-    const W fifth = sizes[0] * sizes[0], both = fifth + 0.01 * sizes[ERRORS - 1] * sizes[ERRORS - 1];
-    return fifth / root(choose(both < 1e-300, clocks(1e-300), both));
 }
 
 // The stages that only the interpolant needs, after the derivative at the end.

@@ -157,7 +157,9 @@ INLINE MW attempt_step(const Args& a, Samples& x, W& status) {
     for (int d = 0; d < D; ++d) step.k[0][d] = x.k[d];
     take_step(a, x.q, x.t, attempt.h, x.low, x.high, x.y, step);
     if (FSAL) rhs(within(x.t + attempt.h, x.low, x.high), step.y, a.p, x.q, step.k[END]);
-    const W error = error_ratio(a, attempt.h, x.y, step);
+    W sizes[ERRORS];
+    error_sizes(a, attempt.h, x.y, step, sizes);
+    const W error = combined(sizes);
     MW accepted = (error <= 1.0) & x.active;
     const MW rejected = x.active & opposite(error <= 1.0);
     x.control = next_control(a, x.control, error, attempt.size, accepted);

@@ -6,13 +6,16 @@ INLINE double most(W x, double before) {
     return before;
 }
 
-// One attempt of a group; returns its largest error.
-INLINE double attempt_group(const Args& a, Group& x, W t, const Attempt& attempt, W low, W high, bool interpolated) {
+// One attempt of a group; ``errors`` become the largest so far.
+INLINE void attempt_group(const Args& a, Group& x, W t, const Attempt& attempt, W low, W high, bool interpolated,
+                          double* errors) {
     Step step;
     for (int d = 0; d < D; ++d) step.k[0][d] = x.k[d];
     take_step(a, x.q, t, attempt.h, low, high, x.y, step);
     if (FSAL || (CARRIES && interpolated)) rhs(within(t + attempt.h, low, high), step.y, a.p, x.q, step.k[END]);
-    const W error = error_ratio(a, attempt.h, x.y, step);
+    W sizes[ERRORS];
+    error_sizes(a, attempt.h, x.y, step, sizes);
+    for (int e = 0; e < ERRORS; ++e) errors[e] = most(sizes[e], errors[e]);
     for (int d = 0; d < D; ++d) {
         x.y_end[d] = step.y[d];
         if (CARRIES) x.k_end[d] = step.k[END][d];
@@ -21,7 +24,6 @@ INLINE double attempt_group(const Args& a, Group& x, W t, const Attempt& attempt
         finish_step(a, x.q, t, attempt.h, low, high, x.y, step);
         interpolant(attempt.h, x.y, step, x.F);
     }
-    return most(error, 0);
 }
 
 INLINE void read_group(const Args& a, const Group& x, Long first, Long j, double theta, bool at_end) {
@@ -122,15 +124,19 @@ FUNCTION void walk_shared(const Args& a, const Team& team, Long me) {
         Long behind = output;
         while (behind < a.count && direction * output_time(a, 0, behind) <= direction * end) ++behind;
         const bool inside = behind > output && output_time(a, 0, output) != end, dense = a.dense != nullptr;
-        double largest = 0;
-        for (Long g = me; g < groups; g += team.threads) {
-            const double error = attempt_group(a, states[g], clocks(t), attempt, low, high, inside || dense);
-            if (!(error <= largest)) largest = error;
-        }
-        team.errors[me] = largest;
+        double* mine = team.errors + me * ERRORS;
+        for (int e = 0; e < ERRORS; ++e) mine[e] = 0;
+        for (Long g = me; g < groups; g += team.threads)
+            attempt_group(a, states[g], clocks(t), attempt, low, high, inside || dense, mine);
         team.meeting->arrive_and_wait();
-        double error = 0;
-        for (Long i = 0; i < team.threads; ++i) if (!(team.errors[i] <= error)) error = team.errors[i];
+        W sizes[ERRORS];
+        for (int e = 0; e < ERRORS; ++e) {
+            double size = 0;
+            for (Long i = 0; i < team.threads; ++i)
+                if (!(team.errors[i * ERRORS + e] <= size)) size = team.errors[i * ERRORS + e];
+            sizes[e] = clocks(size);
+        }
+        const double error = combined(sizes)[0];
         const bool accepted = error <= 1.0;
         control = next_control(a, control, clocks(error), attempt.size, verdict(accepted));
         attempts += 1;
