@@ -47,7 +47,7 @@ INLINE bool gather_outputs(const Args& a, Back& x, V* d_y, V (*d_F)[D], const V 
             LANE(time, l) = next;
             LANE(here, l) = -1;
         }
-        if (!any(here)) return inside;
+        if (!somewhere(here)) return inside;
         V asked[D];
         for (int d = 0; d < D; ++d) asked[d] = vector(0);
         EACH_LANE if (LANE(here, l)) {
@@ -60,7 +60,7 @@ INLINE bool gather_outputs(const Args& a, Back& x, V* d_y, V (*d_F)[D], const V 
         const V place = narrow(theta);
         V phi[TERMS];
         basis(place, phi);
-        const bool some = any(here & opposite(at_end));
+        const bool some = somewhere(here & opposite(at_end));
         inside |= some;
         for (int d = 0; d < D; ++d) {
             x.ahead[d] = x.ahead[d] + select(end_mask, asked[d], vector(0));
@@ -99,10 +99,11 @@ INLINE void add_clock(Back& x, W time, double node, V d_t) {
     x.d_size = x.d_size + node * moved;
 }
 
-// The cotangent of a derivative at (t, y), pulled back; added to the state's, the parameters' and the clock's.
-INLINE void pull_rhs(const Args& a, Back& x, W time, double node, const V* y, const V* given, V* d_y) {
+// What is asked of values at (t, y), pulled back by ``back``: added to the state's, the parameters' and the clock's.
+template <auto back>
+INLINE void pull_at(const Args& a, Back& x, W time, double node, const V* y, const V* given, V* d_y) {
     V d_t = vector(0);
-    rhs_pullback(within(time, x.low, x.high), y, a.p, x.q, given, d_y, &d_t, x.d_p, x.d_q);
+    back(within(time, x.low, x.high), y, a.p, x.q, given, d_y, &d_t, x.d_p, x.d_q);
     add_clock(x, time, node, d_t);
 }
 
@@ -122,4 +123,19 @@ INLINE void size_gradient(Back& x, const double (&row)[N], const V (*k)[D], cons
     V sum = vector(0);
     for (int d = 0; d < D; ++d) sum = sum + weighted(row, k, d) * given[d];
     x.d_size = x.d_size + widen(sum);
+}
+
+// The cotangents of a Hermite interpolant's coefficients, to the states at both ends and the derivatives there.
+INLINE void pull_hermite(Back& x, const V (*d_F)[D], const V* k, const V* k_end, V* d_k, V* d_k_end, V* d_y) {
+    const V wide = narrow(x.h);
+    V d_size = vector(0);
+    for (int d = 0; d < D; ++d) {
+        const V change = d_F[0][d] - d_F[1][d] + vector(2) * d_F[2][d], first = d_F[1][d] - d_F[2][d];
+        x.ahead[d] = x.ahead[d] + change;
+        d_y[d] = d_y[d] - change;
+        d_k[d] = d_k[d] + wide * first;
+        d_k_end[d] = d_k_end[d] - wide * d_F[2][d];
+        if (CLOCK_TOO) d_size = d_size + k[d] * first - k_end[d] * d_F[2][d];
+    }
+    if (CLOCK_TOO) x.d_size = x.d_size + widen(d_size);
 }

@@ -10,7 +10,7 @@ INLINE void pull_extra(const Args& a, Back& x, const V* y, const Step& step, V (
             at[d] = y[d] + wide * weighted(A_EXTRA[i], step.k, d);
             d_at[d] = vector(0);
         }
-        pull_rhs(a, x, C_EXTRA[i] * x.h + x.t, C_EXTRA[i], at, d_k[STAGES + 1 + i], d_at);
+        pull_at<rhs_pullback>(a, x, C_EXTRA[i] * x.h + x.t, C_EXTRA[i], at, d_k[STAGES + 1 + i], d_at);
         spread(A_EXTRA[i], wide, d_at, d_k);
         size_gradient(x, A_EXTRA[i], step.k, d_at);
         for (int d = 0; d < D; ++d) d_y[d] = d_y[d] + d_at[d];
@@ -28,7 +28,7 @@ INLINE void pull_stages(const Args& a, Back& x, const V* y, const Step& step, V 
             if constexpr (i > 0) at[d] = at[d] + wide * weighted(A[i], step.k, d);
             d_at[d] = vector(0);
         }
-        pull_rhs(a, x, C[i] * x.h + x.t, C[i], at, d_k[i], d_at);
+        pull_at<rhs_pullback>(a, x, C[i] * x.h + x.t, C[i], at, d_k[i], d_at);
         if constexpr (i > 0) {
             spread(A[i], wide, d_at, d_k);
             size_gradient(x, A[i], step.k, d_at);
@@ -41,16 +41,7 @@ INLINE void pull_stages(const Args& a, Back& x, const V* y, const Step& step, V 
 // The interpolant's coefficients' cotangents, to the states at both ends and the derivatives.
 INLINE void pull_interpolant(Back& x, const V (*d_F)[D], const Step& step, V (*d_k)[D], V* d_y) {
     const V wide = narrow(x.h);
-    V d_size = vector(0);
-    for (int d = 0; d < D; ++d) {
-        const V change = d_F[0][d] - d_F[1][d] + vector(2) * d_F[2][d], first = d_F[1][d] - d_F[2][d];
-        x.ahead[d] = x.ahead[d] + change;
-        d_y[d] = d_y[d] - change;
-        d_k[0][d] = d_k[0][d] + wide * first;
-        d_k[END][d] = d_k[END][d] - wide * d_F[2][d];
-        if (CLOCK_TOO) d_size = d_size + step.k[0][d] * first - step.k[END][d] * d_F[2][d];
-    }
-    if (CLOCK_TOO) x.d_size = x.d_size + widen(d_size);
+    pull_hermite(x, d_F, step.k[0], step.k[END], d_k[0], d_k[END], d_y);
 #pragma GCC unroll 8
     for (int r = 0; r < TERMS - 3; ++r) {
         spread(D_ROWS[r], wide, d_F[3 + r], d_k);
@@ -83,7 +74,7 @@ INLINE void pull_through(const Args& a, Back& x, const V* y, W end, V* d_y) {
         }
         pull_interpolant(x, d_F, step, d_k, d_y);
         pull_extra<EXTRA - 1>(a, x, y, step, d_k, d_y);
-        pull_rhs(a, x, x.t + x.h, 1.0, step.y, d_k[END], x.ahead);
+        pull_at<rhs_pullback>(a, x, x.t + x.h, 1.0, step.y, d_k[END], x.ahead);
     }
     spread(B, narrow(x.h), x.ahead, d_k);
     size_gradient(x, B, step.k, x.ahead);

@@ -15,7 +15,7 @@ template <int width>
 INLINE void exchange(V* rows, int k, V pivot) {
     for (int i = k + 1; i < D; ++i) {
         const MV here = pivot == vector((S)i);
-        if (!any(widen_mask(here))) continue;
+        if (!somewhere(widen_mask(here))) continue;
         for (int d = 0; d < width; ++d) {
             const V upper = rows[k * width + d], lower = rows[i * width + d];
             rows[k * width + d] = select(here, lower, upper);
@@ -39,7 +39,7 @@ INLINE void factor(Factors& m) {
             row = select(more, vector((S)i), row);
         }
         m.pivot[k] = row;
-        m.moved[k] = any(widen_mask(row != vector((S)k)));
+        m.moved[k] = somewhere(widen_mask(row != vector((S)k)));
         if (m.moved[k]) {
             if (D <= 4) exchange<D>(m.lu[0], k, row);
             else exchange_rows(m.lu[0], k, &m.pivot[k]);

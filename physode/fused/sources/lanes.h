@@ -24,7 +24,7 @@ INLINE MV narrow_mask(MW m) { return m; }
 INLINE MW widen_mask(MV m) { return m; }
 INLINE V select(MV m, V a, V b) { return m ? a : b; }
 INLINE W choose(MW m, W a, W b) { return m ? a : b; }
-INLINE bool any(MW m) { return m; }
+INLINE bool somewhere(MW m) { return m; }
 INLINE MW opposite(MW m) { return !m; }
 INLINE MV opposite_of(MV m) { return !m; }
 INLINE MW verdict(bool x) { return x; }
@@ -56,7 +56,7 @@ INLINE MV narrow_mask(MW m) { return __builtin_convertvector(m, MV); }
 INLINE MW widen_mask(MV m) { return __builtin_convertvector(m, MW); }
 INLINE V select(MV m, V a, V b) { return m ? a : b; }
 INLINE W choose(MW m, W a, W b) { return m ? a : b; }
-INLINE bool any(MW m) {
+INLINE bool somewhere(MW m) {
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
     typedef long long Eight __attribute__((vector_size(64)));
     if constexpr (sizeof(MW) == sizeof(Eight)) return __builtin_ia32_ptestmq512((Eight)m, (Eight)m, (unsigned char)-1);

@@ -38,7 +38,7 @@ extern "C" Long fused_group_bytes() { return sizeof(Group); }
 extern "C" void fused_walk(const Args* a) {
     in_groups(*a, [=](Long first) { walk_grid(*a, first); });
 }
-#else
+#elif defined(ENTRY_PULL)
 extern "C" void fused_pull(const Args* a) {
     on_threads(a->threads, [=](Long) { pull(*a); });
 }
@@ -49,6 +49,31 @@ extern "C" void fused_total(const Args* a) {
         for (Long s = 0; s < a->samples; ++s) sum += (double)a->d_p[s * SHARED_GRADIENTS + d];
         a->totals[d] = (S)sum;
     }
+}
+#endif
+#else
+// One sample a thread; a thread that is through takes the next sample.
+#define KERNEL extern "C" __global__ void
+INLINE Long thread() { return (Long)blockIdx.x * blockDim.x + threadIdx.x; }
+
+#if defined(ENTRY_WALK)
+KERNEL fused_begin(Args a) {
+    for (Long s = thread(); s < a.samples; s += (Long)gridDim.x * blockDim.x) begin(a, s);
+}
+KERNEL fused_walk(Args a) { walk(a); }
+#elif defined(ENTRY_WALK_GRID)
+KERNEL fused_walk(Args a) {
+    for (Long s = thread(); s < a.samples; s += (Long)gridDim.x * blockDim.x) walk_grid(a, s);
+}
+#elif defined(ENTRY_PULL)
+KERNEL fused_pull(Args a) { pull(a); }
+// Sums over samples in a fixed order: a gradient's entry a thread.
+KERNEL fused_total(Args a) {
+    const Long d = thread();
+    if (d >= SHARED_GRADIENTS) return;
+    double sum = 0;
+    for (Long s = 0; s < a.samples; ++s) sum += (double)a.d_p[s * SHARED_GRADIENTS + d];
+    a.totals[d] = (S)sum;
 }
 #endif
 #endif

@@ -38,14 +38,14 @@ FUNCTION void pull(const Args& a) {
         const Long row = taken(a.counter);
         if (row < waiting) load_back(a, x, l, row);
     }
-    while (any(x.active)) {
+    while (somewhere(x.active)) {
         EACH_LANE while (LANE(x.active, l) && x.step[l] < 0) {
             save_back(a, x, l);
             LANE(x.active, l) = 0;
             const Long row = taken(a.counter);
             if (row < waiting) load_back(a, x, l, row);
         }
-        if (!any(x.active)) return;
+        if (!somewhere(x.active)) return;
         pull_step(a, x);
         EACH_LANE if (LANE(x.active, l)) --x.step[l];
     }

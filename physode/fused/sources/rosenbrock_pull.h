@@ -33,7 +33,7 @@ INLINE void pull_stage(const Args& a, Back& x, const V* y, const Step& step, int
     V at[D], d_at[D];
     stage_state(y, step.u, i, at);
     for (int d = 0; d < D; ++d) d_at[d] = vector(0);
-    pull_rhs(a, x, C[i] * x.h + x.t, C[i], at, d_f, d_at);
+    pull_at<rhs_pullback>(a, x, C[i] * x.h + x.t, C[i], at, d_f, d_at);
     for (int d = 0; d < D; ++d) d_y[d] = d_y[d] + d_at[d];
     for (int j = 0; j < i; ++j)
         for (int d = 0; d < D; ++d) d_u[j][d] = d_u[j][d] + A[i][j] * d_at[d];
@@ -55,7 +55,7 @@ INLINE void pull_start(const Args& a, Back& x, const V* y, const Step& step, Ask
 
 // Replay a step, and pull back what is asked of it and of its end.
 INLINE void pull_through(const Args& a, Back& x, const V* y, W end, V* d_y) {
-    V d_F[TERMS][D], F[TERMS][D], d_u[STAGES][D], d_length = vector(0), d_t = vector(0);
+    V d_F[TERMS][D], F[TERMS][D], d_u[STAGES][D], d_length = vector(0);
     Step step;
     Asked d_start;
     for (int r = 0; r < TERMS; ++r) for (int d = 0; d < D; ++d) d_F[r][d] = vector(0);
@@ -76,6 +76,5 @@ INLINE void pull_through(const Args& a, Back& x, const V* y, W end, V* d_y) {
 #pragma GCC unroll UNROLLED
     for (int i = STAGES - 1; i >= 0; --i) pull_stage(a, x, y, step, i, d_u, d_y, d_start, d_length);
     pull_start(a, x, y, step, d_start, d_length);
-    linearise_pullback(within(x.t, x.low, x.high), y, a.p, x.q, d_start.of, d_y, &d_t, x.d_p, x.d_q);
-    add_clock(x, x.t, 0.0, d_t);
+    pull_at<linearise_pullback>(a, x, x.t, 0.0, y, d_start.of, d_y);
 }

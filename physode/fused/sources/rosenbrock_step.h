@@ -3,6 +3,7 @@
 
 #define END 1      // the place of the derivative at the end
 #define CARRIES 0  // a step evaluates its first derivative itself, with the Jacobian
+#define LEAVES 0
 
 TABLE int UNROLLED = D <= 4 ? 32 : 1;  // states whose stages are written out
 

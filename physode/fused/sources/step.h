@@ -4,6 +4,7 @@
 #define ALL (STAGES + 1 + EXTRA)  // stages, the derivative at the end, and what only the interpolant needs
 #define END STAGES                // the place of the derivative at the end
 #define CARRIES 1                 // a step begins with the derivative that the one before ended with
+#define LEAVES 0                  // and does not know the one that it ends with
 
 struct Step {
     V y[D];       // at the end
@@ -56,12 +57,8 @@ INLINE void finish_step(const Args& a, const V* q, W t, W h, W low, W high, cons
 
 INLINE void interpolant(W h, const V* y, const Step& step, V (*F)[D]) {
     const V wide = narrow(h);
-    for (int d = 0; d < D; ++d) {
-        const V change = step.y[d] - y[d], first = wide * step.k[0][d];
-        F[0][d] = change;
-        F[1][d] = first - change;
-        F[2][d] = vector(2) * change - first - wide * step.k[END][d];
+    hermite(wide, y, step.y, step.k[0], step.k[END], F);
+    for (int d = 0; d < D; ++d)
 #pragma GCC unroll 8
         for (int r = 0; r < TERMS - 3; ++r) F[3 + r][d] = wide * weighted(D_ROWS[r], step.k, d);
-    }
 }

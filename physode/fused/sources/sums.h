@@ -48,6 +48,16 @@ INLINE W combined(const W* sizes) {
     return fifth / root(choose(both < 1e-300, clocks(1e-300), both));
 }
 
+// The coefficients of the cubic through both ends with the derivatives there.
+INLINE void hermite(V h, const V* y, const V* y_end, const V* k, const V* k_end, V (*F)[D]) {
+    for (int d = 0; d < D; ++d) {
+        const V change = y_end[d] - y[d], first = h * k[d];
+        F[0][d] = change;
+        F[1][d] = first - change;
+        F[2][d] = vector(2) * change - first - h * k_end[d];
+    }
+}
+
 // The interpolant's basis functions at theta.
 INLINE void basis(V theta, V* phi) {
     V value = theta;

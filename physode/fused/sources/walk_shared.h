@@ -56,7 +56,7 @@ INLINE bool advance_group(const Args& a, Group& x, Long first, Long row, double 
         if (CARRIES) x.k[d] = x.k_end[d];
         broken = broken | not_finite(x.y[d]);
     }
-    return !any(widen_mask(broken));
+    return !somewhere(widen_mask(broken));
 }
 
 INLINE void fill_unreached(const Args& a, Long from) {
@@ -78,7 +78,7 @@ FUNCTION void begin_shared(const Args& a) {
         start_norms(a, x.y, x.k, y_norm, k_norm);
         d0 = most(y_norm, d0);
         d1 = most(k_norm, d1);
-        for (int d = 0; d < D; ++d) good = good && !any(widen_mask(not_finite(x.k[d])));
+        for (int d = 0; d < D; ++d) good = good && !somewhere(widen_mask(not_finite(x.k[d])));
         EACH_LANE {
             if (g * LANES + l >= a.samples) break;
             for (int d = 0; d < D; ++d) a.k[(g * LANES + l) * D + d] = LANE(x.k[d], l);
