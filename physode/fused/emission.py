@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,6 +12,7 @@ from physode.fused.arguments import structure
 from physode.fused.coefficients import FusedMethod, coefficients, interpolant_terms
 from physode.fused.differentiation import Pullback
 from physode.fused.graph import Node, Program
+from physode.fused.halves import Halves
 from physode.fused.linearisation import Linearisation
 from physode.fused.places import GradientPlaces
 from physode.status import Status
@@ -40,20 +41,14 @@ _LANEWISE = {"sqrt", "floor", "ceil", "round", "trunc", "fmod"}  # without a vec
 
 
 class Pullbacks(NamedTuple):
-    """The vector-Jacobian products that a pass back takes: of the right-hand side, and of its linearisation if any."""
+    """The vector-Jacobian products that a pass back takes, by the names of the functions that they are of."""
 
-    rhs: Pullback
-    linearisation: Pullback | None = None
-
-    @property
-    def each(self) -> tuple[Pullback, ...]:
-        """Those that there are."""
-        return (self.rhs,) if self.linearisation is None else (self.rhs, self.linearisation)
+    named: Mapping[str, Pullback]
 
     @property
     def places(self) -> GradientPlaces:
         """Where their gradients lie."""
-        return GradientPlaces.of(*self.each)
+        return GradientPlaces.of(*self.named.values())
 
 
 @dataclass(frozen=True)
@@ -73,8 +68,8 @@ class Kernel:
         Whether states are of single precision.
     groups
         Where the parts of a state begin whose norms are taken by themselves, and where the last one ends.
-    linearisation
-        The right-hand side with its derivatives, for methods that take them.
+    derived
+        What methods evaluate beside the right-hand side: it with its derivatives, or one half of it by itself.
     pullbacks
         For the pass back.
     clock_too
@@ -86,7 +81,7 @@ class Kernel:
     method: FusedMethod
     single: bool
     groups: tuple[int, ...]
-    linearisation: Linearisation | None = None
+    derived: Linearisation | Halves | None = None
     pullbacks: Pullbacks | None = None
     clock_too: bool = False
 
@@ -94,10 +89,10 @@ class Kernel:
     def nodes(self) -> list[Node]:
         """All that is evaluated."""
         nodes = [*self.program.nodes]
-        if self.linearisation is not None:
-            nodes += self.linearisation.program.nodes
+        if isinstance(self.derived, Linearisation):
+            nodes += self.derived.program.nodes
         if self.pullbacks is not None:
-            nodes += [node for one in self.pullbacks.each for node in one.nodes]
+            nodes += [node for one in self.pullbacks.named.values() for node in one.nodes]
         return nodes
 
 
@@ -113,13 +108,15 @@ def source(kernel: Kernel, *, vector_functions: bool) -> str:
         _numbers(kernel),
         _part("functions"),
         *_library(kernel.nodes, kernel.single),
-        rhs_text(kernel.program),
+        program_text("rhs", kernel.program),
     ]
-    if kernel.linearisation is not None:
-        heads.append(linearisation_text(kernel.linearisation))
+    if isinstance(kernel.derived, Linearisation):
+        heads.append(linearisation_text(kernel.derived))
+    if isinstance(kernel.derived, Halves):
+        heads += [program_text("velocity", kernel.derived.velocity), program_text("force", kernel.derived.force)]
     if kernel.pullbacks is not None:
         arguments, places = "V t, const V* y, const S* p, const V* q, const V* g", kernel.pullbacks.places
-        for name, pulled in zip(("rhs", "linearise"), kernel.pullbacks.each, strict=False):
+        for name, pulled in kernel.pullbacks.named.items():
             heads.append(pullback_text(f"{name}_pullback({arguments}", pulled, places))
     steps = {"step": method.step, "pull_step": method.pull}
     parts = [part for name in _PARTS[kernel.entry] for part in steps.get(name, (name,))]
@@ -136,10 +133,10 @@ _PARTS: dict[Entry, tuple[str, ...]] = {
 """The source's parts in their order, where the method's own have the names ``step`` and ``pull_step``."""
 
 
-def rhs_text(program: Program) -> str:
-    """Return the right-hand side as a function."""
+def program_text(name: str, program: Program) -> str:
+    """Return a program as a function of time, state and numbers."""
     stores = [Store(f"f[{d}]", node, False) for d, node in enumerate(program.outputs)]
-    head = f"{_attribute(len(program.nodes))} void rhs(V t, const V* y, const S* p, const V* q, V* f)"
+    head = f"{_attribute(len(program.nodes))} void {name}(V t, const V* y, const S* p, const V* q, V* f)"
     return function(head, program.nodes, stores)
 
 
@@ -288,8 +285,8 @@ def _numbers(kernel: Kernel) -> str:
     }
     defined[f"ENTRY_{kernel.entry.upper()}"] = 1
     tables = [*own.tables, _integers("GROUP", kernel.groups)]
-    if kernel.linearisation is not None:
-        tables += _derivatives(kernel, kernel.linearisation, defined)
+    if isinstance(kernel.derived, Linearisation):
+        tables += _derivatives(kernel, kernel.derived, defined)
     return "\n".join([*(f"#define {name} {value}" for name, value in defined.items()), *tables])
 
 
@@ -297,8 +294,8 @@ def _derivatives(kernel: Kernel, linearisation: Linearisation, defined: dict[str
     """Return tables of where the Jacobian has entries; their sizes are added to the numbers that are defined."""
     rows, columns = [row for row, _ in linearisation.entries], [column for _, column in linearisation.entries]
     pulled: tuple[int, ...] = ()
-    if kernel.pullbacks is not None and kernel.pullbacks.linearisation is not None:
-        pulled = linearisation.asked_entries(kernel.pullbacks.linearisation, clock=kernel.clock_too)
+    if kernel.pullbacks is not None:
+        pulled = linearisation.asked_entries(kernel.pullbacks.named["linearise"], clock=kernel.clock_too)
     defined |= {
         "ENTRIES": len(rows),
         "DRIFTS": len(linearisation.drifts),

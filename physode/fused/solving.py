@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from physode.fused.backward import PassBack, differentiable
-from physode.fused.coefficients import FusedMethod, interpolant_terms, most_components
+from physode.fused.coefficients import FusedMethod, evaluations, interpolant_terms, most_components
 from physode.fused.compilers import is_kept, libraries, vector_functions
 from physode.fused.differentiation import pullback
 from physode.fused.emission import Entry, Kernel, Pullbacks, source
 from physode.fused.forward import Posed, Walked, walk, walk_grid
+from physode.fused.halves import Halves
 from physode.fused.inputs import pack_sample, pack_shared
 from physode.fused.launch import Library
 from physode.fused.linearisation import Linearisation
@@ -37,6 +38,7 @@ from physode.solvers.driver import Plan
 from physode.solvers.implicit.jacobian import structure_for
 from physode.solvers.implicit.rosenbrock import Rosenbrock
 from physode.solvers.step_control import Controller
+from physode.solvers.symplectic.splitting import Splitting
 
 __all__ = ["Fusion", "Prepared", "prepare", "solve_prepared"]
 
@@ -67,20 +69,24 @@ class Fusion:
     _libraries: dict[Hashable, Library] = field(default_factory=dict)
 
     @cached_property
-    def linearisation(self) -> Linearisation | None:
-        """The right-hand side with its derivatives, where the method takes these."""
+    def derived(self) -> Linearisation | Halves | None:
+        """What the method evaluates beside the right-hand side."""
+        if isinstance(self.method, Splitting):
+            return Halves.of(self.lowered.program)
         return Linearisation.of(self.lowered.program) if isinstance(self.method, Rosenbrock) else None
 
     def pullbacks(self, wanted: Wanted) -> Pullbacks:
         """Return the vector-Jacobian products with the gradients that are wanted."""
         if wanted not in self._pullbacks:
-            rhs = pullback(self.lowered.program, time=wanted.clock, shared=wanted.shared, sample=wanted.sample)
-            linear = self.linearisation
-            if linear is None:
-                self._pullbacks[wanted] = Pullbacks(rhs)
+            shared, sample, time = wanted
+            if isinstance(self.derived, Halves):
+                velocity, force = self.derived.pullbacks(time=time, shared=shared, sample=sample)
+                named = {"velocity": velocity, "force": force}
             else:
-                second = linear.pullback(time=wanted.clock, shared=wanted.shared, sample=wanted.sample)
-                self._pullbacks[wanted] = Pullbacks(rhs, second)
+                named = {"rhs": pullback(self.lowered.program, time=time, shared=shared, sample=sample)}
+            if isinstance(self.derived, Linearisation):
+                named["linearise"] = self.derived.pullback(time=time, shared=shared, sample=sample)
+            self._pullbacks[wanted] = Pullbacks(named)
         return self._pullbacks[wanted]
 
     def slots(self, wanted: Wanted) -> tuple[Tensor, Tensor]:
@@ -95,7 +101,7 @@ class Fusion:
         """Return the source of a kernel."""
         if (entry, wanted) not in self._texts:
             kernel = Kernel(
-                entry, self.lowered.program, self.method, self.single, self.groups, self.linearisation,
+                entry, self.lowered.program, self.method, self.single, self.groups, self.derived,
                 None if wanted is None else self.pullbacks(wanted), clock_too=wanted is not None and wanted.clock,
             )  # fmt: skip
             self._texts[entry, wanted] = source(kernel, vector_functions=vector_functions())
@@ -235,6 +241,9 @@ def _lowered(problem: Problem, method: FusedMethod, recorded: Recorded) -> tuple
         if shape.dimension > most_components(method):
             failure = failure or Unsupported(f"a state of {shape.dimension} components is too large")
             continue
+        if isinstance(method, Splitting) and shape.dimension != problem.y0.shape[-1]:
+            failure = failure or Unsupported("positions and momenta follow one another in turn")
+            continue
         try:
             lowered = lower(recorded.tape, batch=shape.batched)
         except Unsupported as error:
@@ -317,14 +326,14 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
             tolerances=(_tolerance(steps.rtol, problem, shape), _tolerance(steps.atol, problem, shape)),
         )  # fmt: skip
     steps_taken = StepsTaken(walked, problem.per_sample)
-    problem.dynamics.calls.count += _evaluations(problem, walked)
+    problem.dynamics.calls.count += _evaluations(problem, walked, evaluations(fusion.method))
     if problem.grid is not None and plan.progress is not None:
         plan.progress(1.0)
     found = walked.outputs
     if back is not None and wanted is not None:
         slots = fusion.slots(wanted)
         pass_back = PassBack(
-            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, fusion.method.stages
+            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, evaluations(fusion.method)
         )  # fmt: skip
         found = differentiable(pass_back, y0, shared, sample, found)
     states = found.reshape(outputs, *problem.y0.shape)
@@ -336,13 +345,13 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     return Outcome(states, steps_taken, table)
 
 
-def _evaluations(problem: Problem, walked: Walked) -> int:
+def _evaluations(problem: Problem, walked: Walked, a_step: int) -> int:
     """Return how often the right-hand side was evaluated: where samples differ, by the one that took most attempts."""
-    tableau, steps = problem.tableau, problem.steps
+    steps = problem.steps
     if steps is None:
-        return 1 + walked.longest * tableau.stages
+        return 1 + walked.longest * a_step
     attempts = int((walked.accepted + walked.rejected).max())
-    return 1 + (steps.first_step is None) + attempts * tableau.stages
+    return 1 + (steps.first_step is None) + attempts * a_step
 
 
 @lru_cache(maxsize=256)

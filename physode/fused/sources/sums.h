@@ -41,13 +41,6 @@ INLINE W size_of(F component) {
     return result;
 }
 
-// Two estimates count as one (Hairer, Norsett & Wanner, Solving ODEs I, Sect. II.10).
-INLINE W combined(const W* sizes) {
-    if (ERRORS == 1) return sizes[0];
-    const W fifth = sizes[0] * sizes[0], both = fifth + 0.01 * sizes[ERRORS - 1] * sizes[ERRORS - 1];
-    return fifth / root(choose(both < 1e-300, clocks(1e-300), both));
-}
-
 // The coefficients of the cubic through both ends with the derivatives there.
 INLINE void hermite(V h, const V* y, const V* y_end, const V* k, const V* k_end, V (*F)[D]) {
     for (int d = 0; d < D; ++d) {
