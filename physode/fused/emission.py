@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from physode.fused.arguments import structure
-from physode.fused.coefficients import FusedMethod, coefficients, interpolant_terms
+from physode.fused.coefficients import coefficients
 from physode.fused.differentiation import Pullback
-from physode.fused.graph import Node, Program
+from physode.fused.graph import Node, Program, needed
 from physode.fused.halves import Halves
+from physode.fused.kernel import LANES, Entry, Kernel, numbers
 from physode.fused.linearisation import Linearisation
 from physode.fused.places import GradientPlaces
-from physode.status import Status
+from physode.fused.rolling import Array, Element, rolled
 
-__all__ = ["LANES", "Entry", "Kernel", "Pullbacks", "source"]
+__all__ = ["source"]
 
-Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull"]
-
-LANES = 8  # samples beside one another on a CPU
-
+_SHORTEST = 8  # stores that are made in a loop
 _UNROLLED = 64  # operations up to which a right-hand side is written into every stage
 
 _INFIX = {
@@ -40,62 +38,6 @@ _LIBRARY = {
 _LANEWISE = {"sqrt", "floor", "ceil", "round", "trunc", "fmod"}  # without a vector function, or with an instruction
 
 
-class Pullbacks(NamedTuple):
-    """The vector-Jacobian products that a pass back takes, by the names of the functions that they are of."""
-
-    named: Mapping[str, Pullback]
-
-    @property
-    def places(self) -> GradientPlaces:
-        """Where their gradients lie."""
-        return GradientPlaces.of(*self.named.values())
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """What a kernel is made from.
-
-    Attributes
-    ----------
-    entry
-        What it does: adaptive steps by each sample's own clock (``"walk"``) or by one (``"walk_shared"``), given steps
-        (``"walk_grid"``), or ACA's pass back (``"pull"``).
-    program
-        The right-hand side.
-    method
-        The method.
-    single
-        Whether states are of single precision.
-    groups
-        Where the parts of a state begin whose norms are taken by themselves, and where the last one ends.
-    derived
-        What methods evaluate beside the right-hand side: it with its derivatives, or one half of it by itself.
-    pullbacks
-        For the pass back.
-    clock_too
-        Whether gradients in steps' starts and sizes are asked for.
-    """
-
-    entry: Entry
-    program: Program
-    method: FusedMethod
-    single: bool
-    groups: tuple[int, ...]
-    derived: Linearisation | Halves | None = None
-    pullbacks: Pullbacks | None = None
-    clock_too: bool = False
-
-    @property
-    def nodes(self) -> list[Node]:
-        """All that is evaluated."""
-        nodes = [*self.program.nodes]
-        if isinstance(self.derived, Linearisation):
-            nodes += self.derived.program.nodes
-        if self.pullbacks is not None:
-            nodes += [node for one in self.pullbacks.named.values() for node in one.nodes]
-        return nodes
-
-
 def source(kernel: Kernel, *, vector_functions: bool) -> str:
     """Return the text of a kernel's source: for a CPU's C++ compiler, or as it stands for CUDA's."""
     method = coefficients(kernel.method)
@@ -105,7 +47,7 @@ def source(kernel: Kernel, *, vector_functions: bool) -> str:
         "#define VECTOR_FUNCTIONS" if vector_functions else "",
         _part("lanes"),
         structure(),
-        _numbers(kernel),
+        numbers(kernel),
         _part("functions"),
         *_library(kernel.nodes, kernel.single),
         program_text("rhs", kernel.program),
@@ -115,9 +57,8 @@ def source(kernel: Kernel, *, vector_functions: bool) -> str:
     if isinstance(kernel.derived, Halves):
         heads += [program_text("velocity", kernel.derived.velocity), program_text("force", kernel.derived.force)]
     if kernel.pullbacks is not None:
-        arguments, places = "V t, const V* y, const S* p, const V* q, const V* g", kernel.pullbacks.places
         for name, pulled in kernel.pullbacks.named.items():
-            heads.append(pullback_text(f"{name}_pullback({arguments}", pulled, places))
+            heads.append(pullback_text(f"{name}_pullback", pulled, kernel.pullbacks.places))
     steps = {"step": method.step, "pull_step": method.pull}
     parts = [part for name in _PARTS[kernel.entry] for part in steps.get(name, (name,))]
     text = "\n".join([*heads, *map(_part, ["sums", *parts, "launch"])])
@@ -135,58 +76,66 @@ _PARTS: dict[Entry, tuple[str, ...]] = {
 
 def program_text(name: str, program: Program) -> str:
     """Return a program as a function of time, state and numbers."""
-    stores = [Store(f"f[{d}]", node, False) for d, node in enumerate(program.outputs)]
+    stores = [Store("f", d, node, False) for d, node in enumerate(program.outputs)]
     head = f"{_attribute(len(program.nodes))} void {name}(V t, const V* y, const S* p, const V* q, V* f)"
     return function(head, program.nodes, stores)
 
 
 def linearisation_text(linearisation: Linearisation) -> str:
     """Return the right-hand side with its derivatives by state and time as a function."""
-    program, targets = linearisation.program, [f"J[{e}]" for e in range(len(linearisation.entries))]
-    targets += [f"f_t[{e}]" for e in range(len(linearisation.drifts))]
-    targets += [f"f[{d}]" for d in range(len(program.outputs) - len(targets))]
-    stores = [Store(target, node, False) for target, node in zip(targets, program.outputs, strict=True)]
+    program, entries, drifts = linearisation.program, len(linearisation.entries), len(linearisation.drifts)
+    places = [("J", e) for e in range(entries)] + [("f_t", e) for e in range(drifts)]
+    places += [("f", d) for d in range(len(program.outputs) - entries - drifts)]
+    stores = [Store(*place, node, False) for place, node in zip(places, program.outputs, strict=True)]
     arguments = "V t, const V* y, const S* p, const V* q, V* f, V* J, V* f_t"
     return function(f"{_attribute(len(program.nodes))} void linearise({arguments})", program.nodes, stores)
 
 
 def pullback_text(name: str, pullback: Pullback, places: GradientPlaces) -> str:
     """Return a vector-Jacobian product as a function that adds to what it is handed."""
-    stores = [Store(f"d_y[{d}]", node, True) for d, node in enumerate(pullback.state)]
+    stores = [Store("d_y", d, node, True) for d, node in enumerate(pullback.state)]
     if pullback.time is not None:
-        stores.append(Store("d_t[0]", pullback.time, True))
-    stores += [Store(f"d_p[{places.shared.index(slot)}]", node, True) for slot, node in pullback.shared]
-    stores += [Store(f"d_q[{places.sample.index(slot)}]", node, True) for slot, node in pullback.sample]
-    head = f"{_attribute(len(pullback.nodes))} void {name}, V* d_y, V* d_t, V* d_p, V* d_q)"
-    return function(head, pullback.nodes, stores, _outer_lines(pullback, places))
+        stores.append(Store("d_t", 0, pullback.time, True))
+    stores += [Store("d_p", places.shared.index(slot), node, True) for slot, node in pullback.shared]
+    stores += [Store("d_q", places.sample.index(slot), node, True) for slot, node in pullback.sample]
+    arguments = "V t, const V* y, const S* p, const V* q, const V* g, V* d_y, V* d_t, V* d_p, V* d_q, S* d_m"
+    head = f"{_attribute(len(pullback.nodes))} void {name}({arguments})"
+    others = [node for one in pullback.outer for node in (*one.rows, *one.columns)]
+    return function(head, pullback.nodes, stores, others, lambda text: _outer_lines(pullback, places, text))
 
 
-def _outer_lines(pullback: Pullback, places: GradientPlaces) -> list[str]:
+def _outer_lines(pullback: Pullback, places: GradientPlaces, text: Text) -> list[str]:
     """Return the lines that add products of two vectors to matrices' gradients."""
     lines = []
     for number, one in enumerate(pullback.outer):
-        lines += [
-            f"const V {name}{number}[] = {{{', '.join(f'v{node}' for node in nodes)}}};"
-            for name, nodes in (("rows", one.rows), ("columns", one.columns))
-        ]
+        rows, row = text.row(one.rows, f"rows{number}")
+        columns, column = text.row(one.columns, f"columns{number}")
         shape = f"{one.matrix.rows}, {one.matrix.columns}"
-        lines.append(f"outer<{shape}>(d_p + {places.first_of(one.matrix)}, rows{number}, columns{number});")
+        lines += [*rows, *columns, f"outer<{shape}>(d_m + {places.first_of(one.matrix)}, {row}, {column});"]
     return lines
 
 
 class Store(NamedTuple):
-    """A result: where it goes, which node it is, and whether it is added to what is there."""
+    """A result: the array that it goes to and its place there, which node it is, and whether it is added to what is."""
 
     target: str
+    place: int
     node: int
     adds: bool
 
 
-def function(head: str, nodes: Sequence[Node], stores: Sequence[Store], last: Sequence[str] = ()) -> str:
-    """Return a function of straight lines, one a node, then the stores."""
-    lines = [line for number, node in enumerate(nodes) for line in _lines(number, node)]
-    lines += [f"{one.target} {'+=' if one.adds else '='} v{one.node};" for one in stores]
-    lines += last
+def function(
+    head: str,
+    nodes: Sequence[Node],
+    stores: Sequence[Store],
+    others: Sequence[int] = (),
+    last: Callable[[Text], list[str]] | None = None,
+) -> str:
+    """Return a function: a line a number, a loop an array, the stores, the ``last`` lines, which need ``others``."""
+    text, order = Text.of(nodes, [*(one.node for one in stores), *others])
+    lines = [line for unit in order for line in text.lines(unit)]
+    lines += text.stores(stores)
+    lines += [] if last is None else last(text)
     return head + " {\n" + "\n".join(f"    {line}" for line in lines) + "\n}\n"
 
 
@@ -194,33 +143,98 @@ def _attribute(count: int) -> str:
     return "INLINE" if count <= _UNROLLED else "FUNCTION"
 
 
-_LEAVES = {"state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "shared": "vector(p[{}])", "time": "t"}
+_MEMORY = {"state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "tangent": "u[{}]", "shared": "vector(p[{}])"}
 _VERDICTS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"}
 
 
-def _lines(number: int, node: Node) -> list[str]:
-    name = f"v{number}"
-    operands = [f"v{operand}" for operand in node.operands]
-    if node.op == "matvec":
-        matrix = node.matrix
-        assert matrix is not None
-        shape = f"{matrix.rows}, {matrix.columns}, {matrix.by_row}, {matrix.by_column}"
-        return [
-            f"const V x{number}[] = {{{', '.join(operands)}}};",
-            f"V {name}[{matrix.rows}];",
-            f"matvec<{shape}>(p + {matrix.offset}, x{number}, {name});",
-        ]
-    kind = "MV" if node.op in _VERDICTS else "V"
-    return [f"const {kind} {name} = {_value(node, operands)};"]
+@dataclass(frozen=True)
+class Text:
+    """The text of a graph's numbers: scalars are called ``v`` and their node, arrays ``a`` and their first node."""
+
+    nodes: Sequence[Node]
+    homes: Mapping[int, Element]
+
+    @classmethod
+    def of(cls, nodes: Sequence[Node], wanted: Sequence[int]) -> tuple[Text, list[int | Array]]:
+        """Return the text of what some numbers need, and the order in which that is computed."""
+        used = needed(nodes, wanted)
+        order, homes = rolled(nodes, used)
+        return cls(nodes, homes), order
+
+    def name(self, node: int, step: str = "") -> str:
+        """Return what a number is called; with a ``step``, the one that many elements behind it, if it has any."""
+        home = self.homes.get(node)
+        if home is None:
+            return "t" if self.nodes[node].op == "time" else f"v{node}"
+        place = f"{home.place} + {step}" if step and home.place else step or str(home.place)
+        pattern = _MEMORY[home.array] if isinstance(home.array, str) else f"a{home.array}[{{}}]"
+        return pattern.format(place)
+
+    def row(self, nodes: Sequence[int], name: str) -> tuple[list[str], str]:
+        """Return the lines that put numbers next to one another, none where they are, and where they begin."""
+        first = self.homes.get(nodes[0])
+        whole = first is not None and first.array != "shared"
+        if (
+            first is not None
+            and whole
+            and all(self.homes.get(node) == Element(first.array, first.place + step) for step, node in enumerate(nodes))
+        ):
+            return [], f"&{self.name(nodes[0])}"
+        return [f"const V {name}[] = {{{', '.join(map(self.name, nodes))}}};"], name
+
+    def lines(self, unit: int | Array) -> list[str]:
+        """Return the lines that compute a scalar, a matrix product or an array."""
+        if isinstance(unit, Array):
+            first, sides = unit.first, range(len(self.nodes[unit.first].operands))
+            alone = [len({self.nodes[node].operands[side] for node in unit.nodes}) == 1 for side in sides]
+            operands = [self.name(self.nodes[first].operands[side], "" if alone[side] else "j") for side in sides]
+            kind = "MV" if self.nodes[first].op in _VERDICTS else "V"
+            value = _value(self.nodes[first], operands)
+            count = len(unit.nodes)
+            return [f"{kind} a{first}[{count}];", f"for (int j = 0; j < {count}; ++j) a{first}[j] = {value};"]
+        node = self.nodes[unit]
+        if node.op == "time":
+            return []
+        if node.op == "matvec":
+            matrix = node.matrix
+            assert matrix is not None
+            shape = f"{matrix.rows}, {matrix.columns}, {matrix.by_row}, {matrix.by_column}"
+            lines, vector = self.row(node.operands, f"x{unit}")
+            return [*lines, f"V a{unit}[{matrix.rows}];", f"matvec<{shape}>(p + {matrix.offset}, {vector}, a{unit});"]
+        kind = "MV" if node.op in _VERDICTS else "V"
+        return [f"const {kind} v{unit} = {_value(node, list(map(self.name, node.operands)))};"]
+
+    def stores(self, stores: Sequence[Store]) -> list[str]:
+        """Return the lines that put results where they go, those of successive elements in one loop."""
+        lines, first = [], 0
+        while first < len(stores):
+            count = 1
+            while first + count < len(stores) and self._follows(stores[first], stores[first + count], count):
+                count += 1
+            one = stores[first]
+            sign = "+=" if one.adds else "="
+            if count < _SHORTEST:
+                lines.append(f"{one.target}[{one.place}] {sign} {self.name(one.node)};")
+                first += 1
+                continue
+            lines.append(
+                f"for (int j = 0; j < {count}; ++j) {one.target}[{one.place} + j] {sign} {self.name(one.node, 'j')};"
+            )
+            first += count
+        return lines
+
+    def _follows(self, one: Store, other: Store, step: int) -> bool:
+        home, next_home = self.homes.get(one.node), self.homes.get(other.node)
+        return (
+            home is not None
+            and next_home == Element(home.array, home.place + step)
+            and other == Store(one.target, one.place + step, other.node, one.adds)
+        )
 
 
 def _value(node: Node, operands: Sequence[str]) -> str:
     if node.op == "constant":
         return f"vector({literal(node.value)})"
-    if node.op in _LEAVES:
-        return _LEAVES[node.op].format(node.place)
-    if node.op == "element":
-        return f"{operands[0]}[{node.place}]"
     if node.op in _INFIX:
         return f"{operands[0]} {_INFIX[node.op]} {operands[1]}"
     if node.op == "neg":
@@ -261,52 +275,6 @@ def _declaration(op: str, single: bool) -> str:
 
 
 _WIDTHS = {True: ("eN16", "dN8"), False: ("eN8", "dN4")}
-
-
-def _numbers(kernel: Kernel) -> str:
-    """Return the method's and the problem's numbers as C's constants."""
-    program, method, own = kernel.program, kernel.method, coefficients(kernel.method)
-    places = GradientPlaces.of() if kernel.pullbacks is None else kernel.pullbacks.places
-    defined: dict[str, object] = {
-        "D": program.dimension,
-        "P": program.shared,
-        "Q": program.sample,
-        "TERMS": interpolant_terms(method),
-        "ERROR_ORDER": method.error_order,
-        "SMALLEST_ROOT": 1e-12 ** (1.0 / (method.error_order + 1.0)),
-        "GROUPS": len(kernel.groups) - 1,
-        "SHARED_GRADIENTS": len(places.slots),
-        "SAMPLE_GRADIENTS": len(places.sample),
-        "CLOCK_TOO": int(kernel.clock_too),
-        "NON_FINITE": float(Status.NON_FINITE),
-        "STEP_UNDERFLOW": float(Status.STEP_UNDERFLOW),
-        "MAX_STEPS": float(Status.MAX_STEPS),
-        **own.defined,
-    }
-    defined[f"ENTRY_{kernel.entry.upper()}"] = 1
-    tables = [*own.tables, _integers("GROUP", kernel.groups)]
-    if isinstance(kernel.derived, Linearisation):
-        tables += _derivatives(kernel, kernel.derived, defined)
-    return "\n".join([*(f"#define {name} {value}" for name, value in defined.items()), *tables])
-
-
-def _derivatives(kernel: Kernel, linearisation: Linearisation, defined: dict[str, object]) -> list[str]:
-    """Return tables of where the Jacobian has entries; their sizes are added to the numbers that are defined."""
-    rows, columns = [row for row, _ in linearisation.entries], [column for _, column in linearisation.entries]
-    pulled: tuple[int, ...] = ()
-    if kernel.pullbacks is not None:
-        pulled = linearisation.asked_entries(kernel.pullbacks.named["linearise"], clock=kernel.clock_too)
-    defined |= {
-        "ENTRIES": len(rows),
-        "DRIFTS": len(linearisation.drifts),
-        "PULLED": len(pulled),
-    }
-    named = {"ENTRY_ROW": rows, "ENTRY_COLUMN": columns, "DRIFT": linearisation.drifts, "PULLED_ENTRY": pulled}
-    return [_integers(name, values) for name, values in named.items()]
-
-
-def _integers(name: str, values: Sequence[int]) -> str:
-    return f"TABLE int {name}[] = {{{', '.join(map(str, values)) or '0'}}};"
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from physode.fused.emission import LANES
+from physode.fused.kernel import LANES
 from physode.fused.launch import Entries, blank, threads_for
 from physode.solvers.clock import Grid
 from physode.solvers.step_control import Adaptive, Controller

@@ -41,9 +41,9 @@ class GradientPlaces(NamedTuple):
         return (*self.shared, *(slot for matrix in self.matrices for slot in _elements(matrix)))
 
     def first_of(self, matrix: Matrix) -> int:
-        """Return where a matrix's gradient begins."""
+        """Return where a matrix's gradient begins, behind the single numbers."""
         before = self.matrices[: self.matrices.index(matrix)]
-        return len(self.shared) + sum(one.rows * one.columns for one in before)
+        return sum(one.rows * one.columns for one in before)
 
 
 def _elements(matrix: Matrix) -> Iterable[int]:

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from physode.fused.backward import PassBack, differentiable
+from physode.fused.checking import check
 from physode.fused.coefficients import FusedMethod, evaluations, interpolant_terms, most_components
 from physode.fused.compilers import is_kept, libraries, vector_functions
 from physode.fused.differentiation import pullback
-from physode.fused.emission import Entry, Kernel, Pullbacks, source
+from physode.fused.emission import source
 from physode.fused.forward import Posed, Walked, walk, walk_grid
 from physode.fused.halves import Halves
 from physode.fused.inputs import pack_sample, pack_shared
+from physode.fused.kernel import Entry, Kernel, Pullbacks
 from physode.fused.launch import Library
 from physode.fused.linearisation import Linearisation
 from physode.fused.lowering import Lowered, lower
@@ -217,8 +219,9 @@ def _fusion(problem: Problem, method: FusedMethod) -> tuple[Fusion, Shape, Recor
             _fusions.move_to_end(key)
             return *made, recorded
     _refuse_hooks(problem.referred.modules)
-    first = record(problem.dynamics, t, y0)
-    again = record(problem.dynamics, t, y0)
+    calls = problem.dynamics.calls.count
+    first, again = record(problem.dynamics, t, y0), record(problem.dynamics, t, y0)
+    problem.dynamics.calls.count = calls
     if first.tape != again.tape or any(place.differs for place in problem.referred.places):
         raise Unsupported("the right-hand side changes something of its own at every call")
     found = _lowered(problem, method, recorded)
@@ -249,6 +252,10 @@ def _lowered(problem: Problem, method: FusedMethod, recorded: Recorded) -> tuple
         except Unsupported as error:
             failure = failure or error
             continue
+        calls = problem.dynamics.calls.count
+        t, y0 = problem.t[0].detach(), problem.y0.detach()
+        check(lowered, recorded, problem.dynamics, t, y0, batch=shape.batched)
+        problem.dynamics.calls.count = calls
         return Fusion(lowered, method, problem.y0.dtype == torch.float32, shape.groups), shape
     assert failure is not None
     raise failure
@@ -333,7 +340,8 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     if back is not None and wanted is not None:
         slots = fusion.slots(wanted)
         pass_back = PassBack(
-            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, evaluations(fusion.method)
+            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, evaluations(fusion.method),
+            bool(fusion.pullbacks(wanted).places.matrices),
         )  # fmt: skip
         found = differentiable(pass_back, y0, shared, sample, found)
     states = found.reshape(outputs, *problem.y0.shape)

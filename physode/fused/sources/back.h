@@ -1,10 +1,16 @@
 // Samples on their way back: what is asked of their steps, and their gradients so far.
 #pragma once
 
+// Matrices' gradients are too many for every sample to have its own: chunks of samples, always the same ones, share them.
+#if SHARED_GRADIENTS > SINGLE_GRADIENTS && !defined(__CUDACC__)
+#define BY_CHUNKS
+#endif
+
 struct Back {  // samples in the lanes, and what is known of their gradients so far
     W t, h, low, high, d_start, d_size;
     V ahead[D];               // dL/d(state at the step's end)
-    V d_p[SHARED_GRADIENTS + 1], d_q[SAMPLE_GRADIENTS + 1];
+    V d_p[SINGLE_GRADIENTS + 1], d_q[SAMPLE_GRADIENTS + 1];
+    S* d_m;                   // gradients by whole matrices, of all lanes together
     V q[Q + 1];
     Long sample[LANES], row[LANES], step[LANES], output[LANES];
     MW active;
@@ -22,7 +28,10 @@ INLINE void load_back(const Args& a, Back& x, int l, Long row) {
     LANE(x.active, l) = -1;
     for (int d = 0; d < D; ++d) LANE(x.ahead[d], l) = a.d_y[s * D + d];
     for (int d = 0; d < Q; ++d) LANE(x.q[d], l) = a.q[s * Q + d];
-    for (int d = 0; d < SHARED_GRADIENTS; ++d) LANE(x.d_p[d], l) = a.d_p[s * SHARED_GRADIENTS + d];
+#ifndef BY_CHUNKS
+    for (int d = 0; d < SINGLE_GRADIENTS; ++d) LANE(x.d_p[d], l) = a.d_p[s * SHARED_GRADIENTS + d];
+    x.d_m = a.d_p + s * SHARED_GRADIENTS + SINGLE_GRADIENTS;
+#endif
     for (int d = 0; d < SAMPLE_GRADIENTS; ++d) LANE(x.d_q[d], l) = a.d_q[s * SAMPLE_GRADIENTS + d];
 }
 
@@ -30,7 +39,9 @@ INLINE void save_back(const Args& a, Back& x, int l) {
     const Long s = x.sample[l];
     a.last_output[s] = x.output[l];
     for (int d = 0; d < D; ++d) a.d_y[s * D + d] = LANE(x.ahead[d], l);
-    for (int d = 0; d < SHARED_GRADIENTS; ++d) a.d_p[s * SHARED_GRADIENTS + d] = LANE(x.d_p[d], l);
+#ifndef BY_CHUNKS
+    for (int d = 0; d < SINGLE_GRADIENTS; ++d) a.d_p[s * SHARED_GRADIENTS + d] = LANE(x.d_p[d], l);
+#endif
     for (int d = 0; d < SAMPLE_GRADIENTS; ++d) a.d_q[s * SAMPLE_GRADIENTS + d] = LANE(x.d_q[d], l);
 }
 
@@ -103,7 +114,7 @@ INLINE void add_clock(Back& x, W time, double node, V d_t) {
 template <auto back>
 INLINE void pull_at(const Args& a, Back& x, W time, double node, const V* y, const V* given, V* d_y) {
     V d_t = vector(0);
-    back(within(time, x.low, x.high), y, a.p, x.q, given, d_y, &d_t, x.d_p, x.d_q);
+    back(within(time, x.low, x.high), y, a.p, x.q, given, d_y, &d_t, x.d_p, x.d_q, x.d_m);
     add_clock(x, time, node, d_t);
 }
 

@@ -75,9 +75,33 @@ INLINE void matvec(const S* matrix, const V* x, V* result) {
     }
 }
 
-// gradient[i, k] += row[i] column[k], one a lane.
+// gradient[i, k] += row[i] column[k], summed over the lanes in their order.
 template <int rows, int columns>
-INLINE void outer(V* gradient, const V* row, const V* column) {
+FUNCTION void outer(S* gradient, const V* row, const V* column) {
+#ifdef __CUDACC__
     for (int i = 0; i < rows; ++i)
-        for (int k = 0; k < columns; ++k) gradient[i * columns + k] = gradient[i * columns + k] + row[i] * column[k];
+        for (int k = 0; k < columns; ++k) gradient[i * columns + k] += row[i] * column[k];
+#else
+    typedef S Wide __attribute__((vector_size(64), aligned(sizeof(S))));
+    constexpr int width = 64 / sizeof(S);
+    S by_lane[LANES][columns], left[LANES][rows];
+    for (int k = 0; k < columns; ++k) EACH_LANE by_lane[l][k] = column[k][l];
+    for (int i = 0; i < rows; ++i) EACH_LANE left[l][i] = row[i][l];
+    for (int k = 0; k + width <= columns; k += width) {
+        Wide right[LANES];
+        EACH_LANE right[l] = *(const Wide*)&by_lane[l][k];
+        for (int i = 0; i < rows; ++i) {
+            Wide* to = (Wide*)&gradient[i * columns + k];
+            Wide sum = *to;
+            EACH_LANE sum = sum + left[l][i] * right[l];
+            *to = sum;
+        }
+    }
+    for (int i = 0; i < rows; ++i)
+        for (int k = columns - columns % width; k < columns; ++k) {
+            S sum = gradient[i * columns + k];
+            EACH_LANE sum += left[l][i] * by_lane[l][k];
+            gradient[i * columns + k] = sum;
+        }
+#endif
 }

@@ -30,6 +30,34 @@ INLINE void pull_step(const Args& a, Back& x) {
     }
 }
 
+#ifdef BY_CHUNKS
+FUNCTION void pull_chunk(const Args& a, Long chunk) {
+    S* gradient = a.d_p + chunk * SHARED_GRADIENTS;
+    const Long last = (chunk + 1) * a.chunk < a.active ? (chunk + 1) * a.chunk : a.active;
+    for (Long first = chunk * a.chunk; first < last; first += LANES) {
+        Back x = {};
+        x.d_m = gradient + SINGLE_GRADIENTS;
+        EACH_LANE if (first + l < last) load_back(a, x, l, first + l);
+        const MW there = x.active;
+        while (true) {
+            EACH_LANE if (x.step[l] < 0) LANE(x.active, l) = 0;
+            if (!somewhere(x.active)) break;
+            pull_step(a, x);
+            EACH_LANE if (LANE(x.active, l)) --x.step[l];
+        }
+        EACH_LANE if (LANE(there, l)) save_back(a, x, l);
+        for (int d = 0; d < SINGLE_GRADIENTS; ++d) {
+            double sum = gradient[d];
+            EACH_LANE sum += LANE(x.d_p[d], l);
+            gradient[d] = (S)sum;
+        }
+    }
+}
+
+FUNCTION void pull(const Args& a) {
+    for (Long chunk; (chunk = taken(a.counter)) * a.chunk < a.active;) pull_chunk(a, chunk);
+}
+#else
 FUNCTION void pull(const Args& a) {
     Back x = {};
     Long waiting = a.active;
@@ -50,3 +78,4 @@ FUNCTION void pull(const Args& a) {
         EACH_LANE if (LANE(x.active, l)) --x.step[l];
     }
 }
+#endif
