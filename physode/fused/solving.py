@@ -245,7 +245,7 @@ def _lowered(problem: Problem, method: FusedMethod, recorded: Recorded) -> tuple
             failure = failure or Unsupported(f"a state of {shape.dimension} components is too large")
             continue
         if isinstance(method, Splitting) and shape.dimension != problem.y0.shape[-1]:
-            failure = failure or Unsupported("positions and momenta follow one another in turn")
+            failure = failure or Unsupported("positions and momenta alternate in a state")
             continue
         try:
             lowered = lower(recorded.tape, batch=shape.batched)

@@ -23,17 +23,6 @@ pytestmark = pytest.mark.usefixtures("float64", "fused")
 STIFF = {"method": "rodas5p", "rtol": 1e-6, "atol": 1e-10}
 
 
-@pytest.fixture
-def fused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail where a compiled solve is not one by a kernel."""
-    from physode.compiled import choice as programs
-
-    def refused(*args: object, fused: str, **options: object) -> None:
-        pytest.fail(f"not fused: {fused}")
-
-    monkeypatch.setattr(programs, "solve_with", refused)
-
-
 def robertson(t: Tensor, y: Tensor, rates: Tensor) -> Tensor:
     (k1, k2, k3), (a, b, c) = rates.unbind(-1), y.unbind(-1)
     slow, fastest, fast = k1 * a, k2 * b * b, k3 * b * c
