@@ -11,6 +11,7 @@ from typing import NamedTuple
 from physode.fused.arguments import structure
 from physode.fused.coefficients import coefficients
 from physode.fused.differentiation import Pullback
+from physode.fused.elimination import Elimination
 from physode.fused.graph import Node, Program, needed
 from physode.fused.halves import Halves
 from physode.fused.kernel import LANES, Entry, Kernel, numbers
@@ -54,6 +55,9 @@ def source(kernel: Kernel, *, vector_functions: bool) -> str:
     ]
     if isinstance(kernel.derived, Linearisation):
         heads.append(linearisation_text(kernel.derived))
+        elimination = Elimination.of(kernel.program.dimension, kernel.derived.entries)
+        if elimination.pays:
+            heads += ["#define STRUCTURED", elimination.text()]
     if isinstance(kernel.derived, Halves):
         heads += [program_text("velocity", kernel.derived.velocity), program_text("force", kernel.derived.force)]
     if kernel.pullbacks is not None:

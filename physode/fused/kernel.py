@@ -20,6 +20,8 @@ Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull"]
 
 LANES = 8  # samples beside one another on a CPU
 
+_PREFERENCE = 10.0  # of pivots on the diagonal, to others in their columns
+
 
 class Pullbacks(NamedTuple):
     """The vector-Jacobian products that a pass back takes, by the names of the functions that they are of."""
@@ -115,6 +117,7 @@ def _derivatives(kernel: Kernel, linearisation: Linearisation, defined: dict[str
         "ENTRIES": len(rows),
         "DRIFTS": len(linearisation.drifts),
         "PULLED": len(pulled),
+        "PREFERENCE": _PREFERENCE,
     }
     named = {"ENTRY_ROW": rows, "ENTRY_COLUMN": columns, "DRIFT": linearisation.drifts, "PULLED_ENTRY": pulled}
     return [_integers(name, values) for name, values in named.items()]

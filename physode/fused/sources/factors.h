@@ -1,4 +1,5 @@
-// Systems of linear equations, one a lane: LU factors by rows, pivots chosen in columns.
+// Systems of linear equations, one a lane: LU factors by rows. A row is exchanged for one whose pivot is more than
+// PREFERENCE times as large: zeros mostly stay where they are.
 #pragma once
 
 TABLE int WRITTEN_OUT = D <= 10 ? 32 : 1;  // systems whose elimination is
@@ -8,6 +9,7 @@ struct Factors {
     V reciprocal[D];  // of the pivots
     V pivot[D];       // the row that row k was exchanged with
     bool moved[D];    // whether any lane exchanged row k
+    bool exchanged;   // whether any lane exchanged any
 };
 
 // Exchange rows k and ``pivot`` of columns that lie ``width`` beside one another.
@@ -30,7 +32,7 @@ FUNCTION void exchange_rows(V* rows, int k, const V* pivot) { exchange<D>(rows, 
 INLINE void factor(Factors& m) {
 #pragma GCC unroll WRITTEN_OUT
     for (int k = 0; k < D; ++k) {
-        V largest = magnitude_of(m.lu[k][k]), row = vector((S)k);
+        V largest = vector(PREFERENCE) * magnitude_of(m.lu[k][k]), row = vector((S)k);
 #pragma GCC unroll WRITTEN_OUT
         for (int i = k + 1; i < D; ++i) {
             const V size = magnitude_of(m.lu[i][k]);
@@ -60,6 +62,9 @@ INLINE void factor(Factors& m) {
 }
 
 INLINE void solve(const Factors& m, V* x) {
+#ifdef STRUCTURED
+    if (!m.exchanged) return solve_filled(m.lu, m.reciprocal, x);
+#endif
 #pragma GCC unroll WRITTEN_OUT
     for (int k = 0; k < D; ++k) if (m.moved[k]) exchange<1>(x, k, m.pivot[k]);
 #pragma GCC unroll WRITTEN_OUT
@@ -76,6 +81,9 @@ INLINE void solve(const Factors& m, V* x) {
 
 // With the transposed matrix.
 INLINE void solve_transposed(const Factors& m, V* x) {
+#ifdef STRUCTURED
+    if (!m.exchanged) return solve_filled_transposed(m.lu, m.reciprocal, x);
+#endif
 #pragma GCC unroll WRITTEN_OUT
     for (int k = 0; k < D; ++k)
 #pragma GCC unroll WRITTEN_OUT

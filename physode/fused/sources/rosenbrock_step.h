@@ -23,21 +23,26 @@ INLINE void stage_state(const V* y, const V (*u)[D], int i, V* at) {
     for (int d = 0; d < D; ++d) at[d] = y[d] + at[d];
 }
 
-INLINE void shifted(V length, const V* J, V (*matrix)[D]) {
+// Factor I - h gamma J.
+INLINE void factor_shifted(V length, const V* J, Factors& m) {
+#ifdef STRUCTURED
+    m.exchanged = eliminate(length, J, m.lu, m.reciprocal);
+    if (!m.exchanged) return;
+#endif
     for (int i = 0; i < D; ++i)
-        for (int d = 0; d < D; ++d) matrix[i][d] = vector(i == d);
+        for (int d = 0; d < D; ++d) m.lu[i][d] = vector(i == d);
 #pragma GCC unroll 64
     for (int e = 0; e < ENTRIES; ++e) {
-        V& entry = matrix[ENTRY_ROW[e]][ENTRY_COLUMN[e]];
+        V& entry = m.lu[ENTRY_ROW[e]][ENTRY_COLUMN[e]];
         entry = entry - length * J[e];
     }
+    factor(m);
 }
 
 INLINE void take_step(const Args& a, const V* q, W t, W h, W low, W high, const V* y, Step& step) {
     const V wide = narrow(h), length = (S)GAMMA * wide, square = length * wide;
     linearise(within(t, low, high), y, a.p, q, step.f[0], step.J, step.f_t);
-    shifted(length, step.J, step.factors.lu);
-    factor(step.factors);
+    factor_shifted(length, step.J, step.factors);
     for (int d = 0; d < D; ++d) step.y[d] = vector(0);
 #pragma GCC unroll UNROLLED
     for (int i = 0; i < STAGES; ++i) {
