@@ -15,12 +15,16 @@ struct Step {
     Factors factors;                    // of I - h gamma J
 };
 
+// A sum over the stages before the i-th.
+INLINE V sum_before(int i, const S* weights, const V (*u)[D], int d) {
+    V sum = vector(0);
+    for (int j = 0; j < i; ++j) sum = sum + weights[j] * u[j][d];
+    return sum;
+}
+
 // Where stage i evaluates dy/dt.
 INLINE void stage_state(const V* y, const V (*u)[D], int i, V* at) {
-    for (int d = 0; d < D; ++d) at[d] = vector(0);
-    for (int j = 0; j < i; ++j)
-        for (int d = 0; d < D; ++d) at[d] = at[d] + A[i][j] * u[j][d];
-    for (int d = 0; d < D; ++d) at[d] = y[d] + at[d];
+    for (int d = 0; d < D; ++d) at[d] = y[d] + sum_before(i, A[i], u, d);
 }
 
 // Factor I - h gamma J.
@@ -43,7 +47,6 @@ INLINE void take_step(const Args& a, const V* q, W t, W h, W low, W high, const 
     const V wide = narrow(h), length = (S)GAMMA * wide, square = length * wide;
     linearise(within(t, low, high), y, a.p, q, step.f[0], step.J, step.f_t);
     factor_shifted(length, step.J, step.factors);
-    for (int d = 0; d < D; ++d) step.y[d] = vector(0);
 #pragma GCC unroll UNROLLED
     for (int i = 0; i < STAGES; ++i) {
         V* u = step.u[i];
@@ -53,19 +56,13 @@ INLINE void take_step(const Args& a, const V* q, W t, W h, W low, W high, const 
             rhs(within(C[i] * h + t, low, high), at, a.p, q, step.f[i]);
         }
         V sum[D];
-        for (int d = 0; d < D; ++d) sum[d] = vector(0);
-        for (int j = 0; j < i; ++j)
-            for (int d = 0; d < D; ++d) sum[d] = sum[d] + GAMMA_C[i][j] * step.u[j][d];
-        for (int d = 0; d < D; ++d) sum[d] = sum[d] + length * step.f[i][d];
+        for (int d = 0; d < D; ++d) sum[d] = sum_before(i, GAMMA_C[i], step.u, d) + length * step.f[i][d];
 #pragma GCC unroll 32
         for (int e = 0; e < DRIFTS; ++e) sum[DRIFT[e]] = sum[DRIFT[e]] + DRIFT_WEIGHT[i] * (square * step.f_t[e]);
         solve(step.factors, sum);
-        for (int d = 0; d < D; ++d) {
-            u[d] = sum[d];
-            step.y[d] = step.y[d] + M[i] * sum[d];
-        }
+        for (int d = 0; d < D; ++d) u[d] = sum[d];
     }
-    for (int d = 0; d < D; ++d) step.y[d] = y[d] + step.y[d];
+    for (int d = 0; d < D; ++d) step.y[d] = y[d] + sum_before(STAGES, M, step.u, d);
 }
 
 INLINE void error_sizes(const Args& a, W h, const V* y, const Step& step, W* sizes) {
