@@ -11,10 +11,12 @@ struct Asked {
 
 // What is asked of stage i: by the step's end, the interpolant and later stages.
 INLINE void ask_stage(const Back& x, int i, bool inside, Asked& asked) {
+#pragma GCC unroll UNROLLED
     for (int d = 0; d < D; ++d) {
         V sum = M[i] * x.ahead[d];
         if (inside)
             for (int r = 0; r < TERMS - 1; ++r) sum = sum + (S)DENSE[r][i] * asked.F[1 + r][d];
+#pragma GCC unroll UNROLLED
         for (int k = i + 1; k < STAGES; ++k)
             sum = sum + GAMMA_C[k][i] * asked.right[k][d] + A[k][i] * asked.at[k][d];
         asked.right[i][d] = sum;
@@ -35,17 +37,22 @@ INLINE void pull_stage(const Args& a, Back& x, const V* y, const Step& step, int
     for (int e = 0; e < DRIFTS; ++e)
         asked.start[ENTRIES + e] = asked.start[ENTRIES + e] + DRIFT_WEIGHT[i] * right[DRIFT[e]];
     if (CLOCK_TOO)
+#pragma GCC unroll UNROLLED
         for (int d = 0; d < D; ++d) asked.length = asked.length + right[d] * step.f[i][d];
     V d_f[D];
+#pragma GCC unroll UNROLLED
     for (int d = 0; d < D; ++d) d_f[d] = length * right[d];
     if (i == 0) {
+#pragma GCC unroll UNROLLED
         for (int d = 0; d < D; ++d) asked.start[ENTRIES + DRIFTS + d] = d_f[d];
         return;
     }
     V at[D];
     stage_state(y, step.u, i, at);
+#pragma GCC unroll UNROLLED
     for (int d = 0; d < D; ++d) asked.at[i][d] = vector(0);
     pull_at<rhs_pullback>(a, x, C[i] * x.h + x.t, C[i], at, d_f, asked.at[i]);
+#pragma GCC unroll UNROLLED
     for (int d = 0; d < D; ++d) d_y[d] = d_y[d] + asked.at[i][d];
 }
 
@@ -75,6 +82,7 @@ INLINE void pull_through(const Args& a, Back& x, const V* y, W end, V* d_y) {
     take_step(a, x.q, x.t, x.h, x.low, x.high, y, step);
     if (CLOCK_TOO) interpolant(x.h, y, step, F);
     const bool inside = gather_outputs(a, x, d_y, asked.F, CLOCK_TOO ? F : nullptr, end);
+#pragma GCC unroll UNROLLED
     for (int d = 0; d < D; ++d) {
         d_y[d] = d_y[d] + x.ahead[d];  // the interpolant's first coefficient asks for the step's change only
         x.ahead[d] = x.ahead[d] + asked.F[0][d];

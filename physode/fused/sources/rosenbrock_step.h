@@ -18,12 +18,14 @@ struct Step {
 // A sum over the stages before the i-th.
 INLINE V sum_before(int i, const S* weights, const V (*u)[D], int d) {
     V sum = vector(0);
+#pragma GCC unroll UNROLLED
     for (int j = 0; j < i; ++j) sum = sum + weights[j] * u[j][d];
     return sum;
 }
 
 // Where stage i evaluates dy/dt.
 INLINE void stage_state(const V* y, const V (*u)[D], int i, V* at) {
+#pragma GCC unroll UNROLLED
     for (int d = 0; d < D; ++d) at[d] = y[d] + sum_before(i, A[i], u, d);
 }
 
@@ -34,6 +36,7 @@ INLINE void factor_shifted(V length, const V* J, Factors& m) {
     if (!m.exchanged) return;
 #endif
     for (int i = 0; i < D; ++i)
+#pragma GCC unroll UNROLLED
         for (int d = 0; d < D; ++d) m.lu[i][d] = vector(i == d);
 #pragma GCC unroll 64
     for (int e = 0; e < ENTRIES; ++e) {
@@ -56,12 +59,15 @@ INLINE void take_step(const Args& a, const V* q, W t, W h, W low, W high, const 
             rhs(within(C[i] * h + t, low, high), at, a.p, q, step.f[i]);
         }
         V sum[D];
+#pragma GCC unroll UNROLLED
         for (int d = 0; d < D; ++d) sum[d] = sum_before(i, GAMMA_C[i], step.u, d) + length * step.f[i][d];
 #pragma GCC unroll 32
         for (int e = 0; e < DRIFTS; ++e) sum[DRIFT[e]] = sum[DRIFT[e]] + DRIFT_WEIGHT[i] * (square * step.f_t[e]);
         solve(step.factors, sum);
+#pragma GCC unroll UNROLLED
         for (int d = 0; d < D; ++d) u[d] = sum[d];
     }
+#pragma GCC unroll UNROLLED
     for (int d = 0; d < D; ++d) step.y[d] = y[d] + sum_before(STAGES, M, step.u, d);
 }
 
@@ -74,6 +80,7 @@ INLINE void error_sizes(const Args& a, W h, const V* y, const Step& step, W* siz
 INLINE void finish_step(const Args& a, const V* q, W t, W h, W low, W high, const V* y, Step& step) {}
 
 INLINE void interpolant(W h, const V* y, const Step& step, V (*F)[D]) {
+#pragma GCC unroll UNROLLED
     for (int d = 0; d < D; ++d) {
         F[0][d] = step.y[d] - y[d];
 #pragma GCC unroll 8
