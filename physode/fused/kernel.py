@@ -84,6 +84,7 @@ def numbers(kernel: Kernel) -> str:
     program, method, own = kernel.program, kernel.method, coefficients(kernel.method)
     places = GradientPlaces.of() if kernel.pullbacks is None else kernel.pullbacks.places
     defined: dict[str, object] = {
+        "IS_SINGLE": int(kernel.single),
         "D": program.dimension,
         "P": program.shared,
         "Q": program.sample,

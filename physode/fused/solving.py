@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -42,7 +42,7 @@ from physode.solvers.implicit.rosenbrock import Rosenbrock
 from physode.solvers.step_control import Controller
 from physode.solvers.symplectic.splitting import Splitting
 
-__all__ = ["Fusion", "Prepared", "prepare", "solve_prepared"]
+__all__ = ["Fusion", "Prepared", "check_repeatable", "prepare", "solve_prepared"]
 
 _REMEMBERED = 256  # programs
 _DTYPES = (torch.float32, torch.float64)
@@ -167,6 +167,18 @@ def prepare(problem: Problem, plan: Plan, aca: ACA | None) -> Prepared:
     return Prepared(fusion, shape, recorded, entry, _wanted(problem, plan, aca, recorded, fusion.lowered))
 
 
+def check_repeatable(problem: Problem, plan: Plan, aca: ACA | None) -> None:
+    """Raise ``Unsupported`` where evaluations leave traces, or nothing of the kind is fused: after one of them."""
+    _check(problem, plan)
+    _asks_for(problem, plan, aca)
+    _refuse_hooks(problem.referred.modules)
+    calls = problem.dynamics.calls.count
+    record(problem.dynamics, problem.t[0].detach(), problem.y0.detach())
+    problem.dynamics.calls.count = calls
+    if any(place.differs for place in problem.referred.places):
+        raise Unsupported("the right-hand side changes something of its own at every call")
+
+
 def _check(problem: Problem, plan: Plan) -> FusedMethod:
     """Refuse what kernels do not do."""
     y0, steps = problem.y0, problem.steps
@@ -282,24 +294,33 @@ def _bounds(sizes: list[int]) -> tuple[int, ...]:
     return tuple(bounds)
 
 
-def _wanted(problem: Problem, plan: Plan, aca: ACA | None, recorded: Recorded, lowered: Lowered) -> Wanted | None:
-    """Return the gradients that are asked for; None without any."""
-    if not torch.is_grad_enabled():
-        return None
+def _asks_for(problem: Problem, plan: Plan, aca: ACA | None, inputs: Sequence[Tensor] = ()) -> bool:
+    """Whether gradients are asked for; refuse those that kernels do not give."""
     times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
-    clock = any(part.requires_grad for part in times)
-    inputs = recorded.inputs
-    if not (clock or problem.y0.requires_grad or any(x.requires_grad for x in inputs)):
-        return None
+    if not torch.is_grad_enabled() or not any(x.requires_grad for x in (problem.y0, *times, *inputs)):
+        return False
     if aca is None:
         raise Unsupported("of gradients, only gradient='aca' is fused")
     if aca.memory == "graph" or aca.checkpoints is not None or aca.parallel is True:
         raise Unsupported("ACA's options memory='graph', checkpoints and parallel=True are not fused")
     if plan.dense:
         raise Unsupported("gradients of a dense solution are not fused")
+    return True
+
+
+def _wanted(problem: Problem, plan: Plan, aca: ACA | None, recorded: Recorded, lowered: Lowered) -> Wanted | None:
+    """Return the gradients that are asked for; None without any."""
+    inputs = recorded.inputs
+    if not _asks_for(problem, plan, aca, inputs):
+        return None
+    times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
     shared = (range(s.offset, s.offset + s.size) for s in lowered.shared if inputs[s.input].requires_grad)
     sample = (range(s.offset, s.offset + s.size) for s in lowered.sample if inputs[s.input].requires_grad)
-    return Wanted(frozenset(x for part in shared for x in part), frozenset(x for part in sample for x in part), clock)
+    return Wanted(
+        frozenset(x for part in shared for x in part),
+        frozenset(x for part in sample for x in part),
+        any(part.requires_grad for part in times),
+    )
 
 
 def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
