@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from physode.fused.emission import LANES
+from physode.fused.kernel import LANES
 from physode.fused.solving import Prepared, check_repeatable, prepare, solve_prepared
 from physode.fused.unsupported import Unsupported
 from physode.gradients.aca import ACA
@@ -143,7 +143,7 @@ def _chosen(problem: Problem, plan: Plan, uncompiled: Solve, aca: ACA | None, ki
 
 
 def _refuse_outdone(prepared: Prepared) -> None:
-    """Raise ``Unsupported`` where most of the work is a batch's products with large matrices, which BLAS does better."""
+    """Raise ``Unsupported`` where most of the work is a batch's products with large matrices, BLAS's own field."""
     matrices = (node.matrix for node in prepared.fusion.lowered.program.nodes if node.matrix is not None)
     elements = sum(matrix.rows * matrix.columns for matrix in matrices)
     if elements > _MOST_ELEMENTS and prepared.shape.samples >= LANES:

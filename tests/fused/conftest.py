@@ -28,14 +28,3 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(compilers, "_key", noted)
     return texts
-
-
-@pytest.fixture
-def fused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail where a compiled solve is not one by a kernel."""
-    from physode.compiled import choice as programs
-
-    def refused(*args: object, fused: str, **options: object) -> None:
-        pytest.fail(f"not fused: {fused}")
-
-    monkeypatch.setattr(programs, "solve_with", refused)
