@@ -116,6 +116,26 @@ def test_adaptive_steps_of_samples_with_rates_of_their_own_are_those_of_the_unco
     )  # fmt: skip
 
 
+def test_samples_that_run_out_of_attempts_end_as_in_the_uncompiled_solve():
+    y0, rates, times = ROBERTSON.posed(9)
+    with torch.no_grad():
+        sol = assert_same(
+            ROBERTSON.f, y0, times, args=(rates,), step_control="per-sample", outputs=1e-8, clock=1e-5, throw=False,
+            max_steps=62, **STIFF,
+        )  # fmt: skip
+    assert {Status.SUCCESS, Status.MAX_STEPS} == {Status(status) for status in sol.status.tolist()}
+
+
+@pytest.mark.slow
+def test_time_may_fall():
+    y0, rates, times = DRIVEN.posed(9)
+    falling = (-rates).detach().requires_grad_()
+    assert_same(
+        driven, y0, times.flip(0), leaves=[y0, falling], args=(falling,), step_control="per-sample", outputs=1e-8,
+        clock=1e-5, gradients=1e-7, **STIFF,
+    )  # fmt: skip
+
+
 @pytest.mark.slow
 def test_adaptive_steps_on_one_clock_and_the_dense_solution_are_those_of_the_uncompiled_solve():
     y0, rates, times = ROBERTSON.posed(9)
@@ -149,6 +169,18 @@ def test_a_gradient_is_the_slope_of_the_numerical_solution():
             moved[2, i] = 1e-5 * rates[2, i]
             slope = (loss(rates + moved) - loss(rates - moved)) / (2e-5 * rates[2, i])
             assert slope.item() == pytest.approx(gradient[2, i].item(), rel=1e-6)
+
+
+def test_gradients_can_be_differentiated_in_turn():
+    y0, rates, times = ROBERTSON.posed(5)
+    options = {"args": (rates,), "method": "rodas5p", "grid": ROBERTSON.grid(40), "step_control": "per-sample"}
+    seconds = []
+    for more in ({"compile": True}, {"gradient": po.ACA(memory="graph")}):
+        (first,) = torch.autograd.grad(
+            loss_of(po.solve(ROBERTSON.f, y0, times, **options, **more).y), rates, create_graph=True
+        )
+        seconds.append(torch.autograd.grad((first * rates.detach()).sum(), rates)[0] * rates.detach())
+    close(*seconds, 1e-10)
 
 
 @pytest.mark.slow
