@@ -143,7 +143,7 @@ def _chosen(problem: Problem, plan: Plan, uncompiled: Solve, aca: ACA | None, ki
 
 
 def _refuse_outdone(prepared: Prepared) -> None:
-    """Raise ``Unsupported`` where most of the work is a batch's products with large matrices, BLAS's own field."""
+    """Raise ``Unsupported`` where most of the work is products of a batch with large matrices: BLAS is better at it."""
     matrices = (node.matrix for node in prepared.fusion.lowered.program.nodes if node.matrix is not None)
     elements = sum(matrix.rows * matrix.columns for matrix in matrices)
     if elements > _MOST_ELEMENTS and prepared.shape.samples >= LANES:
