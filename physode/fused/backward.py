@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from physode.autograd import one_by_one, reference, severed
-from physode.fused.emission import LANES
 from physode.fused.forward import Posed
 from physode.fused.graph import Program
+from physode.fused.kernel import LANES
 from physode.fused.launch import Entries
 from physode.fused.replay import Inputs, replayed_outputs
 from physode.fused.steps import StepsTaken, by_step

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from physode.fused.emission import LANES
+from physode.fused.kernel import LANES
 from physode.fused.solving import Prepared, check_repeatable, prepare, solve_prepared
 from physode.fused.unsupported import Unsupported
 from physode.gradients.aca import ACA

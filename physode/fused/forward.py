@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from physode.fused.emission import LANES
+from physode.fused.kernel import LANES
 from physode.fused.launch import Entries, blank, threads_for
 from physode.solvers.clock import Grid
 from physode.solvers.step_control import Adaptive, Controller
@@ -273,6 +273,8 @@ def walk_grid(kernel: Entries, posed: Posed, grid: Grid, *, outputs: int, nodes:
     })  # fmt: skip
     status, ended, written = saved[:, _STATUS].to(torch.int8), saved[:, _ENDED], saved[:, _OUTPUT].long()
     moved = (sizes != 0).sum(0)
+    if posed.per_sample:
+        moved = moved.expand(samples)
     if not posed.per_sample:
         worst = status.argmax()
         status, ended = status[worst], ended[status == status[worst]].min()

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -16,12 +16,16 @@ from torch.autograd import forward_ad
 
 from physode.fused.backward import PassBack, differentiable
 from physode.fused.checking import check
+from physode.fused.coefficients import FusedMethod, evaluations, interpolant_terms, most_components
 from physode.fused.compilers import is_kept, libraries, vector_functions
-from physode.fused.differentiation import Pullback, pullback
-from physode.fused.emission import Entry, Kernel, gradient_slots, source
+from physode.fused.differentiation import pullback
+from physode.fused.emission import source
 from physode.fused.forward import Posed, Walked, walk, walk_grid
+from physode.fused.halves import Halves
 from physode.fused.inputs import pack_sample, pack_shared
+from physode.fused.kernel import Entry, Kernel, Pullbacks
 from physode.fused.launch import Library
+from physode.fused.linearisation import Linearisation
 from physode.fused.lowering import Lowered, lower
 from physode.fused.recording import Recorded, record
 from physode.fused.steps import StepsTaken, step_table
@@ -33,13 +37,14 @@ from physode.problem.problem import Problem, UserNorm
 from physode.problem.references import code_of
 from physode.rhs_state import Hooks
 from physode.solvers.driver import Plan
+from physode.solvers.implicit.jacobian import structure_for
+from physode.solvers.implicit.rosenbrock import Rosenbrock
 from physode.solvers.step_control import Controller
-from physode.solvers.tableaus import Tableau
+from physode.solvers.symplectic.splitting import Splitting
 
 __all__ = ["Fusion", "Prepared", "check_repeatable", "prepare", "solve_prepared"]
 
 _REMEMBERED = 256  # programs
-_MOST_COMPONENTS = 2048  # of a sample's state
 _DTYPES = (torch.float32, torch.float64)
 
 
@@ -57,36 +62,49 @@ class Fusion:
     """A right-hand side with a method: the program, and the kernels made from it so far."""
 
     lowered: Lowered
-    tableau: Tableau
+    method: FusedMethod
     single: bool
     groups: tuple[int, ...]
-    _pullbacks: dict[Hashable, Pullback] = field(default_factory=dict)
+    _pullbacks: dict[Hashable, Pullbacks] = field(default_factory=dict)
     _slots: dict[Hashable, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _texts: dict[Hashable, str] = field(default_factory=dict)
     _libraries: dict[Hashable, Library] = field(default_factory=dict)
 
-    def pullback(self, wanted: Wanted) -> Pullback:
-        """Return the vector-Jacobian product with the gradients that are wanted."""
+    @cached_property
+    def derived(self) -> Linearisation | Halves | None:
+        """What the method evaluates beside the right-hand side."""
+        if isinstance(self.method, Splitting):
+            return Halves.of(self.lowered.program)
+        return Linearisation.of(self.lowered.program) if isinstance(self.method, Rosenbrock) else None
+
+    def pullbacks(self, wanted: Wanted) -> Pullbacks:
+        """Return the vector-Jacobian products with the gradients that are wanted."""
         if wanted not in self._pullbacks:
-            self._pullbacks[wanted] = pullback(
-                self.lowered.program, time=wanted.clock, shared=wanted.shared, sample=wanted.sample
-            )
+            shared, sample, time = wanted
+            if isinstance(self.derived, Halves):
+                velocity, force = self.derived.pullbacks(time=time, shared=shared, sample=sample)
+                named = {"velocity": velocity, "force": force}
+            else:
+                named = {"rhs": pullback(self.lowered.program, time=time, shared=shared, sample=sample)}
+            if isinstance(self.derived, Linearisation):
+                named["linearise"] = self.derived.pullback(time=time, shared=shared, sample=sample)
+            self._pullbacks[wanted] = Pullbacks(named)
         return self._pullbacks[wanted]
 
     def slots(self, wanted: Wanted) -> tuple[Tensor, Tensor]:
         """Return which numbers, shared and each sample's, the entries of a pass back's gradients belong to."""
         if wanted not in self._slots:
-            pulled = self.pullback(wanted)
-            shared, sample = gradient_slots(pulled), [slot for slot, _ in pulled.sample]
-            self._slots[wanted] = torch.tensor(shared, dtype=torch.int64), torch.tensor(sample, dtype=torch.int64)
+            places = self.pullbacks(wanted).places
+            shared, sample = (torch.tensor(slots, dtype=torch.int64) for slots in (places.slots, places.sample))
+            self._slots[wanted] = shared, sample
         return self._slots[wanted]
 
     def text(self, entry: Entry, wanted: Wanted | None = None) -> str:
         """Return the source of a kernel."""
         if (entry, wanted) not in self._texts:
             kernel = Kernel(
-                entry, self.lowered.program, self.tableau, self.single, self.groups,
-                None if wanted is None else self.pullback(wanted), clock_too=wanted is not None and wanted.clock,
+                entry, self.lowered.program, self.method, self.single, self.groups, self.derived,
+                None if wanted is None else self.pullbacks(wanted), clock_too=wanted is not None and wanted.clock,
             )  # fmt: skip
             self._texts[entry, wanted] = source(kernel, vector_functions=vector_functions())
         return self._texts[entry, wanted]
@@ -142,8 +160,7 @@ def prepare(problem: Problem, plan: Plan, aca: ACA | None) -> Prepared:
     Unsupported
         If this problem cannot be fused; the caller then solves without.
     """
-    tableau = _check(problem, plan)
-    fusion, shape, recorded = _fusion(problem, tableau)
+    fusion, shape, recorded = _fusion(problem, _check(problem, plan))
     entry: Entry = "walk_grid" if problem.grid is not None else "walk" if problem.per_sample else "walk_shared"
     if entry == "walk_shared" and shape.samples == 1:
         entry = "walk"
@@ -162,11 +179,13 @@ def check_repeatable(problem: Problem, plan: Plan, aca: ACA | None) -> None:
         raise Unsupported("the right-hand side changes something of its own at every call")
 
 
-def _check(problem: Problem, plan: Plan) -> Tableau:
+def _check(problem: Problem, plan: Plan) -> FusedMethod:
     """Refuse what kernels do not do."""
     y0, steps = problem.y0, problem.steps
-    if not isinstance(problem.tableau, Tableau):
-        raise Unsupported(f"the method {problem.tableau.name} is not an explicit Runge-Kutta method")
+    if not isinstance(problem.tableau, FusedMethod):
+        raise Unsupported(f"steps of the method {problem.tableau.name} are not fused")
+    if isinstance(problem.tableau, Rosenbrock):
+        _check_jacobian(problem)
     if y0.dtype not in _DTYPES:
         raise Unsupported(f"states of {str(y0.dtype).removeprefix('torch.')} are not fused")
     if y0.device.type != "cpu":
@@ -191,13 +210,21 @@ def _check(problem: Problem, plan: Plan) -> Tableau:
     return problem.tableau
 
 
-def _fusion(problem: Problem, tableau: Tableau) -> tuple[Fusion, Shape, Recorded]:
+def _check_jacobian(problem: Problem) -> None:
+    """Refuse what is known of a Jacobian but not by its right-hand side."""
+    if problem.dynamics.jac is not None:
+        raise Unsupported("the Jacobian is the user's own")
+    if structure_for(problem.dynamics).kind in ("diagonal", "banded"):
+        raise Unsupported("systems with banded matrices are not fused")
+
+
+def _fusion(problem: Problem, method: FusedMethod) -> tuple[Fusion, Shape, Recorded]:
     """Record the right-hand side, and return its program, made once for all records that are equal."""
     t, y0, f = problem.t[0].detach(), problem.y0.detach(), problem.dynamics.f
     if isinstance(f, nn.Module):
         _refuse_hooks(f.modules())
     recorded = record(problem.dynamics, t, y0)
-    key = recorded.tape, id(tableau), problem.per_sample, problem.dynamics.packing, code_of(f)
+    key = recorded.tape, id(method), problem.per_sample, problem.dynamics.packing, code_of(f)
     with _lock:
         made = _fusions.get(key)
         if made is not None:
@@ -209,7 +236,7 @@ def _fusion(problem: Problem, tableau: Tableau) -> tuple[Fusion, Shape, Recorded
     problem.dynamics.calls.count = calls
     if first.tape != again.tape or any(place.differs for place in problem.referred.places):
         raise Unsupported("the right-hand side changes something of its own at every call")
-    found = _lowered(problem, tableau, recorded)
+    found = _lowered(problem, method, recorded)
     with _lock:
         _fusions[key] = found
         if len(_fusions) > _REMEMBERED:
@@ -222,12 +249,15 @@ def _refuse_hooks(modules: Iterable[nn.Module]) -> None:
         raise Unsupported("a module of the right-hand side has backward hooks")
 
 
-def _lowered(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fusion, Shape]:
+def _lowered(problem: Problem, method: FusedMethod, recorded: Recorded) -> tuple[Fusion, Shape]:
     """Return the program of a record: of a batch of samples if it can be one, else of one sample."""
     failure: Unsupported | None = None
     for shape in dict.fromkeys((_shape(problem, batched=True), _shape(problem, batched=False))):
-        if shape.dimension > _MOST_COMPONENTS:
+        if shape.dimension > most_components(method):
             failure = failure or Unsupported(f"a state of {shape.dimension} components is too large")
+            continue
+        if isinstance(method, Splitting) and shape.dimension != problem.y0.shape[-1]:
+            failure = failure or Unsupported("positions and momenta alternate in a state")
             continue
         try:
             lowered = lower(recorded.tape, batch=shape.batched)
@@ -238,7 +268,7 @@ def _lowered(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fu
         t, y0 = problem.t[0].detach(), problem.y0.detach()
         check(lowered, recorded, problem.dynamics, t, y0, batch=shape.batched)
         problem.dynamics.calls.count = calls
-        return Fusion(lowered, tableau, problem.y0.dtype == torch.float32, shape.groups), shape
+        return Fusion(lowered, method, problem.y0.dtype == torch.float32, shape.groups), shape
     assert failure is not None
     raise failure
 
@@ -312,7 +342,7 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         problem.per_sample or shape.samples == 1,
     )  # fmt: skip
     wanted = prepared.wanted
-    nodes, dense = wanted is not None or plan.dense, fusion.tableau.interpolant_terms if plan.dense else 0
+    nodes, dense = wanted is not None or plan.dense, interpolant_terms(fusion.method) if plan.dense else 0
     outputs = len(problem.t)
     if problem.grid is not None:
         walked = walk_grid(forward, posed, problem.grid, outputs=outputs, nodes=nodes, dense=dense)
@@ -324,15 +354,15 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
             tolerances=(_tolerance(steps.rtol, problem, shape), _tolerance(steps.atol, problem, shape)),
         )  # fmt: skip
     steps_taken = StepsTaken(walked, problem.per_sample)
-    problem.dynamics.calls.count += _evaluations(problem, walked)
+    problem.dynamics.calls.count += _evaluations(problem, walked, evaluations(fusion.method))
     if problem.grid is not None and plan.progress is not None:
         plan.progress(1.0)
     found = walked.outputs
     if back is not None and wanted is not None:
         slots = fusion.slots(wanted)
         pass_back = PassBack(
-            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, fusion.tableau.stages,
-            bool(fusion.pullback(wanted).outer),
+            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, evaluations(fusion.method),
+            bool(fusion.pullbacks(wanted).places.matrices),
         )  # fmt: skip
         found = differentiable(pass_back, y0, shared, sample, found)
     states = found.reshape(outputs, *problem.y0.shape)
@@ -344,13 +374,13 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     return Outcome(states, steps_taken, table)
 
 
-def _evaluations(problem: Problem, walked: Walked) -> int:
+def _evaluations(problem: Problem, walked: Walked, a_step: int) -> int:
     """Return how often the right-hand side was evaluated: where samples differ, by the one that took most attempts."""
-    tableau, steps = problem.tableau, problem.steps
+    steps = problem.steps
     if steps is None:
-        return 1 + walked.longest * tableau.stages
+        return 1 + walked.longest * a_step
     attempts = int((walked.accepted + walked.rejected).max())
-    return 1 + (steps.first_step is None) + attempts * tableau.stages
+    return 1 + (steps.first_step is None) + attempts * a_step
 
 
 @lru_cache(maxsize=256)
