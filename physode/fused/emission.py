@@ -21,6 +21,7 @@ Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull"]
 LANES = 8  # samples beside one another on a CPU
 
 _UNROLLED = 64  # operations up to which a right-hand side is written into every stage
+_UNROLLED_ON_CUDA = 512
 
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
@@ -165,7 +166,9 @@ def function(head: str, nodes: Sequence[Node], stores: Sequence[Store], last: Se
 
 
 def _attribute(count: int) -> str:
-    return "INLINE" if count <= _UNROLLED else "FUNCTION"
+    if count <= _UNROLLED:
+        return "INLINE"
+    return "LONG_FUNCTION" if count <= _UNROLLED_ON_CUDA else "FUNCTION"
 
 
 _LEAVES = {"state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "shared": "vector(p[{}])", "time": "t"}
