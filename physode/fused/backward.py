@@ -78,8 +78,8 @@ def pull_back(plan: PassBack, cotangents: Tensor, *, clock_too: bool = False) ->
     d_p = y.new_zeros(samples, len(plan.shared))
     d_q = y.new_zeros(samples, len(plan.sample))
     cotangents = cotangents.contiguous()
-    counter = torch.zeros(1, dtype=torch.int64)
-    d_theta = torch.zeros(cotangents.shape[:2], dtype=torch.float64) if clock_too else None
+    counter = torch.zeros(1, dtype=torch.int64, device=y.device)
+    d_theta = torch.zeros(cotangents.shape[:2], dtype=torch.float64, device=y.device) if clock_too else None
     arguments = posed.arguments() | {
         "count": len(cotangents), "cotangents": cotangents, "d_y": d_y, "d_p": d_p, "d_q": d_q,
         "last_output": walked.written - 1, "counter": counter,
@@ -92,7 +92,7 @@ def pull_back(plan: PassBack, cotangents: Tensor, *, clock_too: bool = False) ->
         assert block.nodes is not None
         given = block.arguments()
         if clock_too:
-            pair = torch.zeros(2, len(block.order), block.rows, dtype=torch.float64)
+            pair = torch.zeros(2, len(block.order), block.rows, dtype=torch.float64, device=y.device)
             given |= {"d_starts": pair[0], "d_sizes": pair[1]}
             d_starts.insert(0, pair[0])
             d_sizes.insert(0, pair[1])

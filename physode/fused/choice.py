@@ -90,7 +90,7 @@ def solve_with(
 
 def _key(problem: Problem, aca: ACA | None) -> Hashable:
     return (
-        code_of(problem.dynamics.f), tuple(problem.y0.shape), problem.y0.dtype, problem.tableau.name,
+        code_of(problem.dynamics.f), tuple(problem.y0.shape), problem.y0.dtype, problem.y0.device, problem.tableau.name,
         problem.t.shape[1:], problem.grid is None, aca is None, problem.needs_gradient,
     )  # fmt: skip
 

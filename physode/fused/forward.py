@@ -19,7 +19,8 @@ __all__ = ["Block", "Posed", "Walked", "walk", "walk_grid"]
 _SAVED = 11  # numbers that a sample is put away with, see sources/walk.h
 _ACCEPTED, _REJECTED, _OUTPUT, _STATUS, _ENDED, _ACTIVE = 5, 6, 7, 8, 9, 10
 _FIRST_ROWS = 128  # of a record's first block
-_BLOCK_BYTES = 2**28  # that a block of the record may take, if it has one row a sample or more
+_BLOCK_BYTES = 2**30  # that a block of the record takes on a GPU, where memory is set aside as soon as asked for
+_FEWEST_ROWS = 16
 
 
 class Posed(NamedTuple):
@@ -168,9 +169,9 @@ def walk(
     """
     y, samples = posed.y0.clone(), posed.samples
     dimension = y.shape[1]
-    found = blank(outputs, samples, dimension, dtype=y.dtype)
-    saved = torch.empty(samples if posed.per_sample else 1, _SAVED, dtype=torch.float64)
-    counter = torch.zeros(1, dtype=torch.int64)
+    found = blank(outputs, samples, dimension, dtype=y.dtype, device=y.device)
+    saved = torch.empty(samples if posed.per_sample else 1, _SAVED, dtype=torch.float64, device=y.device)
+    counter = torch.zeros(1, dtype=torch.int64, device=y.device)
     arguments = posed.arguments() | _controls(steps) | {
         "y": y, "k": torch.empty_like(y), "outputs": found, "count": outputs, "saved": saved, "counter": counter,
         "rtol": tolerances[0], "atol": tolerances[1],
@@ -182,7 +183,9 @@ def walk(
     blocks: list[Block] = []
     rows = _FIRST_ROWS
     while len(order := _active(saved, posed)):
-        block = _blank(order, rows, posed, y, nodes=nodes, dense=dense)
+        block = _blank(
+            order, _fitting(rows, len(order), y, nodes=nodes, dense=dense), posed, y, nodes=nodes, dense=dense
+        )
         counter.zero_()
         kernel.launch("walk", arguments | block.arguments())
         blocks.append(block)
@@ -197,6 +200,14 @@ def walk(
     )  # fmt: skip
 
 
+def _fitting(rows: int, count: int, y: Tensor, *, nodes: bool, dense: int) -> int:
+    """Return how many rows a block of so many samples has."""
+    if y.device.type == "cpu":
+        return rows
+    size = 24 + (nodes + dense) * y.shape[1] * y.element_size()
+    return max(_FEWEST_ROWS, min(rows, _BLOCK_BYTES // (size * count)))
+
+
 def _fraction(saved: Tensor, arguments: dict[str, Any]) -> float:
     """Return the share of its span that the sample has done which is last."""
     done = (saved[:, 0] - arguments["t0"]) / (arguments["t1"] - arguments["t0"])
@@ -207,7 +218,7 @@ def _active(saved: Tensor, posed: Posed) -> Tensor:
     """Return the samples that have not ended."""
     if posed.per_sample:
         return saved[:, _ACTIVE].nonzero().flatten()
-    return torch.arange(posed.samples if saved[0, _ACTIVE] else 0)
+    return torch.arange(posed.samples if saved[0, _ACTIVE] else 0, device=saved.device)
 
 
 def _aligned(size: int) -> Tensor:
@@ -219,15 +230,15 @@ def _aligned(size: int) -> Tensor:
 def _blank(order: Tensor, rows: int, posed: Posed, y: Tensor, *, nodes: bool, dense: int) -> Block:
     dimension = y.shape[1]
     count, clocks = len(order), (len(order),) if posed.per_sample else ()
-    starts, sizes, ends = blank(*clocks, rows, 3, dtype=torch.float64).unbind(-1)
+    starts, sizes, ends = blank(*clocks, rows, 3, dtype=torch.float64, device=y.device).unbind(-1)
     return Block(
         order,
-        torch.zeros(clocks or (1,), dtype=torch.int64),
+        torch.zeros(clocks or (1,), dtype=torch.int64, device=y.device),
         starts,
         sizes,
         ends,
-        blank(count, rows, dimension, dtype=y.dtype) if nodes else None,
-        blank(count, rows, dense, dimension, dtype=y.dtype) if dense else None,
+        blank(count, rows, dimension, dtype=y.dtype, device=y.device) if nodes else None,
+        blank(count, rows, dense, dimension, dtype=y.dtype, device=y.device) if dense else None,
         rows,
         3 * rows if posed.per_sample else 0,
         3,
@@ -249,17 +260,18 @@ def walk_grid(kernel: Entries, posed: Posed, grid: Grid, *, outputs: int, nodes:
     """Take the steps of a grid, ``(steps,)`` or ``(steps, samples)``."""
     y, samples, rows = posed.y0.clone(), posed.samples, len(grid.starts)
     starts, sizes, ends = (part.detach().contiguous() for part in grid)
-    found = blank(outputs, samples, y.shape[1], dtype=y.dtype)
-    saved = torch.empty(samples, _SAVED, dtype=torch.float64)
+    device = y.device
+    found = blank(outputs, samples, y.shape[1], dtype=y.dtype, device=device)
+    saved = torch.empty(samples, _SAVED, dtype=torch.float64, device=device)
     own = starts.ndim == 2
-    taken = torch.full((samples if own else 1,), rows, dtype=torch.int64)
+    taken = torch.full((samples if own else 1,), rows, dtype=torch.int64, device=device)
     block = Block(
-        torch.arange(samples), taken, starts, sizes, ends,
-        blank(samples, rows, y.shape[1], dtype=y.dtype) if nodes else None,
-        blank(samples, rows, dense, y.shape[1], dtype=y.dtype) if dense else None, rows,
+        torch.arange(samples, device=device), taken, starts, sizes, ends,
+        blank(samples, rows, y.shape[1], dtype=y.dtype, device=device) if nodes else None,
+        blank(samples, rows, dense, y.shape[1], dtype=y.dtype, device=device) if dense else None, rows,
         int(own), samples if own else 1,
     )  # fmt: skip
-    counter = torch.zeros(1, dtype=torch.int64)
+    counter = torch.zeros(1, dtype=torch.int64, device=device)
     kernel.launch("walk", posed.arguments() | block.arguments() | {
         "y": y, "outputs": found, "count": outputs, "saved": saved, "counter": counter,
         "grid_by_row": samples if own else 1,

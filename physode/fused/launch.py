@@ -61,10 +61,10 @@ def threads_for(samples: int) -> int:
     return max(1, min(torch.get_num_threads(), samples // _WORK))
 
 
-def blank(*shape: int, dtype: torch.dtype) -> Tensor:
+def blank(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return memory that has not been filled; much of it in large pages, which take a fifth of the time to come by."""
-    memory = torch.empty(shape, dtype=dtype)
-    if memory.nbytes >= 2 * _PAGE and (advise := _advise()) is not None:
+    memory = torch.empty(shape, dtype=dtype, device=device)
+    if memory.nbytes >= 2 * _PAGE and memory.device.type == "cpu" and (advise := _advise()) is not None:
         first = -(-memory.data_ptr() // _PAGE) * _PAGE
         size = (memory.data_ptr() + memory.nbytes - first) // _PAGE * _PAGE
         advise(first, size, _LARGE_PAGES)
