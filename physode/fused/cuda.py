@@ -119,6 +119,7 @@ class CudaModule:
     functions: Mapping[str, Function]
     handle: Any
     group_bytes: int = 0
+    shares_gradients: bool = False
 
     @classmethod
     def load(cls, image: bytes, gpu: Gpu) -> CudaModule:

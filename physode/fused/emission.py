@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from physode.fused.arguments import structure
 from physode.fused.differentiation import Pullback
-from physode.fused.graph import Matrix, Node, Program
+from physode.fused.graph import Matrix, Node, Program, needed
+from physode.fused.rolling import Array, Element, rolled
 from physode.solvers.tableaus import Tableau
 from physode.status import Status
 
@@ -20,6 +21,7 @@ Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull"]
 
 LANES = 8  # samples beside one another on a CPU
 
+_SHORTEST = 8  # stores that are made in a loop
 _UNROLLED = 64  # operations up to which a right-hand side is written into every stage
 _UNROLLED_ON_CUDA = 512
 
@@ -100,21 +102,22 @@ _PARTS: dict[Entry, tuple[str, ...]] = {
 
 def rhs_text(program: Program) -> str:
     """Return the right-hand side as a function."""
-    stores = [Store(f"f[{d}]", node, False) for d, node in enumerate(program.outputs)]
+    stores = [Store("f", d, node, False) for d, node in enumerate(program.outputs)]
     head = f"{_attribute(len(program.nodes))} void rhs(V t, const V* y, const S* p, const V* q, V* f)"
     return function(head, program.nodes, stores)
 
 
 def pullback_text(pullback: Pullback, program: Program) -> str:
     """Return the vector-Jacobian product as a function that adds to what it is handed."""
-    stores = [Store(f"d_y[{d}]", node, True) for d, node in enumerate(pullback.state)]
+    stores = [Store("d_y", d, node, True) for d, node in enumerate(pullback.state)]
     if pullback.time is not None:
-        stores.append(Store("d_t[0]", pullback.time, True))
-    stores += [Store(f"d_p[{place}]", node, True) for place, (_, node) in enumerate(pullback.shared)]
-    stores += [Store(f"d_q[{place}]", node, True) for place, (_, node) in enumerate(pullback.sample)]
-    arguments = "V t, const V* y, const S* p, const V* q, const V* g, V* d_y, V* d_t, V* d_p, V* d_q"
+        stores.append(Store("d_t", 0, pullback.time, True))
+    stores += [Store("d_p", place, node, True) for place, (_, node) in enumerate(pullback.shared)]
+    stores += [Store("d_q", place, node, True) for place, (_, node) in enumerate(pullback.sample)]
+    arguments = "V t, const V* y, const S* p, const V* q, const V* g, V* d_y, V* d_t, V* d_p, V* d_q, S* d_m"
     head = f"{_attribute(len(pullback.nodes))} void rhs_pullback({arguments})"
-    return function(head, pullback.nodes, stores, _outer_lines(pullback))
+    others = [node for one in pullback.outer for node in (*one.rows, *one.columns)]
+    return function(head, pullback.nodes, stores, others, lambda text: _outer_lines(pullback, text))
 
 
 def gradient_slots(pullback: Pullback) -> tuple[int, ...]:
@@ -132,36 +135,42 @@ def _matrices(pullback: Pullback) -> list[Matrix]:
     return list(dict.fromkeys(one.matrix for one in pullback.outer))
 
 
-def _outer_lines(pullback: Pullback) -> list[str]:
+def _outer_lines(pullback: Pullback, text: Text) -> list[str]:
     """Return the lines that add products of two vectors to matrices' gradients."""
-    places, first = {}, len(pullback.shared)
+    places, first = {}, 0
     for matrix in _matrices(pullback):
         places[matrix] = first
         first += matrix.rows * matrix.columns
     lines = []
     for number, one in enumerate(pullback.outer):
-        lines += [
-            f"const V {name}{number}[] = {{{', '.join(f'v{node}' for node in nodes)}}};"
-            for name, nodes in (("rows", one.rows), ("columns", one.columns))
-        ]
+        rows, row = text.row(one.rows, f"rows{number}")
+        columns, column = text.row(one.columns, f"columns{number}")
         shape = f"{one.matrix.rows}, {one.matrix.columns}"
-        lines.append(f"outer<{shape}>(d_p + {places[one.matrix]}, rows{number}, columns{number});")
+        lines += [*rows, *columns, f"outer<{shape}>(d_m + {places[one.matrix]}, {row}, {column});"]
     return lines
 
 
 class Store(NamedTuple):
-    """A result: where it goes, which node it is, and whether it is added to what is there."""
+    """A result: the array that it goes to and its place there, which node it is, and whether it is added to what is."""
 
     target: str
+    place: int
     node: int
     adds: bool
 
 
-def function(head: str, nodes: Sequence[Node], stores: Sequence[Store], last: Sequence[str] = ()) -> str:
-    """Return a function of straight lines, one a node, then the stores."""
-    lines = [line for number, node in enumerate(nodes) for line in _lines(number, node)]
-    lines += [f"{one.target} {'+=' if one.adds else '='} v{one.node};" for one in stores]
-    lines += last
+def function(
+    head: str,
+    nodes: Sequence[Node],
+    stores: Sequence[Store],
+    others: Sequence[int] = (),
+    last: Callable[[Text], list[str]] | None = None,
+) -> str:
+    """Return a function: a line a number, a loop an array, the stores, the ``last`` lines, which need ``others``."""
+    text, order = Text.of(nodes, [*(one.node for one in stores), *others])
+    lines = [line for unit in order for line in text.lines(unit)]
+    lines += text.stores(stores)
+    lines += [] if last is None else last(text)
     return head + " {\n" + "\n".join(f"    {line}" for line in lines) + "\n}\n"
 
 
@@ -171,33 +180,98 @@ def _attribute(count: int) -> str:
     return "LONG_FUNCTION" if count <= _UNROLLED_ON_CUDA else "FUNCTION"
 
 
-_LEAVES = {"state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "shared": "vector(p[{}])", "time": "t"}
+_MEMORY = {"state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "tangent": "u[{}]", "shared": "vector(p[{}])"}
 _VERDICTS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"}
 
 
-def _lines(number: int, node: Node) -> list[str]:
-    name = f"v{number}"
-    operands = [f"v{operand}" for operand in node.operands]
-    if node.op == "matvec":
-        matrix = node.matrix
-        assert matrix is not None
-        shape = f"{matrix.rows}, {matrix.columns}, {matrix.by_row}, {matrix.by_column}"
-        return [
-            f"const V x{number}[] = {{{', '.join(operands)}}};",
-            f"V {name}[{matrix.rows}];",
-            f"matvec<{shape}>(p + {matrix.offset}, x{number}, {name});",
-        ]
-    kind = "MV" if node.op in _VERDICTS else "V"
-    return [f"const {kind} {name} = {_value(node, operands)};"]
+@dataclass(frozen=True)
+class Text:
+    """The text of a graph's numbers: scalars are called ``v`` and their node, arrays ``a`` and their first node."""
+
+    nodes: Sequence[Node]
+    homes: Mapping[int, Element]
+
+    @classmethod
+    def of(cls, nodes: Sequence[Node], wanted: Sequence[int]) -> tuple[Text, list[int | Array]]:
+        """Return the text of what some numbers need, and the order in which that is computed."""
+        used = needed(nodes, wanted)
+        order, homes = rolled(nodes, used)
+        return cls(nodes, homes), order
+
+    def name(self, node: int, step: str = "") -> str:
+        """Return what a number is called; with a ``step``, the one that many elements behind it, if it has any."""
+        home = self.homes.get(node)
+        if home is None:
+            return "t" if self.nodes[node].op == "time" else f"v{node}"
+        place = f"{home.place} + {step}" if step and home.place else step or str(home.place)
+        pattern = _MEMORY[home.array] if isinstance(home.array, str) else f"a{home.array}[{{}}]"
+        return pattern.format(place)
+
+    def row(self, nodes: Sequence[int], name: str) -> tuple[list[str], str]:
+        """Return the lines that put numbers next to one another, none where they are, and where they begin."""
+        first = self.homes.get(nodes[0])
+        whole = first is not None and first.array != "shared"
+        if (
+            first is not None
+            and whole
+            and all(self.homes.get(node) == Element(first.array, first.place + step) for step, node in enumerate(nodes))
+        ):
+            return [], f"&{self.name(nodes[0])}"
+        return [f"const V {name}[] = {{{', '.join(map(self.name, nodes))}}};"], name
+
+    def lines(self, unit: int | Array) -> list[str]:
+        """Return the lines that compute a scalar, a matrix product or an array."""
+        if isinstance(unit, Array):
+            first, sides = unit.first, range(len(self.nodes[unit.first].operands))
+            alone = [len({self.nodes[node].operands[side] for node in unit.nodes}) == 1 for side in sides]
+            operands = [self.name(self.nodes[first].operands[side], "" if alone[side] else "j") for side in sides]
+            kind = "MV" if self.nodes[first].op in _VERDICTS else "V"
+            value = _value(self.nodes[first], operands)
+            count = len(unit.nodes)
+            return [f"{kind} a{first}[{count}];", f"for (int j = 0; j < {count}; ++j) a{first}[j] = {value};"]
+        node = self.nodes[unit]
+        if node.op == "time":
+            return []
+        if node.op == "matvec":
+            matrix = node.matrix
+            assert matrix is not None
+            shape = f"{matrix.rows}, {matrix.columns}, {matrix.by_row}, {matrix.by_column}"
+            lines, vector = self.row(node.operands, f"x{unit}")
+            return [*lines, f"V a{unit}[{matrix.rows}];", f"matvec<{shape}>(p + {matrix.offset}, {vector}, a{unit});"]
+        kind = "MV" if node.op in _VERDICTS else "V"
+        return [f"const {kind} v{unit} = {_value(node, list(map(self.name, node.operands)))};"]
+
+    def stores(self, stores: Sequence[Store]) -> list[str]:
+        """Return the lines that put results where they go, those of successive elements in one loop."""
+        lines, first = [], 0
+        while first < len(stores):
+            count = 1
+            while first + count < len(stores) and self._follows(stores[first], stores[first + count], count):
+                count += 1
+            one = stores[first]
+            sign = "+=" if one.adds else "="
+            if count < _SHORTEST:
+                lines.append(f"{one.target}[{one.place}] {sign} {self.name(one.node)};")
+                first += 1
+                continue
+            lines.append(
+                f"for (int j = 0; j < {count}; ++j) {one.target}[{one.place} + j] {sign} {self.name(one.node, 'j')};"
+            )
+            first += count
+        return lines
+
+    def _follows(self, one: Store, other: Store, step: int) -> bool:
+        home, next_home = self.homes.get(one.node), self.homes.get(other.node)
+        return (
+            home is not None
+            and next_home == Element(home.array, home.place + step)
+            and other == Store(one.target, one.place + step, other.node, one.adds)
+        )
 
 
 def _value(node: Node, operands: Sequence[str]) -> str:
     if node.op == "constant":
         return f"vector({literal(node.value)})"
-    if node.op in _LEAVES:
-        return _LEAVES[node.op].format(node.place)
-    if node.op == "element":
-        return f"{operands[0]}[{node.place}]"
     if node.op in _INFIX:
         return f"{operands[0]} {_INFIX[node.op]} {operands[1]}"
     if node.op == "neg":
@@ -247,6 +321,7 @@ def _numbers(kernel: Kernel) -> str:
     extra = len(tableau.c_extra)
     everything = stages + 1 + extra
     defined = {
+        "IS_SINGLE": int(kernel.single),
         "D": program.dimension,
         "P": program.shared,
         "Q": program.sample,
@@ -259,6 +334,7 @@ def _numbers(kernel: Kernel) -> str:
         "FSAL": int(tableau.fsal),
         "GROUPS": len(kernel.groups) - 1,
         "SHARED_GRADIENTS": 0 if pullback is None else len(gradient_slots(pullback)),
+        "SINGLE_GRADIENTS": 0 if pullback is None else len(pullback.shared),
         "SAMPLE_GRADIENTS": 0 if pullback is None else len(pullback.sample),
         "CLOCK_TOO": int(kernel.clock_too),
         "NON_FINITE": float(Status.NON_FINITE),

@@ -30,6 +30,10 @@ class Entries(Protocol):
     def group_bytes(self) -> int:
         """Bytes of scratch memory that a group of samples takes where all share one clock; 0 else."""
 
+    @property
+    def shares_gradients(self) -> bool:
+        """Whether chunks of samples share the gradients of matrices; else each sample has its own."""
+
     def launch(self, entry: str, values: Mapping[str, Any]) -> None:
         """Call an entry, ``"begin"``, ``"walk"``, ``"pull"``, ``"total"``, with numbers and tensors by name."""
 
@@ -40,6 +44,7 @@ class Library:
 
     handle: ctypes.CDLL
     group_bytes: int
+    shares_gradients: bool = True
 
     @classmethod
     def load(cls, path: Path) -> Library:

@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 
 from physode.fused import cuda
 from physode.fused.backward import PassBack, differentiable
+from physode.fused.checking import check
 from physode.fused.compilers import is_kept, libraries, vector_functions
 from physode.fused.differentiation import Pullback, pullback
 from physode.fused.emission import Entry, Kernel, gradient_slots, source
@@ -36,7 +37,7 @@ from physode.solvers.driver import Plan
 from physode.solvers.step_control import Controller
 from physode.solvers.tableaus import Tableau
 
-__all__ = ["Fusion", "Prepared", "prepare", "solve_prepared"]
+__all__ = ["Fusion", "Prepared", "check_repeatable", "prepare", "solve_prepared"]
 
 _REMEMBERED = 256  # programs
 _MOST_COMPONENTS = 2048  # of a sample's state
@@ -175,6 +176,18 @@ def _check_gpu(prepared: Prepared) -> None:
         cuda.check_gradients(prepared.device, prepared.shape.samples, len(wanted.shared), size)
 
 
+def check_repeatable(problem: Problem, plan: Plan, aca: ACA | None) -> None:
+    """Raise ``Unsupported`` where evaluations leave traces, or nothing of the kind is fused: after one of them."""
+    _check(problem, plan)
+    _asks_for(problem, plan, aca)
+    _refuse_hooks(problem.referred.modules)
+    calls = problem.dynamics.calls.count
+    record(problem.dynamics, problem.t[0].detach(), problem.y0.detach())
+    problem.dynamics.calls.count = calls
+    if any(place.differs for place in problem.referred.places):
+        raise Unsupported("the right-hand side changes something of its own at every call")
+
+
 def _check(problem: Problem, plan: Plan) -> Tableau:
     """Refuse what kernels do not do."""
     y0, steps = problem.y0, problem.steps
@@ -217,8 +230,9 @@ def _fusion(problem: Problem, tableau: Tableau) -> tuple[Fusion, Shape, Recorded
             _fusions.move_to_end(key)
             return *made, recorded
     _refuse_hooks(problem.referred.modules)
-    first = record(problem.dynamics, t, y0)
-    again = record(problem.dynamics, t, y0)
+    calls = problem.dynamics.calls.count
+    first, again = record(problem.dynamics, t, y0), record(problem.dynamics, t, y0)
+    problem.dynamics.calls.count = calls
     if first.tape != again.tape or any(place.differs for place in problem.referred.places):
         raise Unsupported("the right-hand side changes something of its own at every call")
     found = _lowered(problem, tableau, recorded)
@@ -246,6 +260,10 @@ def _lowered(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fu
         except Unsupported as error:
             failure = failure or error
             continue
+        calls = problem.dynamics.calls.count
+        t, y0 = problem.t[0].detach(), problem.y0.detach()
+        check(lowered, recorded, problem.dynamics, t, y0, batch=shape.batched)
+        problem.dynamics.calls.count = calls
         return Fusion(lowered, tableau, problem.y0.dtype == torch.float32, shape.groups), shape
     assert failure is not None
     raise failure
@@ -272,24 +290,33 @@ def _bounds(sizes: list[int]) -> tuple[int, ...]:
     return tuple(bounds)
 
 
-def _wanted(problem: Problem, plan: Plan, aca: ACA | None, recorded: Recorded, lowered: Lowered) -> Wanted | None:
-    """Return the gradients that are asked for; None without any."""
-    if not torch.is_grad_enabled():
-        return None
+def _asks_for(problem: Problem, plan: Plan, aca: ACA | None, inputs: Sequence[Tensor] = ()) -> bool:
+    """Whether gradients are asked for; refuse those that kernels do not give."""
     times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
-    clock = any(part.requires_grad for part in times)
-    inputs = recorded.inputs
-    if not (clock or problem.y0.requires_grad or any(x.requires_grad for x in inputs)):
-        return None
+    if not torch.is_grad_enabled() or not any(x.requires_grad for x in (problem.y0, *times, *inputs)):
+        return False
     if aca is None:
         raise Unsupported("of gradients, only gradient='aca' is fused")
     if aca.memory == "graph" or aca.checkpoints is not None or aca.parallel is True:
         raise Unsupported("ACA's options memory='graph', checkpoints and parallel=True are not fused")
     if plan.dense:
         raise Unsupported("gradients of a dense solution are not fused")
+    return True
+
+
+def _wanted(problem: Problem, plan: Plan, aca: ACA | None, recorded: Recorded, lowered: Lowered) -> Wanted | None:
+    """Return the gradients that are asked for; None without any."""
+    inputs = recorded.inputs
+    if not _asks_for(problem, plan, aca, inputs):
+        return None
+    times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
     shared = (range(s.offset, s.offset + s.size) for s in lowered.shared if inputs[s.input].requires_grad)
     sample = (range(s.offset, s.offset + s.size) for s in lowered.sample if inputs[s.input].requires_grad)
-    return Wanted(frozenset(x for part in shared for x in part), frozenset(x for part in sample for x in part), clock)
+    return Wanted(
+        frozenset(x for part in shared for x in part),
+        frozenset(x for part in sample for x in part),
+        any(part.requires_grad for part in times),
+    )
 
 
 def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
@@ -330,7 +357,8 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     if back is not None and wanted is not None:
         slots = fusion.slots(wanted, prepared.device)
         pass_back = PassBack(
-            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, fusion.tableau.stages
+            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, fusion.tableau.stages,
+            bool(fusion.pullback(wanted).outer),
         )  # fmt: skip
         found = differentiable(pass_back, y0, shared, sample, found)
     states = found.reshape(outputs, *problem.y0.shape)

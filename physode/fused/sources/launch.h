@@ -42,11 +42,11 @@ extern "C" void fused_walk(const Args* a) {
 extern "C" void fused_pull(const Args* a) {
     on_threads(a->threads, [=](Long) { pull(*a); });
 }
-// Sums over samples, in their order.
+// Sums over samples, or chunks of them, in their order.
 extern "C" void fused_total(const Args* a) {
     for (Long d = 0; d < SHARED_GRADIENTS; ++d) {
         double sum = 0;
-        for (Long s = 0; s < a->samples; ++s) sum += (double)a->d_p[s * SHARED_GRADIENTS + d];
+        for (Long s = 0; s < a->parts; ++s) sum += (double)a->d_p[s * SHARED_GRADIENTS + d];
         a->totals[d] = (S)sum;
     }
 }
@@ -74,7 +74,7 @@ KERNEL(total) {
     __shared__ double sums[MOST_THREADS];
     const int me = threadIdx.x, threads = blockDim.x;
     double sum = 0;
-    for (Long s = me; s < a.samples; s += threads) sum += (double)a.d_p[s * SHARED_GRADIENTS + blockIdx.x];
+    for (Long s = me; s < a.parts; s += threads) sum += (double)a.d_p[s * SHARED_GRADIENTS + blockIdx.x];
     sums[me] = sum;
     for (int half = MOST_THREADS / 2; half > 0; half /= 2) {
         __syncthreads();

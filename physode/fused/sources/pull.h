@@ -1,10 +1,16 @@
 // ACA's pass back: accepted steps replayed from the last to the first, cotangents pulled back through each.
 #pragma once
 
+// Matrices' gradients are too many for every sample to have its own: chunks of samples, always the same ones, share them.
+#if SHARED_GRADIENTS > SINGLE_GRADIENTS && !defined(__CUDACC__)
+#define BY_CHUNKS
+#endif
+
 struct Back {  // samples in the lanes, and what is known of their gradients so far
     W t, h, low, high, d_start, d_size;
     V ahead[D];               // dL/d(state at the step's end)
-    V d_p[SHARED_GRADIENTS + 1], d_q[SAMPLE_GRADIENTS + 1];
+    V d_p[SINGLE_GRADIENTS + 1], d_q[SAMPLE_GRADIENTS + 1];
+    S* d_m;                   // gradients by whole matrices, of all lanes together
     V q[Q + 1];
     Long sample[LANES], row[LANES], step[LANES], output[LANES];
     MW active;
@@ -22,7 +28,10 @@ INLINE void load_back(const Args& a, Back& x, int l, Long row) {
     LANE(x.active, l) = -1;
     for (int d = 0; d < D; ++d) LANE(x.ahead[d], l) = a.d_y[s * D + d];
     for (int d = 0; d < Q; ++d) LANE(x.q[d], l) = a.q[s * Q + d];
-    for (int d = 0; d < SHARED_GRADIENTS; ++d) LANE(x.d_p[d], l) = a.d_p[s * SHARED_GRADIENTS + d];
+#ifndef BY_CHUNKS
+    for (int d = 0; d < SINGLE_GRADIENTS; ++d) LANE(x.d_p[d], l) = a.d_p[s * SHARED_GRADIENTS + d];
+    x.d_m = a.d_p + s * SHARED_GRADIENTS + SINGLE_GRADIENTS;
+#endif
     for (int d = 0; d < SAMPLE_GRADIENTS; ++d) LANE(x.d_q[d], l) = a.d_q[s * SAMPLE_GRADIENTS + d];
 }
 
@@ -30,7 +39,9 @@ INLINE void save_back(const Args& a, Back& x, int l) {
     const Long s = x.sample[l];
     a.last_output[s] = x.output[l];
     for (int d = 0; d < D; ++d) a.d_y[s * D + d] = LANE(x.ahead[d], l);
-    for (int d = 0; d < SHARED_GRADIENTS; ++d) a.d_p[s * SHARED_GRADIENTS + d] = LANE(x.d_p[d], l);
+#ifndef BY_CHUNKS
+    for (int d = 0; d < SINGLE_GRADIENTS; ++d) a.d_p[s * SHARED_GRADIENTS + d] = LANE(x.d_p[d], l);
+#endif
     for (int d = 0; d < SAMPLE_GRADIENTS; ++d) a.d_q[s * SAMPLE_GRADIENTS + d] = LANE(x.d_q[d], l);
 }
 
@@ -94,7 +105,7 @@ INLINE bool gather_outputs(const Args& a, Back& x, V* d_y, V (*d_F)[D], const V 
 // The cotangent of a derivative at (t, y), pulled back; added to the state's, the parameters' and the clock's.
 INLINE void pull_rhs(const Args& a, Back& x, W time, double node, const V* y, const V* given, V* d_y) {
     V d_t = vector(0);
-    rhs_pullback(within(time, x.low, x.high), y, a.p, x.q, given, d_y, &d_t, x.d_p, x.d_q);
+    rhs_pullback(within(time, x.low, x.high), y, a.p, x.q, given, d_y, &d_t, x.d_p, x.d_q, x.d_m);
     if (CLOCK_TOO) {
         const W moved = choose((time >= x.low) & (time <= x.high), widen(d_t), clocks(0));
         x.d_start = x.d_start + moved;
@@ -235,6 +246,34 @@ INLINE void pull_step(const Args& a, Back& x) {
     }
 }
 
+#ifdef BY_CHUNKS
+FUNCTION void pull_chunk(const Args& a, Long chunk) {
+    S* gradient = a.d_p + chunk * SHARED_GRADIENTS;
+    const Long last = (chunk + 1) * a.chunk < a.active ? (chunk + 1) * a.chunk : a.active;
+    for (Long first = chunk * a.chunk; first < last; first += LANES) {
+        Back x = {};
+        x.d_m = gradient + SINGLE_GRADIENTS;
+        EACH_LANE if (first + l < last) load_back(a, x, l, first + l);
+        const MW there = x.active;
+        while (true) {
+            EACH_LANE if (x.step[l] < 0) LANE(x.active, l) = 0;
+            if (!somewhere(x.active)) break;
+            pull_step(a, x);
+            EACH_LANE if (LANE(x.active, l)) --x.step[l];
+        }
+        EACH_LANE if (LANE(there, l)) save_back(a, x, l);
+        for (int d = 0; d < SINGLE_GRADIENTS; ++d) {
+            double sum = gradient[d];
+            EACH_LANE sum += LANE(x.d_p[d], l);
+            gradient[d] = (S)sum;
+        }
+    }
+}
+
+FUNCTION void pull(const Args& a) {
+    for (Long chunk; (chunk = taken(a.counter)) * a.chunk < a.active;) pull_chunk(a, chunk);
+}
+#else
 FUNCTION void pull(const Args& a) {
     Back x = {};
     Long waiting = a.active;
@@ -255,3 +294,4 @@ FUNCTION void pull(const Args& a) {
         EACH_LANE if (LANE(x.active, l)) --x.step[l];
     }
 }
+#endif
