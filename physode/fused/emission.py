@@ -103,7 +103,7 @@ _PARTS: dict[Entry, tuple[str, ...]] = {
 def rhs_text(program: Program) -> str:
     """Return the right-hand side as a function."""
     stores = [Store("f", d, node, False) for d, node in enumerate(program.outputs)]
-    head = f"{_attribute(len(program.nodes))} void rhs(V t, const V* y, const S* p, const V* q, V* f)"
+    head = f"{_attribute(program.nodes)} void rhs(V t, const V* y, const S* p, const V* q, V* f)"
     return function(head, program.nodes, stores)
 
 
@@ -115,7 +115,7 @@ def pullback_text(pullback: Pullback, program: Program) -> str:
     stores += [Store("d_p", place, node, True) for place, (_, node) in enumerate(pullback.shared)]
     stores += [Store("d_q", place, node, True) for place, (_, node) in enumerate(pullback.sample)]
     arguments = "V t, const V* y, const S* p, const V* q, const V* g, V* d_y, V* d_t, V* d_p, V* d_q, S* d_m"
-    head = f"{_attribute(len(pullback.nodes))} void rhs_pullback({arguments})"
+    head = f"{_attribute(pullback.nodes)} void rhs_pullback({arguments})"
     others = [node for one in pullback.outer for node in (*one.rows, *one.columns)]
     return function(head, pullback.nodes, stores, others, lambda text: _outer_lines(pullback, text))
 
@@ -174,10 +174,13 @@ def function(
     return head + " {\n" + "\n".join(f"    {line}" for line in lines) + "\n}\n"
 
 
-def _attribute(count: int) -> str:
-    if count <= _UNROLLED:
+def _attribute(nodes: Sequence[Node]) -> str:
+    """Return whether a function is written out where it is called; on a GPU not what has products with matrices."""
+    if any(node.op == "matvec" for node in nodes):
+        return "MATRIX_FUNCTION" if len(nodes) <= _UNROLLED else "FUNCTION"
+    if len(nodes) <= _UNROLLED:
         return "INLINE"
-    return "LONG_FUNCTION" if count <= _UNROLLED_ON_CUDA else "FUNCTION"
+    return "LONG_FUNCTION" if len(nodes) <= _UNROLLED_ON_CUDA else "FUNCTION"
 
 
 _MEMORY = {"state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "tangent": "u[{}]", "shared": "vector(p[{}])"}

@@ -13,6 +13,7 @@
 #define INLINE static __device__ __forceinline__
 #define FUNCTION static __device__ __noinline__
 #define LONG_FUNCTION INLINE  // a call's arguments would go through memory
+#define MATRIX_FUNCTION FUNCTION  // loops over matrices are written out
 #define TABLE static __device__ constexpr
 typedef long long Long;
 typedef SCALAR S;
@@ -45,6 +46,7 @@ INLINE Long taken(Long* counter) { return atomicAdd((unsigned long long*)counter
 #define INLINE static inline __attribute__((always_inline))
 #define FUNCTION static __attribute__((noinline))
 #define LONG_FUNCTION FUNCTION
+#define MATRIX_FUNCTION INLINE
 #define TABLE static constexpr
 typedef int64_t Long;
 typedef SCALAR S;
