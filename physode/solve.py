@@ -344,6 +344,15 @@ def _compiled(problem: Problem, plan: Plan, gradient_method: GradientMethod, whe
         return choice.solve_with(problem, plan, when, gradient_method.solve, aca=aca)
     except choice.Unsupported as error:
         reason = str(error)
-    from physode.compiled.choice import solve_with
+    if _has_graphs(problem):
+        from physode.compiled.choice import solve_with
 
-    return solve_with(problem, plan, when, gradient_method.solve, aca=aca, fused=reason)
+        return solve_with(problem, plan, when, gradient_method.solve, aca=aca)
+    if choice.is_news(problem, reason):
+        _warn_uncompiled(reason)
+    return gradient_method.solve(problem, plan)
+
+
+def _has_graphs(problem: Problem) -> bool:
+    """Whether a loop that is no single kernel can still run without its host: as CUDA graphs."""
+    return problem.y0.is_cuda

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from physode.fused.emission import LANES
 from physode.fused.solving import Prepared, check_repeatable, prepare, solve_prepared
 from physode.fused.unsupported import Unsupported
 from physode.gradients.aca import ACA
@@ -24,13 +25,14 @@ from physode.problem.references import code_of
 from physode.solvers.driver import Plan
 from physode.typing import Progress
 
-__all__ = ["Unsupported", "forget", "solve_with"]
+__all__ = ["Unsupported", "forget", "is_news", "solve_with"]
 
 _log = logging.getLogger(__name__)
 
 _LOOKS_AFTER = 0.1  # seconds spent on solves of a kind: about what finding out whether a kernel is at hand takes
 _MAKES_AFTER = 2.0  # likewise, about what compiling takes
 _NEARLY_DONE = 0.8  # share of its span behind which a solve is left to end
+_MOST_ELEMENTS = 2**15  # of matrices: measured, networks 128 wide gain two fifths, those 256 wide lose as much
 _TRIES = 3  # of a kind that could not be fused
 
 Solve = Callable[[Problem, Plan], Outcome]
@@ -49,6 +51,7 @@ class _Kind:
 @dataclass
 class _Memory:
     kinds: dict[Hashable, _Kind] = field(default_factory=dict)
+    told: set[tuple[Hashable, str]] = field(default_factory=set)
 
 
 _memory = _Memory()
@@ -58,6 +61,15 @@ def forget() -> None:
     """Forget what was measured and what failed."""
     global _memory
     _memory = _Memory()
+
+
+def is_news(problem: Problem, reason: str) -> bool:
+    """Whether nobody has been told yet why this right-hand side is not fused."""
+    news = (code_of(problem.dynamics.f), reason)
+    if news in _memory.told:
+        return False
+    _memory.told.add(news)
+    return True
 
 
 def solve_with(
@@ -120,6 +132,7 @@ def _chosen(problem: Problem, plan: Plan, uncompiled: Solve, aca: ACA | None, ki
             if outcome is not None:
                 return outcome
         prepared = prepared or prepare(problem, plan, aca)
+        _refuse_outdone(prepared)
         if prepared.at_hand:
             break
         kind.has_kernels = False
@@ -127,6 +140,14 @@ def _chosen(problem: Problem, plan: Plan, uncompiled: Solve, aca: ACA | None, ki
     outcome = solve_prepared(problem, plan, prepared)
     kind.has_kernels = True
     return outcome
+
+
+def _refuse_outdone(prepared: Prepared) -> None:
+    """Raise ``Unsupported`` where most of the work is products of a batch with large matrices: BLAS is better at it."""
+    matrices = (node.matrix for node in prepared.fusion.lowered.program.nodes if node.matrix is not None)
+    elements = sum(matrix.rows * matrix.columns for matrix in matrices)
+    if elements > _MOST_ELEMENTS and prepared.shape.samples >= LANES:
+        raise Unsupported(f"products of a batch with matrices of {elements} elements are PyTorch's own strength")
 
 
 class _TooLongError(Exception):

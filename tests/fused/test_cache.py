@@ -113,6 +113,7 @@ def test_a_kernel_is_compiled_once_and_found_by_the_next_process(folder, monkeyp
 def test_a_kernel_that_was_tampered_with_is_made_anew(folder, monkeypatch):
     expected = solved()
     (kernel,) = folder.glob("*.so")
+    kernel.unlink()  # not written into: it is loaded
     kernel.write_bytes(b"\x7fELF nonsense")
     monkeypatch.setattr(compilers, "_loaded", {})
     po.fused.solving._fusions.clear()

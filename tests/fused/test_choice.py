@@ -137,3 +137,27 @@ def test_what_cannot_be_fused_is_refused_by_name(f, reason):
 
     with pytest.raises(choice.Unsupported, match=reason):
         solving.prepare(pose(f, y0, [0.0, 1.0], step_control="per-sample"), Plan(), ACA())
+
+
+def test_what_cannot_be_fused_is_solved_all_the_same_and_told_of_once():
+    y0 = torch.tensor([3.0, 1.0, 2.0], dtype=torch.float64)
+
+    def sorted_flow(t, y):
+        return -torch.sort(y).values
+
+    with pytest.warns(RuntimeWarning, match="solving without compilation: .*sort") as told:
+        found = [po.solve(sorted_flow, y0, [0.0, 1.0], compile=True, **COARSE).y for _ in range(3)]
+    assert len(told) == 1
+    assert all(torch.equal(y, po.solve(sorted_flow, y0, [0.0, 1.0], compile=False, **COARSE).y) for y in found)
+
+
+def test_a_batch_of_products_with_large_matrices_is_left_to_pytorch(fused, monkeypatch):
+    monkeypatch.setattr(choice, "_LOOKS_AFTER", 0.0)
+    monkeypatch.setattr(choice, "_MAKES_AFTER", 0.0)
+    weight = torch.randn(200, 200, dtype=torch.float64) / 200
+
+    def flow(t, y):
+        return -y @ weight
+
+    po.solve(flow, torch.ones(20, 200, dtype=torch.float64), [0.0, 1.0], **COARSE)
+    assert fused == []
