@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,10 @@ import torch
 import physode as po
 from physode.fused import cuda, nvrtc, solving
 from physode.fused.cache import Cache, cache_folder
+from physode.fused.graph import Matrix, Node, Program
 from physode.fused.unsupported import Unsupported
+from physode.problem.checks import pose
+from physode.solvers.driver import Plan
 from tests.fused.fake_gpu import FakeGpu
 
 CPU = torch.device("cpu")
@@ -113,6 +117,21 @@ def test_one_sample_and_numbers_of_each_are_those_of_the_cpu(fake, monkeypatch):
         agree(one, other)
 
 
+def test_networks_whose_samples_have_gradients_of_their_own_are_those_of_the_cpu(fake, monkeypatch):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(5, 20), torch.nn.Tanh(), torch.nn.Linear(20, 5)).double()
+    y0 = torch.linspace(-1, 1, 200, dtype=torch.float64).reshape(40, 5).requires_grad_()
+    leaves = [y0, *net.parameters()]
+
+    def f(t, y, net=net):
+        return net(y)
+
+    expected = solved(f, y0, [0.0, 0.4, 1.0], (), leaves, step_control="per-sample")
+    on_the_gpu(monkeypatch)
+    agree(solved(f, y0, [0.0, 0.4, 1.0], (), leaves, step_control="per-sample"), expected)
+    assert "void matvec" in fake.compiled[0][0]
+
+
 def test_dense_solutions_and_long_records_are_those_of_the_cpu(fake, monkeypatch):
     y0 = torch.tensor([[1.0, 0.0, 2.0], [2.0, 1.0, 1.0]], dtype=torch.float64)
     rates = torch.tensor([10.0, 28.0, 8 / 3], dtype=torch.float64)
@@ -142,21 +161,11 @@ def test_grids_leave_no_multiprocessor_idle_and_hold_no_more_than_runs_at_once(f
     assert cuda._grid("total", {"totals": torch.zeros(7)}, function, gpu) == (7, 128)
 
 
-def source_of_lorenz(entry="walk_grid"):
+def source_of_lorenz():
     y0, rates = torch.ones(2, 3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
-    solution = {}
-
-    def noted(texts, device):
-        solution["texts"] = texts
-        raise Unsupported("enough")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(solving, "_fusions", type(solving._fusions)())
-        patch.setattr(solving, "_compiled", noted)
-        patch.setattr("physode.compiled.choice.solve_with", lambda *_, **__: (_ for _ in ()).throw(Unsupported("so")))
-        with pytest.raises(Unsupported), torch.no_grad():
-            po.solve(lorenz, y0, [0.0, 1.0], args=(rates,), method="euler", step_size=0.5, compile=True)
-    return solution["texts"]
+    problem = pose(lorenz, y0, [0.0, 1.0], args=(rates,), method="euler", step_size=0.5)
+    prepared = solving.prepare(problem, Plan(), None)
+    return [prepared.fusion.text(prepared.entry)]
 
 
 def test_what_was_compiled_is_kept_by_compiler_and_architecture(fake, tmp_path, monkeypatch):
@@ -222,14 +231,12 @@ def test_kernels_that_do_not_fit_are_refused(fake):
 
 def test_without_cudas_modules_the_reason_says_what_to_install(monkeypatch):
     nvrtc.bindings.cache_clear()
-    monkeypatch.setitem(__import__("sys").modules, "cuda.bindings.driver", None)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.driver", None)
     with pytest.raises(Unsupported, match="pip install cuda-bindings"):
         nvrtc.bindings()
 
 
 def test_right_hand_sides_too_large_for_a_thread_are_refused():
-    from physode.fused.graph import Matrix, Node, Program
-
     weights = Node("matvec", (0,), matrix=Matrix(0, 200, 200, 200, 1))
     with pytest.raises(Unsupported, match=r"takes 40,001 operations a sample"):
         cuda.check_program(Program((weights,), (0,), shared=40_000))
