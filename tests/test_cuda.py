@@ -189,11 +189,11 @@ def test_fused_solves_agree_with_the_cpu(method, dtype):
 def test_fused_networks_and_single_samples_agree_with_the_cpu():
     pytest.importorskip("cuda.bindings.nvrtc")
     torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(6, 20), torch.nn.Tanh(), torch.nn.Linear(20, 6))
+    net = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.Tanh(), torch.nn.Linear(32, 8))
 
     def solved(device):
         own = copy.deepcopy(net).to(device)
-        y0 = torch.linspace(-1, 1, 600, device=device).reshape(100, 6).requires_grad_()
+        y0 = torch.linspace(-1, 1, 800, device=device).reshape(100, 8).requires_grad_()
         options = {"rtol": 1e-8, "atol": 1e-8, "compile": True}
         many = po.solve(lambda t, y: own(y), y0, [0.0, 0.4, 1.0], step_control="per-sample", **options).y
         one = po.solve(lambda t, y: own(y), y0[:1], [0.0, 0.4, 1.0], **options).y
