@@ -18,9 +18,9 @@ __all__ = ["Block", "Posed", "Walked", "walk", "walk_grid"]
 
 _SAVED = 11  # numbers that a sample is put away with, see sources/walk.h
 _ACCEPTED, _REJECTED, _OUTPUT, _STATUS, _ENDED, _ACTIVE = 5, 6, 7, 8, 9, 10
+_FEWEST_ROWS = 4  # of a block, however large
 _FIRST_ROWS = 128  # of a record's first block
-_BLOCK_BYTES = 2**30  # that a block of the record takes on a GPU, where memory is set aside as soon as asked for
-_FEWEST_ROWS = 16
+_BLOCK_BYTES = 2**28  # that a block of the record may take, if it has one row a sample or more
 
 
 class Posed(NamedTuple):
@@ -183,9 +183,7 @@ def walk(
     blocks: list[Block] = []
     rows = _FIRST_ROWS
     while len(order := _active(saved, posed)):
-        block = _blank(
-            order, _fitting(rows, len(order), y, nodes=nodes, dense=dense), posed, y, nodes=nodes, dense=dense
-        )
+        block = _blank(order, _fitting(rows, order, y, nodes=nodes, dense=dense), posed, y, nodes=nodes, dense=dense)
         counter.zero_()
         kernel.launch("walk", arguments | block.arguments())
         blocks.append(block)
@@ -198,14 +196,6 @@ def walk(
         ends[..., _ACCEPTED].long(), ends[..., _REJECTED].long(), saved[:, _OUTPUT].long().expand(samples).contiguous(),
         posed.per_sample,
     )  # fmt: skip
-
-
-def _fitting(rows: int, count: int, y: Tensor, *, nodes: bool, dense: int) -> int:
-    """Return how many rows a block of so many samples has."""
-    if y.device.type == "cpu":
-        return rows
-    size = 24 + (nodes + dense) * y.shape[1] * y.element_size()
-    return max(_FEWEST_ROWS, min(rows, _BLOCK_BYTES // (size * count)))
 
 
 def _fraction(saved: Tensor, arguments: dict[str, Any]) -> float:
@@ -225,6 +215,12 @@ def _aligned(size: int) -> Tensor:
     """Return memory that begins at a multiple of 64 bytes."""
     memory = torch.empty(size + 64, dtype=torch.uint8)
     return memory[-memory.data_ptr() % 64 :]
+
+
+def _fitting(rows: int, order: Tensor, y: Tensor, *, nodes: bool, dense: int) -> int:
+    """Return how many rows of a record a block has: so many, or as many as fit."""
+    row = 24 + y.shape[1] * y.element_size() * (int(nodes) + dense)
+    return max(_FEWEST_ROWS, min(rows, _BLOCK_BYTES // (len(order) * row)))
 
 
 def _blank(order: Tensor, rows: int, posed: Posed, y: Tensor, *, nodes: bool, dense: int) -> Block:
