@@ -107,8 +107,8 @@ def _key(problem: Problem, aca: ACA | None) -> Hashable:
     """Return what tells kinds of solves apart: not the sizes of batches, of which kernels know nothing."""
     return (
         code_of(problem.dynamics.f), problem.y0.shape[1:] if problem.y0.ndim > 1 else problem.y0.shape,
-        problem.y0.dtype, problem.tableau.name, problem.per_sample, problem.grid is None, aca is None,
-        problem.needs_gradient,
+        problem.y0.dtype, problem.y0.device, problem.tableau.name, problem.per_sample, problem.grid is None,
+        aca is None, problem.needs_gradient,
     )  # fmt: skip
 
 

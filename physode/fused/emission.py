@@ -23,6 +23,7 @@ __all__ = ["source"]
 
 _SHORTEST = 8  # stores that are made in a loop
 _UNROLLED = 64  # operations up to which a right-hand side is written into every stage
+_UNROLLED_ON_CUDA = 512
 
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
@@ -81,7 +82,7 @@ _PARTS: dict[Entry, tuple[str, ...]] = {
 def program_text(name: str, program: Program) -> str:
     """Return a program as a function of time, state and numbers."""
     stores = [Store("f", d, node, False) for d, node in enumerate(program.outputs)]
-    head = f"{_attribute(len(program.nodes))} void {name}(V t, const V* y, const S* p, const V* q, V* f)"
+    head = f"{_attribute(program.nodes)} void {name}(V t, const V* y, const S* p, const V* q, V* f)"
     return function(head, program.nodes, stores)
 
 
@@ -92,7 +93,7 @@ def linearisation_text(linearisation: Linearisation) -> str:
     places += [("f", d) for d in range(len(program.outputs) - entries - drifts)]
     stores = [Store(*place, node, False) for place, node in zip(places, program.outputs, strict=True)]
     arguments = "V t, const V* y, const S* p, const V* q, V* f, V* J, V* f_t"
-    return function(f"{_attribute(len(program.nodes))} void linearise({arguments})", program.nodes, stores)
+    return function(f"{_attribute(program.nodes)} void linearise({arguments})", program.nodes, stores)
 
 
 def pullback_text(name: str, pullback: Pullback, places: GradientPlaces) -> str:
@@ -103,7 +104,7 @@ def pullback_text(name: str, pullback: Pullback, places: GradientPlaces) -> str:
     stores += [Store("d_p", places.shared.index(slot), node, True) for slot, node in pullback.shared]
     stores += [Store("d_q", places.sample.index(slot), node, True) for slot, node in pullback.sample]
     arguments = "V t, const V* y, const S* p, const V* q, const V* g, V* d_y, V* d_t, V* d_p, V* d_q, S* d_m"
-    head = f"{_attribute(len(pullback.nodes))} void {name}({arguments})"
+    head = f"{_attribute(pullback.nodes)} void {name}({arguments})"
     others = [node for one in pullback.outer for node in (*one.rows, *one.columns)]
     return function(head, pullback.nodes, stores, others, lambda text: _outer_lines(pullback, places, text))
 
@@ -143,8 +144,13 @@ def function(
     return head + " {\n" + "\n".join(f"    {line}" for line in lines) + "\n}\n"
 
 
-def _attribute(count: int) -> str:
-    return "INLINE" if count <= _UNROLLED else "FUNCTION"
+def _attribute(nodes: Sequence[Node]) -> str:
+    """Return whether a function is written out where it is called; on a GPU not what has products with matrices."""
+    if any(node.op == "matvec" for node in nodes):
+        return "MATRIX_FUNCTION" if len(nodes) <= _UNROLLED else "FUNCTION"
+    if len(nodes) <= _UNROLLED:
+        return "INLINE"
+    return "LONG_FUNCTION" if len(nodes) <= _UNROLLED_ON_CUDA else "FUNCTION"
 
 
 _MEMORY = {"state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "tangent": "u[{}]", "shared": "vector(p[{}])"}

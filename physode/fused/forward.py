@@ -169,9 +169,9 @@ def walk(
     """
     y, samples = posed.y0.clone(), posed.samples
     dimension = y.shape[1]
-    found = blank(outputs, samples, dimension, dtype=y.dtype)
-    saved = torch.empty(samples if posed.per_sample else 1, _SAVED, dtype=torch.float64)
-    counter = torch.zeros(1, dtype=torch.int64)
+    found = blank(outputs, samples, dimension, dtype=y.dtype, device=y.device)
+    saved = torch.empty(samples if posed.per_sample else 1, _SAVED, dtype=torch.float64, device=y.device)
+    counter = torch.zeros(1, dtype=torch.int64, device=y.device)
     arguments = posed.arguments() | _controls(steps) | {
         "y": y, "k": torch.empty_like(y), "outputs": found, "count": outputs, "saved": saved, "counter": counter,
         "rtol": tolerances[0], "atol": tolerances[1],
@@ -208,7 +208,7 @@ def _active(saved: Tensor, posed: Posed) -> Tensor:
     """Return the samples that have not ended."""
     if posed.per_sample:
         return saved[:, _ACTIVE].nonzero().flatten()
-    return torch.arange(posed.samples if saved[0, _ACTIVE] else 0)
+    return torch.arange(posed.samples if saved[0, _ACTIVE] else 0, device=saved.device)
 
 
 def _aligned(size: int) -> Tensor:
@@ -226,15 +226,15 @@ def _fitting(rows: int, order: Tensor, y: Tensor, *, nodes: bool, dense: int) ->
 def _blank(order: Tensor, rows: int, posed: Posed, y: Tensor, *, nodes: bool, dense: int) -> Block:
     dimension = y.shape[1]
     count, clocks = len(order), (len(order),) if posed.per_sample else ()
-    starts, sizes, ends = blank(*clocks, rows, 3, dtype=torch.float64).unbind(-1)
+    starts, sizes, ends = blank(*clocks, rows, 3, dtype=torch.float64, device=y.device).unbind(-1)
     return Block(
         order,
-        torch.zeros(clocks or (1,), dtype=torch.int64),
+        torch.zeros(clocks or (1,), dtype=torch.int64, device=y.device),
         starts,
         sizes,
         ends,
-        blank(count, rows, dimension, dtype=y.dtype) if nodes else None,
-        blank(count, rows, dense, dimension, dtype=y.dtype) if dense else None,
+        blank(count, rows, dimension, dtype=y.dtype, device=y.device) if nodes else None,
+        blank(count, rows, dense, dimension, dtype=y.dtype, device=y.device) if dense else None,
         rows,
         3 * rows if posed.per_sample else 0,
         3,
@@ -256,17 +256,18 @@ def walk_grid(kernel: Entries, posed: Posed, grid: Grid, *, outputs: int, nodes:
     """Take the steps of a grid, ``(steps,)`` or ``(steps, samples)``."""
     y, samples, rows = posed.y0.clone(), posed.samples, len(grid.starts)
     starts, sizes, ends = (part.detach().contiguous() for part in grid)
-    found = blank(outputs, samples, y.shape[1], dtype=y.dtype)
-    saved = torch.empty(samples, _SAVED, dtype=torch.float64)
+    device = y.device
+    found = blank(outputs, samples, y.shape[1], dtype=y.dtype, device=device)
+    saved = torch.empty(samples, _SAVED, dtype=torch.float64, device=device)
     own = starts.ndim == 2
-    taken = torch.full((samples if own else 1,), rows, dtype=torch.int64)
+    taken = torch.full((samples if own else 1,), rows, dtype=torch.int64, device=device)
     block = Block(
-        torch.arange(samples), taken, starts, sizes, ends,
-        blank(samples, rows, y.shape[1], dtype=y.dtype) if nodes else None,
-        blank(samples, rows, dense, y.shape[1], dtype=y.dtype) if dense else None, rows,
+        torch.arange(samples, device=device), taken, starts, sizes, ends,
+        blank(samples, rows, y.shape[1], dtype=y.dtype, device=device) if nodes else None,
+        blank(samples, rows, dense, y.shape[1], dtype=y.dtype, device=device) if dense else None, rows,
         int(own), samples if own else 1,
     )  # fmt: skip
-    counter = torch.zeros(1, dtype=torch.int64)
+    counter = torch.zeros(1, dtype=torch.int64, device=device)
     kernel.launch("walk", posed.arguments() | block.arguments() | {
         "y": y, "outputs": found, "count": outputs, "saved": saved, "counter": counter,
         "grid_by_row": samples if own else 1,

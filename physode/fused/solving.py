@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from physode.fused import cuda
 from physode.fused.backward import PassBack, differentiable
 from physode.fused.checking import check
 from physode.fused.coefficients import FusedMethod, evaluations, interpolant_terms, most_components
@@ -24,7 +25,7 @@ from physode.fused.forward import Posed, Walked, walk, walk_grid
 from physode.fused.halves import Halves
 from physode.fused.inputs import pack_sample, pack_shared
 from physode.fused.kernel import Entry, Kernel, Pullbacks
-from physode.fused.launch import Library
+from physode.fused.launch import Entries
 from physode.fused.linearisation import Linearisation
 from physode.fused.lowering import Lowered, lower
 from physode.fused.recording import Recorded, record
@@ -68,7 +69,7 @@ class Fusion:
     _pullbacks: dict[Hashable, Pullbacks] = field(default_factory=dict)
     _slots: dict[Hashable, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _texts: dict[Hashable, str] = field(default_factory=dict)
-    _libraries: dict[Hashable, Library] = field(default_factory=dict)
+    _kernels: dict[Hashable, Entries] = field(default_factory=dict)
 
     @cached_property
     def derived(self) -> Linearisation | Halves | None:
@@ -91,13 +92,15 @@ class Fusion:
             self._pullbacks[wanted] = Pullbacks(named)
         return self._pullbacks[wanted]
 
-    def slots(self, wanted: Wanted) -> tuple[Tensor, Tensor]:
+    def slots(self, wanted: Wanted, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return which numbers, shared and each sample's, the entries of a pass back's gradients belong to."""
-        if wanted not in self._slots:
+        if (wanted, device) not in self._slots:
             places = self.pullbacks(wanted).places
-            shared, sample = (torch.tensor(slots, dtype=torch.int64) for slots in (places.slots, places.sample))
-            self._slots[wanted] = shared, sample
-        return self._slots[wanted]
+            shared, sample = (
+                torch.tensor(slots, dtype=torch.int64, device=device) for slots in (places.slots, places.sample)
+            )
+            self._slots[wanted, device] = shared, sample
+        return self._slots[wanted, device]
 
     def text(self, entry: Entry, wanted: Wanted | None = None) -> str:
         """Return the source of a kernel."""
@@ -109,20 +112,26 @@ class Fusion:
             self._texts[entry, wanted] = source(kernel, vector_functions=vector_functions())
         return self._texts[entry, wanted]
 
-    def kernels(self, entry: Entry, wanted: Wanted | None) -> tuple[Library, Library | None]:
+    def kernels(self, entry: Entry, wanted: Wanted | None, device: torch.device) -> tuple[Entries, Entries | None]:
         """Return the kernel of a solve, and that of its pass back where gradients are wanted, compiled if need be."""
         keys: list[tuple[Entry, Wanted | None]] = [(entry, None)] + ([] if wanted is None else [("pull", wanted)])
-        missing = [key for key in keys if key not in self._libraries]
+        missing = [key for key in keys if (*key, device) not in self._kernels]
         if missing:
-            made = libraries([self.text(*key) for key in missing])
-            self._libraries.update(zip(missing, made, strict=True))
-        return self._libraries[keys[0]], self._libraries[keys[1]] if wanted is not None else None
+            made = _compiled([self.text(*key) for key in missing], device)
+            self._kernels.update({(*key, device): one for key, one in zip(missing, made, strict=True)})
+        forward, *back = (self._kernels[*key, device] for key in keys)
+        return forward, back[0] if back else None
 
-    def at_hand(self, entry: Entry, wanted: Wanted | None) -> bool:
+    def at_hand(self, entry: Entry, wanted: Wanted | None, device: torch.device) -> bool:
         """Whether no kernel need be compiled."""
         keys: list[tuple[Entry, Wanted | None]] = [(entry, None)] + ([] if wanted is None else [("pull", wanted)])
-        missing = [key for key in keys if key not in self._libraries]
-        return not missing or is_kept([self.text(*key) for key in missing])
+        texts = [self.text(*key) for key in keys if (*key, device) not in self._kernels]
+        return not texts or (is_kept(texts) if device.type == "cpu" else cuda.is_kept(texts, device))
+
+
+def _compiled(texts: Sequence[str], device: torch.device) -> Sequence[Entries]:
+    """Return the kernels of some sources, for the device that states are on."""
+    return libraries(texts) if device.type == "cpu" else cuda.modules(texts, device)
 
 
 class Wanted(NamedTuple):
@@ -141,11 +150,12 @@ class Prepared(NamedTuple):
     recorded: Recorded
     entry: Entry
     wanted: Wanted | None
+    device: torch.device
 
     @property
     def at_hand(self) -> bool:
         """Whether its kernels need not be compiled."""
-        return self.fusion.at_hand(self.entry, self.wanted)
+        return self.fusion.at_hand(self.entry, self.wanted, self.device)
 
 
 _fusions: OrderedDict[Hashable, tuple[Fusion, Shape]] = OrderedDict()
@@ -164,7 +174,24 @@ def prepare(problem: Problem, plan: Plan, aca: ACA | None) -> Prepared:
     entry: Entry = "walk_grid" if problem.grid is not None else "walk" if problem.per_sample else "walk_shared"
     if entry == "walk_shared" and shape.samples == 1:
         entry = "walk"
-    return Prepared(fusion, shape, recorded, entry, _wanted(problem, plan, aca, recorded, fusion.lowered))
+    prepared = Prepared(
+        fusion, shape, recorded, entry, _wanted(problem, plan, aca, recorded, fusion.lowered), problem.y0.device
+    )
+    if problem.y0.device.type == "cuda":
+        _check_gpu(prepared)
+    return prepared
+
+
+def _check_gpu(prepared: Prepared) -> None:
+    """Refuse what kernels for a GPU do not do."""
+    fusion, wanted = prepared.fusion, prepared.wanted
+    if prepared.entry == "walk_shared":
+        raise Unsupported("on a GPU, samples that share one step size are not fused; those with steps of their own are")
+    cuda.gpu(prepared.device)
+    cuda.check_program(fusion.lowered.program)
+    if wanted is not None:
+        size = 4 if fusion.single else 8
+        cuda.check_gradients(prepared.device, prepared.shape.samples, len(wanted.shared), size)
 
 
 def check_repeatable(problem: Problem, plan: Plan, aca: ACA | None) -> None:
@@ -188,8 +215,8 @@ def _check(problem: Problem, plan: Plan) -> FusedMethod:
         _check_jacobian(problem)
     if y0.dtype not in _DTYPES:
         raise Unsupported(f"states of {str(y0.dtype).removeprefix('torch.')} are not fused")
-    if y0.device.type != "cpu":
-        raise Unsupported(f"kernels for {y0.device.type} are not there yet")
+    if y0.device.type not in ("cpu", "cuda"):
+        raise Unsupported(f"there are no kernels for {y0.device.type}")
     if plan.recorder is not None:
         raise Unsupported("`record` looks at every step")
     if plan.detector is not None or plan.round_watch is not None:
@@ -332,10 +359,10 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         If a compiler fails.
     """
     fusion, shape = prepared.fusion, prepared.shape
-    forward, back = fusion.kernels(prepared.entry, prepared.wanted)
+    forward, back = fusion.kernels(prepared.entry, prepared.wanted, prepared.device)
     recorded, lowered, dtype = prepared.recorded, fusion.lowered, problem.y0.dtype
     y0 = problem.y0.reshape(shape.samples, shape.dimension)
-    shared = pack_shared(lowered, recorded.inputs, recorded.numbers, dtype)
+    shared = pack_shared(lowered, recorded.inputs, recorded.numbers, y0)
     sample = pack_sample(lowered, recorded.inputs, dtype) if lowered.sample else y0.new_empty(shape.samples, 0)
     posed = Posed(
         y0.detach().contiguous(), problem.t.detach(), shared.detach().contiguous(), sample.detach().contiguous(),
@@ -359,7 +386,7 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         plan.progress(1.0)
     found = walked.outputs
     if back is not None and wanted is not None:
-        slots = fusion.slots(wanted)
+        slots = fusion.slots(wanted, prepared.device)
         pass_back = PassBack(
             problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, evaluations(fusion.method),
             bool(fusion.pullbacks(wanted).places.matrices),
@@ -384,17 +411,17 @@ def _evaluations(problem: Problem, walked: Walked, a_step: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def _filled(value: float, size: int, dtype: torch.dtype) -> Tensor:
-    return torch.full((size,), value, dtype=dtype)
+def _filled(value: float, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((size,), value, dtype=dtype, device=device)
 
 
 def _tolerance(value: Tensor | float, problem: Problem, shape: Shape) -> Tensor:
     """Return a tolerance of each component of a sample."""
     if not isinstance(value, Tensor):
-        return _filled(value, shape.dimension, problem.y0.dtype)
+        return _filled(value, shape.dimension, problem.y0.dtype, problem.y0.device)
     of_state = problem.y0.shape[1:] if shape.batched or problem.per_sample else problem.y0.shape
     if value.ndim > len(of_state):
         if value.shape[0] != 1:
             raise Unsupported("samples have tolerances of their own")
         value = value[0]
-    return value.detach().to(problem.y0.dtype).expand(of_state).reshape(-1).contiguous()
+    return value.detach().to(problem.y0).expand(of_state).reshape(-1).contiguous()

@@ -6,8 +6,14 @@
 
 #ifdef __CUDACC__
 #define LANES 1
+#ifdef __CUDACC_RTC__  // which has no headers
+#define NAN __int_as_float(0x7fffffff)
+#define INFINITY __int_as_float(0x7f800000)
+#endif
 #define INLINE static __device__ __forceinline__
 #define FUNCTION static __device__ __noinline__
+#define LONG_FUNCTION INLINE  // a call's arguments would go through memory
+#define MATRIX_FUNCTION FUNCTION  // loops over matrices are written out
 #define TABLE static __device__ constexpr
 typedef long long Long;
 typedef SCALAR S;
@@ -40,6 +46,8 @@ INLINE Long taken(Long* counter) { return atomicAdd((unsigned long long*)counter
 #include <vector>
 #define INLINE static inline __attribute__((always_inline))
 #define FUNCTION static __attribute__((noinline))
+#define LONG_FUNCTION FUNCTION
+#define MATRIX_FUNCTION INLINE
 #define TABLE static constexpr
 typedef int64_t Long;
 typedef SCALAR S;

@@ -14,7 +14,7 @@ struct Samples {
     S* node[LANES];
 };
 
-TABLE double NEVER = 1e308 * 10;
+#define NEVER ((double)INFINITY)
 
 INLINE void find_next(const Args& a, Samples& x, int l) {
     const Long j = x.output[l];
