@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from physode.autograd import one_by_one, reference, severed
-from physode.fused.emission import LANES
 from physode.fused.forward import Posed
 from physode.fused.graph import Program
+from physode.fused.kernel import LANES
 from physode.fused.launch import Entries
 from physode.fused.replay import Inputs, replayed_outputs
 from physode.fused.steps import StepsTaken, by_step
@@ -48,7 +48,7 @@ class PassBack:
     evaluations
         Of the right-hand side, by the replay of one step.
     by_chunks
-        Whether chunks of samples share the gradients of matrices.
+        Whether there are gradients of matrices, which chunks of samples share where the kernel lets them.
     """
 
     problem: Problem
@@ -84,12 +84,12 @@ def pull_back(plan: PassBack, cotangents: Tensor, *, clock_too: bool = False) ->
     y = posed.y0
     d_y = torch.zeros_like(y)
     chunk = _chunk(samples)
-    parts = -(-samples // chunk) if plan.by_chunks else samples
+    parts = -(-samples // chunk) if plan.by_chunks and plan.kernel.shares_gradients else samples
     d_p = y.new_zeros(parts, len(plan.shared))
     d_q = y.new_zeros(samples, len(plan.sample))
     cotangents = cotangents.contiguous()
-    counter = torch.zeros(1, dtype=torch.int64)
-    d_theta = torch.zeros(cotangents.shape[:2], dtype=torch.float64) if clock_too else None
+    counter = torch.zeros(1, dtype=torch.int64, device=y.device)
+    d_theta = torch.zeros(cotangents.shape[:2], dtype=torch.float64, device=y.device) if clock_too else None
     arguments = posed.arguments() | {
         "count": len(cotangents), "cotangents": cotangents, "d_y": d_y, "d_p": d_p, "d_q": d_q,
         "last_output": walked.written - 1, "counter": counter, "chunk": chunk, "parts": parts,
@@ -102,7 +102,7 @@ def pull_back(plan: PassBack, cotangents: Tensor, *, clock_too: bool = False) ->
         assert block.nodes is not None
         given = block.arguments()
         if clock_too:
-            pair = torch.zeros(2, len(block.order), block.rows, dtype=torch.float64)
+            pair = torch.zeros(2, len(block.order), block.rows, dtype=torch.float64, device=y.device)
             given |= {"d_starts": pair[0], "d_sizes": pair[1]}
             d_starts.insert(0, pair[0])
             d_sizes.insert(0, pair[1])

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
-from physode.fused.emission import LANES
+from physode.fused.kernel import LANES
 from physode.fused.solving import Prepared, check_repeatable, prepare, solve_prepared
 from physode.fused.unsupported import Unsupported
 from physode.gradients.aca import ACA
@@ -152,7 +152,7 @@ def kind_of(problem: Problem) -> Hashable:
     """Return what tells kinds of solves apart: not how many samples or outputs there are, which kernels do not know."""
     return (
         code_of(problem.dynamics.f), problem.y0.shape[1:] if problem.y0.ndim > 1 else problem.y0.shape,
-        problem.y0.dtype, problem.tableau.name, problem.per_sample, problem.grid is None,
+        problem.y0.dtype, problem.y0.device, problem.tableau.name, problem.per_sample, problem.grid is None,
     )  # fmt: skip
 
 

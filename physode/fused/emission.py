@@ -6,24 +6,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from physode.fused.arguments import structure
+from physode.fused.coefficients import coefficients
 from physode.fused.differentiation import Pullback
-from physode.fused.graph import Matrix, Node, Program, needed
+from physode.fused.elimination import Elimination
+from physode.fused.graph import Node, Program, needed
+from physode.fused.halves import Halves
+from physode.fused.kernel import LANES, Entry, Kernel, numbers
 from physode.fused.linearisation import Linearisation
+from physode.fused.places import GradientPlaces
 from physode.fused.rolling import Array, Element, rolled
-from physode.solvers.tableaus import Tableau
-from physode.status import Status
+from physode.fused.tangent_map import TangentMap
 
-__all__ = ["LANES", "Entry", "Kernel", "gradient_slots", "source"]
-
-Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull", "push"]
-
-LANES = 8  # samples beside one another on a CPU
+__all__ = ["source"]
 
 _SHORTEST = 8  # stores that are made in a loop
 _UNROLLED = 64  # operations up to which a right-hand side is written into every stage
+_UNROLLED_ON_CUDA = 512
 
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
@@ -40,60 +41,35 @@ _LIBRARY = {
 _LANEWISE = {"sqrt", "floor", "ceil", "round", "trunc", "fmod"}  # without a vector function, or with an instruction
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """What a kernel is made from.
-
-    Attributes
-    ----------
-    entry
-        What it does: adaptive steps by each sample's own clock (``"walk"``) or by one (``"walk_shared"``), given steps
-        (``"walk_grid"``), ACA's pass back (``"pull"``), or sensitivities (``"push"``).
-    program, pullback, linear
-        The right-hand side, for the pass back its vector-Jacobian product, and for sensitivities its derivatives.
-    tableau
-        The method.
-    single
-        Whether states are of single precision.
-    groups
-        Where the parts of a state begin whose norms are taken by themselves, and where the last one ends.
-    clock_too
-        Whether gradients in steps' starts and sizes are asked for.
-    """
-
-    entry: Entry
-    program: Program
-    tableau: Tableau
-    single: bool
-    groups: tuple[int, ...]
-    pullback: Pullback | None = None
-    clock_too: bool = False
-    linear: Linearisation | None = None
-
-
 def source(kernel: Kernel, *, vector_functions: bool) -> str:
     """Return the text of a kernel's source: for a CPU's C++ compiler, or as it stands for CUDA's."""
-    program, pullback, linear = kernel.program, kernel.pullback, kernel.linear
-    nodes = [*program.nodes, *(() if pullback is None else pullback.nodes)]
-    nodes += [] if linear is None else [*linear.once, *linear.each]
+    method = coefficients(kernel.method)
     heads = [
         f"#define SCALAR {'float' if kernel.single else 'double'}",
         f"#ifndef __CUDACC__\n#define LANES {LANES}\n#endif",
         "#define VECTOR_FUNCTIONS" if vector_functions else "",
         _part("lanes"),
         structure(),
-        _numbers(kernel),
+        numbers(kernel),
         _part("functions"),
-        *_library(nodes, kernel.single),
-        rhs_text(program),
+        *_library(kernel.nodes, kernel.single),
+        program_text("rhs", kernel.program),
     ]
-    if kernel.entry == "pull":
-        assert pullback is not None
-        heads.append(pullback_text(pullback, program))
-    if kernel.entry == "push":
-        assert linear is not None
-        heads += linear_texts(linear)
-    text = "\n".join([*heads, *map(_part, _PARTS[kernel.entry]), _part("launch")])
+    if isinstance(kernel.derived, Linearisation):
+        heads.append(linearisation_text(kernel.derived))
+        elimination = Elimination.of(kernel.program.dimension, kernel.derived.entries)
+        if elimination.pays:
+            heads += ["#define STRUCTURED", elimination.text()]
+    if isinstance(kernel.derived, Halves):
+        heads += [program_text("velocity", kernel.derived.velocity), program_text("force", kernel.derived.force)]
+    if kernel.pullbacks is not None:
+        for name, pulled in kernel.pullbacks.named.items():
+            heads.append(pullback_text(f"{name}_pullback", pulled, kernel.pullbacks.places))
+    if kernel.tangents is not None:
+        heads += tangent_texts(kernel.tangents)
+    steps = {"step": method.step, "pull_step": method.pull}
+    parts = [part for name in _PARTS[kernel.entry] for part in steps.get(name, (name,))]
+    text = "\n".join([*heads, *map(_part, ["sums", *parts, "launch"])])
     return "\n".join(line for line in text.splitlines() if line != "#pragma once" and not line.startswith('#include "'))
 
 
@@ -101,69 +77,61 @@ _PARTS: dict[Entry, tuple[str, ...]] = {
     "walk": ("step", "controller", "samples", "walk"),
     "walk_shared": ("step", "controller", "samples", "group", "walk_shared"),
     "walk_grid": ("step", "samples", "group", "walk_grid"),
-    "pull": ("step", "samples", "pull"),
+    "pull": ("step", "samples", "back", "pull_step", "pull"),
     "push": ("step", "samples", "push"),
 }
+"""The source's parts in their order, where the method's own have the names ``step`` and ``pull_step``."""
 
 
-def rhs_text(program: Program) -> str:
-    """Return the right-hand side as a function."""
+def program_text(name: str, program: Program) -> str:
+    """Return a program as a function of time, state and numbers."""
     stores = [Store("f", d, node, False) for d, node in enumerate(program.outputs)]
-    head = f"{_attribute(len(program.nodes))} void rhs(V t, const V* y, const S* p, const V* q, V* f)"
+    head = f"{_attribute(program.nodes)} void {name}(V t, const V* y, const S* p, const V* q, V* f)"
     return function(head, program.nodes, stores)
 
 
-def pullback_text(pullback: Pullback, program: Program) -> str:
-    """Return the vector-Jacobian product as a function that adds to what it is handed."""
+def linearisation_text(linearisation: Linearisation) -> str:
+    """Return the right-hand side with its derivatives by state and time as a function."""
+    program, entries, drifts = linearisation.program, len(linearisation.entries), len(linearisation.drifts)
+    places = [("J", e) for e in range(entries)] + [("f_t", e) for e in range(drifts)]
+    places += [("f", d) for d in range(len(program.outputs) - entries - drifts)]
+    stores = [Store(*place, node, False) for place, node in zip(places, program.outputs, strict=True)]
+    arguments = "V t, const V* y, const S* p, const V* q, V* f, V* J, V* f_t"
+    return function(f"{_attribute(program.nodes)} void linearise({arguments})", program.nodes, stores)
+
+
+def tangent_texts(tangents: TangentMap) -> list[str]:
+    """Return two functions: one for what is computed once at a point, and one for the derivative in a direction."""
+    stores = [Store("f", d, node, False) for d, node in enumerate(tangents.outputs)]
+    stores += [Store("kept", i, node, False) for i, node in enumerate(tangents.kept)]
+    head = f"{_attribute(tangents.once)} void rhs_once(V t, const V* y, const S* p, const V* q, V* f, V* kept)"
+    once = function(head, tangents.once, stores)
+    stores = [Store("d_f", d, node, False) for d, node in enumerate(tangents.tangents)]
+    head = f"{_attribute(tangents.each)} void rhs_each(const V* kept, const S* p, const V* u, const V* w, V* d_f)"
+    return [once, function(head, tangents.each, stores)]
+
+
+def pullback_text(name: str, pullback: Pullback, places: GradientPlaces) -> str:
+    """Return a vector-Jacobian product as a function that adds to what it is handed."""
     stores = [Store("d_y", d, node, True) for d, node in enumerate(pullback.state)]
     if pullback.time is not None:
         stores.append(Store("d_t", 0, pullback.time, True))
-    stores += [Store("d_p", place, node, True) for place, (_, node) in enumerate(pullback.shared)]
-    stores += [Store("d_q", place, node, True) for place, (_, node) in enumerate(pullback.sample)]
+    stores += [Store("d_p", places.shared.index(slot), node, True) for slot, node in pullback.shared]
+    stores += [Store("d_q", places.sample.index(slot), node, True) for slot, node in pullback.sample]
     arguments = "V t, const V* y, const S* p, const V* q, const V* g, V* d_y, V* d_t, V* d_p, V* d_q, S* d_m"
-    head = f"{_attribute(len(pullback.nodes))} void rhs_pullback({arguments})"
+    head = f"{_attribute(pullback.nodes)} void {name}({arguments})"
     others = [node for one in pullback.outer for node in (*one.rows, *one.columns)]
-    return function(head, pullback.nodes, stores, others, lambda text: _outer_lines(pullback, text))
+    return function(head, pullback.nodes, stores, others, lambda text: _outer_lines(pullback, places, text))
 
 
-def linear_texts(linear: Linearisation) -> list[str]:
-    """Return two functions: one for what is computed once at a point, and one for the derivative in a direction."""
-    stores = [Store("f", d, node, False) for d, node in enumerate(linear.outputs)]
-    stores += [Store("kept", i, node, False) for i, node in enumerate(linear.kept)]
-    head = f"{_attribute(len(linear.once))} void rhs_once(V t, const V* y, const S* p, const V* q, V* f, V* kept)"
-    once = function(head, linear.once, stores)
-    stores = [Store("d_f", d, node, False) for d, node in enumerate(linear.tangents)]
-    head = f"{_attribute(len(linear.each))} void rhs_each(const V* kept, const S* p, const V* u, const V* w, V* d_f)"
-    return [once, function(head, linear.each, stores)]
-
-
-def gradient_slots(pullback: Pullback) -> tuple[int, ...]:
-    """Return which shared number each entry of a kernel's gradient is of: single ones, then matrices row by row."""
-    single = tuple(slot for slot, _ in pullback.shared)
-    return single + tuple(
-        matrix.offset + i * matrix.by_row + k * matrix.by_column
-        for matrix in _matrices(pullback)
-        for i in range(matrix.rows)
-        for k in range(matrix.columns)
-    )
-
-
-def _matrices(pullback: Pullback) -> list[Matrix]:
-    return list(dict.fromkeys(one.matrix for one in pullback.outer))
-
-
-def _outer_lines(pullback: Pullback, text: Text) -> list[str]:
+def _outer_lines(pullback: Pullback, places: GradientPlaces, text: Text) -> list[str]:
     """Return the lines that add products of two vectors to matrices' gradients."""
-    places, first = {}, 0
-    for matrix in _matrices(pullback):
-        places[matrix] = first
-        first += matrix.rows * matrix.columns
     lines = []
     for number, one in enumerate(pullback.outer):
         rows, row = text.row(one.rows, f"rows{number}")
         columns, column = text.row(one.columns, f"columns{number}")
         shape = f"{one.matrix.rows}, {one.matrix.columns}"
-        lines += [*rows, *columns, f"outer<{shape}>(d_m + {places[one.matrix]}, {row}, {column});"]
+        lines += [*rows, *columns, f"outer<{shape}>(d_m + {places.first_of(one.matrix)}, {row}, {column});"]
     return lines
 
 
@@ -191,8 +159,13 @@ def function(
     return head + " {\n" + "\n".join(f"    {line}" for line in lines) + "\n}\n"
 
 
-def _attribute(count: int) -> str:
-    return "INLINE" if count <= _UNROLLED else "FUNCTION"
+def _attribute(nodes: Sequence[Node]) -> str:
+    """Return whether a function is written out where it is called; on a GPU not what has products with matrices."""
+    if any(node.op == "matvec" for node in nodes):
+        return "MATRIX_FUNCTION" if len(nodes) <= _UNROLLED else "FUNCTION"
+    if len(nodes) <= _UNROLLED:
+        return "INLINE"
+    return "LONG_FUNCTION" if len(nodes) <= _UNROLLED_ON_CUDA else "FUNCTION"
 
 
 _MEMORY = {
@@ -330,58 +303,6 @@ def _declaration(op: str, single: bool) -> str:
 
 
 _WIDTHS = {True: ("eN16", "dN8"), False: ("eN8", "dN4")}
-
-
-def _numbers(kernel: Kernel) -> str:
-    """Return the method's and the problem's numbers as C's constants."""
-    program, tableau, pullback = kernel.program, kernel.tableau, kernel.pullback
-    stages = tableau.stages
-    extra = len(tableau.c_extra)
-    everything = stages + 1 + extra
-    defined = {
-        "IS_SINGLE": int(kernel.single),
-        "D": program.dimension,
-        "P": program.shared,
-        "Q": program.sample,
-        "STAGES": stages,
-        "EXTRA": extra,
-        "TERMS": tableau.interpolant_terms,
-        "ERRORS": max(1, len(tableau.b_err)),
-        "ERROR_ORDER": tableau.error_order,
-        "SMALLEST_ROOT": 1e-12 ** (1.0 / (tableau.error_order + 1.0)),
-        "FSAL": int(tableau.fsal),
-        "GROUPS": len(kernel.groups) - 1,
-        "SHARED_GRADIENTS": 0 if pullback is None else len(gradient_slots(pullback)),
-        "SINGLE_GRADIENTS": 0 if pullback is None else len(pullback.shared),
-        "SAMPLE_GRADIENTS": 0 if pullback is None else len(pullback.sample),
-        "CLOCK_TOO": int(kernel.clock_too),
-        "SLOTS": 0 if kernel.linear is None else len(kernel.linear.shared) + len(kernel.linear.sample),
-        "KEPT": 0 if kernel.linear is None else len(kernel.linear.kept),
-        "NON_FINITE": float(Status.NON_FINITE),
-        "STEP_UNDERFLOW": float(Status.STEP_UNDERFLOW),
-        "MAX_STEPS": float(Status.MAX_STEPS),
-    }
-    defined[f"ENTRY_{kernel.entry.upper()}"] = 1
-    tables = [
-        _table("A", tableau.a, stages),
-        _row("B", tableau.b),
-        _row("C", tableau.c),
-        _table("B_ERR", tableau.b_err or ((),), stages + 1),
-        _table("A_EXTRA", tableau.a_extra or ((),), everything),
-        _row("C_EXTRA", tableau.c_extra or (0.0,)),
-        _table("D_ROWS", tableau.d or ((),), everything),
-        f"TABLE int GROUP[] = {{{', '.join(map(str, kernel.groups))}}};",
-    ]
-    return "\n".join([*(f"#define {name} {value}" for name, value in defined.items()), *tables])
-
-
-def _row(name: str, row: Sequence[float]) -> str:
-    return f"TABLE double {name}[{len(row)}] = {{{', '.join(map(repr, row))}}};"
-
-
-def _table(name: str, rows: Sequence[Sequence[float]], width: int) -> str:
-    filled = ", ".join("{" + ", ".join(map(repr, (*row, *[0.0] * (width - len(row))))) + "}" for row in rows)
-    return f"TABLE double {name}[{len(rows)}][{width}] = {{{filled}}};"
 
 
 @cache

@@ -17,7 +17,7 @@ __all__ = ["ARITY", "Graph", "Leaf", "Matrix", "Node", "Program", "needed"]
 Leaf: TypeAlias = Literal["time", "state", "shared", "sample", "cotangent", "tangent", "slot", "kept"]
 """What a number comes from: the time; the state's components; what all samples share (parameters, numbers); what each
 sample has for itself; and, for derivatives, what is given with the state's derivative (cotangents), or tangents, those
-of numbers apart (slots), and what was kept from before (:mod:`physode.fused.linearisation`)."""
+of numbers apart (slots), and what was kept from before (:mod:`physode.fused.tangent_map`)."""
 
 ARITY: dict[str, int] = {
     **dict.fromkeys(

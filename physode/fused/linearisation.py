@@ -1,82 +1,57 @@
-"""A right-hand side's derivative at a point: what is computed once there, and what again for every direction."""
+"""dy/dt with its derivatives by the state and the time as a program of its own, which can be pulled back in turn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from physode.fused.differentiation import pushforward
-from physode.fused.graph import Graph, Node, Program
+from physode.fused.differentiation import Pullback, Slots, jacobian, pullback
+from physode.fused.graph import Program
 
-__all__ = ["Linearisation", "linearise"]
-
-_VERDICTS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"})
-_CHEAP = ("constant", "shared")  # had again for less than what keeping them costs
+__all__ = ["Linearisation"]
 
 
 @dataclass(frozen=True)
 class Linearisation:
-    """The derivatives of dy/dt in any direction at one point.
+    """The values that a linear approximation takes, at one point.
 
     Attributes
     ----------
-    once
-        Nodes in an order of evaluation: dy/dt, and what its derivatives are made of.
-    outputs
-        Those of dy/dt.
-    kept
-        Those that are handed on; number ``i`` is the leaf ``("kept", place=i)`` of `each`. Verdicts are 1 and 0.
-    each
-        Nodes in an order of evaluation, of the leaves ``kept``, ``shared``, ``tangent`` (of the state) and ``slot``
-        (tangents of numbers).
-    tangents
-        Those of the derivative.
-    shared, sample
-        Numbers with tangents, in the order of the leaves ``slot``, first the shared ones.
+    program
+        Its outputs are the Jacobian's entries that are not always 0, those of the derivatives by the time, and all of
+        dy/dt, in this order.
+    entries
+        Row and column of each entry.
+    drifts
+        The components of dy/dt whose derivative by the time is not always 0.
     """
 
-    once: tuple[Node, ...]
-    outputs: tuple[int, ...]
-    kept: tuple[int, ...]
-    each: tuple[Node, ...]
-    tangents: tuple[int, ...]
-    shared: tuple[int, ...]
-    sample: tuple[int, ...]
+    program: Program
+    entries: tuple[tuple[int, int], ...]
+    drifts: tuple[int, ...]
 
+    @classmethod
+    def of(cls, program: Program) -> Linearisation:
+        """Return the linearisation of a right-hand side."""
+        derivatives = jacobian(program)
+        outputs = (
+            *(node for *_, node in derivatives.entries),
+            *(node for _, node in derivatives.time),
+            *derivatives.outputs,
+        )
+        return cls(
+            Program(derivatives.nodes, outputs, program.shared, program.sample),
+            tuple((row, column) for row, column, _ in derivatives.entries),
+            tuple(row for row, _ in derivatives.time),
+        )
 
-def linearise(program: Program, *, shared: Sequence[int] = (), sample: Sequence[int] = ()) -> Linearisation:
-    """Return a program's derivatives by the state, by some ``shared`` numbers and some of each ``sample``."""
-    pushed = pushforward(program, shared=shared, sample=sample)
-    nodes, dimension = pushed.nodes, program.dimension
-    moved = _moved(nodes)
-    taken = {operand for node in moved for operand in nodes[node].operands} | set(pushed.tangents)
-    graph = Graph.of(nodes)
-    one, zero = graph.constant(1.0), graph.constant(0.0)
-    kept: list[int] = []
-    each = Graph()
-    own: dict[int, int] = {}
-    for node in sorted(taken | moved):
-        entry = nodes[node]
-        if entry.op == "tangent" and entry.place >= dimension:
-            own[node] = each.leaf("slot", entry.place - dimension)
-        elif node in moved or entry.op in _CHEAP:
-            own[node] = each.copied(entry, [own[operand] for operand in entry.operands])
-        else:
-            verdict = entry.op in _VERDICTS
-            leaf = each.leaf("kept", len(kept))
-            kept.append(graph.apply("where", node, one, zero) if verdict else node)
-            own[node] = each.apply("ne", leaf, each.constant(0.0)) if verdict else leaf
-    once = graph.program([*pushed.outputs, *kept])
-    return Linearisation(
-        once.nodes, once.outputs[:dimension], once.outputs[dimension:], tuple(each.nodes),
-        tuple(own[node] for node in pushed.tangents), tuple(shared), tuple(sample),
-    )  # fmt: skip
+    def pullback(self, *, time: bool, shared: Slots, sample: Slots) -> Pullback:
+        """Return the gradients of the outputs times the leaves ``cotangent``: second derivatives of the program."""
+        dimension = len(self.program.outputs) - len(self.entries) - len(self.drifts)
+        return pullback(self.program, time=time, shared=shared, sample=sample, state=dimension)
 
-
-def _moved(nodes: Sequence[Node]) -> frozenset[int]:
-    """Return the nodes that depend on a direction."""
-    moved: set[int] = set()
-    for node, entry in enumerate(nodes):
-        if entry.op == "tangent" or any(operand in moved for operand in entry.operands):
-            moved.add(node)
-    return frozenset(moved)
+    def asked_entries(self, pulled: Pullback, *, clock: bool) -> tuple[int, ...]:
+        """Return the entries whose cotangents count: those that vary, or all if steps' sizes are asked about."""
+        if clock:
+            return tuple(range(len(self.entries)))
+        places = {node.place for node in pulled.nodes if node.op == "cotangent"}
+        return tuple(place for place in range(len(self.entries)) if place in places)

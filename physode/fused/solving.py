@@ -13,13 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from physode.fused import cuda
 from physode.fused.backward import PassBack, differentiable
 from physode.fused.checking import check
-from physode.fused.emission import Entry
+from physode.fused.coefficients import FusedMethod, evaluations, interpolant_terms, most_components
 from physode.fused.forward import Posed, Walked, walk, walk_grid
 from physode.fused.fusion import Fusion, Wanted
 from physode.fused.inputs import pack_sample, pack_shared
-from physode.fused.launch import Library
+from physode.fused.kernel import Entry
+from physode.fused.launch import Entries
 from physode.fused.lowering import Lowered, lower
 from physode.fused.recording import Recorded, record
 from physode.fused.seeds import Moving
@@ -32,13 +34,14 @@ from physode.problem.problem import Problem, UserNorm
 from physode.problem.references import code_of
 from physode.rhs_state import Hooks
 from physode.solvers.driver import Plan
+from physode.solvers.implicit.jacobian import structure_for
+from physode.solvers.implicit.rosenbrock import Rosenbrock
 from physode.solvers.step_control import Controller
-from physode.solvers.tableaus import Tableau
+from physode.solvers.symplectic.splitting import Splitting
 
 __all__ = ["Prepared", "check_repeatable", "fused", "pack", "prepare", "solve_prepared", "walk_packed"]
 
 _REMEMBERED = 256  # programs
-_MOST_COMPONENTS = 2048  # of a sample's state
 _DTYPES = (torch.float32, torch.float64)
 
 
@@ -58,12 +61,13 @@ class Prepared(NamedTuple):
     shape: Shape
     recorded: Recorded
     entry: Entry
+    device: torch.device
     wanted: Wanted | Moving | None = None
 
     @property
     def at_hand(self) -> bool:
         """Whether its kernels need not be compiled."""
-        return self.fusion.at_hand(self.entry, self.wanted)
+        return self.fusion.at_hand(self.entry, self.wanted, self.device)
 
 
 _fusions: OrderedDict[Hashable, tuple[Fusion, Shape]] = OrderedDict()
@@ -79,7 +83,10 @@ def prepare(problem: Problem, plan: Plan, aca: ACA | None) -> Prepared:
         If this problem cannot be fused; the caller then solves without.
     """
     prepared = fused(problem, plan)
-    return prepared._replace(wanted=_wanted(problem, plan, aca, prepared.recorded, prepared.fusion.lowered))
+    prepared = prepared._replace(wanted=_wanted(problem, plan, aca, prepared.recorded, prepared.fusion.lowered))
+    if problem.y0.device.type == "cuda":
+        _check_gpu(prepared)
+    return prepared
 
 
 def fused(problem: Problem, plan: Plan) -> Prepared:
@@ -90,12 +97,23 @@ def fused(problem: Problem, plan: Plan) -> Prepared:
     Unsupported
         If this problem cannot be fused.
     """
-    tableau = _check(problem, plan)
-    fusion, shape, recorded = _fusion(problem, tableau)
+    fusion, shape, recorded = _fusion(problem, _check(problem, plan))
     entry: Entry = "walk_grid" if problem.grid is not None else "walk" if problem.per_sample else "walk_shared"
     if entry == "walk_shared" and shape.samples == 1:
         entry = "walk"
-    return Prepared(fusion, shape, recorded, entry)
+    return Prepared(fusion, shape, recorded, entry, problem.y0.device)
+
+
+def _check_gpu(prepared: Prepared) -> None:
+    """Refuse what kernels for a GPU do not do."""
+    fusion, wanted = prepared.fusion, prepared.wanted
+    if prepared.entry == "walk_shared":
+        raise Unsupported("on a GPU, samples that share one step size are not fused; those with steps of their own are")
+    cuda.gpu(prepared.device)
+    cuda.check_program(fusion.lowered.program)
+    if isinstance(wanted, Wanted):
+        size = 4 if fusion.single else 8
+        cuda.check_gradients(prepared.device, prepared.shape.samples, len(wanted.shared), size)
 
 
 def check_repeatable(problem: Problem, plan: Plan, aca: ACA | None) -> None:
@@ -110,15 +128,17 @@ def check_repeatable(problem: Problem, plan: Plan, aca: ACA | None) -> None:
         raise Unsupported("the right-hand side changes something of its own at every call")
 
 
-def _check(problem: Problem, plan: Plan) -> Tableau:
+def _check(problem: Problem, plan: Plan) -> FusedMethod:
     """Refuse what kernels do not do."""
     y0, steps = problem.y0, problem.steps
-    if not isinstance(problem.tableau, Tableau):
-        raise Unsupported(f"the method {problem.tableau.name} is not an explicit Runge-Kutta method")
+    if not isinstance(problem.tableau, FusedMethod):
+        raise Unsupported(f"steps of the method {problem.tableau.name} are not fused")
+    if isinstance(problem.tableau, Rosenbrock):
+        _check_jacobian(problem)
     if y0.dtype not in _DTYPES:
         raise Unsupported(f"states of {str(y0.dtype).removeprefix('torch.')} are not fused")
-    if y0.device.type != "cpu":
-        raise Unsupported(f"kernels for {y0.device.type} are not there yet")
+    if y0.device.type not in ("cpu", "cuda"):
+        raise Unsupported(f"there are no kernels for {y0.device.type}")
     if plan.recorder is not None:
         raise Unsupported("`record` looks at every step")
     if plan.detector is not None or plan.round_watch is not None:
@@ -139,13 +159,21 @@ def _check(problem: Problem, plan: Plan) -> Tableau:
     return problem.tableau
 
 
-def _fusion(problem: Problem, tableau: Tableau) -> tuple[Fusion, Shape, Recorded]:
+def _check_jacobian(problem: Problem) -> None:
+    """Refuse what is known of a Jacobian but not by its right-hand side."""
+    if problem.dynamics.jac is not None:
+        raise Unsupported("the Jacobian is the user's own")
+    if structure_for(problem.dynamics).kind in ("diagonal", "banded"):
+        raise Unsupported("systems with banded matrices are not fused")
+
+
+def _fusion(problem: Problem, method: FusedMethod) -> tuple[Fusion, Shape, Recorded]:
     """Record the right-hand side, and return its program, made once for all records that are equal."""
     t, y0, f = problem.t[0].detach(), problem.y0.detach(), problem.dynamics.f
     if isinstance(f, nn.Module):
         _refuse_hooks(f.modules())
     recorded = record(problem.dynamics, t, y0)
-    key = recorded.tape, id(tableau), problem.per_sample, problem.dynamics.packing, code_of(f)
+    key = recorded.tape, id(method), problem.per_sample, problem.dynamics.packing, code_of(f)
     with _lock:
         made = _fusions.get(key)
         if made is not None:
@@ -157,7 +185,7 @@ def _fusion(problem: Problem, tableau: Tableau) -> tuple[Fusion, Shape, Recorded
     problem.dynamics.calls.count = calls
     if first.tape != again.tape or any(place.differs for place in problem.referred.places):
         raise Unsupported("the right-hand side changes something of its own at every call")
-    found = _lowered(problem, tableau, recorded)
+    found = _lowered(problem, method, recorded)
     with _lock:
         _fusions[key] = found
         if len(_fusions) > _REMEMBERED:
@@ -170,12 +198,15 @@ def _refuse_hooks(modules: Iterable[nn.Module]) -> None:
         raise Unsupported("a module of the right-hand side has backward hooks")
 
 
-def _lowered(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fusion, Shape]:
+def _lowered(problem: Problem, method: FusedMethod, recorded: Recorded) -> tuple[Fusion, Shape]:
     """Return the program of a record: of a batch of samples if it can be one, else of one sample."""
     failure: Unsupported | None = None
     for shape in dict.fromkeys((_shape(problem, batched=True), _shape(problem, batched=False))):
-        if shape.dimension > _MOST_COMPONENTS:
+        if shape.dimension > most_components(method):
             failure = failure or Unsupported(f"a state of {shape.dimension} components is too large")
+            continue
+        if isinstance(method, Splitting) and shape.dimension != problem.y0.shape[-1]:
+            failure = failure or Unsupported("positions and momenta alternate in a state")
             continue
         try:
             lowered = lower(recorded.tape, batch=shape.batched)
@@ -186,7 +217,7 @@ def _lowered(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fu
         t, y0 = problem.t[0].detach(), problem.y0.detach()
         check(lowered, recorded, problem.dynamics, t, y0, batch=shape.batched)
         problem.dynamics.calls.count = calls
-        return Fusion(lowered, tableau, problem.y0.dtype == torch.float32, shape.groups), shape
+        return Fusion(lowered, method, problem.y0.dtype == torch.float32, shape.groups), shape
     assert failure is not None
     raise failure
 
@@ -249,17 +280,17 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     Unsupported
         If a compiler fails.
     """
-    forward, back = prepared.fusion.kernels(prepared.entry, prepared.wanted)
     wanted, recorded, fusion = prepared.wanted, prepared.recorded, prepared.fusion
+    forward, back = fusion.kernels(prepared.entry, wanted, prepared.device)
     packed = pack(problem, prepared)
     steps_taken = walk_packed(problem, plan, prepared, forward, packed, nodes=wanted is not None or plan.dense)
     walked = steps_taken.walked
     found = walked.outputs
     if back is not None and isinstance(wanted, Wanted):
-        slots = fusion.slots(wanted)
+        slots = fusion.slots(wanted, prepared.device)
         pass_back = PassBack(
             problem, back, packed.posed, steps_taken, fusion.lowered.program, recorded.inputs, *slots,
-            fusion.tableau.stages, bool(fusion.pullback(wanted).outer),
+            evaluations(fusion.method), bool(fusion.pullbacks(wanted).places.matrices),
         )  # fmt: skip
         found = differentiable(pass_back, packed.y0, packed.shared, packed.sample, found)
     states = found.reshape(len(found), *problem.y0.shape)
@@ -284,7 +315,7 @@ def pack(problem: Problem, prepared: Prepared) -> Packed:
     """Lay out a problem's states and numbers as kernels take them."""
     shape, recorded, lowered, dtype = prepared.shape, prepared.recorded, prepared.fusion.lowered, problem.y0.dtype
     y0 = problem.y0.reshape(shape.samples, shape.dimension)
-    shared = pack_shared(lowered, recorded.inputs, recorded.numbers, dtype)
+    shared = pack_shared(lowered, recorded.inputs, recorded.numbers, y0)
     sample = pack_sample(lowered, recorded.inputs, dtype) if lowered.sample else y0.new_empty(shape.samples, 0)
     posed = Posed(
         y0.detach().contiguous(), problem.t.detach(), shared.detach().contiguous(), sample.detach().contiguous(),
@@ -294,11 +325,11 @@ def pack(problem: Problem, prepared: Prepared) -> Packed:
 
 
 def walk_packed(
-    problem: Problem, plan: Plan, prepared: Prepared, kernel: Library, packed: Packed, *, nodes: bool
+    problem: Problem, plan: Plan, prepared: Prepared, kernel: Entries, packed: Packed, *, nodes: bool
 ) -> StepsTaken:
     """Take the steps; ``nodes``: whether the states at their starts are kept."""
-    shape, posed, outputs = prepared.shape, packed.posed, len(problem.t)
-    dense = prepared.fusion.tableau.interpolant_terms if plan.dense else 0
+    shape, posed, method, outputs = prepared.shape, packed.posed, prepared.fusion.method, len(problem.t)
+    dense = interpolant_terms(method) if plan.dense else 0
     if problem.grid is not None:
         walked = walk_grid(kernel, posed, problem.grid, outputs=outputs, nodes=nodes, dense=dense)
     else:
@@ -308,33 +339,33 @@ def walk_packed(
             kernel, posed, steps, outputs=outputs, nodes=nodes, dense=dense, progress=plan.progress,
             tolerances=(_tolerance(steps.rtol, problem, shape), _tolerance(steps.atol, problem, shape)),
         )  # fmt: skip
-    problem.dynamics.calls.count += _evaluations(problem, walked)
+    problem.dynamics.calls.count += _evaluations(problem, walked, evaluations(method))
     if problem.grid is not None and plan.progress is not None:
         plan.progress(1.0)
     return StepsTaken(walked, problem.per_sample)
 
 
-def _evaluations(problem: Problem, walked: Walked) -> int:
+def _evaluations(problem: Problem, walked: Walked, a_step: int) -> int:
     """Return how often the right-hand side was evaluated: where samples differ, by the one that took most attempts."""
-    tableau, steps = problem.tableau, problem.steps
+    steps = problem.steps
     if steps is None:
-        return 1 + walked.longest * tableau.stages
+        return 1 + walked.longest * a_step
     attempts = int((walked.accepted + walked.rejected).max())
-    return 1 + (steps.first_step is None) + attempts * tableau.stages
+    return 1 + (steps.first_step is None) + attempts * a_step
 
 
 @lru_cache(maxsize=256)
-def _filled(value: float, size: int, dtype: torch.dtype) -> Tensor:
-    return torch.full((size,), value, dtype=dtype)
+def _filled(value: float, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((size,), value, dtype=dtype, device=device)
 
 
 def _tolerance(value: Tensor | float, problem: Problem, shape: Shape) -> Tensor:
     """Return a tolerance of each component of a sample."""
     if not isinstance(value, Tensor):
-        return _filled(value, shape.dimension, problem.y0.dtype)
+        return _filled(value, shape.dimension, problem.y0.dtype, problem.y0.device)
     of_state = problem.y0.shape[1:] if shape.batched or problem.per_sample else problem.y0.shape
     if value.ndim > len(of_state):
         if value.shape[0] != 1:
             raise Unsupported("samples have tolerances of their own")
         value = value[0]
-    return value.detach().to(problem.y0.dtype).expand(of_state).reshape(-1).contiguous()
+    return value.detach().to(problem.y0).expand(of_state).reshape(-1).contiguous()

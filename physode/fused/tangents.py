@@ -8,14 +8,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from physode.fused.emission import LANES
 from physode.fused.forward import Posed, Walked
+from physode.fused.kernel import LANES
 from physode.fused.launch import Entries, blank, threads_for
 from physode.fused.seeds import Seeds, find_seeds
 from physode.fused.solving import Prepared, fused, pack, walk_packed
 from physode.fused.steps import StepsTaken
+from physode.fused.unsupported import Unsupported
 from physode.problem.problem import Problem
 from physode.solvers.driver import Plan
+from physode.solvers.tableaus import Tableau
 
 __all__ = ["Moved", "WithTangents", "prepare_tangents", "push_forward", "solve_with_tangents"]
 
@@ -74,6 +76,10 @@ def prepare_tangents(
     """
     with torch.enable_grad():
         prepared = fused(problem, plan)
+        if not isinstance(prepared.fusion.method, Tableau):
+            raise Unsupported(f"sensitivities by the method {problem.tableau.name} are not fused")
+        if prepared.device.type != "cpu":
+            raise Unsupported(f"sensitivities on {prepared.device.type} are not fused")
         like = problem.y0.detach().reshape(prepared.shape.samples, -1)
         seeds = find_seeds(prepared.fusion.lowered, prepared.recorded.inputs, parameters, own=own, like=like)
     return WithTangents(prepared._replace(wanted=seeds.moving), seeds, initial_state)
@@ -89,7 +95,7 @@ def solve_with_tangents(problem: Problem, plan: Plan, given: WithTangents) -> Mo
     """
     prepared, seeds = given.prepared, given.seeds
     with torch.no_grad():
-        forward, push = prepared.fusion.kernels(prepared.entry, prepared.wanted)
+        forward, push = prepared.fusion.kernels(prepared.entry, prepared.wanted, prepared.device)
         assert push is not None
         packed = pack(problem, prepared)
         steps = walk_packed(problem, plan, prepared, forward, packed, nodes=True)
@@ -118,7 +124,7 @@ def push_forward(kernel: Entries, posed: Posed, walked: Walked, seeds: Tensor, *
     tangents = posed.y0.new_zeros(samples, columns, dimension)
     if initial_state:
         tangents[:, columns - dimension :] = torch.eye(dimension, dtype=tangents.dtype)
-    jacobian = blank(outputs, samples, dimension, columns, dtype=tangents.dtype)
+    jacobian = blank(outputs, samples, dimension, columns, dtype=tangents.dtype, device=tangents.device)
     jacobian[0] = tangents.transpose(1, 2)
     if not columns:
         return jacobian

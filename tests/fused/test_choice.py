@@ -61,6 +61,22 @@ def test_a_solve_that_takes_long_is_begun_anew_by_a_kernel(fused, monkeypatch):
     assert sol.stats.rhs_forward == 3 + 2 * int(sol.stats.attempts)  # recorded, at the start, for the first size
 
 
+def test_what_is_begun_anew_may_have_buffers_that_never_change(fused, monkeypatch):
+    monkeypatch.setattr(choice, "_LOOKS_AFTER", 0.01)
+    monkeypatch.setattr(choice, "_MAKES_AFTER", 0.02)
+
+    class Falling(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("rate", torch.tensor(0.3))
+
+        def forward(self, t, y):
+            return -self.rate * y
+
+    solve(Falling(), end=100.0, rtol=1e-7, atol=1e-9)
+    assert fused == ["walk"]
+
+
 def test_the_environment_can_forbid_kernels(fused, monkeypatch):
     monkeypatch.setenv("PHYSODE_COMPILE", "never")
     monkeypatch.setattr(choice, "_MAKES_AFTER", 0.0)

@@ -12,7 +12,7 @@ from physode.fused import forward, tangents
 from physode.fused.differentiation import pushforward
 from physode.fused.evaluation import evaluate
 from physode.fused.graph import Graph, Program
-from physode.fused.linearisation import linearise
+from physode.fused.tangent_map import tangent_map
 from physode.sensitivity import sensitivities
 from tests.fused.same import Swing, close
 
@@ -205,7 +205,7 @@ def test_once_and_each_are_the_derivative_together():
     }  # fmt: skip
     pushed = pushforward(program, shared=(1,), sample=(0,))
     expected = evaluate(pushed.nodes, leaves, pushed.tangents)
-    linear = linearise(program, shared=(1,), sample=(0,))
+    linear = tangent_map(program, shared=(1,), sample=(0,))
     kept = evaluate(linear.once, leaves, linear.kept)
     leaves |= {"kept": kept, "tangent": leaves["tangent"][:, :2], "slot": leaves["tangent"][:, 2:]}
     found = evaluate(linear.each, leaves, linear.tangents)

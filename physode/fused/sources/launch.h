@@ -57,30 +57,37 @@ extern "C" void fused_total(const Args* a) {
 }
 #endif
 #else
-// One sample a thread; a thread that is through takes the next sample.
-#define KERNEL extern "C" __global__ void
-INLINE Long thread() { return (Long)blockIdx.x * blockDim.x + threadIdx.x; }
+// One sample a thread; a thread that is through takes the next sample. A grid may be smaller than the batch.
+#define MOST_THREADS 1024
+#define KERNEL(name) extern "C" __global__ void fused_##name(const __grid_constant__ Args a)
+INLINE Long first_sample() { return (Long)blockIdx.x * blockDim.x + threadIdx.x; }
+INLINE Long stride() { return (Long)gridDim.x * blockDim.x; }
 
 #if defined(ENTRY_WALK)
-KERNEL fused_begin(Args a) {
-    for (Long s = thread(); s < a.samples; s += (Long)gridDim.x * blockDim.x) begin(a, s);
+KERNEL(begin) {
+    for (Long s = first_sample(); s < a.samples; s += stride()) begin(a, s);
 }
-KERNEL fused_walk(Args a) { walk(a); }
+KERNEL(walk) { walk(a); }
 #elif defined(ENTRY_WALK_GRID)
-KERNEL fused_walk(Args a) {
-    for (Long s = thread(); s < a.samples; s += (Long)gridDim.x * blockDim.x) walk_grid(a, s);
+KERNEL(walk) {
+    for (Long s = first_sample(); s < a.samples; s += stride()) walk_grid(a, s);
 }
 #elif defined(ENTRY_PUSH)
-KERNEL fused_push(Args a) { push(a, thread()); }
+KERNEL(push) { push(a, first_sample()); }
 #elif defined(ENTRY_PULL)
-KERNEL fused_pull(Args a) { pull(a); }
-// Sums over samples in a fixed order: a gradient's entry a thread.
-KERNEL fused_total(Args a) {
-    const Long d = thread();
-    if (d >= SHARED_GRADIENTS) return;
+KERNEL(pull) { pull(a); }
+// Sums over samples in a fixed order: a gradient's entry a block, whose threads' sums are added in pairs.
+KERNEL(total) {
+    __shared__ double sums[MOST_THREADS];
+    const int me = threadIdx.x, threads = blockDim.x;
     double sum = 0;
-    for (Long s = 0; s < a.parts; ++s) sum += (double)a.d_p[s * SHARED_GRADIENTS + d];
-    a.totals[d] = (S)sum;
+    for (Long s = me; s < a.parts; s += threads) sum += (double)a.d_p[s * SHARED_GRADIENTS + blockIdx.x];
+    sums[me] = sum;
+    for (int half = MOST_THREADS / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (me < half && me + half < threads) sums[me] += sums[me + half];
+    }
+    if (me == 0) a.totals[blockIdx.x] = (S)sums[0];
 }
 #endif
 #endif

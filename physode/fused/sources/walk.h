@@ -14,7 +14,7 @@ struct Samples {
     S* node[LANES];
 };
 
-TABLE double NEVER = 1e308 * 10;
+#define NEVER ((double)INFINITY)
 
 INLINE void find_next(const Args& a, Samples& x, int l) {
     const Long j = x.output[l];
@@ -156,7 +156,7 @@ INLINE MW attempt_step(const Args& a, Samples& x, W& status) {
     const Attempt attempt = next_attempt(a, x.control, x.t, x.t1, x.active);
     for (int d = 0; d < D; ++d) step.k[0][d] = x.k[d];
     take_step(a, x.q, x.t, attempt.h, x.low, x.high, x.y, step);
-    if (FSAL) rhs(within(x.t + attempt.h, x.low, x.high), step.y, a.p, x.q, step.k[STAGES]);
+    if (FSAL) rhs(within(x.t + attempt.h, x.low, x.high), step.y, a.p, x.q, step.k[END]);
     W sizes[ERRORS];
     error_sizes(a, attempt.h, x.y, step, sizes);
     const W error = combined(sizes);
@@ -173,7 +173,7 @@ INLINE MW attempt_step(const Args& a, Samples& x, W& status) {
         x.t = choose(overflown, attempt.end, x.t);
         status = choose(overflown, clocks(NON_FINITE), status);
         accepted = accepted & opposite(overflown);
-        if (!FSAL) rhs(within(attempt.end, x.low, x.high), step.y, a.p, x.q, step.k[STAGES]);
+        if (CARRIES && !FSAL) rhs(within(attempt.end, x.low, x.high), step.y, a.p, x.q, step.k[END]);
         V F[TERMS][D];
         if (a.dense || somewhere(accepted & (x.direction * x.next < x.direction * attempt.end))) {
             finish_step(a, x.q, x.t, attempt.h, x.low, x.high, x.y, step);
@@ -185,7 +185,7 @@ INLINE MW attempt_step(const Args& a, Samples& x, W& status) {
         const MV moves = narrow_mask(accepted);
         for (int d = 0; d < D; ++d) {
             x.y[d] = select(moves, step.y[d], x.y[d]);
-            x.k[d] = select(moves, step.k[STAGES][d], x.k[d]);
+            if (CARRIES) x.k[d] = select(moves, step.k[END][d], x.k[d]);
         }
         x.t = choose(accepted, attempt.end, x.t);
         through = (accepted & (x.t == x.t1)) | overflown;

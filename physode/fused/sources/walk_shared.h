@@ -12,13 +12,13 @@ INLINE void attempt_group(const Args& a, Group& x, W t, const Attempt& attempt, 
     Step step;
     for (int d = 0; d < D; ++d) step.k[0][d] = x.k[d];
     take_step(a, x.q, t, attempt.h, low, high, x.y, step);
-    if (FSAL || interpolated) rhs(within(t + attempt.h, low, high), step.y, a.p, x.q, step.k[STAGES]);
+    if (FSAL || (CARRIES && interpolated)) rhs(within(t + attempt.h, low, high), step.y, a.p, x.q, step.k[END]);
     W sizes[ERRORS];
     error_sizes(a, attempt.h, x.y, step, sizes);
     for (int e = 0; e < ERRORS; ++e) errors[e] = most(sizes[e], errors[e]);
     for (int d = 0; d < D; ++d) {
         x.y_end[d] = step.y[d];
-        x.k_end[d] = step.k[STAGES][d];
+        if (CARRIES) x.k_end[d] = step.k[END][d];
     }
     if (interpolated) {
         finish_step(a, x.q, t, attempt.h, low, high, x.y, step);
@@ -53,7 +53,7 @@ INLINE bool advance_group(const Args& a, Group& x, Long first, Long row, double 
     MV broken = narrow_mask(verdict(false));
     for (int d = 0; d < D; ++d) {
         x.y[d] = x.y_end[d];
-        x.k[d] = x.k_end[d];
+        if (CARRIES) x.k[d] = x.k_end[d];
         broken = broken | not_finite(x.y[d]);
     }
     return !somewhere(widen_mask(broken));
@@ -140,7 +140,7 @@ FUNCTION void walk_shared(const Args& a, const Team& team, Long me) {
         attempts += 1;
         bool through = false;
         if (accepted) {
-            if (!FSAL && !(inside || dense))
+            if (CARRIES && !FSAL && !(inside || dense))
                 for (Long g = me; g < groups; g += team.threads)
                     rhs(within(clocks(end), low, high), states[g].y_end, a.p, states[g].q, states[g].k_end);
             Long finite = 1;
