@@ -365,7 +365,7 @@ def _tolerance(value: Tensor | float, problem: Problem, shape: Shape) -> Tensor:
         return _filled(value, shape.dimension, problem.y0.dtype, problem.y0.device)
     of_state = problem.y0.shape[1:] if shape.batched or problem.per_sample else problem.y0.shape
     if value.ndim > len(of_state):
-        if value.shape[0] != 1:
+        if not bool((value == value[:1]).all()):
             raise Unsupported("samples have tolerances of their own")
         value = value[0]
     return value.detach().to(problem.y0).expand(of_state).reshape(-1).contiguous()

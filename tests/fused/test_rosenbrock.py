@@ -247,7 +247,7 @@ def test_derivatives_and_their_gradients_are_those_of_autograd():
     y0, rates, _ = DRIVEN.posed(0)
     case = lowered(driven, y0, (rates,), batch=False)
     linear = Linearisation.of(case.lowered.program)
-    shared = pack_shared(case.lowered, case.recorded.inputs, case.recorded.numbers, y0.dtype).detach()
+    shared = pack_shared(case.lowered, case.recorded.inputs, case.recorded.numbers, y0).detach()
     leaves = {"state": y0.detach(), "time": torch.tensor([0.7]), "shared": shared}
 
     def values(y: Tensor, t: Tensor, k: Tensor) -> Tensor:
