@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -13,8 +16,14 @@ from physode.fused.differentiation import pushforward
 from physode.fused.evaluation import evaluate
 from physode.fused.graph import Graph, Program
 from physode.fused.tangent_map import tangent_map
+from physode.problem.checks import pose
 from physode.sensitivity import sensitivities
+from physode.solvers.driver import Plan
 from tests.fused.same import Swing, close
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.cuda_registers import compiled, nvcc
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -211,3 +220,15 @@ def test_once_and_each_are_the_derivative_together():
     found = evaluate(linear.each, leaves, linear.tangents)
     close(found, expected, 1e-14)
     assert len(linear.each) < len(pushed.nodes)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(nvcc() is None, reason="needs nvcc")
+@pytest.mark.parametrize("method", ["dopri5", "dopri8"])
+def test_the_kernel_compiles_for_cuda_too(method):
+    f = Driven()
+    with torch.no_grad():
+        problem = pose(f, Y0, TIMES, method=method, step_control="per-sample")
+        given = tangents.prepare_tangents(problem, Plan(), list(f.parameters()), own=False, initial_state=True)
+    assert given.prepared.wanted is not None
+    assert set(compiled(given.prepared.fusion.text("push", given.prepared.wanted), "sm_90")) == {"push"}
