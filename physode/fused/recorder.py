@@ -7,6 +7,7 @@ are; their results are inputs once an operation that depends takes them.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -30,7 +31,8 @@ _WHOLE = 16.0  # up to which whole numbers, and halves of them, stay in the reco
 _IN_PLACE = "the right-hand side changes tensors in place that it did not make"
 _CONTROL = "the right-hand side has control flow on values"
 _NO_MEMORY = "the right-hand side uses tensors without memory of their own"
-_STOPPED = "the right-hand side stops gradients by detach()"
+_STOPPED = "the right-hand side stops gradients by detach() or no_grad()"
+_UNTRACKED = "the right-hand side stops gradients by no_grad(), or gives its own by an autograd.Function"
 _make: Any = tuple.__new__  # named tuples, without the call of their own constructors
 _TEXT: dict[torch.dtype, str] = {}
 
@@ -51,6 +53,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._placed: dict[Any, Ref] = {}
         self._taken: set[int] = set()
         self._stopped: dict[int, Any] = {}
+        self._parts: dict[int, tuple[Any, Tensor]] = {}  # views with a graph, by identity, and what they are views of
         self._kept: list[Tensor] = [time, y]  # whose addresses stay their own
         self._dtype = y.dtype
         self._batch = len(y) if y.ndim > 1 else 0
@@ -104,16 +107,21 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         value = func(*args, **kwargs)
         if form.fresh:
             self._own[value.untyped_storage()._cdata] = value
-        elif self._differentiated and (form.stops or (self._stopped and self._is_stopped(args[0]))):
-            for x in (value,) if isinstance(value, Tensor) else value or ():
-                self._stopped[id(x)] = weakref.ref(x)
+        elif self._differentiated:
+            views = (value,) if isinstance(value, Tensor) else value if isinstance(value, list | tuple) else ()
+            if form.stops or not torch.is_grad_enabled() or (self._stopped and self._is_stopped(args[0])):
+                for x in views:
+                    self._stopped[id(x)] = weakref.ref(x)
+            elif views and args[0].requires_grad:
+                for x in views:
+                    self._parts[id(x)] = weakref.ref(x), args[0]
         return value
 
     def _noted(self, form: Signature, func: Any, args: Any, kwargs: Any, references: list[Ref | None]) -> Any:
         """Run and note an operation that depends on the time or the state."""
         if self._differentiated:
             if not torch.is_grad_enabled():
-                raise Unsupported("the right-hand side stops gradients by no_grad()")
+                raise Unsupported(_UNTRACKED)
             if self._stopped:
                 for ref, x in zip(references, args, strict=True):
                     if ref is not None and self._is_stopped(x):
@@ -189,11 +197,21 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if self._stopped and self._is_stopped(x):
                 raise Unsupported(_STOPPED)
             return Ref(base, int(x.storage_offset()), tuple(x.shape), x.stride())
-        whole = _whole(x)
+        origin = self._origin(x) if x.requires_grad else x._base
+        whole = x if origin is None or not _stands_for(origin, x) else origin
         ref = self._input(whole)
         if whole is x:
             return ref
         return Ref(ref.base, int(x.storage_offset() - whole.storage_offset()), tuple(x.shape), x.stride())
+
+    def _origin(self, x: Tensor) -> Tensor:
+        """Return what a tensor with a graph is a view of by the evaluation's own views.
+
+        Those made elsewhere, or by functions that have their own derivatives, are asked for gradients themselves.
+        """
+        while (part := self._parts.get(id(x))) is not None and part[0]() is x:
+            x = part[1]
+        return x
 
     def _is_stopped(self, x: Tensor) -> bool:
         """Whether a tensor's gradients were stopped; autograd itself stops those of results that it saves."""
@@ -202,12 +220,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _input(self, x: Tensor) -> Ref:
         place = x.untyped_storage()._cdata
-        key = place, x.storage_offset(), x.shape, x.stride(), x.requires_grad
+        graph = id(self._origin(x)) if x.requires_grad else None
+        key = place, x.storage_offset(), x.shape, x.stride(), graph
         ref = self._placed.get(key)
         if ref is None:
             if x.is_complex():
                 raise Unsupported("the right-hand side uses complex numbers")
             sizes, strides = tuple(x.shape), x.stride()
+            if x.requires_grad and 0 in strides:  # elements that share memory have gradients of their own
+                strides = _dense_strides(sizes)
             self._taken.add(place)
             ref = self._placed[key] = Ref(len(self.bases), 0, sizes, strides)
             pattern = self._pattern(x) if x.ndim > 1 and not x.requires_grad else None
@@ -307,14 +328,16 @@ def _text(dtype: torch.dtype) -> str:
     return _TEXT[dtype]
 
 
-def _whole(x: Tensor) -> Tensor:
-    """Return the tensor that a view is of, where it may stand for the view: parts of one parameter are one input."""
-    if not x._is_view():
-        return x
-    whole = x._base
-    if whole is None or whole.requires_grad != x.requires_grad or whole.dtype != x.dtype:
-        return x
-    return whole if whole.numel() <= _PARTS * max(x.numel(), 1) else x
+def _stands_for(whole: Tensor, x: Tensor) -> bool:
+    """Whether a tensor may stand for a view of it: parts of one parameter are one input."""
+    if whole.requires_grad != x.requires_grad or whole.dtype != x.dtype or (x.requires_grad and 0 in whole.stride()):
+        return False
+    return whole.numel() <= _PARTS * max(x.numel(), 1)
+
+
+def _dense_strides(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of memory that is laid out densely, the last axis first."""
+    return tuple([math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))])
 
 
 _PARTS = 16  # the largest share of a tensor, by elements, that is seen as a part of it

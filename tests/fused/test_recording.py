@@ -293,3 +293,37 @@ def test_refused_by_name_where_samples_are_mixed() -> None:
     for name, function in mixing.items():
         with pytest.raises(Unsupported, match=f"{name}.* mixes samples"):
             lowered(lambda t, y, function=function: function(y), y)
+
+
+class Reversed(torch.autograd.Function):
+    """A view whose derivative is not a view's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return -2.0 * gradient
+
+
+def test_views_that_stop_or_change_gradients_are_refused() -> None:
+    def stopping(t: Tensor, y: Tensor) -> Tensor:
+        with torch.no_grad():
+            first = y[:, :1]
+        return y * first
+
+    y0 = torch.rand(3, 2, dtype=FLOAT)
+    for f in (stopping, lambda t, y: Reversed.apply(y) * y):
+        with pytest.raises(Unsupported, match=r"stops gradients by detach\(\) or no_grad\(\)"):
+            recorded(f, y0)
+        with torch.no_grad():
+            recorded(f, y0)
+
+
+def test_inputs_are_the_tensors_that_gradients_are_asked_of() -> None:
+    w = torch.rand(4, 3, dtype=FLOAT, requires_grad=True)
+    row, turned, wide = w[0], Reversed.apply(w[1]), w[2, :1].expand(3)
+    y0 = torch.rand(5, 3, dtype=FLOAT)
+    made = recorded(lambda t, y: row * y + turned.view(3) + y * wide + w[3] * y.sin() + w[0], y0)
+    assert {id(x) for x in made.inputs} == {id(x) for x in (row, turned, wide, w)}
