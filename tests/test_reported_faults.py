@@ -737,3 +737,34 @@ def test_odeints_event_function_must_be_a_real_one_that_can_be_differentiated():
         odeint_event(f, y0, torch.tensor(0.0), event_fn=lambda t, y: y < 0.5)
     with pytest.raises(ValueError, match="its value has no graph"):
         odeint_event(f, y0, torch.tensor(0.0), event_fn=lambda t, y: torch.tensor(y.item() - 0.5))
+
+
+# 19. Closures over parts of one tensor, and over tensors made of one another.
+
+PARTS = {
+    "rows": lambda w: (*w.unbind(), None),
+    "rows of a computed one": lambda w: (*(2.0 * w).unbind(), None),
+    "a leaf and its row": lambda w: (w, w[1], None),
+    "a row and its leaf": lambda w: (w[0], w[1].sin(), w),
+    "one and a function of it": lambda w: (2.0 * w, torch.sin(2.0 * w), None),
+    "a row and a function of it": lambda w: (w[1], w[1].exp(), None),
+}
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("way", ["aca", "aca parallel", "aca kept", "aca graph", "adjoint", "per sample", "fused"])
+def test_gradients_count_each_path_once_where_closures_are_made_of_one_tensor(way, parts):
+    weight = torch.tensor([[0.3, 0.7], [-0.4, 0.2]], requires_grad=True)
+    p, q, r = PARTS[parts](weight)
+
+    def f(t, y):
+        change = p.reshape(-1)[:2] * y + q.reshape(-1)[-2:]
+        return change if r is None else change + r[0]
+
+    y0 = torch.tensor([[0.5, -0.3], [0.1, 0.8]])
+    options = {"compile": True} if way == "fused" else WAYS[way]
+    gradients = []
+    for chosen in ({"gradient": "naive"}, options):
+        y = po.solve(f, y0, [0.0, 1.0], rtol=1e-8, atol=1e-10, **chosen).y
+        gradients += torch.autograd.grad(y[-1].square().sum(), weight, retain_graph=True)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-6, atol=1e-9)

@@ -170,6 +170,7 @@ class Probe(FrozenDraws):  # type: ignore[no-untyped-call]
         super().__init__(draws)
         self.time: Tensor | None = None
         self._reads: dict[int, _Read] = {}
+        self._views: dict[int, Tensor] = {}
         self._made: weakref.WeakValueDictionary[int, torch.UntypedStorage] = weakref.WeakValueDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -185,7 +186,11 @@ class Probe(FrozenDraws):  # type: ignore[no-untyped-call]
 
     def _take(self, x: Tensor) -> None:
         storage = _storage(x)
-        if storage is None or storage._cdata in self._made or storage._cdata in self._reads:
+        if storage is None or storage._cdata in self._made:
+            return
+        if storage._cdata in self._reads:
+            if x.grad_fn is not None and x is not self._reads[storage._cdata].tensor:
+                self._views[id(x)] = x
             return
         keep = not x.requires_grad and x.numel() <= _MOST_ELEMENTS
         self._reads[storage._cdata] = _Read(x, _version(x), x.detach().clone() if keep else None)
@@ -194,9 +199,14 @@ class Probe(FrozenDraws):  # type: ignore[no-untyped-call]
         """Return the tensors from outside that no gradient reaches and that the evaluation changed in place."""
         return [read.tensor for read in self._reads.values() if not read.tensor.requires_grad and read.changed]
 
-    def joints(self) -> list[Tensor]:
-        """Return the tensors from outside that carry a graph: where the evaluation's own begins."""
-        return [read.tensor for read in self._reads.values() if read.tensor.grad_fn is not None]
+    def joints(self, since: int) -> list[Tensor]:
+        """Return the tensors from outside that carry a graph: where the evaluation's own begins.
+
+        Several may be views of one memory, made before the evaluation, by :func:`graph_clock` ``since``.
+        """
+        joints = [read.tensor for read in self._reads.values() if read.tensor.grad_fn is not None]
+        earlier = [view for view in self._views.values() if _age(view) < since]
+        return joints + earlier
 
     @property
     def has_read_time(self) -> bool:
@@ -273,6 +283,11 @@ def graph_clock() -> int:
     return int(node._sequence_nr())
 
 
+def _age(x: Tensor) -> int:
+    assert x.grad_fn is not None
+    return int(x.grad_fn._sequence_nr())
+
+
 def find_leaves(
     value: Tensor, referred: Sequence[Tensor], inputs: Sequence[Tensor], joints: Sequence[Tensor], since: int
 ) -> Leaves:
@@ -293,9 +308,43 @@ def find_leaves(
     """
     skip = {id(tensor) for tensor in inputs}
     joints = [tensor for tensor in joints if id(tensor) not in skip]
-    reached, outside = _walk(value, since, [*inputs, *joints])
+    while True:
+        reached, outside = _walk(value, since, [*inputs, *joints])
+        derived = _derived([*reached, *referred], joints)
+        if not derived:
+            break
+        joints = [joint for joint in joints if id(joint) not in derived]
     leaves = {id(leaf): leaf for leaf in [*referred, *reached] if id(leaf) not in skip}
     return Leaves(tuple(leaves.values()), outside)
+
+
+def _derived(reached: Sequence[Tensor], joints: Sequence[Tensor]) -> set[int]:
+    """Return which joints, by identity, are made of others that gradients reach: these pass them on.
+
+    A gradient in both would be counted twice.
+    """
+    names = {id(joint) for joint in joints}
+    ends = [tensor for tensor in reached if id(tensor) in names]
+    if len(reached) < 2 or not _lead_to(ends, reached):
+        return set()
+    return {id(end) for end in ends if _lead_to([end], [tensor for tensor in reached if tensor is not end])}
+
+
+def _lead_to(starts: Sequence[Tensor], targets: Sequence[Tensor]) -> bool:
+    """Whether graphs, behind the tensors they belong to, lead to any of some tensors."""
+    leaves = {id(target) for target in targets}
+    stops = {(target.grad_fn, target.output_nr) for target in targets if target.grad_fn is not None}
+    nodes = [start.grad_fn for start in starts]
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        for parent in () if node is None else node.next_functions:
+            if parent in stops or id(getattr(parent[0], "variable", None)) in leaves:
+                return True
+            if parent[0] is not None and parent[0] not in seen:
+                seen.add(parent[0])
+                nodes.append(parent[0])
+    return False
 
 
 def check_no_new_leaf(values: Iterable[Tensor], inputs: Sequence[Tensor]) -> None:

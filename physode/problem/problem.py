@@ -133,7 +133,7 @@ class Problem:
         self.statistics.watch(() if probe is None else probe.changed())
         leaves = NOTHING
         if graph:
-            joints = [] if probe is None else probe.joints()
+            joints = [] if probe is None else probe.joints(since)
             leaves = find_leaves(value, self.referred.tensors, [*copies, y0], joints, since)
         if surroundings is not None:
             surroundings.settle()
