@@ -3,7 +3,8 @@
 Solves of one kind, by the code of their right-hand side, method and dtype, are timed. After a tenth of a second of them
 the kernel is looked for, in memory and on disk; after two seconds, about what compiling takes, it is made. So a lone
 short solve never waits, and no series of solves takes more than twice the time of the best choice. A solve that takes
-longer by itself is begun anew by a kernel.
+longer by itself is begun anew by a kernel. Where solves of a kind need ever other kernels (a matrix of zeros and ones is
+part of the program, say), each further one is made only after two seconds more.
 """
 
 from __future__ import annotations
@@ -82,9 +83,10 @@ class Job(Generic[P, R]):
 
 @dataclass
 class _Kind:
-    """What is known of jobs of one kind: seconds spent without kernels, refusals, whether there are kernels."""
+    """What is known of jobs of one kind: seconds spent without kernels, how often kernels were made, refusals."""
 
     spent: float = 0.0
+    made: int = 0
     refused: int = 0
     repeatable: bool = False
     has_kernels: bool = False
@@ -197,7 +199,7 @@ def _chosen(job: Job[P, R], kind: _Kind) -> R:
         job.check()
         kind.repeatable = True
     prepared: P | None = None
-    for patience in (0.0 if job.at_once else _LOOKS_AFTER, _MAKES_AFTER):
+    for patience in (0.0 if job.at_once else _LOOKS_AFTER, _MAKES_AFTER * (1 + kind.made)):
         if kind.spent < patience and not kind.has_kernels:
             done = _timed(job, kind, patience)
             if done is not None:
@@ -207,6 +209,8 @@ def _chosen(job: Job[P, R], kind: _Kind) -> R:
             break
         kind.has_kernels = False
     assert prepared is not None
+    if not prepared.at_hand:
+        kind.made += 1
     result = job.by_kernel(prepared)
     kind.has_kernels = True
     return result

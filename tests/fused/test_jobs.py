@@ -77,6 +77,14 @@ def test_kernels_at_hand_are_looked_for_at_once_where_a_job_says_so_and_others_a
     assert choice.run(work.job("other"), True) == "kernel"
 
 
+def test_jobs_that_need_ever_other_kernels_have_each_repaid_first(monkeypatch):
+    seconds = iter(range(1000))
+    monkeypatch.setattr(choice.time, "perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr(choice, "_MAKES_AFTER", 2.0)
+    done = [choice.run(Work().job("other"), "auto") for _ in range(12)]  # each a second without
+    assert done == 4 * ["uncompiled", "uncompiled", "kernel"]
+
+
 def test_kernels_are_made_once_as_much_time_has_been_spent_as_that_takes(monkeypatch):
     work = Work()
     assert choice.run(work.job(), "auto") == "uncompiled"
