@@ -141,6 +141,8 @@ def differentiable(plan: PassBack, y0: Tensor, shared: Tensor, sample: Tensor, o
     if any(part.requires_grad for part in times) and len(plan.steps):
         grid = adaptive_clock(problem.t, plan.steps.clock()) if problem.grid is None else problem.grid
         starts, sizes, theta = grid.starts, grid.sizes, locate(problem.t, *grid).theta
+    elif problem.t.requires_grad:  # no step was accepted: a part of the graph all the same, with derivative 0
+        y0 = y0 + 0.0 * problem.t.sum().to(y0)
     return _Solved.apply(plan, outputs, theta, starts, sizes, y0, shared, sample)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -181,3 +181,11 @@ def test_another_attribute_of_the_module_gives_the_new_answer():
     assert float(assert_same(f, y0, [0.0, 0.1], method="euler").y[-1, 0]) == pytest.approx(0.8)
     f.k = 3.0
     assert float(assert_same(f, y0, [0.0, 0.1], method="euler").y[-1, 0]) == pytest.approx(0.7)
+
+
+def test_times_have_gradients_where_no_step_was_accepted():
+    times = TIMES.clone().requires_grad_()
+    options = {"min_step": 0.5, "first_step": 0.5, "throw": False, "method": "heun_euler", "rtol": 1e-9, "atol": 1e-12}
+    swing, y0, c = problem()
+    sol = assert_same(swing, y0, times, args=(c,), leaves=[y0, times], **options)
+    assert sol.stats.accepted.item() == 0
