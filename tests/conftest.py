@@ -14,6 +14,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 os.environ["MPLBACKEND"] = "Agg"
 # Solves are fused where a test asks for it, not where a machine is slow; kernels are kept from one run to the next.
 os.environ["PHYSODE_COMPILE"] = "never"
+os.environ["PHYSODE_CXXFLAGS"] = "-O1"  # kernels of tests take longer to compile than to run
 os.environ["PHYSODE_CACHE"] = str(Path(__file__).parent.parent / ".pytest_cache" / "kernels")
 
 import numpy as np

@@ -85,8 +85,13 @@ def _processor() -> str:
         return f"{platform.machine()} {platform.processor()} {platform.node()}"
 
 
+def _flags() -> list[str]:
+    """Return what compilers are told; ``$PHYSODE_CXXFLAGS`` comes last, and so has the last word."""
+    return [*_FLAGS, *shlex.split(os.environ.get("PHYSODE_CXXFLAGS", ""))]
+
+
 def _key(text: str, compiler: Compiler) -> str:
-    parts = [text, compiler.identity, *_FLAGS, _processor(), platform.machine()]
+    parts = [text, compiler.identity, *_flags(), _processor(), platform.machine()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -149,7 +154,7 @@ def _compile(sources: dict[str, str], compiler: Compiler, cache: Cache) -> None:
 
 def _started(compiler: Compiler, path: Path) -> subprocess.Popen[bytes]:
     libraries = ["-lmvec"] if vector_functions() else []
-    command = [*compiler.command, *_FLAGS, os.fspath(path), "-o", os.fspath(path.with_suffix(".so")), *libraries]
+    command = [*compiler.command, *_flags(), os.fspath(path), "-o", os.fspath(path.with_suffix(".so")), *libraries]
     try:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     except OSError as error:

@@ -19,6 +19,7 @@ from physode.fused.arguments import Arguments
 __all__ = ["Entries", "Library", "blank", "threads_for"]
 
 _WORK = 64  # samples from which on another thread pays
+_MOST_THREADS = 256  # that kernels have room for
 _PAGE = 2**21  # bytes of a large page
 _LARGE_PAGES = 14  # Linux's MADV_HUGEPAGE
 
@@ -63,7 +64,7 @@ class Library:
 
 def threads_for(samples: int) -> int:
     """Return how many threads samples are handed to."""
-    return max(1, min(torch.get_num_threads(), samples // _WORK))
+    return max(1, min(torch.get_num_threads(), samples // _WORK, _MOST_THREADS))
 
 
 def blank(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -37,13 +37,11 @@ INLINE MW verdict(bool x) { return x; }
 INLINE V magnitude_of(V a) { return a < 0 ? -a : a; }
 INLINE Long taken(Long* counter) { return atomicAdd((unsigned long long*)counter, 1ull); }
 #else
-#include <atomic>
-#include <barrier>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <thread>
-#include <vector>
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdint.h>
+#include <string.h>
 #define INLINE static inline __attribute__((always_inline))
 #define FUNCTION static __attribute__((noinline))
 #define LONG_FUNCTION FUNCTION

@@ -2,17 +2,39 @@
 #pragma once
 
 #ifndef __CUDACC__
+#define MOST_THREADS 256
+
+// Do some work on this thread and others, as many as there can be; each is told its number, and how many there are.
 template <typename F>
-static void on_threads(Long threads, F work) {
-    std::vector<std::thread> others;
-    for (Long i = 1; i < threads; ++i) others.emplace_back([=] { work(i); });
-    work(0);
-    for (auto& other : others) other.join();
+static void on_threads(Long wanted, F work) {
+    struct Share {
+        F* work;
+        Long me;
+        Long* threads;  // 0 until all have begun
+
+        static void* run(void* given) {
+            const Share& share = *(Share*)given;
+            Long threads;
+            while (!(threads = __atomic_load_n(share.threads, __ATOMIC_ACQUIRE))) sched_yield();
+            (*share.work)(share.me, threads);
+            return nullptr;
+        }
+    };
+    Share shares[MOST_THREADS];
+    pthread_t others[MOST_THREADS];
+    Long begun = 1, threads = 0;
+    for (; begun < wanted; ++begun) {
+        shares[begun] = {&work, begun, &threads};
+        if (pthread_create(&others[begun], nullptr, Share::run, &shares[begun])) break;
+    }
+    __atomic_store_n(&threads, begun, __ATOMIC_RELEASE);
+    work(0, begun);
+    for (Long i = 1; i < begun; ++i) pthread_join(others[i], nullptr);
 }
 
 template <typename F>
 static void in_groups(const Args& a, F work) {
-    on_threads(a.threads, [=, &a](Long) {
+    on_threads(a.threads, [=, &a](Long, Long) {
         for (Long g; (g = taken(a.counter)) * LANES < a.samples;) work(g * LANES);
     });
 }
@@ -22,16 +44,17 @@ extern "C" void fused_begin(const Args* a) {
     in_groups(*a, [=](Long first) { begin(*a, first); });
 }
 extern "C" void fused_walk(const Args* a) {
-    on_threads(a->threads, [=](Long) { walk(*a); });
+    on_threads(a->threads, [=](Long, Long) { walk(*a); });
 }
 #elif defined(ENTRY_WALK_SHARED)
 extern "C" void fused_begin(const Args* a) { begin_shared(*a); }
 extern "C" void fused_walk(const Args* a) {
-    std::barrier<> meeting(a->threads);
-    std::vector<double> errors(a->threads * ERRORS);
-    std::vector<Long> finite(a->threads);
-    const Team team{&meeting, a->threads, errors.data(), finite.data()};
-    on_threads(a->threads, [&, a](Long me) { walk_shared(*a, team, me); });
+    Meeting meeting = {0, 0};
+    double errors[MOST_THREADS * ERRORS];
+    Long finite[MOST_THREADS];
+    on_threads(a->threads, [&, a](Long me, Long threads) {
+        walk_shared(*a, Team{&meeting, threads, errors, finite}, me);
+    });
 }
 extern "C" Long fused_group_bytes() { return sizeof(Group); }
 #elif defined(ENTRY_WALK_GRID)
@@ -40,12 +63,12 @@ extern "C" void fused_walk(const Args* a) {
 }
 #elif defined(ENTRY_PUSH)
 extern "C" void fused_push(const Args* a) {
-    on_threads(a->threads, [=](Long me) { push(*a, me); });
+    on_threads(a->threads, [=](Long me, Long) { push(*a, me); });
 }
 extern "C" Long fused_group_bytes() { return sizeof(Onward); }
 #elif defined(ENTRY_PULL)
 extern "C" void fused_pull(const Args* a) {
-    on_threads(a->threads, [=](Long) { pull(*a); });
+    on_threads(a->threads, [=](Long, Long) { pull(*a); });
 }
 // Sums over samples, or chunks of them, in their order.
 extern "C" void fused_total(const Args* a) {

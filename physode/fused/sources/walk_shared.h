@@ -100,8 +100,24 @@ FUNCTION void begin_shared(const Args& a) {
     if (!good) fill_unreached(a, a.count ? 1 : 0);
 }
 
+// Where threads wait for one another: parts of an attempt take microseconds, so they look for a while before they sleep.
+struct Meeting {
+    Long arrived, round;
+
+    void wait_for(Long threads) {
+        const Long mine = __atomic_load_n(&round, __ATOMIC_ACQUIRE);
+        if (__atomic_add_fetch(&arrived, 1, __ATOMIC_ACQ_REL) == threads) {
+            __atomic_store_n(&arrived, 0, __ATOMIC_RELAXED);
+            __atomic_add_fetch(&round, 1, __ATOMIC_RELEASE);
+            return;
+        }
+        for (Long looks = 0; __atomic_load_n(&round, __ATOMIC_ACQUIRE) == mine; ++looks)
+            if (looks > 1000) sched_yield();
+    }
+};
+
 struct Team {  // threads that meet after each part of an attempt
-    std::barrier<>* meeting;
+    Meeting* meeting;
     Long threads;
     double* errors;
     Long* finite;
@@ -128,7 +144,7 @@ FUNCTION void walk_shared(const Args& a, const Team& team, Long me) {
         for (int e = 0; e < ERRORS; ++e) mine[e] = 0;
         for (Long g = me; g < groups; g += team.threads)
             attempt_group(a, states[g], clocks(t), attempt, low, high, inside || dense, mine);
-        team.meeting->arrive_and_wait();
+        team.meeting->wait_for(team.threads);
         W sizes[ERRORS];
         for (int e = 0; e < ERRORS; ++e) {
             sizes[e] = clocks(0);
@@ -153,7 +169,7 @@ FUNCTION void walk_shared(const Args& a, const Team& team, Long me) {
                 clock[2] = end;
             }
             team.finite[me] = finite;
-            team.meeting->arrive_and_wait();
+            team.meeting->wait_for(team.threads);
             for (Long i = 0; i < team.threads; ++i) finite &= team.finite[i];
             t = end;
             output = behind;
@@ -164,7 +180,7 @@ FUNCTION void walk_shared(const Args& a, const Team& team, Long me) {
                 through = true;
             }
         } else {
-            team.meeting->arrive_and_wait();  // nobody overwrites an error that another has yet to read
+            team.meeting->wait_for(team.threads);  // nobody overwrites an error that another has yet to read
         }
         if (!through) {
             const MW rejected = verdict(!accepted);
