@@ -3,8 +3,8 @@
 Solves of one kind, by the code of their right-hand side, method and dtype, are timed. After a tenth of a second of them
 the kernel is looked for, in memory and on disk; after two seconds, about what compiling takes, it is made. So a lone
 short solve never waits, and no series of solves takes more than twice the time of the best choice. A solve that takes
-longer by itself is begun anew by a kernel. Where solves of a kind need ever other kernels (a matrix of zeros and ones is
-part of the program, say), each further one is made only after two seconds more.
+longer by itself is begun anew by a kernel. Where solves of a kind need ever other kernels (a matrix of zeros and ones
+is part of the program, say), each further one is made only after two seconds more.
 """
 
 from __future__ import annotations
