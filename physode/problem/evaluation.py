@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -41,12 +41,19 @@ class Draws:
 
     def __init__(self, *, expected: Callable[[], bool] = lambda: False) -> None:
         self._expected = expected
+        self._any: bool | None = None
         self._own: dict[Any, tuple[int, torch.Generator]] = {}
 
-    @cached_property
+    @property
     def any(self) -> bool:
         """Whether evaluations draw random numbers at all, as far as is known."""
-        return self._expected()
+        if self._any is None:
+            self._any = self._expected()
+        return self._any
+
+    @any.setter
+    def any(self, value: bool) -> None:
+        self._any = value
 
     def frozen(self) -> FrozenDraws:
         """Return a context for one evaluation, which begins the numbers anew."""

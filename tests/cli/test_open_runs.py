@@ -108,6 +108,7 @@ def test_a_search_that_fails_leaves_no_run(here):
     assert not any((here / "runs").iterdir())
 
 
+@pytest.mark.slow
 def test_batches_of_starts_are_gone_on_with(here):
     found = of(run(*FIT[:-1], 9, "--jobs", 1, "--json"))
     assert found["starts"] == 9
@@ -151,6 +152,7 @@ def test_figures_are_drawn_anew(here, source):
     refused(run("animate", "runs/one"), "is a run of `physode fit (of an equation of your own)`")
 
 
+@pytest.mark.slow
 def test_a_run_stands_by_itself(here):
     of(run(*FIT, "--json"))
     (here / "decay.toml").write_text(MODEL.replace("-k*x", "-k*x^2"))

@@ -117,6 +117,7 @@ def test_a_folder_that_cannot_be_made_is_one_line_before_any_work(run, tmp_path,
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_study_is_kept_cell_by_cell_and_the_same_command_goes_on(run, tmp_path, monkeypatch):
     folder = tmp_path / "reproduce" / "table5"
     first = run("table5", "--json")
@@ -137,6 +138,7 @@ def test_a_study_is_kept_cell_by_cell_and_the_same_command_goes_on(run, tmp_path
     assert len(performed) == 3
 
 
+@pytest.mark.slow
 def test_a_study_does_not_take_another_configuration_s_place_unasked(run):
     assert run("table5").exit_code == 0
     refused = run("table5", "--seed", "1")
@@ -223,6 +225,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(run, monkeypatch):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_tables_of_one_study_share_their_trainings(run, tmp_path, monkeypatch):
     performed = []
     whole = schedulers.perform

@@ -144,6 +144,7 @@ def test_what_is_not_determined_has_a_flat_profile():
     assert found.sentence == "scale is not determined: no value that was tried can be excluded"
 
 
+@pytest.mark.slow
 def test_a_profile_ends_at_a_bound():
     fitted = fit(decay, {"t": T, "x": Y}, constants={"k": 1.0}, bounds={"k": (0.69, 5.0)}, starts=1)
     found = profile(fitted, "k", points=4)

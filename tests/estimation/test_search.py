@@ -71,6 +71,7 @@ def same(one, other):
     return torch.equal(one.z, other.z) and torch.equal(one.loss, other.loss) and one.reasons == other.reasons
 
 
+@pytest.mark.slow
 def test_a_search_that_was_killed_at_any_stage_goes_on_to_the_same_end(tmp_path):
     problem = prepare(decay())
     whole, names = KeptStages(tmp_path / "whole"), []
@@ -91,6 +92,7 @@ def test_a_search_that_was_killed_at_any_stage_goes_on_to_the_same_end(tmp_path)
         assert same(search(problem, starts=4, keep=kept), end)
 
 
+@pytest.mark.slow
 def test_a_stage_whose_file_is_damaged_is_computed_again(tmp_path):
     problem = prepare(decay())
     end = search(problem, starts=3, keep=KeptStages(tmp_path / "kept"))
@@ -99,6 +101,7 @@ def test_a_stage_whose_file_is_damaged_is_computed_again(tmp_path):
         assert same(search(problem, starts=3, keep=KeptStages(tmp_path / "kept")), end)
 
 
+@pytest.mark.slow
 def test_batches_of_starts_end_the_same_wherever_they_are_searched(tmp_path):
     here = estimate(decay(), starts=10, jobs=1, folder=tmp_path)
     assert here.met > 1
@@ -117,6 +120,7 @@ def test_processes_of_this_machine_find_what_this_process_finds():
     assert same(here.minima, there.minima)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs physode[cluster]")
 def test_a_dask_cluster_finds_what_this_process_finds():
     from distributed import LocalCluster
@@ -126,6 +130,7 @@ def test_a_dask_cluster_finds_what_this_process_finds():
     assert same(there.minima, estimate(decay(), starts=10, jobs=1).minima)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_searched_in_batches_is_one_line():
     with pytest.raises(ConfigError, match="`jobs` must be at least 1, got 0"):
         estimate(decay(), starts=2, jobs=0)

@@ -99,6 +99,7 @@ def test_a_fit_that_fails_is_named_and_the_next_system_is_fitted(monkeypatch):
     assert second["failure"] is None
 
 
+@pytest.mark.slow
 def test_a_batch_takes_the_steps_of_separate_fits_by_adam():
     for gradient, close in (("aca", 1e-9), ("naive", 1e-9), ("adjoint", 1e-3)):
         systems = simulated(**DATA)

@@ -96,6 +96,7 @@ def test_only_the_training_span_is_learnt_from(oscillation):
     assert beyond.mse > 9000
 
 
+@pytest.mark.slow
 def test_positions_alone_are_fitted_where_there_are_bodies(bodies):
     y = bodies.y.copy()
     y[:, 1:, 9:] += 1.0  # velocities that are not the orbits'

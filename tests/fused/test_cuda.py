@@ -117,6 +117,7 @@ def test_one_sample_and_numbers_of_each_are_those_of_the_cpu(fake, monkeypatch):
         agree(one, other)
 
 
+@pytest.mark.slow
 def test_networks_whose_samples_have_gradients_of_their_own_are_those_of_the_cpu(fake, monkeypatch):
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.Tanh(), torch.nn.Linear(32, 8)).double()
