@@ -51,7 +51,7 @@ class Draws:
             self._any = self._expected()
         return self._any
 
-    @any.setter
+    @any.setter  # noqa: A003 - the property, not the builtin
     def any(self, value: bool) -> None:
         self._any = value
 
