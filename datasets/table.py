@@ -73,6 +73,8 @@ class Table:
         Whether that goes without saying: commas, decimal points, UTF-8.
     refused
         Why a column of `words` that was not asked for is none of numbers, by name.
+    dated
+        Which columns of `numbers` hold dates.
     """
 
     lines: Array
@@ -83,6 +85,7 @@ class Table:
     understood: str = ""
     plain: bool = True
     refused: Mapping[str, str] = field(default_factory=dict)
+    dated: frozenset[str] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -265,8 +268,9 @@ def _table(source: Source, heading: Heading, filled: Filled, options: TableOptio
         words.append(f"header repeated {'once' if filled.repeats == 1 else f'{filled.repeats} times'}, left out")
     words += [f"{shown(name)} from {about}, in {UNIT_WORDS[units[name]]})" for name, about in clock.about.items()]
     return Table(
-        filled.lines, numbers, labels, units, clock.origin, ", ".join(words) or "commas", not words, filled.refused
-    )
+        filled.lines, numbers, labels, units, clock.origin, ", ".join(words) or "commas", not words, filled.refused,
+        clock.dated,
+    )  # fmt: skip
 
 
 def _of_matlab(path: Path, words: frozenset[str], times: frozenset[str], options: TableOptions) -> Table:

@@ -20,7 +20,7 @@ from physode.errors import SolveError
 from physode.problem.checks import checked_method, checked_times
 from physode.rhs.logarithmic_n_body import LogarithmicNBody
 from physode.rhs.physical.n_body import NBody
-from physode.solution import Solution
+from physode.solution import KnownTimes, Solution
 from physode.solve import solve
 from physode.solvers.method import Method
 from physode.status import Status
@@ -103,7 +103,9 @@ def solve_regularised(
     sol = _solved(system, start, end, dense=True, gradient=gradient, **options)
     ended = torch.full_like(sol.ended, last)
     reader = _Reader(system, sol, times[0], last, single=y0.ndim == 1)
-    return replace(sol, t=times, y=reader(times), step_times=reader.clock.clamp(max=last), ended=ended, _dense=reader)
+    return replace(
+        sol, t=times, y=reader(times), _step_times=KnownTimes(reader.clock.clamp(max=last)), ended=ended, _dense=reader
+    )
 
 
 def _checked(bodies: NBody, y0: Tensor, t: Any, gradient: Any) -> Tensor:

@@ -7,9 +7,10 @@ back is set back while that lasts (:class:`Surroundings`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,39 +26,55 @@ _MOST_EACH = 2**16  # bytes of a tensor or array whose contents are kept
 _MOST_BYTES = 2**22  # of all of them
 
 
+class _Watched(NamedTuple):
+    buffers: list[Tensor]
+    versions: list[int]
+
+
 class Statistics:
     """The buffers that an evaluation changes, such as batch norm's statistics, watched so that they can be set back.
 
-    Before the first evaluation these are the buffers of the ``modules`` in training; :meth:`watch` then drops them
+    Before the first evaluation these are the buffers of the ``modules`` in training, as they are when :meth:`look` is
+    called; :meth:`watch` then drops them
     where none has changed.
     """
 
-    def __init__(self, modules: Iterable[nn.Module] = ()) -> None:
+    def __init__(self, modules: Iterable[nn.Module] | Callable[[], Iterable[nn.Module]] = ()) -> None:
+        self._modules = modules
+
+    @cached_property
+    def _watched(self) -> _Watched:
+        modules = self._modules() if callable(self._modules) else self._modules
         parts = [part for part in modules if part.training]
-        found = {id(b): b for part in parts for b in part.buffers(recurse=False)}
-        self._buffers: list[Tensor] = list(found.values())
-        self._versions = [_version(buffer) for buffer in self._buffers]
+        buffers = list({id(b): b for part in parts for b in part.buffers(recurse=False)}.values())
+        return _Watched(buffers, [_version(buffer) for buffer in buffers])
+
+    def look(self) -> None:
+        """Call before the first evaluation, at the latest: see how the buffers are."""
+        _ = self._watched
 
     def watch(self, changed: Iterable[Tensor] = ()) -> None:
         """Call after the first evaluation: stop watching where nothing changed.
 
         ``changed``: further tensors that this evaluation was seen to change.
         """
-        if all(_version(b) == version for b, version in zip(self._buffers, self._versions, strict=True)):
-            self._buffers, self._versions = [], []
-        known = {id(buffer) for buffer in self._buffers}
+        buffers, versions = self._watched
+        if all(_version(b) == version for b, version in zip(buffers, versions, strict=True)):
+            buffers.clear()
+            versions.clear()
+        known = {id(buffer) for buffer in buffers}
         for buffer in changed:
             if id(buffer) not in known:
-                self._buffers.append(buffer)
-                self._versions.append(_version(buffer))
+                buffers.append(buffer)
+                versions.append(_version(buffer))
 
     def snapshot(self) -> list[Tensor]:
         """Return copies of the buffers as they are."""
-        return [buffer.detach().clone() for buffer in self._buffers]
+        return [buffer.detach().clone() for buffer in self._watched.buffers]
 
     def restore(self, snapshot: list[Tensor]) -> None:
         """Set the buffers back to a snapshot."""
-        for buffer, saved in zip(self._buffers, snapshot, strict=True):
+        for buffer, saved in zip(self._watched.buffers, snapshot, strict=True):
             buffer.data.copy_(saved)  # .data: batch norm's graph keeps the buffer, though training never reads it
 
     @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from physode.solvers.method import StepMethod
 from physode.solvers.recorder import Recorded
 from physode.status import Status
 
-__all__ = ["Solution", "Stats", "answer", "raise_failures"]
+__all__ = ["KnownTimes", "Solution", "Stats", "answer", "raise_failures"]
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,6 @@ class Solution:
         The time at which each solve or sample ended, float64.
     stats
         The work done.
-    step_times
-        The accepted steps' ends, starting with the first time, ``(steps + 1, *groups)``.
     recorded
         What ``record`` asked for, by name: ``t`` and ``values``, one row a step.
     events
@@ -87,17 +86,23 @@ class Solution:
     status: Tensor
     ended: Tensor
     stats: Stats
-    step_times: Tensor
+    _step_times: Callable[[], Tensor]
     recorded: Mapping[str, Recorded] = field(default_factory=dict)
     _dense: Callable[[Any], Any] | None = None
     events: Events = NO_EVENTS
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is kept of a solution in a file or handed to another process: all but its graph."""
-        return {each.name: _without_graph(getattr(self, each.name)) for each in fields(self)}
+        kept = {each.name: _without_graph(getattr(self, each.name)) for each in fields(self)}
+        return kept | {"_step_times": KnownTimes(self.step_times)}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
+
+    @property
+    def step_times(self) -> Tensor:
+        """The accepted steps' ends, starting with the first time, ``(steps + 1, *groups)``."""
+        return self._step_times()
 
     @property
     def success(self) -> bool:
@@ -136,6 +141,22 @@ class Solution:
         return self._dense(t)
 
 
+@dataclass(frozen=True)
+class KnownTimes:
+    """Gives what is known already."""
+
+    times: Tensor
+
+    def __call__(self) -> Tensor:
+        """Return the times between steps."""
+        return self.times
+
+
+def _step_times(start: Tensor, record: StepRecord) -> Callable[[], Tensor]:
+    """Return what gives the times between steps, put together when somebody asks."""
+    return cache(lambda: torch.cat([start, record.clock().ends.detach()]))
+
+
 def _without_graph(value: Any) -> Any:
     """Return a value of tensors in any structure, without their graphs."""
     if isinstance(value, Tensor):
@@ -170,7 +191,6 @@ def answer(
     ``plans``: what passes back from it need, see :func:`~physode.autograd.held`.
     """
     record, packing = outcome.record, problem.dynamics.packing
-    ends = torch.cat([problem.t[:1].detach(), record.clock().ends.detach()])
     by_method = problem.tableau.attempts() if isinstance(problem.tableau, StepMethod) else {}
     forward_calls, backward = problem.dynamics.calls.count, problem.backward  # not the problem, which holds the state
     return Solution(
@@ -179,7 +199,7 @@ def answer(
         status=record.status,
         ended=record.ended,
         stats=Stats(record.accepted, record.rejected, forward_calls, backward, by_method),
-        step_times=ends,
+        _step_times=_step_times(problem.t[:1].detach(), record),
         recorded=recorded,
         _dense=_Reader.of(problem, outcome.table, plans) if dense else None,
         events=events if events is NO_EVENTS else Events([_with_plans(one, packing, plans) for one in events]),

@@ -335,7 +335,13 @@ def _with_events(
 
 
 def _compiled(problem: Problem, plan: Plan, gradient_method: GradientMethod, when: Any) -> Outcome:
-    from physode.compiled.choice import solve_with  # the compiler takes a while to import
+    from physode.fused import choice  # the engine takes a while to import
 
     aca = gradient_method if isinstance(gradient_method, ACA) else None
-    return solve_with(problem, plan, when, gradient_method.solve, aca=aca)
+    try:
+        return choice.solve_with(problem, plan, when, gradient_method.solve, aca=aca)
+    except choice.Unsupported as error:
+        reason = str(error)
+    from physode.compiled.choice import solve_with
+
+    return solve_with(problem, plan, when, gradient_method.solve, aca=aca, fused=reason)

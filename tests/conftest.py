@@ -12,6 +12,9 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+# Solves are fused where a test asks for it, not where a machine is slow; kernels are kept from one run to the next.
+os.environ["PHYSODE_COMPILE"] = "never"
+os.environ["PHYSODE_CACHE"] = str(Path(__file__).parent.parent / ".pytest_cache" / "kernels")
 
 import numpy as np
 import pytest

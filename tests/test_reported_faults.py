@@ -226,7 +226,7 @@ def test_large_collections_among_what_is_referred_to_cost_little():
     table = [float(i) for i in range(200_000)]
     tensors = [torch.zeros(8000) for _ in range(300)]
     f = lambda t, y: -y * table[1] + tensors[0][0]  # noqa: E731
-    referred = Referred.by(f)
+    referred = Referred(f)
     assert len(referred.places) <= 2**14
     state = Surroundings(referred)
     assert sum(content.copy.nbytes for content in state._contents) <= 2**22

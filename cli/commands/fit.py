@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.numbers import SECONDS, Real, Whole, finite_numbers, numbers_between_commas
-from physode.cli.open_fit import find_open, fit_open
+from physode.cli.numbers import SECONDS, THREADS, Real, Whole, finite_numbers, numbers_between_commas
+from physode.cli.open_fit import fit_open, resume_open
+from physode.cli.open_source import find_open
 from physode.cli.options import (
     PATH,
     force_option,
@@ -87,6 +88,8 @@ class _Rhs(click.ParamType[str]):
     "--model", type=PATH, metavar="FILE", help="Fit the equations of this model file; see: physode model --help"
 )
 @click.option("--starts", type=Whole(1, largest=4096), default=8, show_default=True, help=_OPEN + "starting points.")
+@click.option("--jobs", type=THREADS, help=_OPEN + "search in batches of 8 starts, so many at a time.")
+@click.option("--scheduler", metavar="ADDRESS", help=_OPEN + "send batches of 8 starts to this Dask scheduler.")
 @click.option("--states", metavar="A,B,...", help=_OPEN + "names of the states, where they are not the columns.")
 @click.option("--observe", metavar="A,B,...", help=_OPEN + "which state each column is, where not all are observed.")
 @click.option("--until", type=Real(finite=False), metavar="TIME", help=_OPEN + "extrapolate to this time.")
@@ -142,6 +145,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode fit swing.csv --model swing.toml
       physode fit swing.csv --rhs swing.py:Swing --states x,v --observe x --until 30
       physode fit problem.yaml --starts 20
+      physode fit problem.yaml --starts 200 --scheduler tcp://127.0.0.1:8786
       physode fit --rhs physical
       physode fit threebody.h5 --init-masses 1.2,1,0.8 --train-until 0.5
       physode fit --rhs augmented --optimizer adam --gradient adjoint --epochs 50
@@ -155,7 +159,12 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode fit --rhs neural --max-seconds 600
       physode fit --resume runs/threebody-physical --epochs 200
     """
+    from physode.training.folder import kind_of_run
+
     refuse_idle_tolerances(ctx)
+    if options["resume"] is not None and kind_of_run(options["resume"]) == "estimate":
+        resume_open(ctx, options)
+        return
     source = find_open(options) if options["resume"] is None else None
     if source is not None:
         fit_open(ctx, source, options)
@@ -192,7 +201,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
 def _refuse_open(ctx: click.Context) -> None:
     """Refuse options of fits of one's own equation beside a right-hand side of physode."""
-    idle = given(ctx) & {"starts", "states", "observe", "until"}
+    idle = given(ctx) & {"starts", "jobs", "scheduler", "states", "observe", "until"}
     if idle:
         raise click.UsageError(f"--{sorted(idle)[0]} needs an equation of your own: --model FILE or --rhs FILE.py:NAME")
 

@@ -9,10 +9,11 @@ import click
 
 from physode.cli.data import read_shown
 from physode.cli.numbers import Whole
+from physode.cli.open_run import draw_open
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.show import cell, show_json
 from physode.cli.tables import SectionedCommand, merged, say_understood, table_options
-from physode.plotting import FIGURES, SERIES_FIGURES
+from physode.plotting import ESTIMATE_FIGURES, FIGURES, SERIES_FIGURES
 
 if TYPE_CHECKING:
     from physode.datasets import TableOptions
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 @click.command(cls=SectionedCommand)
 @click.argument("run", type=PATH)
-@click.option("--only", type=click.Choice(FIGURES + SERIES_FIGURES), multiple=True, help="Draw this figure; repeat it.")
+@click.option(
+    "--only",
+    type=click.Choice(tuple(dict.fromkeys(FIGURES + SERIES_FIGURES + ESTIMATE_FIGURES))),
+    multiple=True,
+    help="Draw this figure; repeat it.",
+)
 @click.option(
     "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
 )
@@ -46,6 +52,9 @@ def command(
     series over time), the loss and the solver's steps by epoch, fitted constants by epoch, residuals over time and
     their distribution, the drift of energy, momentum and angular momentum, and for hybrid models the learnt residual.
 
+    Of an equation of your own: fit (data and curves with bands), residuals, starts, correlations; and, where --only
+    asks for it, states.
+
     Of a model of series: interpolation and extrapolation of test series, latent paths, samples from the prior, the
     loss and the test error by epoch. Those of classifiers are drawn by: physode evaluate
 
@@ -53,13 +62,20 @@ def command(
     Examples:
       physode plot runs/threebody-physical
       physode plot runs/threebody-physical --only residuals --only constants --force
+      physode plot runs/swing --only states
       physode plot runs/hopper-latent-ode --only interpolation
       physode plot runs/cases-physical --data moved/cases.csv --dayfirst
     """
     from physode.training.folder import kind_of_run
 
-    if kind_of_run(run) == "series":
-        if ctx.get_parameter_source("trajectory") is click.core.ParameterSource.COMMANDLINE or len(data) > 1:
+    kind = kind_of_run(run)
+    given_trajectory = ctx.get_parameter_source("trajectory") is click.core.ParameterSource.COMMANDLINE
+    if kind == "estimate":
+        if given_trajectory:
+            raise click.UsageError("--trajectory has no part in the figures of an equation of your own.")
+        paths = draw_open(run, data=data, table=table, only=only, force=force)
+    elif kind == "series":
+        if given_trajectory or len(data) > 1:
             which = "a second --data" if len(data) > 1 else "--trajectory"
             raise click.UsageError(f"{which} has no part in the figures of a model of series.")
         paths = _draw_series(run, only=only, data=data[0] if data else None, table=table, force=force)

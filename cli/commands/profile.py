@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from physode.cli.numbers import Real, Whole
-from physode.cli.options import PATH, force_option, json_option
+from physode.cli.open_run import profile_open
+from physode.cli.options import PATH, force_option, given, json_option
 from physode.cli.progress import showing_progress
 from physode.cli.show import precise, show_json, show_pairs, show_table
 
@@ -50,15 +51,24 @@ __all__ = ["command"]
 )
 @force_option
 @json_option
+@click.pass_context
 def command(
-    run: Path, name: str, points: int, width: float, data: tuple[Path, ...], force: bool, as_json: bool
+    ctx: click.Context,
+    /,
+    run: Path,
+    name: str,
+    points: int,
+    width: float,
+    data: tuple[Path, ...],
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Profile the likelihood of NAME, a constant such as mu or an element such as masses[2], that RUN has fitted.
 
     The constant is held at values around the fitted one, and all other unknowns are fitted again at each. The 95 %
     interval is where this makes the fit no worse than chance would; the range is widened where it reaches farther.
     Where the interval of the standard error is another, that one is not to be trusted. The figure goes into
-    RUN/figures.
+    RUN/figures; of an equation of your own, a table goes into RUN/profiles.
 
     \b
     Examples:
@@ -70,7 +80,15 @@ def command(
     from physode.fitting import open_run
     from physode.plotting import plot_profile
     from physode.plotting.style import save
+    from physode.training.folder import kind_of_run
 
+    if kind_of_run(run) == "estimate":
+        if "width" in given(ctx):
+            raise click.UsageError(
+                "--range has no part in a fit of an equation of your own: its profile goes on by itself"
+            )
+        profile_open(run, name, points=points, data=data, force=force, as_json=as_json)
+        return
     opened = open_run(run)
     figure = opened.figures / f"profile_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')}.png"
     check_output(figure, overwrite=force, make=True)

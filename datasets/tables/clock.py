@@ -28,11 +28,14 @@ _UNITS = {name: unit for unit, names in _UNIT_NAMES.items() for name in names}
 
 @dataclass(frozen=True)
 class Clock:
-    """Columns of dates and elapsed times in seconds, what was understood of them, and where dates are counted from."""
+    """Columns of dates and elapsed times in seconds, what was understood of them, where dates are counted from, and
+    which columns hold dates.
+    """
 
     seconds: dict[str, Array]
     about: dict[str, str]
     origin: datetime | None
+    dated: frozenset[str]
 
 
 def clock_of(columns: Mapping[str, object], dayfirst: bool | None) -> Clock:
@@ -57,7 +60,8 @@ def clock_of(columns: Mapping[str, object], dayfirst: bool | None) -> Clock:
     if calendar is not None:
         seconds |= calendar.seconds
         about |= {column.name: calendar.about for column in dates}
-    return Clock(seconds, about, None if calendar is None else calendar.origin)
+    dated = frozenset(column.name for column in dates)
+    return Clock(seconds, about, None if calendar is None else calendar.origin, dated)
 
 
 def unit_of(label: str, options: TableOptions) -> str:

@@ -90,9 +90,9 @@ def asked_of(
             choice, options=options, rtol=_spread("rtol", choice.rtol, packing, state),
             atol=_spread("atol", choice.atol, packing, state),
         )  # fmt: skip
-        referred = Referred.by(func)
+        referred = Referred(func)
         fitted = Fitted(func, packing, shift)
-        dynamics = make_dynamics(fitted, (), packing, state, times, drawing=referred.uses_dropout)
+        dynamics = make_dynamics(fitted, (), packing, state, times, drawing=lambda: referred.uses_dropout)
         stepping = Stepping.of(known, state, times, dynamics, norm, t, event=event)
     tableau, steps, grid, stops = stepping
     problem = Problem(

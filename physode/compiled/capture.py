@@ -7,9 +7,7 @@ state, parameters, buffers, closures' tensors and ``args``, become explicit inpu
 
 from __future__ import annotations
 
-import functools
 import threading
-import types
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -23,9 +21,10 @@ from torch import Tensor
 from physode.compiled.build import Layout, Unsupported, fresh
 from physode.compiled.lifting import code_without_numbers, lift_numbers, names_all
 from physode.problem.dynamics import Dynamics
+from physode.problem.references import code_of
 from physode.solvers.clock import expand
 
-__all__ = ["Captured", "Program", "capture", "code_of"]
+__all__ = ["Captured", "Program", "capture"]
 
 _REMEMBERED = 128  # right-hand sides whose traces are kept
 _PROGRAMS = 8  # of one code and shape of state
@@ -249,17 +248,6 @@ def _compare(program: Program, tensors: tuple[Tensor, ...], dynamics: Dynamics, 
 def _same(found: Tensor, expected: Tensor) -> bool:
     size = torch.nan_to_num(expected, 0.0, 0.0, 0.0).abs().sum() / max(1, expected.numel())
     return torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(size), equal_nan=True)
-
-
-def code_of(f: Any) -> Hashable:
-    """Return what tells right-hand sides of different code apart: a code object or a type."""
-    if isinstance(f, functools.partial):
-        return ("partial", code_of(f.func))
-    if isinstance(f, types.MethodType):
-        return code_of(f.__func__)
-    if isinstance(f, types.FunctionType):
-        return f.__code__
-    return (type(f),)
 
 
 def _evaluate(f: Any, packing: Any, args: Any, time_ndim: int, t: Tensor, y: Tensor) -> Tensor:

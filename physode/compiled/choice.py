@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from physode.compiled.build import Unsupported, reason
-from physode.compiled.capture import code_of
 from physode.compiled.solving import solve_compiled
 from physode.gradients.aca import ACA
 from physode.gradients.outputs import Outcome
 from physode.problem.problem import Problem
+from physode.problem.references import code_of
 from physode.solvers.driver import Plan
 from physode.typing import Progress
 
@@ -51,6 +51,7 @@ def solve_with(
     uncompiled: Callable[[Problem, Plan], Outcome],
     *,
     aca: ACA | None,
+    fused: str = "",
 ) -> Outcome:
     """Solve by compiled programs where that is possible and wanted, else ``uncompiled``, with one warning why.
 
@@ -60,6 +61,8 @@ def solve_with(
         True: now. ``"auto"``: once solves like this one have taken as long as compiling may take.
     aca
         How gradients, if any are asked for, are computed; None if not by ACA.
+    fused
+        Why there is no fused kernel.
     """
     code = code_of(problem.dynamics.f)
     kind = (code, tuple(problem.y0.shape), problem.y0.dtype, problem.tableau, problem.t.shape[1:])

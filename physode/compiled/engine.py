@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from physode.compiled.build import Compiled, Layout, Unsupported, fresh, reason
-from physode.compiled.capture import Program, code_of
+from physode.compiled.capture import Program
 from physode.compiled.forward import Walk, grid_walk, walking
 from physode.compiled.loops import Loop, Replayed, as_program
 from physode.compiled.pullback import pulling, pulling_chunks
 from physode.compiled.reading import gather_each, scatter_each
 from physode.problem.problem import Problem, UserNorm
+from physode.problem.references import code_of
 from physode.solvers.step_control import Adaptive
 from physode.solvers.tableaus import Tableau
 from physode.typing import Norm

@@ -20,7 +20,7 @@ from physode.problem.checks import checked_method, checked_state
 from physode.problem.dynamics import Calls, Dynamics
 from physode.problem.packing import Packing
 from physode.problem.problem import make_dynamics
-from physode.solution import Solution, Stats
+from physode.solution import KnownTimes, Solution, Stats
 from physode.solvers.clock import Grid
 from physode.solvers.grid import count_of_steps, grid_of_times, steps_of_size
 from physode.solvers.interpolation import interpolate, locate
@@ -71,7 +71,7 @@ def solve_traced(
     y = checked_state(y0, packing, finite=False)
     times = _times(t, y, per_sample=per_sample)
     steps = _steps(times, y, step_size, grid, max_steps, per_sample=per_sample)
-    dynamics = make_dynamics(f, tuple(args), packing, y, times, drawing=False)
+    dynamics = make_dynamics(f, tuple(args), packing, y, times, drawing=lambda: False)
     if isinstance(found, Splitting):
         require_halves(found.name, dynamics, y)
     outputs = _outputs(dynamics, found, steps, y, times, at_ends=step_size is None and grid is None)
@@ -165,6 +165,6 @@ def _solution(t: Tensor, y: Any, steps: Grid, calls: int) -> Solution:
         status=torch.zeros(groups, dtype=torch.int8, device=t.device),
         ended=t[-1].detach(),
         stats=Stats(taken, torch.zeros_like(taken), calls, Calls()),
-        step_times=torch.cat([t[:1].detach(), steps.ends.detach()]),
+        _step_times=KnownTimes(torch.cat([t[:1].detach(), steps.ends.detach()])),
         events=NO_EVENTS,
     )

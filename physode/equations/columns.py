@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from physode.datasets.table import TIMES, Table, TableOptions, quoted, read_tabl
 from physode.equations.toml_tables import near
 from physode.equations.units import conversion, known_unit
 from physode.errors import ConfigError, DataError
-from physode.estimation.problem import Vector
+from physode.estimation.observed import Observed, observed
+from physode.estimation.problem import Calendar, Vector
 
-__all__ = ["EXPERIMENT", "Recording", "Samples", "label_column", "read_recordings", "time_unit_of"]
+__all__ = [
+    "EXPERIMENT", "Recording", "Samples", "label_column", "observed_of", "read_recordings", "time_unit_of",
+]  # fmt: skip
 
 EXPERIMENT = "experiment"
 """The usual name of the column of experiments."""
@@ -58,12 +62,13 @@ class Samples:
 class Recording:
     """What was recorded in one experiment: samples by the name of the column, spreads as ``<column>_sigma``.
 
-    `refused` says of columns of text, by name, which cell is no number.
+    `refused` says of columns of text, by name, which cell is no number; `calendar` what the times are, if dates.
     """
 
     name: str
     columns: Mapping[str, Samples]
     refused: Mapping[str, str] = field(default_factory=dict)
+    calendar: Calendar | None = None
 
     @property
     def begin(self) -> float:
@@ -122,6 +127,26 @@ def read_recordings(
                     raise DataError(f"the experiment {recording.name!r} is in another file, too; rename one")
                 recordings[recording.name] = recording
     return tuple(recordings.values())
+
+
+def observed_of(recordings: Sequence[Recording]) -> Observed:
+    """Return recordings as what was observed: a column each that any of them has, missing where one has none."""
+    names = list(dict.fromkeys(name for recording in recordings for name in recording.columns))
+    table: dict[str, list[Any]] = {"t": [], EXPERIMENT: [], **{name: [] for name in names}}
+    for recording in recordings:
+        times = np.unique(np.concatenate([samples.times for samples in recording.columns.values()]))
+        table["t"].append(times)
+        table[EXPERIMENT] += [recording.name] * len(times)
+        for name in names:
+            column = np.full(len(times), np.nan)
+            if name in recording.columns:
+                samples = recording.columns[name]
+                column[np.searchsorted(times, samples.times)] = samples.values
+            table[name].append(column)
+    columns = {name: own if name == EXPERIMENT else np.concatenate(own) for name, own in table.items()}
+    found, calendars = observed(columns, time="t"), {recording.name: recording.calendar for recording in recordings}
+    series = tuple(replace(each, calendar=calendars[each.name]) for each in found.series)
+    return replace(found, series=series)
 
 
 def time_unit_of(path: Path, time: str | None = None, options: TableOptions | None = None) -> str:
@@ -192,6 +217,9 @@ def _recorded(
     word = (experiment or EXPERIMENT).casefold()
     labels = labels_of(table, word)
     refused = {name: f"{path}: {why}" for name, why in table.refused.items()}
+    calendar = None
+    if table.origin is not None and clock in table.dated:
+        calendar = Calendar(table.origin, (conversion(table.units[clock], "s") or 1.0) / scale)
     recordings = []
     for (code,), rows in groups(labels):
         part = table.take(rows)
@@ -206,7 +234,7 @@ def _recorded(
                 for column, values in part.numbers.items()
                 if column != clock
             }
-        recordings.append(Recording(name, columns, refused))
+        recordings.append(Recording(name, columns, refused, calendar))
     return recordings
 
 

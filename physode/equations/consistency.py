@@ -9,7 +9,7 @@ from physode.equations.declarations import ChangeText, Constant, Declarations, G
 from physode.equations.dimensions import Misfit, check, quantity_of
 from physode.equations.scope import TIME
 from physode.equations.toml_tables import Section
-from physode.equations.tree import Expression, Number
+from physode.equations.tree import Expression, Number, dependencies
 from physode.equations.units import DIMENSIONLESS, Unit, unit_of
 from physode.errors import ConfigError
 
@@ -35,7 +35,7 @@ def expressions_of(declarations: Declarations) -> Iterator[Expression]:
 
 def check_use(declarations: Declarations, section: Section) -> None:
     """Raise `ConfigError` if nothing depends on a constant or an input."""
-    used = frozenset[str]().union(*(each.names for each in expressions_of(declarations)))
+    used = frozenset[str]().union(*map(dependencies, expressions_of(declarations)))
     for kind, labels in (
         ("constants", [each.name for each in declarations.constants]),
         ("inputs", [each.name for each in declarations.inputs]),

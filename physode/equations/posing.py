@@ -198,6 +198,7 @@ def _experiment(
             each.name: _input(each, recording, inputs_of, begin, float(times.max()), where)
             for each in declarations.inputs
         },
+        calendar=recording.calendar,
     )
 
 

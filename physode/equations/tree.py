@@ -16,7 +16,9 @@ from physode.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Apply", "EquationError", "Expression", "Name", "Number", "apply", "name", "number", "postorder"]
+__all__ = [
+    "Apply", "EquationError", "Expression", "Name", "Number", "apply", "dependencies", "name", "number", "postorder",
+]  # fmt: skip
 
 
 class EquationError(ConfigError):
@@ -181,6 +183,25 @@ def apply(op: str, *arguments: Expression) -> Expression:
         if value is not None:
             return number(value)
     return _SIMPLER[op](arguments) if op in _SIMPLER else Apply(op, arguments)
+
+
+def dependencies(expression: Expression) -> frozenset[str]:
+    """Return what an expression depends on: its names, but for those that a factor 0, or an exponent 0, takes away."""
+    names: dict[int, frozenset[str]] = {}
+    zero: set[int] = set()
+    for node in postorder([expression]):
+        names[id(node)] = node.names
+        if isinstance(node, Number) and node.value == 0.0:
+            zero.add(id(node))
+        if not isinstance(node, Apply):
+            continue
+        inner = [id(each) for each in node.arguments]
+        factors = inner if node.op == "*" else inner[:1] if node.op in ("/", "neg") else ()
+        if any(each in zero for each in factors) or (node.op == "+" and all(each in zero for each in inner)):
+            zero.add(id(node))
+        nothing = id(node) in zero or (node.op == "^" and inner[1] in zero)
+        names[id(node)] = frozenset() if nothing else frozenset().union(*(names[each] for each in inner))
+    return names[id(expression)]
 
 
 def postorder(roots: Iterable[Expression]) -> list[Expression]:

@@ -25,7 +25,7 @@ from torch import Tensor
 from physode.errors import ConfigError
 from physode.estimation.estimate import LEVEL, Estimate
 from physode.estimation.likelihood import Facing, Prediction
-from physode.estimation.problem import Entry, Estimation, Measured, Measurements, Observable
+from physode.estimation.problem import Calendar, Entry, Estimation, Measured, Measurements, Observable
 from physode.estimation.search import Problem
 from physode.estimation.simulation import SolverOptions
 from physode.optional_imports import needs
@@ -62,6 +62,8 @@ class Curve:
         What was measured of it, (m,) each; empty for states.
     own
         Unknowns that belong to these measurements alone, such as the scale of a batch.
+    calendar
+        What the times are, where they were dates.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Curve:
     times: Array
     values: Array
     own: tuple[str, ...] = ()
+    calendar: Calendar | None = None
 
 
 @dataclass(frozen=True)
@@ -312,4 +315,5 @@ def _curve(estimation: Estimation, virtual: Estimation, outline: _Outline, numbe
         times=data.times[rows],
         values=data.values[rows],
         own=outline.names,
+        calendar=estimation.experiments[outline.experiment].calendar,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -11,10 +12,13 @@ from torch import Tensor
 from physode.errors import ConfigError
 from physode.estimation.estimate import Estimate
 from physode.estimation.from_callable import Wishes, estimation_of
+from physode.estimation.influence import check_influence
 from physode.estimation.observed import observed
 from physode.estimation.problem import Estimation
-from physode.estimation.search import prepare, search
+from physode.estimation.search import Problem, compute, prepare, search
 from physode.estimation.simulation import SolverOptions
+from physode.estimation.spread import search_spread
+from physode.estimation.stages import KeptStages
 from physode.problem.checks import checked_method
 
 Bounds = Mapping[str, tuple[float, float]]
@@ -43,6 +47,8 @@ def fit(
     atol: float = 1e-10,
     max_steps: int = 10_000,
     iterations: int = 200,
+    jobs: int | None = None,
+    scheduler: str | None = None,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Estimate:
     r"""Fit the constants of :math:`dx/dt = f(t, x; k)` to data, with standard errors.
@@ -86,8 +92,13 @@ def fit(
         As of :func:`physode.solve`; by default an explicit method, or an implicit one where that takes too many steps.
     iterations
         Most evaluations of each start.
+    jobs, scheduler
+        Search in batches of eight starts, each a search of its own: so many batches at a time, each in a process of its
+        own (a script that asks for several does so under ``if __name__ == "__main__"``), or on the Dask cluster whose
+        scheduler has this address. What is found is the same for any number of workers; without either, all starts are
+        one batch in this process.
     on_iteration
-        Called after each iteration with its number and the losses.
+        Called after each iteration with its number and the losses; with `jobs` or `scheduler`, never.
 
     Raises
     ------
@@ -114,6 +125,7 @@ def fit(
         wishes=wishes,
         stiff=None,
     )
+    check_influence(estimation)
     return estimate(
         estimation,
         starts=starts,
@@ -123,6 +135,8 @@ def fit(
         atol=atol,
         max_steps=max_steps,
         iterations=iterations,
+        jobs=jobs,
+        scheduler=scheduler,
         on_iteration=on_iteration,
     )
 
@@ -130,22 +144,59 @@ def fit(
 def estimate(
     estimation: Estimation,
     *,
-    starts: int = 8,
-    seed: int = 0,
     method: str | None = None,
     rtol: float = 1e-8,
     atol: float = 1e-10,
     max_steps: int = 10_000,
+    **options: Any,
+) -> Estimate:
+    """Search for the most probable unknowns of an estimation; arguments and errors as of :func:`fit`.
+
+    Further options are those of :func:`estimate_posed`.
+    """
+    problem = posed(estimation, method=method, rtol=rtol, atol=atol, max_steps=max_steps)
+    return estimate_posed(problem, **options)
+
+
+def estimate_posed(
+    problem: Problem,
+    *,
+    starts: int = 8,
+    seed: int = 0,
     growing: bool = True,
     iterations: int = 200,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    folder: Path | None = None,
     on_iteration: Callable[[int, Tensor], object] | None = None,
+    on_batch: Callable[[int, int], object] | None = None,
 ) -> Estimate:
-    """Search for the most probable unknowns of an estimation; arguments and errors as of :func:`fit`."""
+    """Search for the most probable unknowns of what is posed already; arguments and errors as of :func:`fit`.
+
+    In `folder`, if given, the search keeps what is done of it; another one goes on from there, to the same end.
+    `growing` is that of :func:`~physode.estimation.search.search_from`; `on_batch` is told how many batches are done,
+    and of how many.
+    """
+    plan: dict[str, Any] = {"starts": starts, "seed": seed, "growing": growing, "iterations": iterations}
+    if jobs is None and scheduler is None:
+        keep = compute if folder is None else KeptStages(folder)
+        minima = search(problem, **plan, keep=keep, on_iteration=on_iteration)
+    else:
+        workers: dict[str, Any] = {"jobs": 1 if jobs is None else jobs, "scheduler": scheduler}
+        minima = search_spread(problem, **plan, **workers, folder=folder, progress=on_batch)
+    return Estimate(problem, minima, minima.z[minima.best])
+
+
+def posed(
+    estimation: Estimation,
+    *,
+    method: str | None = None,
+    rtol: float = 1e-8,
+    atol: float = 1e-10,
+    max_steps: int = 10_000,
+) -> Problem:
+    """Return an estimation ready to be searched; arguments and errors as of :func:`fit`."""
     if method is not None and not checked_method(method).adaptive:
         raise ConfigError(f"`method` {method!r} takes fixed steps; choose one that adapts them, such as 'tsit5'")
     options = SolverOptions(rtol=rtol, atol=atol, max_steps=max_steps)
-    problem = prepare(estimation, dataclasses.replace(options, method=method) if method else None, options)
-    minima = search(
-        problem, starts=starts, seed=seed, growing=growing, iterations=iterations, on_iteration=on_iteration
-    )
-    return Estimate(problem, minima, minima.z[minima.best])
+    return prepare(estimation, dataclasses.replace(options, method=method) if method else None, options)

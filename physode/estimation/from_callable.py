@@ -272,7 +272,7 @@ def _unknowns(
     shared = {unknown.name for unknown in unknowns}
     values: list[Entry] = [name if name in shared else 0.0 for name in named.elements]
     experiments = tuple(
-        Experiment(series.name, float(series.t[0]), constants=own)
+        Experiment(series.name, float(series.t[0]), constants=own, calendar=series.calendar)
         for series, own in zip(data.series, entries, strict=True)
     )
     return tuple(unknowns), (*values, *[0.0] * len(initial)), experiments

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physode.errors import DataError
+from physode.estimation.problem import Calendar
 
 Array = NDArray[np.float64]
 
@@ -18,12 +19,15 @@ _TIMES = ("t", "time", "times")
 
 @dataclass(frozen=True)
 class Series:
-    """One experiment's observations: times (T,), values (T, C), NaN where missing, and their standard deviations."""
+    """One experiment's observations: times (T,), values (T, C), NaN where missing, and their standard deviations; and
+    what dates the times are, if they are.
+    """
 
     name: str
     t: Array
     y: Array
     sigma: Array | None = None
+    calendar: Calendar | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
@@ -229,6 +230,32 @@ class Input:
 
 
 @dataclass(frozen=True)
+class Calendar:
+    """What times are, where they were dates.
+
+    Attributes
+    ----------
+    origin
+        The date of time 0.
+    unit
+        A unit of time in seconds.
+    """
+
+    origin: datetime
+    unit: float
+
+    def dates(self, times: Vector) -> NDArray[np.datetime64]:
+        """Return the dates of times, of the same shape; without the zone, which is the origin's."""
+        micro = np.round(np.asarray(times, dtype=np.float64) * self.unit * 1e6).astype("timedelta64[us]")
+        return np.datetime64(self.origin.replace(tzinfo=None), "us") + micro
+
+    @property
+    def zone(self) -> str:
+        """The name of the origin's zone, or nothing."""
+        return self.origin.tzname() or ""
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One experiment.
 
@@ -247,6 +274,8 @@ class Experiment:
         initial state of these constants, to begin from; the experiment's constants apply again at `start`.
     inputs
         By name.
+    calendar
+        Of its times, where these are dates.
     """
 
     name: str
@@ -255,6 +284,7 @@ class Experiment:
     initial: Mapping[str, Entry] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     inputs: Mapping[str, Input] = field(default_factory=dict)
+    calendar: Calendar | None = None
 
 
 @dataclass(frozen=True)

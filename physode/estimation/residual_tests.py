@@ -21,6 +21,7 @@ from physode.estimation.estimate import Estimate
 Array = NDArray[np.float64]
 
 _SUSPICIOUS = 0.01
+_MISSES = "the equation misses something"
 _FEWEST = 8  # residuals of an observable that can be tested
 _FAR = 4.0
 _EXACT = 400  # residuals, up to which the distribution of runs is computed as it is
@@ -162,6 +163,13 @@ def _normal_scores(r: Array) -> Array:
     return np.asarray(-np.sign(r) * special.ndtri(tail), dtype=np.float64)
 
 
+def _told(p: float, above: bool, expected: str, more: str, less: str) -> str:
+    """Return what a test says: that residuals are as expected or, where p is small, how they are off."""
+    if p >= _SUSPICIOUS:
+        return expected
+    return more if above else less
+
+
 def _runs(sample: _Sample) -> ResidualTest:
     """Count runs of equal sign, within experiments."""
     signs = sample.r > 0
@@ -170,12 +178,12 @@ def _runs(sample: _Sample) -> ResidualTest:
     runs = sum(1 + int((part[1:] != part[:-1]).sum()) for part in parts)
     p, expected = _runs_p([(int(part.sum()), int((~part).sum())) for part in parts], runs)
     begin = f"residuals of {sample.name} change sign in {runs} runs where {expected:.0f} are expected, p = {p:.2g}"
-    if p >= _SUSPICIOUS:
-        sentence = f"residuals of {sample.name} change sign as often as noise does (p = {p:.2g})"
-    elif runs < expected:
-        sentence = f"{begin}: the equation misses something, or noise is correlated"
-    else:
-        sentence = f"{begin}: neighbours undo each other, as where values were differenced or alternate"
+    sentence = _told(
+        p, runs < expected,
+        f"residuals of {sample.name} change sign as often as noise does (p = {p:.2g})",
+        f"{begin}: {_MISSES}, or noise is correlated",
+        f"{begin}: neighbours undo each other, as where values were differenced or alternate",
+    )  # fmt: skip
     return ResidualTest(sample.name, "runs", float(runs), p, sentence)
 
 
@@ -230,12 +238,12 @@ def _autocorrelation(sample: _Sample) -> ResidualTest:
     z = (rho - mean) / np.sqrt(spread) if spread > 0 else 0.0
     p = float(2 * stats.norm.sf(abs(z)))
     begin = f"residuals of {sample.name} {{}} (lag-1 correlation {rho:.2g}, p = {p:.2g})"
-    if p >= _SUSPICIOUS:
-        sentence = begin.format("do not depend on the one before")
-    elif rho > mean:
-        sentence = begin.format("follow one another") + ": the equation misses something, or noise is correlated"
-    else:
-        sentence = begin.format("alternate") + ": neighbouring values are not independent"
+    sentence = _told(
+        p, rho > mean,
+        begin.format("do not depend on the one before"),
+        begin.format("follow one another") + f": {_MISSES}, or noise is correlated",
+        begin.format("alternate") + ": neighbouring values are not independent",
+    )  # fmt: skip
     return ResidualTest(sample.name, "autocorrelation", rho, p, sentence)
 
 
@@ -252,12 +260,12 @@ def _scatter(sample: _Sample) -> ResidualTest:
     found = stats.spearmanr(np.abs(sample.r), sample.predicted)
     rank, p = float(found.statistic), float(found.pvalue)
     begin = f"residuals of {sample.name} scatter {{}} (p = {p:.2g})"
-    if p >= _SUSPICIOUS:
-        sentence = begin.format("alike where it is small and large")
-    elif rank > 0:
-        sentence = begin.format("more where it is large") + ": the noise may be proportional, or log-normal"
-    else:
-        sentence = begin.format("less where it is large") + ": the spread is not constant"
+    sentence = _told(
+        p, rank > 0,
+        begin.format("alike where it is small and large"),
+        begin.format("more where it is large") + ": the noise may be proportional, or log-normal",
+        begin.format("less where it is large") + ": the spread is not constant",
+    )  # fmt: skip
     return ResidualTest(sample.name, "scatter", rank, p, sentence)
 
 
@@ -305,10 +313,10 @@ def _chi_square(sample: _Sample) -> ResidualTest:
     begin = (
         f"residuals of {sample.name} are {{}} their spread (chi-square {ratio:.3g} a degree of freedom, p = {p:.2g})"
     )
-    if p >= _SUSPICIOUS:
-        sentence = begin.format("as large as")
-    elif ratio > 1:
-        sentence = begin.format("larger than") + ": the equation misses something, or the spread is too small"
-    else:
-        sentence = begin.format("smaller than") + ": the spread is too large, or values were smoothed"
+    sentence = _told(
+        p, ratio > 1,
+        begin.format("as large as"),
+        begin.format("larger than") + f": {_MISSES}, or the spread is too small",
+        begin.format("smaller than") + ": the spread is too large, or values were smoothed",
+    )  # fmt: skip
     return ResidualTest(sample.name, "chi-square", ratio, p, sentence)

@@ -1,12 +1,17 @@
-"""The folder of an estimate: how it was asked for, constants, curves, starts, a report and figures."""
+"""The folder of an estimate: how it was asked for, constants, curves, starts, a report and figures.
+
+It is made before the search, which keeps in it what is done, so that it can be gone on with; the report comes last.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,13 +19,24 @@ import numpy as np
 
 from physode import json_values
 from physode.datasets.atomic_write import write_text
+from physode.datasets.files import check_output
+from physode.errors import ConfigError, DataError, PhysodeError
 from physode.estimation.bands import Bands
 from physode.estimation.estimate import Estimate
-from physode.training.folder import RunFolder, making_folder
+from physode.estimation.problem import Estimation
+from physode.estimation.profile_likelihood import Profile
+from physode.estimation.scoring import Minima
+from physode.estimation.stages import as_dict, from_dict
+from physode.training.folder import RunFolder, claimed_run, discard, making_folder, read_settings
 
 VERSION = 1
 
-_CONTENT = ("report.json", "constants.csv", "curves.csv", "residuals.csv", "starts.csv", "figures", "model", "petab")
+_REPORT, _MINIMA, _MODEL = "report.json", "minima.json", "model"
+_CONTENT = (
+    _REPORT, _MINIMA, "constants.csv", "curves.csv", "residuals.csv", "starts.csv", "figures", "profiles", _MODEL,
+    "petab",
+)  # fmt: skip
+_LARGEST = 64 * 2**20  # bytes of where starts ended
 
 
 @dataclass(frozen=True)
@@ -33,41 +49,90 @@ class EstimateRun(RunFolder):
         The folder.
     settings
         What was asked for: files, options and their values.
+    table
+        How tables of data are written, as far as that was said.
+    digest
+        Of the data.
     """
 
     epoch_kind: ClassVar[type[Any]] = dict
 
     path: Path
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any]
+    table: Mapping[str, Any]
+    digest: str
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the search keeps what is done of it, until it has ended."""
+        return self.path / "checkpoints"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the search has come to its end, and all of its results are there."""
+        return (self.path / _REPORT).is_file()
+
+    def copy_of(self, source: Path) -> Path:
+        """Return where to read what the model is: its file, or the run's copy where that is gone or has changed."""
+        copy = self.path / _MODEL / source.name
+        if copy.is_file() and not (source.is_file() and source.read_bytes() == copy.read_bytes()):
+            return copy
+        return source
+
+    def check_data(self, estimation: Estimation) -> None:
+        """Raise `DataError` where the data are others than those that were fitted."""
+        if digest_of(estimation) != self.digest:
+            raise DataError(f"the data of {self.path} have changed since they were fitted; fit them again (--force)")
+
+    def minima(self) -> Minima:
+        """Read where all starts ended.
+
+        Raises
+        ------
+        DataError
+            If the search has not ended, or the file is missing or damaged.
+        """
+        if not self.ended:
+            raise DataError(f"the fit of {self.path} has not ended; go on with: physode fit --resume {self.path}")
+        path = self.path / _MINIMA
+        try:
+            return from_dict(json_values.read_json(path, largest=_LARGEST))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} is damaged: {error!r}") from error
 
 
-def write_run(
+def digest_of(estimation: Estimation) -> str:
+    """Return what tells measurements from others."""
+    data, digest = estimation.measurements, hashlib.sha256()
+    for column in (data.experiment, data.observable, data.times, data.values):
+        digest.update(column.tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def begun_run(
     path: Path,
-    estimate: Estimate,
-    curves: Bands,
+    estimation: Estimation,
     *,
     settings: Mapping[str, Any],
-    notes: Sequence[str],
+    table: Mapping[str, Any],
     model: Sequence[Path] = (),
-    petab: Path | None = None,
     overwrite: bool = False,
-) -> EstimateRun:
-    """Write an estimate's folder, all of it or nothing; figures are drawn into it afterwards.
+) -> Iterator[EstimateRun]:
+    """Make an estimate's folder, and be the only one at work in it while the block searches.
+
+    Where the search fails the folder is removed, unless batches of starts are kept in it: a worker may have been lost.
 
     Parameters
     ----------
     path
         The folder.
-    estimate, curves
-        What was found.
-    settings
-        What was asked for, kept in ``config.toml``.
-    notes
-        Sentences of the report.
+    estimation
+        What is estimated.
+    settings, table
+        What was asked for, and how tables are written; kept in ``config.toml``.
     model
         Files that say what the model is, copied beside the results.
-    petab
-        The PEtab problem that the estimation was read from, if any: results are written as its tables, too.
     overwrite
         Whether a run that stands there is replaced.
 
@@ -76,23 +141,77 @@ def write_run(
     ConfigError
         If something else stands there, or a run and `overwrite` is not set.
     """
-    with making_folder(path, _CONTENT, overwrite=overwrite) as place:
-        run = EstimateRun(place, settings)
-        for source in model:
-            (place / "model").mkdir(exist_ok=True)
-            shutil.copyfile(source, place / "model" / source.name)
-        report = {**estimate.as_dict(), "notes": list(notes)}
-        write_text(place / "report.json", json_values.dumps(report, indent=2) + "\n", overwrite=True)
-        constants = [vars(constant) for constant in estimate.constants]
-        _write_rows(place / "constants.csv", list(constants[0]), (list(row.values()) for row in constants))
-        _write_rows(place / "curves.csv", *_curve_rows(curves))
-        _write_rows(place / "residuals.csv", *_residual_rows(estimate))
-        _write_rows(place / "starts.csv", *_start_rows(estimate))
-        if petab is not None:
-            _write_petab(place / "petab", petab, estimate)
-        (place / "checkpoints").rmdir()  # a search has none
-        run.write_settings({"estimate": dict(settings)}, version=VERSION)
-    return EstimateRun(path, settings)
+    run = EstimateRun(path, settings, table, digest_of(estimation))
+    with claimed_run(path):
+        with making_folder(path, _CONTENT, overwrite=overwrite) as place:
+            for source in model:
+                (place / _MODEL).mkdir(exist_ok=True)
+                shutil.copyfile(source, place / _MODEL / source.name)
+            said = {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}
+            content = {"data_digest": run.digest, "estimate": dict(settings), "table": said}
+            EstimateRun(place, settings, table, run.digest).write_settings(content, version=VERSION)
+        try:
+            yield run
+        except PhysodeError:
+            if not (run.checkpoints / "cells").exists():
+                discard(path)
+            raise
+
+
+def open_estimate_run(path: Path) -> EstimateRun:
+    """Open an estimate's folder.
+
+    Raises
+    ------
+    ConfigError
+        If it is missing, no run, of another kind or version, or its settings are damaged.
+    """
+    content = read_settings(path, kind="estimate", version=VERSION, example="runs/swing")
+    settings, table, digest = (content.get(name) for name in ("estimate", "table", "data_digest"))
+    if not (isinstance(settings, dict) and isinstance(table, dict) and isinstance(digest, str)):
+        raise ConfigError(f"{path / 'config.toml'} is damaged: it lacks what was fitted; fit it again (--force)")
+    return EstimateRun(path, settings, table, digest)
+
+
+def write_results(
+    run: EstimateRun, estimate: Estimate, curves: Bands, *, notes: Sequence[str], petab: Path | None = None
+) -> None:
+    """Write an estimate's results, the report last: a run that has one is whole.
+
+    Parameters
+    ----------
+    run
+        The folder; its figures are there already.
+    estimate, curves
+        What was found.
+    notes
+        Sentences of the report.
+    petab
+        The PEtab problem that the estimation was read from, if any: results are written as its tables, too.
+    """
+    place = run.path
+    constants = [vars(constant) for constant in estimate.constants]
+    _write_rows(place / "constants.csv", list(constants[0]), (list(row.values()) for row in constants))
+    _write_rows(place / "curves.csv", *_curve_rows(curves))
+    _write_rows(place / "residuals.csv", *_residual_rows(estimate))
+    _write_rows(place / "starts.csv", *_start_rows(estimate))
+    write_text(place / _MINIMA, json_values.dumps(as_dict(estimate.minima)) + "\n", overwrite=True)
+    if petab is not None:
+        _write_petab(place / "petab", petab, estimate)
+    report = {**estimate.as_dict(), "notes": list(notes)}
+    write_text(place / _REPORT, json_values.dumps(report, indent=2) + "\n", overwrite=True)
+    discard(run.checkpoints)
+
+
+def write_profile(run: EstimateRun, profile: Profile, name: str, *, overwrite: bool = False) -> Path:
+    """Write a profile likelihood as a table, and return its file."""
+    path = run.path / "profiles" / f"{name}.csv"
+    check_output(path, overwrite=overwrite, make=True)
+    path.parent.mkdir(exist_ok=True)
+    columns = [profile.values, profile.delta, *profile.others.values()]
+    rows = [list(map(float, row)) for row in zip(*columns, strict=True)]
+    _write_rows(path, [profile.name, "delta", *profile.others], rows)
+    return path
 
 
 def _write_petab(folder: Path, problem: Path, estimate: Estimate) -> None:

@@ -27,7 +27,8 @@ from torch import Tensor
 from physode.errors import SolveError
 from physode.estimation.quadratic import Quadratic, pushed
 
-_DAMPING = 1e-3
+DAMPING = 1e-3
+"""Of a search that may begin far from any minimum."""
 _LEAST, _MOST = 1e-14, 1e14
 ARRIVED = 1e-10
 """Of g I^-1 g: squared standard errors between a point and where its quadratic model has its minimum."""
@@ -45,6 +46,9 @@ _LINES = (
     "the solve fails at the start",
     "given up: another start leads lower",
 )
+
+UNSOLVED = _LINES[3]
+"""The reason of a start where nothing could be solved."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ def minimise(
     reach: Tensor | None = None,
     iterations: int = 200,
     arrived: float = ARRIVED,
+    damping: float = DAMPING,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
     r"""Minimise from S starts.
@@ -131,6 +136,9 @@ def minimise(
     arrived
         A start ends where :math:`g^\top I^{-1} g` is below: the squared distance to the minimum in standard errors; or
         where ten iterations have lowered its loss by less.
+    damping
+        That a search begins with: less where it begins near a minimum, for a damped search creeps along what the data
+        hardly determine.
     on_iteration
         Called after each with its number and the losses so far.
 
@@ -147,6 +155,7 @@ def minimise(
         reach=reach,
         iterations=iterations,
         arrived=arrived,
+        damping=damping,
         rival=torch.inf,
         on_iteration=on_iteration,
     )
@@ -161,6 +170,7 @@ def minimise_each(
     reach: Tensor | None = None,
     iterations: int = 200,
     arrived: float = ARRIVED,
+    damping: float = DAMPING,
     rival: float | None = None,
     on_iteration: Callable[[int, Tensor], object] | None = None,
 ) -> Minima:
@@ -177,7 +187,7 @@ def minimise_each(
     if not bool(torch.isfinite(best.loss).any()):
         raise SolveError("the solve fails, or predictions are not finite, at the initial guess; start closer")
     starts = len(z)
-    damping, growth = z.new_full((starts,), _DAMPING), z.new_full((starts,), 2.0)
+    damped, growth = z.new_full((starts,), damping), z.new_full((starts,), 2.0)
     codes = [3 if not ok else 1 for ok in torch.isfinite(best.loss).tolist()]
     spent = [1] * starts
     going, before = torch.isfinite(best.loss), torch.full_like(best.loss, torch.inf)
@@ -200,7 +210,7 @@ def minimise_each(
         rows = going.nonzero().flatten()
         if not len(rows):
             break
-        step, foretold = _step(best, z, damping, (low, high), reach, rows)
+        step, foretold = _step(best, z, damped, (low, high), reach, rows)
         there = torch.minimum(torch.maximum(z[rows] + step, low[rows]), high[rows])
         trial = objectives(there, rows)
         there = there if trial.z is None else trial.z
@@ -210,16 +220,16 @@ def minimise_each(
         size = 1.0 + best.loss[rows].abs()
         # A step that was to gain next to nothing, and gains nothing: rounding, and the solver's tolerance, are reached.
         flat = torch.where(better, (fall <= _FLAT * size) & (ratio > 0.25), foretold <= _NOISE * size)
-        damping, growth = damping.clone(), growth.clone()
+        damped, growth = damped.clone(), growth.clone()
         shrink = (1.0 - (2.0 * ratio.clamp(-1, 2) - 1.0) ** 3).clamp_min(1.0 / 3.0)
-        damping[rows] = torch.where(better, damping[rows] * shrink, damping[rows] * growth[rows]).clamp(_LEAST, _MOST)
+        damped[rows] = torch.where(better, damped[rows] * shrink, damped[rows] * growth[rows]).clamp(_LEAST, _MOST)
         growth[rows] = torch.where(better, 2.0, growth[rows] * 2.0)
         z, best = _moved(z, best, rows[better], there[better], trial, better)
         for i in rows.tolist():
             spent[i] += 1
         for i in rows[flat].tolist():
             codes[i] = 0
-        stuck = ~better & (damping[rows] >= _MOST)
+        stuck = ~better & (damped[rows] >= _MOST)
         for i in rows[stuck].tolist():
             codes[i] = 2
         going = going.clone()

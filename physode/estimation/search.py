@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from physode.errors import ConfigError, SolveError
+from physode.estimation.growing import spans, towards
 from physode.estimation.likelihood import Facing, Likelihood, Prediction, predict
+from physode.estimation.meeting import representatives
 from physode.estimation.problem import Estimation
 from physode.estimation.scales import Scales
-from physode.estimation.scoring import ARRIVED, MET, Minima, Point, minimise
+from physode.estimation.scoring import MET, Minima, Point, minimise
 from physode.estimation.simulation import Simulator, SolverOptions
-from physode.estimation.starts import of_spreads_alone, promising, second_chance, settled, start_points
+from physode.estimation.starts import of_spreads_alone, promising, second_chance, start_points, with_best_spreads
 
 _log = logging.getLogger(__name__)
 
-_SPANS = 5
 _LOOSE = 1e-2  # of the squared distance to a minimum, in standard errors, where a search is not the last
-_ROUGH = (1e-4, 1e-6)
+_ROUGH = (1e-5, 1e-7)
 _DRAWS = 8  # Sobol points a start
-_CHANCES = 4  # second ones, where fewer than a third of the starts met, until half of them have
+_CHANCES = 8  # second ones, where fewer than a third of the starts met, until half of them have
 _FEW, _HALF = 1 / 3, 1 / 2
 _SHORT = 50  # iterations of a second chance
 _ABOUT = 0.1  # of -log L, within which rough searches have met
 _NEAR = 5.0  # of -log L: searches that end farther above the best are not finished to full precision
+_LIGHT = 1e-7  # damping of what begins near its minimum
 _EXPLICIT, _IMPLICIT, _COARSE = "dopri8", "rodas5p", "tsit5"
 _PROBE = 2000
 
 OnIteration = Callable[[int, Tensor], object]
+Keep = Callable[[str, Callable[[], Minima]], Minima]
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Problem:
             likelihood = self.facing.compare(predict(self.estimation, rows, len(z)))
             alone = of_spreads_alone(likelihood)
             if bool(alone.any()):
-                z = settled(self, rows, z, alone)
+                z = with_best_spreads(self, rows, z, alone)
                 rows = self.simulator.with_constants(rows, self.scales.theta(z))
                 likelihood = self.facing.compare(predict(self.estimation, rows, len(z)))
         return replace(self._point(z, likelihood), z=z)
@@ -142,6 +146,21 @@ def prepare(
     return problem
 
 
+def compute(name: str, stage: Callable[[], Minima]) -> Minima:
+    """Compute a stage of a search, and keep nothing."""
+    return stage()
+
+
+def first_points(problem: Problem, starts: int, seed: int) -> Tensor:
+    """Return where searches begin, (S, F): the guess, and the most probable of eight times as many Sobol points.
+
+    They are drawn within the bounds or, without bounds, within a factor of five of the guess, which keeps its sign;
+    within 1 of a guess of 0.
+    """
+    with torch.no_grad():
+        return promising(_rough(problem), start_points(problem.scales, 1 + _DRAWS * (starts - 1), seed), starts)
+
+
 def search(
     problem: Problem,
     *,
@@ -149,6 +168,7 @@ def search(
     seed: int = 0,
     growing: bool = True,
     iterations: int = 200,
+    keep: Keep = compute,
     on_iteration: OnIteration | None = None,
 ) -> Minima:
     """Search for the most probable unknowns.
@@ -158,18 +178,52 @@ def search(
     problem
         What to search.
     starts
-        From how many points, all in one batch: the guess, and the most probable of eight times as many Sobol points
-        within the bounds or, without bounds, within a factor of five of the guess, which keeps its sign; within 1 of a
-        guess of 0. Where fewer than a third of them meet at the least minimum, those that ended higher get up to
-        four second chances, each by itself, until half have met: what ended at a bound, or does not matter there, is
-        drawn anew, and the rest is moved a little.
+        From how many points, see :func:`first_points`, all in one batch.
+    seed, growing, iterations, keep, on_iteration
+        As of :func:`search_from`.
+
+    Raises
+    ------
+    SolveError
+        If the experiments cannot be solved at any start.
+    """
+    z = first_points(problem, starts, seed)
+    return search_from(
+        problem, z, seed=seed, growing=growing, iterations=iterations, keep=keep, on_iteration=on_iteration
+    )
+
+
+def search_from(
+    problem: Problem,
+    z: Tensor,
+    *,
+    seed: int | Sequence[int] = 0,
+    growing: bool = True,
+    iterations: int = 200,
+    keep: Keep = compute,
+    on_iteration: OnIteration | None = None,
+) -> Minima:
+    """Search from some points, all in one batch.
+
+    Where fewer than a third of several starts meet at the least minimum, those that ended higher get up to eight second
+    chances, each by itself, until half have met: what ended at a bound, or does not matter there, is drawn anew, and
+    the rest is moved a little.
+
+    Parameters
+    ----------
+    problem
+        What to search.
+    z
+        The points, (S, F).
     seed
-        Of the points.
+        Of the second chances.
     growing
         Whether searches have the first part of the data first, doubled from stage to stage: short pieces of an
         oscillation determine little, but wherever the search begins.
     iterations
         Most evaluations of a start.
+    keep
+        Computes the stages of the search, by their names, or knows what came of them.
     on_iteration
         Called after each iteration with its number and the losses.
 
@@ -178,43 +232,77 @@ def search(
     SolveError
         If the experiments cannot be solved at any start.
     """
-    scales, rough = problem.scales, _rough(problem)
-    with torch.no_grad():
-        z = promising(rough, start_points(scales, 1 + _DRAWS * (starts - 1), seed), starts)
+    scales, rough, starts = problem.scales, _rough(problem), len(z)
     if growing:
-        for span in _spans(problem.estimation):
-            z = _towards(rough, span, z)
+        for span in spans(problem.estimation):
+            z = keep(f"first-{span:g}", partial(towards, rough, span, z, _LOOSE)).z
 
-    def minimised(posed: Problem, z: Tensor, arrived: float = ARRIVED, most: int = iterations) -> Minima:
-        ends = scales.low, scales.high
-        return minimise(
-            posed.settled, z, *ends, reach=scales.reach, iterations=most, arrived=arrived,
-            on_iteration=on_iteration,
-        )  # fmt: skip
+    def minimised(posed: Problem, z: Tensor, **options: Any) -> Minima:
+        options = {"iterations": iterations, "reach": scales.reach, "on_iteration": on_iteration, **options}
+        return minimise(posed.settled, z, scales.low, scales.high, **options)
 
     if starts == 1:
-        return minimised(problem, z)
-    first = minimised(rough, z, arrived=_LOOSE)
+        return keep("finished", partial(minimised, problem, z))
+    ends = keep("rough", partial(minimised, rough, z, arrived=_LOOSE))
     generator = np.random.default_rng(seed)
     enough = _FEW
-    for _ in range(_CHANCES):
-        above = (first.loss - first.loss.min() > _ABOUT).nonzero().flatten()
+    for chance in range(_CHANCES):
+        above = (~_met(rough, ends)).nonzero().flatten()
         if starts - len(above) >= enough * starts:
             break
         enough = _HALF
         with torch.no_grad():
-            z = second_chance(rough, first.z[above], generator)
+            z = second_chance(rough, ends.z[above], generator)
+        again = partial(minimised, rough, z, arrived=_LOOSE, iterations=min(iterations, _SHORT))
         try:
-            again = minimised(rough, z, arrived=_LOOSE, most=min(iterations, _SHORT))
+            later = keep(f"chance-{chance + 1}", again)
         except SolveError as error:
             _log.info("second chances: %s", error)
             break
-        better = again.loss < first.loss[above] - MET
-        first = _joined(first, above, again, better)
+        better = later.loss < ends.loss[above] - MET
+        ends = _joined(ends, above, later, better)
         if not bool(better.any()):
             break
-    near = (first.loss - first.loss.min() < _NEAR).nonzero().flatten()
-    return _joined(first, near, minimised(problem, first.z[near]), torch.ones(len(near), dtype=torch.bool))
+    polished = partial(minimised, problem, damping=_LIGHT)
+    return keep("finished", partial(_finished, rough, ends, polished))
+
+
+def _stands_for(rough: Problem, ends: Minima, rows: Tensor) -> Tensor:
+    """Return which of some ends each of them is at one minimum with, as numbers of all ends."""
+    point = rough(ends.z[rows])
+    return rows[representatives(ends.z[rows], ends.loss[rows], point.information)]
+
+
+def _met(rough: Problem, ends: Minima) -> Tensor:
+    """Return which rough searches are at the least minimum, (S,)."""
+    above = ends.loss - ends.loss.min()
+    near = (above < _NEAR).nonzero().flatten()
+    same = torch.zeros(len(above), dtype=torch.bool)
+    same[near] = _stands_for(rough, ends, near) == ends.loss.argmin()
+    return same | (above < _ABOUT)
+
+
+def _finished(rough: Problem, ends: Minima, polished: Callable[[Tensor], Minima]) -> Minima:
+    """Return the ends with those near the least finished to full precision: one of each minimum, the others with it.
+
+    Where that one does not converge, the others are finished by themselves.
+    """
+    near = (ends.loss - ends.loss.min() < _NEAR).nonzero().flatten()
+    stands = _stands_for(rough, ends, near)
+    first = torch.tensor(sorted(set(stands.tolist())))
+    found = _joined(ends, first, polished(ends.z[first]), torch.ones(len(first), dtype=torch.bool))
+    arrived = torch.tensor(found.converged)
+    others = near[near != stands]
+    origin = stands[near != stands]
+    rest = others[~arrived[origin]]
+    if len(rest):
+        found = _joined(found, rest, polished(ends.z[rest]), torch.ones(len(rest), dtype=torch.bool))
+    others, origin = others[arrived[origin]], origin[arrived[origin]]
+    reasons = list(found.reasons)
+    for i, k in zip(others.tolist(), origin.tolist(), strict=True):
+        reasons[i] = reasons[k]
+    z, loss = (part.index_copy(0, others, part[origin]) for part in (found.z, found.loss))
+    return replace(found, z=z, loss=loss, reasons=tuple(reasons))
 
 
 def _joined(first: Minima, rows: Tensor, later: Minima, better: Tensor) -> Minima:
@@ -242,52 +330,3 @@ def _rough(problem: Problem) -> Problem:
         atol=max(options.atol, _ROUGH[1]),
     )
     return replace(problem, options=loose)
-
-
-def _spans(estimation: Estimation) -> list[float]:
-    """Return fractions of the span of time that determine as many unknowns as there are, and more each time."""
-    data, free = estimation.measurements, len(estimation.free)
-    starts = np.array([experiment.start for experiment in estimation.experiments])[data.experiment]
-    ends = np.array([_last(data.times[data.experiment == i]) for i in range(len(estimation.experiments))])
-    share = (data.times - starts) / np.maximum(ends[data.experiment] - starts, 1e-300)
-    spans = [2.0**-k for k in range(_SPANS - 1, 0, -1)]
-    return [span for span in spans if (share <= span).sum() > 2 * free]
-
-
-def _last(times: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
-    finite = times[np.isfinite(times)]
-    return float(finite.max()) if len(finite) else 1.0
-
-
-def shortened(estimation: Estimation, share: float) -> Estimation:
-    """Return an estimation from the first part of each experiment's time."""
-    data, keep = estimation.measurements, np.zeros(len(estimation.measurements), dtype=bool)
-    for i, experiment in enumerate(estimation.experiments):
-        mine = data.experiment == i
-        until = experiment.start + share * (_last(data.times[mine]) - experiment.start)
-        inside = mine & (data.times <= until)
-        first = data.times[mine].min()
-        keep |= inside if inside.any() else mine & (data.times == first)
-    own = tuple(row for row, kept in zip(data.own, keep.tolist(), strict=True) if kept) if data.own else ()
-    measured = replace(
-        data,
-        experiment=data.experiment[keep],
-        observable=data.observable[keep],
-        times=data.times[keep],
-        values=data.values[keep],
-        own=own,
-    )
-    return replace(estimation, measurements=measured)
-
-
-def _towards(problem: Problem, span: float, z: Tensor) -> Tensor:
-    """Move starts to where the first part of the data leads; they stay where that leads nowhere, or astray."""
-    short = Problem(shortened(problem.estimation, span), problem.options)
-    scales = problem.scales
-    try:
-        found = minimise(short.settled, z, scales.low, scales.high, reach=scales.reach, iterations=20, arrived=_LOOSE)
-    except SolveError as error:
-        _log.info("the first %g of the data: %s", span, error)
-        return z
-    here, there = (problem.likelihood(own, derivatives=False).loss + scales.priors(own)[0] for own in (z, found.z))
-    return torch.where((there < here)[:, None], found.z, z)

@@ -62,7 +62,7 @@ def promising(problem: Problem, points: Tensor, count: int) -> Tensor:
     alone = of_spreads_alone(problem.likelihood(points[:1]))
     solved = problem.simulator.run(problem.scales.theta(points))
     solved = replace(solved, dx=solved.x.new_zeros(*solved.x.shape, points.shape[1]))
-    points = settled(problem, solved, points, alone)
+    points = with_best_spreads(problem, solved, points, alone)
     if len(points) == count:
         return points
     loss = _compared(problem, solved, points).loss + problem.scales.priors(points)[0]
@@ -95,7 +95,7 @@ def of_spreads_alone(likelihood: Likelihood) -> Tensor:
     return (values == 0) & (spreads > 0)
 
 
-def settled(problem: Problem, solved: Rows, points: Tensor, alone: Tensor) -> Tensor:
+def with_best_spreads(problem: Problem, solved: Rows, points: Tensor, alone: Tensor) -> Tensor:
     """Return points with the unknowns that only spreads depend on at their best, given all others; nothing is solved.
 
     Parameters

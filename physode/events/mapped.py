@@ -15,7 +15,7 @@ from torch import Tensor
 
 from physode.autograd import is_mapped
 from physode.events.event import Event, Events, EventTimes
-from physode.solution import Solution
+from physode.solution import KnownTimes, Solution
 
 __all__ = ["Mapped"]
 
@@ -117,7 +117,7 @@ class Mapped:
                 accepted=self._in(solution.stats.accepted, 0),
                 rejected=self._in(solution.stats.rejected, 0),
             ),
-            step_times=self._in(solution.step_times, 1),
+            _step_times=KnownTimes(self._in(solution.step_times, 1)),
             events=Events([self._event(one) for one in solution.events]),
             recorded={},
             _dense=None,

@@ -49,7 +49,7 @@ _KILLED = Outcome(failure="its worker died, and so did those that it was sent to
 def run_cells(
     cells: Sequence[Cell],
     *,
-    folder: Path,
+    folder: Path | None,
     jobs: int = 1,
     scheduler: str | None = None,
     force: bool = False,
@@ -66,7 +66,7 @@ def run_cells(
     cells
         The study, with a name of its own for each cell.
     folder
-        The study's folder, made where it is missing.
+        The study's folder, made where it is missing; None where nothing is to be kept.
     jobs
         How many cells are computed at a time, each on one thread: 1 in this process, more in processes of their own.
     scheduler
@@ -84,11 +84,12 @@ def run_cells(
         If `scheduler` is given together with `jobs`, does not answer, or Dask is not installed.
     """
     _check(cells, jobs, scheduler)
-    home = folder / "cells"
-    home.mkdir(parents=True, exist_ok=True)
-    if force:
+    home = None if folder is None else folder / "cells"
+    if home is not None:
+        home.mkdir(parents=True, exist_ok=True)
+    if force and folder is not None:
         forget_cells(cells, folder=folder)
-    found = {cell.name: outcome for cell in cells if (outcome := _kept(home / cell.file, cell)) is not None}
+    found = {} if home is None else _kept_of(home, cells)
     missing = [cell for cell in cells if cell.name not in found]
     for cell in cells:
         if cell.name in found:
@@ -97,7 +98,8 @@ def run_cells(
         progress(len(found), len(cells), "")
     with closing(_outcomes(missing, jobs, scheduler)) as outcomes:
         for cell, outcome in outcomes:
-            _keep(home / cell.file, cell, outcome)
+            if home is not None:
+                _keep(home / cell.file, cell, outcome)
             if outcome.failure is None:
                 _forget_run(cell)
             _log.info("cell %s %s", cell.name, outcome.failure or "done")
@@ -146,6 +148,10 @@ def _keep(path: Path, cell: Cell, outcome: Outcome) -> None:
         "made": provenance(),
     }
     write_text(path, json.dumps(record, indent=1) + "\n", overwrite=True)
+
+
+def _kept_of(home: Path, cells: Sequence[Cell]) -> dict[str, Outcome]:
+    return {cell.name: outcome for cell in cells if (outcome := _kept(home / cell.file, cell)) is not None}
 
 
 def _kept(path: Path, cell: Cell) -> Outcome | None:

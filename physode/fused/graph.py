@@ -22,8 +22,8 @@ ARITY: dict[str, int] = {
     **dict.fromkeys(
         (
             "neg", "abs", "sign", "sqrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan",
-            "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "sigmoid", "floor", "ceil",
-            "round", "trunc", "not",
+            "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "sigmoid",
+            "floor", "ceil", "round", "trunc", "not",
         ),
         1,
     ),
@@ -54,6 +54,10 @@ class Matrix(NamedTuple):
     def T(self) -> Matrix:  # noqa: N802 - mathematics
         """The transpose."""
         return Matrix(self.offset, self.columns, self.rows, self.by_column, self.by_row)
+
+    def place(self, i: int, k: int) -> int:
+        """Return which shared number an element is."""
+        return self.offset + i * self.by_row + k * self.by_column
 
 
 class Node(NamedTuple):
@@ -112,6 +116,14 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     _known: dict[Node, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, nodes: Sequence[Node]) -> Graph:
+        """Return a graph that begins with nodes of another one, under their numbers."""
+        made = cls()
+        for node in nodes:
+            made._put(node)
+        return made
+
     def leaf(self, kind: Leaf, place: int = 0) -> int:
         """Return an input's node."""
         return self._put(Node(kind, place=place))
@@ -131,7 +143,11 @@ class Graph:
         """Return an operation's node, simplified."""
         if len(operands) != ARITY[op]:
             raise ValueError(f"{op} takes {ARITY[op]} operands, got {len(operands)}")
+        if op in _COMMUTING and operands[0] > operands[1]:
+            operands = operands[1], operands[0]
         simple = self._simplified(op, operands)
+        if simple is None:
+            simple = self._without_negatives(op, operands)
         return self._put(Node(op, operands)) if simple is None else simple
 
     def number(self, node: int) -> float | None:
@@ -194,6 +210,8 @@ class Graph:
             case "add":
                 return y if a == 0.0 else x if b == 0.0 else None
             case "sub":
+                if x == y:
+                    return self.constant(0.0)
                 return x if b == 0.0 else self.apply("neg", y) if a == 0.0 else None
             case "mul":
                 if a == 0.0 or b == 0.0:
@@ -204,14 +222,51 @@ class Graph:
                     return x
                 return self.apply("neg", y) if a == -1.0 else self.apply("neg", x) if b == -1.0 else None
             case "div":
+                if b is not None and b != 1.0 and abs(math.frexp(b)[0]) == 0.5 and 2.0**-100 < abs(b) < 2.0**100:
+                    return self.apply("mul", x, self.constant(1.0 / b))  # exactly
                 return x if b == 1.0 else self.constant(0.0) if a == 0.0 else None
             case "pow":
                 return None if b is None else self._power(x, b)
-            case "neg" if self.nodes[x].op == "neg":
-                return self.nodes[x].operands[0]
+            case "maximum" | "minimum" if x == y:
+                return x
             case "where" if operands[1] == operands[2]:
                 return operands[1]
         return None
+
+    def _without_negatives(self, op: str, operands: tuple[int, ...]) -> int | None:
+        """Return an operation on what negative operands are the negatives of: results that differ in sign are one."""
+        x, y = (*operands, operands[0])[:2]
+        p, q = self._negative(x), self._negative(y)
+        match op:
+            case "neg":
+                if p is not None:
+                    return p
+                if self.nodes[x].op == "mul":
+                    first, second = self.nodes[x].operands
+                    if self.number(first) is not None or self.number(second) is not None:
+                        number, other = (first, second) if self.number(first) is not None else (second, first)
+                        return self.apply("mul", self.apply("neg", number), other)
+            case "abs" | "cos" | "cosh" if p is not None:
+                return self.apply(op, p)
+            case "add" if q is not None:
+                return self.apply("sub", x, q)
+            case "add" if p is not None:
+                return self.apply("sub", y, p)
+            case "sub" if q is not None:
+                return self.apply("add", x, q)
+            case "sub" if p is not None:
+                return self.apply("neg", self.apply("add", p, y))
+            case "sub" if Node("sub", (y, x)) in self._known:
+                return self.apply("neg", self._known[Node("sub", (y, x))])
+            case "mul" | "div" if p is not None or q is not None:
+                size = self.apply(op, x if p is None else p, y if q is None else q)
+                return size if p is not None and q is not None else self.apply("neg", size)
+        return None
+
+    def _negative(self, node: int) -> int | None:
+        """Return what a node is the negative of; None if it is none."""
+        entry = self.nodes[node]
+        return entry.operands[0] if entry.op == "neg" else None
 
     def _power(self, x: int, exponent: float) -> int | None:
         """Return a power by products and a root where the exponent is a small multiple of a half."""
@@ -236,6 +291,9 @@ class Graph:
 def _is_half(exponent: float) -> bool:
     return abs(exponent) <= 16.0 and 2.0 * exponent == math.floor(2.0 * exponent)
 
+
+_COMMUTING = frozenset({"add", "mul", "eq", "ne", "and", "or", "minimum", "maximum"})
+"""Operations that give the same, to the bit, with their operands exchanged."""
 
 _FOLDED: dict[str, Callable[..., float]] = {
     "neg": lambda x: -x,

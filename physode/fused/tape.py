@@ -19,8 +19,9 @@ class Base(NamedTuple):
     Attributes
     ----------
     kind
-        ``"time"``, ``"state"``; ``"input"``: a floating or boolean tensor that does not depend on them; ``"known"``:
-        integers that do not, with their ``values``; ``"made"``: the result of an operation.
+        ``"time"``, ``"state"``; ``"input"``: a tensor that does not depend on them; ``"known"``: indices that do not,
+        and matrices of small whole numbers that are mostly 0, with their ``values``; ``"made"``: the result of an
+        operation.
     sizes, strides
         Its shape and how its memory is laid out, from offset 0.
     dtype
@@ -28,7 +29,7 @@ class Base(NamedTuple):
     place
         Which input it is; 0 else.
     values
-        The contents of what is known, in rows.
+        The contents of what is known, row by row.
     """
 
     kind: Literal["time", "state", "input", "known", "made"]

@@ -29,7 +29,7 @@ def is_deterministic(f: Callable[..., Any], t: Tensor, y: Tensor) -> bool:
 
 def unregistered(f: Callable[..., Any], leaves: Sequence[Tensor]) -> tuple[tuple[int, ...], ...]:
     """Return the shapes of the tensors that ``f`` depends on and that no module it calls upon has registered."""
-    known = {id(parameter) for module in Referred.by(f).modules for parameter in module.parameters()}
+    known = {id(parameter) for module in Referred(f).modules for parameter in module.parameters()}
     return tuple(tuple(leaf.shape) for leaf in leaves if id(leaf) not in known)
 
 

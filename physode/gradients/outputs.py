@@ -83,8 +83,13 @@ class Table(Protocol):
 class StepRecord(Protocol):
     """What a solve tells of its steps, whoever took them."""
 
-    status: Tensor
-    ended: Tensor
+    @property
+    def status(self) -> Tensor:
+        """Why each group ended."""
+
+    @property
+    def ended(self) -> Tensor:
+        """When each group ended."""
 
     @property
     def accepted(self) -> Tensor:

@@ -102,6 +102,12 @@ class _Assembly:
         )
         states = {}
         for state in self.kinetics.states:
+            if state not in values and state in self.clockwork.given:
+                raise DataError(
+                    f"an event sets {state} at a time that only the solution knows, so {state} cannot be in the "
+                    f"parameter table; put another parameter there, and an initial assignment {state} = that one into "
+                    "the model"
+                )
             if state not in values and state not in self.model.species:
                 raise DataError(f"the model gives {state} no initial value; give it one in a condition")
             states[state] = values.get(state, number(0.0))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from physode.datasets.files import shown
 from physode.equations.expression import Expression, name, number
@@ -107,6 +109,43 @@ def _middle(low: float, high: float, scale: str) -> float:
     if math.isinf(low) or math.isinf(high):
         return low + 1.0 if math.isinf(high) else high - 1.0
     return math.sqrt(low * high) if scale != "linear" and low > 0 else 0.5 * (low + high)
+
+
+@dataclass(frozen=True)
+class MeasuredCells:
+    """A row of the measurement table as far as both versions have it alike: the place of its observable, when, what."""
+
+    what: str
+    row: Cells
+    observable: int
+    time: float
+    value: float
+
+
+def measured_in(rows: Iterable[Cells], observables: Sequence[str]) -> Iterator[MeasuredCells]:
+    """Yield the rows of the measurement table.
+
+    Parameters
+    ----------
+    rows
+        The table.
+    observables
+        Names of those that there are.
+
+    Raises
+    ------
+    DataError
+        If a cell cannot be read, or there is no such observable.
+    """
+    places = {label: place for place, label in enumerate(observables)}
+    for index, row in enumerate(rows):
+        what = f"row {index + 1} of the measurement table"
+        label = cell(row, "observableId", of="measurement")
+        if label not in places:
+            raise DataError(f"{what} measures {label}, which the observable table does not have")
+        time = number_in(cell(row, "time", of="measurement"), f"the time in {what}")
+        value = number_in(cell(row, "measurement", of="measurement"), f"the measurement in {what}")
+        yield MeasuredCells(what, row, places[label], time, value)
 
 
 def numbers_in(text: str, what: str) -> tuple[float, ...]:

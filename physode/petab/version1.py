@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from physode.equations.expression import Expression
 from physode.errors import DataError
 from physode.estimation.problem import Prior, Unknown
-from physode.petab.cells import cell, formula_in, listed, number_in, numbers_in, unknown_of
+from physode.petab.cells import cell, formula_in, listed, measured_in, number_in, numbers_in, unknown_of
 from physode.petab.files import Cells, ProblemFiles, rows_of_tables
 from physode.petab.posed import Course, ObservableFormula, Period, Row, Tables
 
@@ -35,29 +35,19 @@ def tables_of_version_1(files: ProblemFiles) -> Tables:
     unknowns = tuple(_unknown(row) for row in rows_of_tables(files.parameters))
     conditions = _conditions(rows_of_tables(files.conditions))
     observables = [_observable(row) for row in rows_of_tables(files.observables)]
-    places = {formula.name: place for place, formula in enumerate(observables)}
     courses: dict[tuple[str, str], Course] = {}
     rows = []
-    for index, row in enumerate(rows_of_tables(files.measurements)):
-        what = f"row {index + 1} of the measurement table"
-        label = cell(row, "observableId", of="measurement")
-        if label not in places:
-            raise DataError(f"{what} measures {label}, which the observable table does not have")
-        key = (row.get("preequilibrationConditionId", ""), cell(row, "simulationConditionId", of="measurement"))
+    for each in measured_in(rows_of_tables(files.measurements), [formula.name for formula in observables]):
+        key = (
+            each.row.get("preequilibrationConditionId", ""),
+            cell(each.row, "simulationConditionId", of="measurement"),
+        )
         if key not in courses:
             courses[key] = _course(*key, conditions)
-        time = number_in(cell(row, "time", of="measurement"), f"the time in {what}")
-        if time < 0:
-            raise DataError(f"{what} is at time {time:g}; in version 1 experiments begin at 0")
-        rows.append(
-            Row(
-                list(courses).index(key),
-                places[label],
-                time,
-                number_in(cell(row, "measurement", of="measurement"), f"the measurement in {what}"),
-                _own(row, observables[places[label]], what),
-            )
-        )
+        if each.time < 0:
+            raise DataError(f"{each.what} is at time {each.time:g}; in version 1 experiments begin at 0")
+        own = _own(each.row, observables[each.observable], each.what)
+        rows.append(Row(list(courses).index(key), each.observable, each.time, each.value, own))
     return Tables(
         unknowns, tuple(courses.values()), tuple(observables), tuple(rows), afresh=True, events_in_steady_states=False
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from physode.equations.expression import Expression, name
 from physode.errors import DataError
 from physode.estimation.problem import Prior, Unknown
-from physode.petab.cells import cell, formula_in, listed, number_in, numbers_in, unknown_of
+from physode.petab.cells import cell, formula_in, listed, measured_in, number_in, numbers_in, unknown_of
 from physode.petab.files import Cells, ProblemFiles, rows_of_tables
 from physode.petab.posed import Course, ObservableFormula, Period, Row, Tables
 
@@ -49,31 +49,17 @@ def tables_of_version_2(files: ProblemFiles) -> tuple[Tables, dict[str, Expressi
     conditions = _conditions(rows_of_tables(files.conditions), renamed)
     experiments = _experiments(rows_of_tables(files.experiments), conditions)
     observables = [_observable(row, renamed) for row in rows_of_tables(files.observables)]
-    places = {formula.name: place for place, (formula, _) in enumerate(observables)}
     courses: dict[str, Course] = {}
     rows = []
-    for index, row in enumerate(rows_of_tables(files.measurements)):
-        what = f"row {index + 1} of the measurement table"
-        label = cell(row, "observableId", of="measurement")
-        if label not in places:
-            raise DataError(f"{what} measures {label}, which the observable table does not have")
-        experiment = row.get("experimentId", "")
+    for each in measured_in(rows_of_tables(files.measurements), [formula.name for formula, _ in observables]):
+        experiment = each.row.get("experimentId", "")
         if experiment and experiment not in experiments:
-            raise DataError(f"{what} names the experiment {experiment}, which the experiment table does not have")
+            raise DataError(f"{each.what} names the experiment {experiment}, which the experiment table does not have")
         course = courses.setdefault(experiment, experiments[experiment] if experiment else _AS_IT_IS)
-        time = number_in(cell(row, "time", of="measurement"), f"the time in {what}")
-        if time < course.start:
-            raise DataError(f"{what} is at time {time:g}, before the experiment begins at {course.start:g}")
-        formula, noisy = observables[places[label]]
-        rows.append(
-            Row(
-                list(courses).index(experiment),
-                places[label],
-                time,
-                number_in(cell(row, "measurement", of="measurement"), f"the measurement in {what}"),
-                _own(row, formula, noisy, what),
-            )
-        )
+        if each.time < course.start:
+            raise DataError(f"{each.what} is at time {each.time:g}, before the experiment begins at {course.start:g}")
+        own = _own(each.row, *observables[each.observable], each.what)
+        rows.append(Row(list(courses).index(experiment), each.observable, each.time, each.value, own))
     tables = Tables(
         unknowns, tuple(courses.values()), tuple(formula for formula, _ in observables), tuple(rows), afresh=False,
         events_in_steady_states=True,

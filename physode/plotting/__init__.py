@@ -33,6 +33,9 @@ FIGURES = ("orbits", "phase_portrait", "series", "loss", "constants", "residuals
 SERIES_FIGURES = ("interpolation", "extrapolation", "latent", "samples", "learning")
 """Those of a training on irregular series."""
 
+ESTIMATE_FIGURES = ("fit", "residuals", "starts", "correlations", "states")
+"""Those of a fit of an equation of the user's own; the last only where it is asked for."""
+
 _HOMES = {
     "Comparison": "comparison",
     "animate_run": "animation",
@@ -68,6 +71,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ESTIMATE_FIGURES",
     "FIGURES",
     "SERIES_FIGURES",
     "Comparison",

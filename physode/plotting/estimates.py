@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from physode.estimation.bands import Bands, Curve
     from physode.estimation.estimate import Estimate
+    from physode.estimation.problem import Calendar, Estimation
     from physode.estimation.profile_likelihood import Profile
 
 Array = np.ndarray[Any, Any]
@@ -57,9 +58,8 @@ def plot_bands(
         for curve, axes in zip(shown, panels, strict=True):
             _draw_curve(axes, curve)
             names = [short(curve.name), *([short(curve.experiment)] if several else []), *map(short, curve.own)]
-            axes.set(
-                title=", ".join(names), xlabel=label("time", bands.time_unit), ylabel=label(curve.name, curve.unit)
-            )
+            axes.set(title=", ".join(names), ylabel=label(curve.name, curve.unit))
+            _name_times(axes, curve.calendar, bands.time_unit)
         _legend(figure, panels)
         what = "States" if states else "Data and fit"
         more = f", the first {len(shown)} of {len(curves)}" if len(curves) > len(shown) else ""
@@ -67,26 +67,41 @@ def plot_bands(
         return finish(figure, path)
 
 
+def _name_times(axes: Any, calendar: Calendar | None, unit: str) -> None:
+    """Label the axis of times: as dates where they are, else as numbers with their unit."""
+    if calendar is None:
+        axes.set_xlabel(label("time", unit))
+        return
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    axes.set_xlabel(label("date", calendar.zone))
+
+
 def _draw_curve(axes: Any, curve: Curve) -> None:
     end = float(curve.t[-1])
+    t, times, until, last = (
+        each if curve.calendar is None else curve.calendar.dates(each)
+        for each in (curve.t, curve.times, np.asarray(curve.until), np.asarray(end))
+    )
     if end > curve.until:
-        axes.axvspan(curve.until, end, color=SPAN, zorder=0, label="extrapolated")
+        axes.axvspan(until, last, color=SPAN, zorder=0, label="extrapolated")
     colour = COLOURS[0]
     if np.isfinite(curve.lowest).any():
-        axes.fill_between(
-            curve.t, curve.lowest, curve.highest, color=COLOURS[5], alpha=0.3, lw=0, label="new measurements"
-        )
-    axes.fill_between(curve.t, curve.low, curve.high, color=colour, alpha=0.35, lw=0, label="mean")
+        axes.fill_between(t, curve.lowest, curve.highest, color=COLOURS[5], alpha=0.3, lw=0, label="new measurements")
+    axes.fill_between(t, curve.low, curve.high, color=colour, alpha=0.35, lw=0, label="mean")
     inside = curve.t <= curve.until
     later = curve.t >= max(curve.until, float(curve.t[inside][-1]) if inside.any() else -math.inf)
-    axes.plot(curve.t[inside], curve.mean[inside], color=colour, label="fit")
+    axes.plot(t[inside], curve.mean[inside], color=colour, label="fit")
     if end > curve.until:
-        axes.plot(curve.t[later], curve.mean[later], color=colour, ls=(0, (4, 2)))
+        axes.plot(t[later], curve.mean[later], color=colour, ls=(0, (4, 2)))
     finite = np.isfinite(curve.times)
     if finite.any():
         size = 4.0 if finite.sum() <= 100 else 2.0
         axes.plot(
-            curve.times[finite], curve.values[finite], "o", ms=size, mew=0, color=INK, alpha=0.8, label="data", zorder=3
+            times[finite], curve.values[finite], "o", ms=size, mew=0, color=INK, alpha=0.8, label="data", zorder=3
         )
     if not np.isfinite(curve.error).any():
         axes.text(0.97, 0.05, "band not determined", transform=axes.transAxes, ha="right", color=MUTED, fontsize=9)
@@ -114,6 +129,7 @@ def plot_estimate_residuals(estimate: Estimate, *, most: int = 6, path: str | os
     predicted = facing.scaled(estimate.likelihood.prediction)[0][0]
     r = ((facing.values - predicted) / estimate.noise).numpy()
     names = [experiment.name for experiment in estimation.experiments]
+    times, calendar = _dates_of(estimation)
     present = [k for k in range(len(estimation.observables)) if (data.observable == k).any()]
     with styled():
         figure = new_figure(9.5, 1.0 + 1.8 * len(present[:most]))
@@ -125,9 +141,9 @@ def plot_estimate_residuals(estimate: Estimate, *, most: int = 6, path: str | os
             for e in np.unique(data.experiment[mine]):
                 rows = mine & (data.experiment == e) & np.isfinite(data.times)
                 colour = COLOURS[int(e) % len(COLOURS)]
-                left.plot(data.times[rows], r[rows], "o", ms=4, mew=0, color=colour, label=short(names[int(e)]))
-            far = mine & (np.abs(r) > 4.0)
-            left.plot(data.times[far], r[far], "o", ms=10, mfc="none", color=COLOURS[1])
+                left.plot(times[rows], r[rows], "o", ms=4, mew=0, color=colour, label=short(names[int(e)]))
+            far = mine & np.isfinite(data.times) & (np.abs(r) > 4.0)
+            left.plot(times[far], r[far], "o", ms=10, mfc="none", color=COLOURS[1])
             left.set(title=short(observable.name), ylabel="residual / spread")
             left.margins(x=0.01)
             bins = int(np.clip(np.sqrt(mine.sum()), 6, 40))
@@ -137,13 +153,28 @@ def plot_estimate_residuals(estimate: Estimate, *, most: int = 6, path: str | os
             law = laplace if "laplace" in observable.distribution else norm
             right.plot(law.pdf(height), height, color=INK, lw=1.2)
             right.grid(visible=False)
-        panels[-1, 0].set_xlabel(label("time", estimation.model.time_unit))
+        _name_times(panels[-1, 0], calendar, estimation.model.time_unit)
         panels[-1, 1].set_xlabel("density")
         if 1 < len(names) <= 8:
             panels[0, 0].legend(loc="upper right", ncols=4, **BOXED)
         more = f", the first {most} of {len(present)} observables" if len(present) > most else ""
         headline(figure, f"Observed minus fitted, in spreads{more}")
         return finish(figure, path)
+
+
+def _dates_of(estimation: Estimation) -> tuple[Array, Calendar | None]:
+    """Return when all values were measured: dates where these are known of every experiment, with one of their
+    calendars; else numbers.
+    """
+    data = estimation.measurements
+    calendars = [experiment.calendar for experiment in estimation.experiments]
+    times = np.empty(len(data), "datetime64[us]")
+    for i, calendar in enumerate(calendars):
+        if calendar is None:
+            return data.times, None
+        mine = data.experiment == i
+        times[mine] = calendar.dates(np.where(np.isfinite(data.times[mine]), data.times[mine], 0.0))
+    return times, calendars[0]
 
 
 def plot_starts(estimate: Estimate, *, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -158,11 +189,11 @@ def plot_starts(estimate: Estimate, *, path: str | os.PathLike[str] | None = Non
     """
     from physode.estimation.scoring import MET
 
-    loss = np.sort(estimate.minima.loss.numpy())
+    loss, count = np.sort(estimate.minima.loss.numpy()), estimate.met
     above = loss - loss[0]
     solved = np.isfinite(above)
     number = np.arange(1, len(loss) + 1)
-    met = solved & (above < MET)
+    met = number <= count
 
     with styled():
         figure = new_figure(6.5, 4.0)
@@ -183,7 +214,7 @@ def plot_starts(estimate: Estimate, *, path: str | os.PathLike[str] | None = Non
         axes.set_xlim(0.5, len(loss) + 0.5)
         axes.locator_params(axis="x", integer=True)
         axes.set(xlabel="start, from best to worst", ylabel="$-\\log L$ above the best")
-        axes.set_title(f"{int(met.sum())} of {len(loss)} starts met")
+        axes.set_title(f"{count} of {len(loss)} starts met")
         axes.legend(loc="best", **BOXED)
         return finish(figure, path)
 

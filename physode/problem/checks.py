@@ -77,9 +77,9 @@ def pose(
         controller, norm,
     )  # fmt: skip
     by_sample = _sample_args(sample_args, args, len(state) if per_sample else None, skip_finished=skip_finished)
-    referred = Referred.by(f)
+    referred = Referred(f)
     dynamics = make_dynamics(
-        f, tuple(args), packing, state, times, drawing=referred.uses_dropout, skipping=skip_finished
+        f, tuple(args), packing, state, times, drawing=lambda: referred.uses_dropout, skipping=skip_finished
     )
     dynamics = replace(dynamics, sample_args=by_sample)
     if isinstance(tableau, StepMethod):
@@ -99,7 +99,7 @@ def pose(
         t=times,
         steps=steps,
         grid=given,
-        statistics=Statistics(referred.modules),
+        statistics=Statistics(lambda: referred.modules),
         referred=referred,
         step_size=step_size,
         to_outputs=steps is None and step_size is None and grid is None,

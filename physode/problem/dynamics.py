@@ -94,7 +94,7 @@ class Dynamics:
             before = _version(y)
             return self._checked(self.evaluate(t, y), y, before)
         t, placed = self.placed(t, y)
-        rows, time = self.moving, self._time(t)
+        rows, time = self.moving, self.time(t)
         some = placed[rows]
         before = _version(some)
         value = self._checked(self._call(time[rows], self.packing.unpack(some), rows), some, before)
@@ -130,7 +130,7 @@ class Dynamics:
         ``force``: whether it is the momenta's derivative, which counts as the work of a call of the right-hand side.
         """
         t, half = self.placed_half(t, q, p, first=force)
-        rows, time = self.moving, self._time(t)
+        rows, time = self.moving, self.time(t)
         given = half if rows is None else half[rows]
         shape = given.shape
         if self.packing.keys is not None:
@@ -147,7 +147,19 @@ class Dynamics:
     def evaluate(self, t: Number, y: Tensor) -> Any:
         """Return what ``f`` returned, unpacked and unchecked."""
         t, y = self.placed(t, y)
-        return self._call(self._time(t), self.packing.unpack(y))
+        return self._call(self.time(t), self.packing.unpack(y))
+
+    def at(self, time: Tensor, y: Tensor) -> Tensor:
+        """Return dy/dt, packed, for a time as ``f`` takes it (:meth:`time`); it draws from the program's generators.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`first`.
+        """
+        self.calls.count += 1
+        before = _version(y)
+        return self._checked(self.f(time, self.packing.unpack(y), *self.args), y, before)
 
     def placed(self, t: Number, y: Tensor) -> tuple[Number, Tensor]:
         """Return the time and the packed state at which ``f`` is evaluated for ``(t, y)``: these themselves."""
@@ -183,13 +195,13 @@ class Dynamics:
         """Return what the user's ``jac`` returned, unchecked."""
         assert self.jac is not None
         t, y = self.placed(t, y)
-        rows, time = self.moving, self._time(t)
+        rows, time = self.moving, self.time(t)
         if rows is None:
             return self.jac(time, self.packing.unpack(y), *self.args)
         some = self.jac(time[rows], self.packing.unpack(y[rows]), *self._args(rows))
         return some.new_zeros((len(y), *some.shape[1:])).index_copy(0, rows, some)
 
-    def _time(self, t: Number) -> Tensor:
+    def time(self, t: Number) -> Tensor:
         """Return the time as ``f`` takes it."""
         if isinstance(t, Tensor):
             held = torch.clamp(t, self.low, self.high)

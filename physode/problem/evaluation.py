@@ -14,10 +14,10 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -33,15 +33,20 @@ _GLOBAL_GENERATOR = threading.Lock()
 class Draws:
     """The random numbers that every evaluation of one solve draws.
 
-    Attributes
+    Parameters
     ----------
-    any
-        Whether evaluations draw random numbers at all, as far as is known.
+    expected
+        Tells, before an evaluation has shown it, whether evaluations draw random numbers.
     """
 
-    def __init__(self, *, expected: bool = False) -> None:
-        self.any = expected
+    def __init__(self, *, expected: Callable[[], bool] = lambda: False) -> None:
+        self._expected = expected
         self._own: dict[Any, tuple[int, torch.Generator]] = {}
+
+    @cached_property
+    def any(self) -> bool:
+        """Whether evaluations draw random numbers at all, as far as is known."""
+        return self._expected()
 
     def frozen(self) -> FrozenDraws:
         """Return a context for one evaluation, which begins the numbers anew."""

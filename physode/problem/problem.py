@@ -111,6 +111,7 @@ class Problem:
         With ``keep_graph`` (the naive method) the derivative keeps its graph, and there is no need to know the leaves.
         """
         if keep_graph:
+            self.statistics.look()
             probe = self._probe()
             value = self.dynamics.first(self.t[0], self.y0, probe)
             self.statistics.watch(() if probe is None else probe.changed())
@@ -125,6 +126,7 @@ class Problem:
         graph = torch.is_grad_enabled()
         since = graph_clock() if graph else 0
         surroundings = Surroundings(self.referred) if graph else None
+        self.statistics.look()
         probe = self._probe()
         with self.hooks.held_back():
             value = dynamics.first(self.t[0].detach(), y0, probe)
@@ -199,7 +201,7 @@ def make_dynamics(
     y0: Tensor,
     t: Tensor,
     *,
-    drawing: bool,
+    drawing: Callable[[], bool],
     skipping: bool = False,
 ) -> Dynamics:
     """Join the right-hand side with what it is evaluated on."""

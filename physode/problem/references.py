@@ -7,16 +7,16 @@ import sys
 import types
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
 
-__all__ = ["Place", "Referred"]
+__all__ = ["Place", "Referred", "code_of"]
 
 
 _DEPTH = 8  # of containers within containers
@@ -220,49 +220,75 @@ def _is_container(value: Any) -> bool:
     return not isinstance(value, nn.Module | type | types.CellType) and not callable(value)
 
 
-@dataclass(frozen=True)
-class Referred:
-    """What a right-hand side refers to, looked up once a solve.
-
-    Attributes
-    ----------
-    places
-        Where something else may stand later, with what stands there; not what carries a graph.
-    graphs
-        Places of tensors that carry a graph, such as weights that a network makes, and weak references to these.
-    modules
-        The modules that it is or calls upon: itself, or those behind a method, a partial application, a helper, an
-        attribute, list or dict of something that it refers to. ``lambda t, y: net(y)`` is as good as ``net``.
-    tensors
-        The leaves that require gradients, used or not.
-    is_compiled
-        Whether ``torch.compile`` has been at work: its programs must not be watched, which would end them for good.
-    """
-
+class _Seen(NamedTuple):
     places: tuple[Place, ...] = ()
     graphs: tuple[tuple[Place, weakref.ref[Tensor]], ...] = ()
     modules: tuple[nn.Module, ...] = ()
     tensors: tuple[Tensor, ...] = ()
     is_compiled: bool = False
 
-    @classmethod
-    def by(cls, f: Callable[..., Any]) -> Referred:
-        """Look up what ``f`` refers to, as far as can be seen without calling it."""
-        places = tuple(_places(f))
-        values = {id(value): value for value in (f, *(place.value for place in places))}.values()
+
+class Referred:
+    """What a right-hand side refers to, looked up once a solve, when somebody first asks.
+
+    Parameters
+    ----------
+    f
+        The right-hand side; without one, nothing is referred to.
+    """
+
+    def __init__(self, f: Callable[..., Any] | None = None) -> None:
+        self._f = f
+
+    @cached_property
+    def _seen(self) -> _Seen:
+        """What can be seen without calling it."""
+        if self._f is None:
+            return _Seen()
+        places = tuple(_places(self._f))
+        values = {id(value): value for value in (self._f, *(place.value for place in places))}.values()
         modules = tuple(value for value in values if isinstance(value, nn.Module))
         tensors = (value for value in values if isinstance(value, Tensor))
         leaves = tuple(x for x in tensors if x.requires_grad and x.is_leaf)
         results = _results_among(places)
         kept = [place._replace(owner=None) for place in places if place.may_differ and id(place.owner) not in results]
         graphs = (place for place in kept if isinstance(place.value, Tensor) and id(place.value) in results)
-        return cls(
+        return _Seen(
             tuple(place for place in kept if id(place.value) not in results),
             tuple((place._replace(value=None), weakref.ref(place.value)) for place in graphs),
             modules,
             leaves,
             any(map(_is_compiled, values)),
         )
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where something else may stand later, with what stands there; not what carries a graph."""
+        return self._seen.places
+
+    @property
+    def graphs(self) -> tuple[tuple[Place, weakref.ref[Tensor]], ...]:
+        """Places of tensors that carry a graph, such as weights that a network makes, and weak references to these."""
+        return self._seen.graphs
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The modules that it is or calls upon.
+
+        Itself, or those behind a method, a partial application, a helper, an attribute, list or dict of something that
+        it refers to. ``lambda t, y: net(y)`` is as good as ``net``.
+        """
+        return self._seen.modules
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The leaves that require gradients, used or not."""
+        return self._seen.tensors
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether ``torch.compile`` has been at work: its programs must not be watched, which would end them."""
+        return self._seen.is_compiled
 
     @property
     def uses_dropout(self) -> bool:
@@ -277,3 +303,14 @@ def _is_compiled(value: Any) -> bool:
     if not isinstance(names, dict):
         return False
     return "_torchdynamo_orig_callable" in names or names.get("_compiled_call_impl") is not None
+
+
+def code_of(f: Any) -> Hashable:
+    """Return what tells right-hand sides of different code apart: a code object or a type."""
+    if isinstance(f, functools.partial):
+        return ("partial", code_of(f.func))
+    if isinstance(f, types.MethodType):
+        return code_of(f.__func__)
+    if isinstance(f, types.FunctionType):
+        return f.__code__
+    return (type(f),)

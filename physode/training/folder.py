@@ -321,7 +321,7 @@ def _named(part: Path, path: Path) -> None:
 
 
 def _taken(path: Path) -> ConfigError:
-    if kind_of_run(path) == "estimate":  # which has no checkpoints
+    if kind_of_run(path) == "estimate" and (path / "report.json").exists():  # there is nothing to go on with
         return ConfigError(f"{path} exists already; choose another name, or replace it (--force)")
     return ConfigError(
         f"{path} exists already; choose another name, replace it (--force), or go on with it (--resume {path})"

@@ -151,7 +151,7 @@ def test_how_far_curves_go_is_checked_before_the_search(here, monkeypatch, until
     def search(*arguments, **options):
         raise AssertionError("it is searched")
 
-    monkeypatch.setattr(importlib.import_module("physode.estimation.fit"), "estimate", search)
+    monkeypatch.setattr(importlib.import_module("physode.estimation.fit"), "estimate_posed", search)
     (here / "driven.csv").write_text("time,x,u\n0,2,0\n2,1,1\n4,1,0\n")
     (here / "driven.toml").write_text(MODEL.replace("-k*x", "-k*x + u") + "[inputs]\nu = 'u'\n")
     done = run("driven.csv", "--model", "driven.toml", "--until", until)

@@ -7,11 +7,16 @@ import pytest
 import physode.solve  # noqa: F401 - the front door first: the parts behind it import one another
 from physode.compiled import choice
 from physode.compiled.build import Compiled
+from physode.fused import choice as fused
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> None:
+def _without_the_fused_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise fused.Unsupported("left aside")
+
     choice.forget()
+    monkeypatch.setattr(fused, "solve_with", refuse)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from torch import nn
 import physode as po
 from physode.compiled import choice
 from physode.compiled.build import Compiled
-from tests.compiled.same import Swing, close
+from tests.fused.same import Swing, close
 
 pytestmark = pytest.mark.usefixtures("float64")
 

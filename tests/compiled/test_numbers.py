@@ -11,6 +11,7 @@ import physode as po
 from physode.compiled.build import Unsupported
 from physode.compiled.capture import capture
 from physode.problem.checks import pose
+from tests.fused.same import assert_same
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -151,3 +152,21 @@ def test_a_sweep_is_compiled_once_with_values_and_gradients_right(builds):
         counts.append(len(builds))
     assert counts[0] > 0
     assert counts == [counts[0]] * 3
+
+
+@pytest.mark.slow
+def test_norms_are_compiled_anew_where_their_numbers_change_and_only_there(builds):
+    def norm_of(weight):
+        return lambda x: weight * x.abs().max()
+
+    y0 = torch.rand(2)
+
+    def falling(t, y):
+        return -y * t
+
+    assert_same(falling, y0, [0.0, 2.0], norm=norm_of(1.0), method="heun_euler", rtol=1e-3, atol=1e-4)
+    once = len(builds)
+    assert_same(falling, y0, [0.0, 2.0], norm=norm_of(1.0), method="heun_euler", rtol=1e-3, atol=1e-4)
+    assert len(builds) == once
+    assert_same(falling, y0, [0.0, 2.0], norm=norm_of(30.0), method="heun_euler", rtol=1e-3, atol=1e-4)
+    assert len(builds) > once

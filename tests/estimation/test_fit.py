@@ -287,3 +287,28 @@ def test_more_constants_than_values_are_refused():
 def test_a_guess_that_cannot_be_solved_is_said():
     with pytest.raises(SolveError, match="at the initial guess"):
         fit(lambda t, x, k: k * x**2, {"t": T, "y": decaying()}, constants={"k": 50.0}, start=[10.0], starts=1)
+
+
+@pytest.mark.parametrize(
+    ("f", "constants", "idle"),
+    [
+        (lambda t, x, k, z: -(k + 0 * z) * x, {"k": 1.0, "z": 2.0}, "z"),
+        (lambda t, x, k, z: -k * x + (z - z), {"k": 1.0, "z": 2.0}, "z"),
+        (lambda t, x, k, z: -k * x, {"k": 1.0, "z": [0.0, 1.0]}, "z"),
+    ],
+)
+def test_a_constant_that_nothing_depends_on_is_refused_by_its_name(f, constants, idle):
+    with pytest.raises(ConfigError, match=f"nothing depends on the constant '{idle}'"):
+        fit(f, {"t": T, "y": decaying()}, constants=constants, starts=1)
+    assert fit(f, {"t": T, "y": decaying()}, constants=constants, fixed=[idle], starts=1).converged
+
+
+def test_a_constant_that_acts_somewhere_else_than_at_the_guess_is_no_idle_one():
+    y = decaying()
+    wide = fit(lambda t, x, k, z: -k * x * (1 + z * t), {"t": T, "y": y}, constants={"k": 0.0, "z": 0.0}, starts=1)
+    assert wide["k"].value == pytest.approx(0.7, rel=0.1)
+    seen = fit(
+        lambda t, x, k, scale: -k * x, {"t": T, "y": 3 * y}, constants={"k": 1.0, "scale": 1.0}, states=["x"],
+        start=[2.0], observe=lambda t, x, k, scale: scale * x, starts=1,
+    )  # fmt: skip
+    assert seen["scale"].value == pytest.approx(3.0, rel=0.05)

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy import optimize
 
 from physode.errors import ConfigError
@@ -67,8 +68,12 @@ def test_a_ratio_is_called_one():
     assert "such as their ratio: moving a by +1 % and b by +1 %" in sentence
 
 
-def test_what_nothing_depends_on_stands_alone():
-    fitted = fit(lambda t, x, k, idle: -k * x + 0 * idle, {"t": T, "x": Y}, constants={"k": 1.0, "idle": 2.0}, starts=1)
+def test_what_nothing_measured_depends_on_stands_alone():
+    fitted = fit(
+        lambda t, x, k, idle: torch.stack([-k * x[0], idle * x[0]]),  # what becomes of x is not measured
+        {"t": T, "x": Y}, constants={"k": 1.0, "idle": 2.0}, states=["x", "y"], observe=["x"],
+        start={"x": "fit", "y": 0.0}, starts=1,
+    )  # fmt: skip
     assert identifiability(fitted).combinations == ({"idle": 1.0},)
     assert identifiability(fitted).sentences[0].startswith("nothing that was measured depends on idle")
 

@@ -189,7 +189,11 @@ def test_estimates_at_a_bound_are_drawn_from_within():
 
 def test_what_has_no_posterior_is_refused():
     pytest.importorskip("emcee")
-    fitted = fit(lambda t, x, k, idle: -k * x + 0 * idle, {"t": T, "x": Y}, constants={"k": 1.0, "idle": 1.0}, starts=1)
+    fitted = fit(
+        lambda t, x, k, idle: torch.stack([-k * x[0], idle * x[0]]),
+        {"t": T, "x": Y}, constants={"k": 1.0, "idle": 1.0}, states=["x", "y"], observe=["x"],
+        start={"x": "fit", "y": 0.0}, starts=1,
+    )  # fmt: skip
     with pytest.raises(ConfigError, match="the data do not determine 'idle': give it bounds or a prior to draw from"):
         sample(fitted)
     with pytest.raises(ConfigError, match="`walkers` must be even and at least 8 for 3 constants, got 7"):

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("libsbml")
 pytest.importorskip("petab")
 
+from physode.errors import DataError
 from physode.petab import read_problem
 from tests.petab.problems import model, write_version_1, write_version_2
 from tests.petab.reference import guesses, simulations
@@ -325,3 +326,18 @@ def test_a_measurement_s_own_parameters_are_numbers_unknowns_and_constants_of_it
     assert spreads == pytest.approx([4.0, 0.7, 18.0])
     assert estimation.measurements.own == ((0.0, 0.0, 0.0), (2.0, "s", 0.1), ("s", 0.0, "s"))
     assert np.array_equal(estimation.measurements.observable, [1, 0, 0])
+
+
+@pytest.mark.parametrize("estimate", ["true", "false"])
+def test_what_an_event_sets_at_an_unknown_time_is_no_parameter_of_the_table(tmp_path, estimate):
+    events = {"switch": {"trigger": "A <= 1", "assignments": {"k": "0.1"}}}
+    parameters = [{"parameterId": "k", "estimate": estimate}]
+    path = problem_2(tmp_path, model(**DECAY, events=events), ["A"], measured([1, 2]), parameters=parameters)
+    with pytest.raises(DataError, match=r"an event sets k at a time that only the solution knows.*initial assignment"):
+        read_problem(path)
+    text = model(
+        **{**DECAY, "parameters": {"k": 0.5, "k0": 0.5}}, initial={"k": "k0"}, events=events
+    )  # what the line advises
+    path = problem_2(tmp_path, text, ["A"], measured([1, 3]), parameters=[{"parameterId": "k0"}])
+    switch = 2 * math.log(2)
+    assert simulated(path, k0=0.5) == pytest.approx([2 * math.exp(-0.5), math.exp(-0.1 * (3 - switch))], rel=1e-6)

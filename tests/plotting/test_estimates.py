@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.dates import num2date
 
-from physode.estimation import bands, fit, profile
+from physode.equations.columns import observed_of, read_recordings
+from physode.equations.model_file import read_model
+from physode.estimation import bands, estimate, fit, profile
 from physode.plotting import (
     plot_bands,
     plot_correlations,
@@ -141,3 +145,61 @@ def test_correlations_are_coloured_and_written(fitted):
     assert [text.get_text() for text in axes.get_xticklabels()] == ["k", "x(0)[A]", "x(0)[B]"]
     written = [text.get_text() for text in axes.texts]
     assert written == [f"{value:.2f}" for value in fitted.correlation.reshape(-1)]
+
+
+MODEL = """version = 1
+time_unit = "h"
+equations = "x' = -k*x"
+constants.k = { guess = 0.1, bounds = [0, 5] }
+states.x = {}
+"""
+
+
+def dated(tmp_path, name, begin, hours=(0, 6, 12, 30)):
+    """Write a table whose times are dates, and return its file and these."""
+    dates = [datetime.fromisoformat(begin) + timedelta(hours=hour) for hour in hours]
+    values = 2 * np.exp(-0.05 * np.array(hours)) + 0.01 * np.cos(hours)
+    rows = "".join(f"{date.isoformat()},{x:.5f}\n" for date, x in zip(dates, values, strict=True))
+    (tmp_path / name).write_text(f"time,x\n{rows}")
+    return tmp_path / name, [date.replace(tzinfo=None) for date in dates]
+
+
+def test_times_that_were_dates_are_dates_on_the_axes(tmp_path):
+    early, first = dated(tmp_path, "early.csv", "2024-02-28T18:00:00")
+    late, second = dated(tmp_path, "late.csv", "2025-07-01T06:30:00", hours=(0, 3, 20))
+    (tmp_path / "decay.toml").write_text(MODEL)
+    found = estimate(read_model(tmp_path / "decay.toml").estimation(early, late), starts=1)
+    figure = plot_bands(bands(found, points=9, until=60.0))
+    for axes, dates in zip(figure.axes, (first, second), strict=True):
+        assert lines(axes)["data"].get_xdata().astype("datetime64[s]").tolist() == dates
+        assert axes.get_xlabel() == "date"
+        axes.figure.canvas.draw()
+        assert dates[0].strftime("%b") in "".join(
+            [axes.xaxis.get_offset_text().get_text(), *(tick.get_text() for tick in axes.get_xticklabels())]
+        )
+    shade = next(patch for patch in figure.axes[0].patches if patch.get_label() == "extrapolated")
+    assert num2date(shade.get_x()).replace(tzinfo=None) == first[-1]
+    left = plot_estimate_residuals(found).axes[0]
+    assert lines(left)["late"].get_xdata().astype("datetime64[s]").tolist() == second
+
+
+def test_a_zone_is_told_and_numbers_beside_dates_make_an_axis_of_numbers(tmp_path):
+    early, dates = dated(tmp_path, "early.csv", "2024-02-28T18:00:00+02:00")
+    (recording,) = read_recordings([early], time_unit="d")
+    assert recording.calendar.unit == 86_400
+    assert recording.calendar.dates(recording.columns["x"].times).astype("datetime64[s]").tolist() == dates
+    assert recording.calendar.zone == "UTC+02:00"
+    (tmp_path / "plain.csv").write_text("time,x\n0,2\n6,1.5\n12,1.1\n")
+    (tmp_path / "decay.toml").write_text(MODEL)
+    found = estimate(read_model(tmp_path / "decay.toml").estimation(early, tmp_path / "plain.csv"), starts=1)
+    first, second = plot_bands(bands(found, points=9)).axes
+    assert first.get_xlabel() == "date (UTC+02:00)"
+    assert second.get_xlabel() == "time (h)"
+    assert plot_estimate_residuals(found).axes[0].get_xlabel() == "time (h)"
+
+
+def test_a_function_s_data_keep_their_dates(tmp_path):
+    early, dates = dated(tmp_path, "early.csv", "2024-02-28T18:00:00")
+    (series,) = observed_of(read_recordings([early])).series
+    assert series.calendar.unit == 1
+    assert series.calendar.dates(series.t).astype("datetime64[s]").tolist() == dates
