@@ -41,9 +41,9 @@ class _Fits:
 
 
 def heat(settings: Settings) -> Heat:
-    """Run fits of all kinds in turn, once a round."""
+    """Run fits of all kinds in turn, once a round after a first one that is not counted; quickly, that one alone."""
     settings.say(f"{_TITLE} ...")
-    rounds = max(1, min(settings.rounds, 1 if settings.quick else 3))
+    rounds = 0 if settings.quick else min(settings.rounds, 3)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         kinds = {WARM: _Fits(_caches(home / "warm")), COLD: _Fits({}), NEVER: _Fits({"PHYSODE_COMPILE": "never"})}
@@ -54,9 +54,8 @@ def heat(settings: Settings) -> Heat:
             for name, kind in kinds.items():
                 seconds, error = _fit(home, kind.environment)
                 kind.error = max(kind.error, error)
-                if number == 0:
-                    firsts[name] = seconds
-                else:
+                firsts.setdefault(name, seconds)
+                if number or not rounds:
                     kind.times.append(seconds)
                 settings.say(f"  {name}: {seconds:.2f} s")
     placings = (

@@ -30,6 +30,8 @@ __all__ = ["run"]
 _NAIVE, _ADJOINT, _TORCHODE, _DIFFRAX = "torchdiffeq naive", "torchdiffeq adjoint", "torchode", "diffrax"
 _EAGER, _COMPILED, _CHECKPOINTS = "physode aca", "physode aca, compiled", "physode aca, checkpoints"
 _OWN = "physode aca, per-sample, compiled"
+_COMPILING, _SPREAD = "compile time", "mu to 100"
+_WASTE = "time of an attempt over that in a batch of equal samples"
 
 _NOTES = """Ratios are the other's median over ours, of the tables below; errors are those of the outputs and of the
 worst gradient, relative to solutions at tight tolerances. There is no ratio where ours are more than three times the
@@ -47,42 +49,68 @@ class _Part:
 
     title: str
     hold: Callable[[], Heat]
-    claims: Sequence[tuple[str, str, float] | tuple[str, str, float, str]] = ()
-    limits: Callable[[Heat], Sequence[Limit]] = lambda _: ()
+    claims: Sequence[tuple[str, str, float] | tuple[str, str, float, str]]
 
 
 def run(settings: Settings) -> Report:
     """Run the heats that the claims are about, and set the ratios side by side."""
     heats: list[Heat] = []
     found: list[tuple[Claim, Heat]] = []
-    limits: list[Limit] = []
     for part in _parts(settings):
         if settings.only not in part.title:
             continue
         heat = part.hold()
         heats.append(heat)
         found += [(Claim(part.title, *claim), heat) for claim in part.claims]
-        limits += part.limits(heat)
-    compiling = "compile time"
-    tables = []
-    if settings.only in compiling:
-        one = compile_time.measure(settings, "three bodies")
-        limits += [
-            Limit(compiling, "three bodies with gradients, empty cache", 3.0, one.cold.compiling, "s"),
-            Limit(compiling, "the same in the next process", 0.1, one.warm.compiling, "s"),
-        ]
-        tables = [f"### {compiling}", compile_time.table([one])]
+    limits, tables = _limits(settings, heats)
     notes = f"{(__doc__ or '').strip()} {_NOTES}".replace("\n", " ")
     sections = [notes, claims_table(found), limits_table(limits), *map(heat_section, heats), *tables]
     return Report("\n\n".join(sections), lambda: bars(heats))
 
 
+def _limits(settings: Settings, heats: Sequence[Heat]) -> tuple[list[Limit], list[str]]:
+    """Measure what is to be at most so much, the spread batch's waste beside the heats; and what there is to show."""
+    limits, tables = [], []
+    if spread := [heat for heat in heats if _SPREAD in heat.title]:
+        equals = vdp_spread.heat_of_equals(settings, _many(settings), [_own()])
+        limits.append(Limit("van der Pol spread", _WASTE, 1.3, _waste(spread[0], equals)))
+        tables.append(heat_section(equals))
+    if settings.only in _COMPILING:
+        one = compile_time.measure(settings, "three bodies")
+        limits += [
+            Limit(_COMPILING, "three bodies with gradients, empty cache", 3.0, one.cold.compiling, "s"),
+            Limit(_COMPILING, "the same in the next process", 0.1, one.warm.compiling, "s"),
+        ]
+        tables += [f"### {_COMPILING}", compile_time.table([one])]
+    return limits, tables
+
+
+def _waste(spread: Heat, equals: Heat) -> float | str:
+    """Return the time of an attempt that is of use in a batch of very different samples, over one in a batch of equals.
+
+    This is how many rows are evaluated over those of use, whatever way a solver has of filling its batch.
+    """
+    times = []
+    for heat in (spread, equals):
+        placing = heat.find(_OWN)
+        if placing is None or placing.work.accepted is None or placing.work.rejected is None:
+            return f"{_OWN}: did not run"
+        times.append(placing.median / (placing.work.accepted + placing.work.rejected))
+    return times[0] / times[1]
+
+
+def _many(settings: Settings) -> int:
+    return 20 if settings.quick else 1000
+
+
 def _parts(settings: Settings) -> list[_Part]:
-    many = 100 if settings.quick else 1000
+    many = _many(settings)
     small = conv.SMALL if settings.quick else {}
     bodies = partial(three_body.heat, settings, many, torch.float32)
     batch = f"three bodies, B = {many}"
-    lorenzes = (many,) if settings.quick else (many, 100_000)
+    lorenzes = (100,) if settings.quick else (1000, 100_000)
+    reactions = stiff_spread.KINETICS[: 1 if settings.quick else None]
+    networks = ((2, 0.1), (64, 0.3))[: 1 if settings.quick else None]
     return [
         _Part(
             "three bodies, B = 1, gradient",
@@ -122,7 +150,6 @@ def _parts(settings: Settings) -> list[_Part]:
             f"van der Pol spread to mu = 100, B = {many}",
             lambda: vdp_spread.heat(settings, many, gradient=False, peers=_spread()),
             [(_OWN, _DIFFRAX, 15), (_OWN, f"{_NAIVE}, tolerance x 0.03", 100)],
-            _rows_of_use,
         ),
         *(
             _Part(
@@ -130,7 +157,7 @@ def _parts(settings: Settings) -> list[_Part]:
                 partial(stiff_spread.heat, settings, kinetics, many, _stiff(kinetics)),
                 [(_OWN, f"{_DIFFRAX}, tolerance x {kinetics.diffrax:g}", 5), (_OWN, RECORDED, 3)],
             )
-            for kinetics in stiff_spread.KINETICS
+            for kinetics in reactions
         ),
         *(
             _Part(
@@ -142,7 +169,7 @@ def _parts(settings: Settings) -> list[_Part]:
                     (_OWN, _DIFFRAX, 1),
                 ],
             )
-            for dimension, factor in ((2, 0.1), (64, 0.3))
+            for dimension, factor in networks
         ),
         _Part(
             "fit of three bodies, whole process",
@@ -167,13 +194,6 @@ def _parts(settings: Settings) -> list[_Part]:
             [(_EAGER, _ADJOINT, 2), (_EAGER, "TorchDiffEqPack ACA", 1.2), (_EAGER, _NAIVE, 1, "memory")],
         ),
     ]
-
-
-def _rows_of_use(heat: Heat) -> list[Limit]:
-    placing = heat.find(_OWN)
-    useful = placing.work.useful if placing is not None else None
-    seen = f"{_OWN}: did not run" if useful is None else 1 / useful
-    return [Limit("van der Pol spread", "rows evaluated over those of use", 1.3, seen)]
 
 
 def _own() -> Peer:

@@ -21,9 +21,9 @@ from benchmarks.report import Report, heat_section
 from benchmarks.task import Task, Twin
 from physode.rhs import VanDerPol
 
-__all__ = ["heat", "problem", "run"]
+__all__ = ["heat", "heat_of_equals", "problem", "run"]
 
-_LOWEST, _HIGHEST, _HIGHEST_FOR_GRADIENTS = 0.1, 100.0, 10.0
+_LOWEST, _EQUAL, _HIGHEST, _HIGHEST_FOR_GRADIENTS = 0.1, 10.0, 100.0, 10.0
 _PER_SAMPLE: dict[str, Any] = {"step_control": "per-sample"}
 
 
@@ -44,8 +44,9 @@ def run(settings: Settings) -> Report:
 def heat(settings: Settings, batch: int, *, gradient: bool, peers: list[Peer] | None = None) -> Heat:
     """Race one batch."""
     highest = _HIGHEST_FOR_GRADIENTS if gradient else _HIGHEST
-    right = reference(problem(batch, 1e-9, highest), gradient)
-    check = Check(problem(batch, 1e-7, highest), right, Bounds(1e-2, 5e-2))
+    right, few = reference(problem(batch, 1e-9, highest), gradient), min(batch, 100)
+    tight = reference(problem(few, 1e-9, highest), gradient) if few < batch else right
+    check = Check(problem(few, 1e-7, highest), tight, Bounds(1e-2, 5e-2))
     return race(
         f"B = {batch}, mu to {highest:g}, float64: {'forward and gradient' if gradient else 'forward'}",
         problem(batch, 1e-5, highest),
@@ -64,9 +65,15 @@ def contestants() -> list[Peer]:
     return [*ours, torchdiffeq(), torchode(), diffrax()]
 
 
-def problem(batch: int, tol: float, highest: float = _HIGHEST, end: float = 50.0) -> Task:
+def heat_of_equals(settings: Settings, batch: int, peers: list[Peer]) -> Heat:
+    """Race a batch of equal samples, with mu = 10: none waits for another."""
+    title = f"B = {batch}, mu = {_EQUAL:g} for all, float64: forward"
+    return race(title, problem(batch, 1e-5, _EQUAL, lowest=_EQUAL), peers, settings, gradient=False)
+
+
+def problem(batch: int, tol: float, highest: float = _HIGHEST, end: float = 50.0, *, lowest: float = _LOWEST) -> Task:
     """Return the task: mu evenly spread in the logarithm."""
-    exponents = torch.linspace(math.log(_LOWEST), math.log(highest), batch, dtype=torch.float64)
+    exponents = torch.linspace(math.log(lowest), math.log(highest), batch, dtype=torch.float64)
     system = VanDerPol(exponents.exp(), learnable=True).double()
     params = tuple(parameter for parameter in system.parameters() if parameter.numel() == batch)
     for parameter in system.parameters():
