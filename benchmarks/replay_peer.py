@@ -53,7 +53,7 @@ class _Key(NamedTuple):
         return same and (self.twin, *self[2:]) == (other.twin, *other[2:])
 
 
-_PROGRAMS: dict[tuple[_Key, bool], Any] = {}
+_PROGRAMS: dict[tuple[_Key, bool], tuple[Any, tuple[Any, ...]]] = {}
 _PROBLEMS: dict[_Key, Any] = {}
 
 

@@ -144,8 +144,9 @@ def claims_table(found: Sequence[tuple[Claim, Heat]]) -> str:
     rows = []
     for claim, heat in found:
         seen = seen_ratio(claim, heat)
-        verdict = ["-", seen]
-        if not isinstance(seen, str):
+        if isinstance(seen, str):
+            verdict = ["-", seen]
+        else:
             bound = "at least " if _far_from(heat, claim.other, claim.ours) else ""
             verdict = [f"{bound}{_times(seen)}", "yes" if seen >= claim.asked else "no"]
         errors = [_errors(heat.find(name)) for name in (claim.ours, claim.other)]
@@ -175,8 +176,9 @@ def limits_table(limits: Sequence[Limit]) -> str:
     """Return a Markdown table with a row a limit."""
     rows = []
     for limit in limits:
-        verdict = ["-", limit.seen]
-        if not isinstance(limit.seen, str):
+        if isinstance(limit.seen, str):
+            verdict = ["-", limit.seen]
+        else:
             verdict = [_figure(limit.seen, limit.unit), "yes" if limit.seen <= limit.most else "no"]
         rows.append([limit.case, limit.what, _figure(limit.most, limit.unit), *verdict])
     return markdown_table(["case", "what", "at most", "seen", "reached"], rows)

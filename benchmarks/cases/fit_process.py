@@ -48,7 +48,7 @@ def heat(settings: Settings) -> Heat:
         home = Path(folder)
         kinds = {WARM: _Fits(_caches(home / "warm")), COLD: _Fits({}), NEVER: _Fits({"PHYSODE_COMPILE": "never"})}
         _physode(home, ["simulate", "threebody"], {})
-        firsts = {}
+        firsts: dict[str, float] = {}
         for number in range(rounds + 1):
             kinds[COLD].environment = _caches(home / f"cold{number}")
             for name, kind in kinds.items():
