@@ -26,6 +26,7 @@ COMMANDS = {
     "inspect": "Describe a file of trajectories or images.",
     "gradcheck": "Check gradients of your own right-hand side.",
     "info": "Show versions, devices and methods.",
+    "cache": "Show or empty the folder of compiled kernels.",
     "reproduce": "Reproduce figures and tables of the papers.",
 }
 """One line of help by name; the command itself is ``physode.cli.commands.<name>.command``."""

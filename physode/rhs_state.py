@@ -68,13 +68,13 @@ class Statistics:
                 buffers.append(buffer)
                 versions.append(_version(buffer))
 
-    def snapshot(self) -> list[Tensor]:
-        """Return copies of the buffers as they are."""
-        return [buffer.detach().clone() for buffer in self._watched.buffers]
+    def snapshot(self) -> list[tuple[Tensor, Tensor]]:
+        """Return the buffers that are watched, with copies of them as they are."""
+        return [(buffer, buffer.detach().clone()) for buffer in self._watched.buffers]
 
-    def restore(self, snapshot: list[Tensor]) -> None:
-        """Set the buffers back to a snapshot."""
-        for buffer, saved in zip(self._watched.buffers, snapshot, strict=True):
+    def restore(self, snapshot: list[tuple[Tensor, Tensor]]) -> None:
+        """Set the buffers of a snapshot back to it, whether or not they are watched still."""
+        for buffer, saved in snapshot:
             buffer.data.copy_(saved)  # .data: batch norm's graph keeps the buffer, though training never reads it
 
     @contextmanager

@@ -57,7 +57,7 @@ def solve(
     gradient: str | GradientMethod = "aca",
     dense: bool = False,
     throw: bool = True,
-    compile: bool | Literal["auto"] = False,  # noqa: A002 - torch.compile's word
+    compile: bool | Literal["auto"] = "auto",  # noqa: A002 - torch.compile's word
     record: Mapping[str, Callable[..., Any]] | Literal["invariants"] | None = None,
     progress: Progress | None = None,
     jac: Callable[..., Any] | None = None,
@@ -127,10 +127,12 @@ def solve(
     throw
         Raise where the solve or any sample fails; else return what was solved, with the status.
     compile
-        Solve by programs that are compiled once for a right-hand side, method and shape, and used again by every such
-        solve: many times faster for small systems, after seconds to a minute of compiling. ``"auto"`` compiles once
-        solves of a kind have taken longer than that, as in fits. Where it cannot be done (control flow on values, batch
-        norm in training, complex states, gradients other than ACA's) the solve goes on without, with one warning.
+        Whether the whole solve, and its pass back, run as one kernel that is compiled from ``f``: tens to hundreds of
+        times faster for small systems, after a second or two of compiling for each code of ``f``, method and dtype;
+        kept on disk for later. ``"auto"``: where a kernel is at hand, or once solves like this one have taken as long
+        as compiling does; with ``PHYSODE_COMPILE=never`` in the environment, never. True: now, with one warning where
+        it cannot be done and the solve goes on without. False: never. Kernels take the same steps and give the same
+        answers to rounding (``docs/fused.md``).
     record
         Functions ``(t, y)`` by name, evaluated at every accepted step without gradients: ``sol.recorded[name]`` has
         their times and values, while states are not kept; a jump has two rows. ``"invariants"`` records what ``f``
@@ -342,6 +344,15 @@ def _compiled(problem: Problem, plan: Plan, gradient_method: GradientMethod, whe
         return choice.solve_with(problem, plan, when, gradient_method.solve, aca=aca)
     except choice.Unsupported as error:
         reason = str(error)
-    from physode.compiled.choice import solve_with
+    if _has_graphs(problem):
+        from physode.compiled.choice import solve_with
 
-    return solve_with(problem, plan, when, gradient_method.solve, aca=aca, fused=reason)
+        return solve_with(problem, plan, when, gradient_method.solve, aca=aca)
+    if choice.is_news(problem, reason):
+        _warn_uncompiled(reason)
+    return gradient_method.solve(problem, plan)
+
+
+def _has_graphs(problem: Problem) -> bool:
+    """Whether a loop that is no single kernel can still run without its host: as CUDA graphs."""
+    return problem.y0.is_cuda

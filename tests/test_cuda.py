@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -162,3 +164,62 @@ def test_banded_systems_agree_with_the_cpu(method):
         found[device] = [sol.y[-1], *torch.autograd.grad(sol.y[-1].sum(), rate)]
     for a, b in zip(found["cpu"], found["cuda"], strict=True):
         torch.testing.assert_close(b.cpu(), a, rtol=1e-8, atol=1e-9)
+
+
+FUSED_METHODS = ["dopri5", "dopri8", "bosh3", "rk4"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("method", FUSED_METHODS)
+def test_fused_solves_agree_with_the_cpu(method, dtype):
+    pytest.importorskip("cuda.bindings.nvrtc")
+
+    def solved(device):
+        mu = torch.linspace(0.1, 3, 300, device=device, dtype=dtype)[:, None].requires_grad_()
+        y0 = torch.tensor([[2.0, 0.0]], device=device, dtype=dtype).repeat(300, 1).requires_grad_()
+        times = torch.linspace(0, 2, 9, device=device, dtype=dtype)
+        control = {"step_size": 0.02} if method == "rk4" else {"step_control": "per-sample", "rtol": 1e-6, "atol": 1e-6}
+        y = po.solve(van_der_pol, y0, times, args=(mu,), method=method, compile=True, **control).y
+        return [y.detach(), *torch.autograd.grad(y.square().sum(), [y0, mu])]
+
+    single = dtype == torch.float32
+    agree(solved, rtol=1e-2 if single else 1e-6, atol=1e-2 if single else 1e-6)
+
+
+def test_fused_networks_and_single_samples_agree_with_the_cpu():
+    pytest.importorskip("cuda.bindings.nvrtc")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.Tanh(), torch.nn.Linear(32, 8))
+
+    def solved(device):
+        own = copy.deepcopy(net).to(device)
+        y0 = torch.linspace(-1, 1, 800, device=device).reshape(100, 8).requires_grad_()
+        options = {"rtol": 1e-8, "atol": 1e-8, "compile": True}
+        many = po.solve(lambda t, y: own(y), y0, [0.0, 0.4, 1.0], step_control="per-sample", **options).y
+        one = po.solve(lambda t, y: own(y), y0[:1], [0.0, 0.4, 1.0], **options).y
+        loss = many.square().sum() + one.square().sum()
+        return [many.detach(), one.detach(), *torch.autograd.grad(loss, [y0, *own.parameters()])]
+
+    agree(solved)
+
+
+def test_fused_solves_run_on_the_current_stream():
+    pytest.importorskip("cuda.bindings.nvrtc")
+    y0 = torch.rand(1000, 3, device="cuda")
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream), torch.no_grad():
+        y = po.solve(lambda t, y: -y, y0, [0.0, 1.0], step_control="per-sample", rtol=1e-9, atol=1e-9, compile=True).y
+        end = y[-1] * 2
+    torch.cuda.current_stream().wait_stream(stream)
+    torch.testing.assert_close(end, 2 * y0 * torch.exp(-torch.ones_like(y0)), rtol=1e-7, atol=1e-8)
+
+
+def test_samples_that_fail_by_a_kernel_are_those_that_fail_without():
+    pytest.importorskip("cuda.bindings.nvrtc")
+    y0 = torch.tensor([[1.0], [0.1], [2.0]], device="cuda")
+    options = {"step_control": "per-sample", "throw": False, "max_steps": 200}
+    by_kernel = po.solve(lambda t, y: y * y, y0, [0.0, 0.25, 0.9, 3.0], compile=True, **options)
+    without = po.solve(lambda t, y: y * y, y0, [0.0, 0.25, 0.9, 3.0], compile=False, **options)
+    assert torch.equal(by_kernel.status, without.status)
+    torch.testing.assert_close(by_kernel.y, without.y, rtol=1e-6, atol=1e-6, equal_nan=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from physode.cli.commands.cache import describe as describe_kernels
 from physode.cli.options import json_option
 from physode.cli.show import show_json, show_pairs, show_table
 
@@ -57,6 +58,7 @@ def describe() -> dict[str, Any]:
         "packages": package_versions(),
         "threads": {"cores": os.cpu_count(), "torch": torch.get_num_threads()},
         "compilers": _compilers(),
+        "kernels": describe_kernels(),
         "gradients": {"known": list(GRADIENTS)},
         "devices": _devices(),
         "methods": [
@@ -72,10 +74,16 @@ def describe() -> dict[str, Any]:
 
 
 def _compilers() -> dict[str, str | None]:
-    """What ``torch.compile`` can use: a C++ compiler for the CPU, Triton for CUDA."""
-    cxx = next(filter(None, map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))), None)
+    """What kernels are compiled by (c++, nvcc); ``torch.compile`` uses the first and Triton for CUDA."""
+    from physode.fused.compilers import cpu_compiler
+
+    compiler = cpu_compiler()
     triton = util.find_spec("triton")
-    return {"c++": cxx, "nvcc": shutil.which("nvcc"), "triton": triton.origin if triton else None}
+    return {
+        "c++": None if compiler is None else compiler.name,
+        "nvcc": shutil.which("nvcc"),
+        "triton": triton.origin if triton else None,
+    }
 
 
 def _devices() -> list[dict[str, Any]]:

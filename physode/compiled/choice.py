@@ -51,7 +51,6 @@ def solve_with(
     uncompiled: Callable[[Problem, Plan], Outcome],
     *,
     aca: ACA | None,
-    fused: str = "",
 ) -> Outcome:
     """Solve by compiled programs where that is possible and wanted, else ``uncompiled``, with one warning why.
 
@@ -61,8 +60,6 @@ def solve_with(
         True: now. ``"auto"``: once solves like this one have taken as long as compiling may take.
     aca
         How gradients, if any are asked for, are computed; None if not by ACA.
-    fused
-        Why there is no fused kernel.
     """
     code = code_of(problem.dynamics.f)
     kind = (code, tuple(problem.y0.shape), problem.y0.dtype, problem.tableau, problem.t.shape[1:])

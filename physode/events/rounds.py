@@ -241,7 +241,7 @@ class _Rounds:
             )
         state.end(slides.reshape(state.going.shape), Status.SLIDING, state.t.detach())
 
-    def _anew(self, detector: RoundDetector, outcome: Outcome | None, before: list[Tensor]) -> None:
+    def _anew(self, detector: RoundDetector, outcome: Outcome | None, before: list[tuple[Tensor, Tensor]]) -> None:
         """Have a round solved anew.
 
         The right-hand side is discontinuous at events where it was not known to be; or a step that was looked into too

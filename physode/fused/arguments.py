@@ -14,7 +14,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     _LONG: (
         "samples", "active", "threads", "count", "rows", "max_steps", "predictive", "integral_only",
         "clock_by_sample", "times_by_row", "times_by_sample", "grid_by_row", "clock_by_row", "clock_by_step",
-        "taken_by_row",
+        "taken_by_row", "parts", "chunk",
     ),
     _DOUBLE: (
         "first_step", "min_step", "max_step", "safety", "min_factor", "max_factor", "proportional", "integral",

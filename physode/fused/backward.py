@@ -12,6 +12,7 @@ from torch import Tensor
 from physode.autograd import one_by_one, reference, severed
 from physode.fused.forward import Posed
 from physode.fused.graph import Program
+from physode.fused.kernel import LANES
 from physode.fused.launch import Entries
 from physode.fused.replay import Inputs, replayed_outputs
 from physode.fused.steps import StepsTaken, by_step
@@ -20,6 +21,10 @@ from physode.problem.problem import Problem
 from physode.solvers.interpolation import locate
 
 __all__ = ["PassBack", "Pulled", "differentiable", "pull_back"]
+
+
+_MOST_CHUNKS = 256  # of samples that share gradients
+_FEWEST_LANES = 4  # groups of lanes in each
 
 
 @dataclass(eq=False)
@@ -42,6 +47,8 @@ class PassBack:
         Which of the shared numbers, and of each sample's, ask for gradients.
     evaluations
         Of the right-hand side, by the replay of one step.
+    by_chunks
+        Whether there are gradients of matrices, which chunks of samples share where the kernel lets them.
     """
 
     problem: Problem
@@ -53,6 +60,7 @@ class PassBack:
     shared: Tensor
     sample: Tensor
     evaluations: int
+    by_chunks: bool = False
 
 
 class Pulled(NamedTuple):
@@ -75,14 +83,16 @@ def pull_back(plan: PassBack, cotangents: Tensor, *, clock_too: bool = False) ->
     samples = posed.samples
     y = posed.y0
     d_y = torch.zeros_like(y)
-    d_p = y.new_zeros(samples, len(plan.shared))
+    chunk = _chunk(samples)
+    parts = -(-samples // chunk) if plan.by_chunks and plan.kernel.shares_gradients else samples
+    d_p = y.new_zeros(parts, len(plan.shared))
     d_q = y.new_zeros(samples, len(plan.sample))
     cotangents = cotangents.contiguous()
-    counter = torch.zeros(1, dtype=torch.int64)
-    d_theta = torch.zeros(cotangents.shape[:2], dtype=torch.float64) if clock_too else None
+    counter = torch.zeros(1, dtype=torch.int64, device=y.device)
+    d_theta = torch.zeros(cotangents.shape[:2], dtype=torch.float64, device=y.device) if clock_too else None
     arguments = posed.arguments() | {
         "count": len(cotangents), "cotangents": cotangents, "d_y": d_y, "d_p": d_p, "d_q": d_q,
-        "last_output": walked.written - 1, "counter": counter,
+        "last_output": walked.written - 1, "counter": counter, "chunk": chunk, "parts": parts,
     }  # fmt: skip
     if d_theta is not None:
         arguments["d_theta"] = d_theta
@@ -92,7 +102,7 @@ def pull_back(plan: PassBack, cotangents: Tensor, *, clock_too: bool = False) ->
         assert block.nodes is not None
         given = block.arguments()
         if clock_too:
-            pair = torch.zeros(2, len(block.order), block.rows, dtype=torch.float64)
+            pair = torch.zeros(2, len(block.order), block.rows, dtype=torch.float64, device=y.device)
             given |= {"d_starts": pair[0], "d_sizes": pair[1]}
             d_starts.insert(0, pair[0])
             d_sizes.insert(0, pair[1])
@@ -112,6 +122,12 @@ def pull_back(plan: PassBack, cotangents: Tensor, *, clock_too: bool = False) ->
     own = plan.steps.per_sample
     starts, sizes = (by_step(walked, parts, per_sample=own) if clock_too else None for parts in (d_starts, d_sizes))
     return Pulled(d_y, d_shared, d_sample, starts, sizes, d_theta)
+
+
+def _chunk(samples: int) -> int:
+    """Return how many samples share the gradients of whole matrices: so many that chunks are some hundreds at most."""
+    lanes = -(-samples // (LANES * _MOST_CHUNKS))
+    return LANES * max(lanes, _FEWEST_LANES)
 
 
 def differentiable(plan: PassBack, y0: Tensor, shared: Tensor, sample: Tensor, outputs: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ __all__ = ["Cache", "cache_folder"]
 _log = logging.getLogger(__name__)
 
 _MOST_BYTES = 2**28  # kept; the kernels used longest ago go first
+_SUFFIXES = (".so", ".cubin", ".ptx")  # of kernels for CPUs, for GPUs, and for GPUs that the driver compiles on for
 
 
 def cache_folder() -> Path:
@@ -34,9 +35,17 @@ class Cache:
 
     A kernel ``KEY.so`` has a companion ``KEY.json`` with the digest of its bytes. Both appear whole or not at all. The
     folder must belong to the user, and nobody else may write to it.
+
+    Attributes
+    ----------
+    folder
+        Where they lie.
+    suffix
+        How names of the kernels end that are looked for and put there.
     """
 
     folder: Path
+    suffix: str = ".so"
 
     def find(self, key: str) -> Path | None:
         """Return a kernel that is there, belongs to the user and is what was written; else None."""
@@ -56,7 +65,11 @@ class Cache:
         return path
 
     def put(self, key: str, made: Path) -> Path:
-        """Move a kernel into the folder.
+        """Copy a kernel's file into the folder, as :meth:`keep` does its bytes."""
+        return self.keep(key, made.read_bytes())
+
+    def keep(self, key: str, contents: bytes) -> Path:
+        """Put a kernel into the folder.
 
         Raises
         ------
@@ -65,7 +78,6 @@ class Cache:
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_owned()
-        contents = made.read_bytes()
         about = json.dumps({"sha256": hashlib.sha256(contents).hexdigest(), "bytes": len(contents)})
         path = self._path(key)
         self._write(path, contents)
@@ -77,7 +89,7 @@ class Cache:
         """Return the kernels, those used longest ago first: paths, sizes in bytes, when they were used."""
         found = []
         with suppress(OSError):
-            for path in self.folder.glob("*.so"):
+            for path in (path for path in self.folder.iterdir() if path.suffix in _SUFFIXES):
                 with suppress(OSError):
                     about = path.stat()
                     found.append((path, about.st_size, about.st_mtime))
@@ -91,7 +103,7 @@ class Cache:
         return len(entries)
 
     def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.so"
+        return self.folder / f"{key}{self.suffix}"
 
     def _check_owned(self) -> None:
         about = self.folder.stat()

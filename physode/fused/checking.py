@@ -47,7 +47,7 @@ def check(lowered: Lowered, recorded: Recorded, dynamics: Dynamics, t: Tensor, y
         leaves = {
             "state": state.reshape(rows, -1)[:few],
             "time": time.reshape(-1, 1)[:few],
-            "shared": pack_shared(lowered, recorded.inputs, recorded.numbers, y.dtype),
+            "shared": pack_shared(lowered, recorded.inputs, recorded.numbers, y),
         }
         if lowered.sample:
             leaves["sample"] = pack_sample(lowered, recorded.inputs, y.dtype)[:few]

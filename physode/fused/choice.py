@@ -1,4 +1,10 @@
-"""When a solve is fused: wherever a kernel is at hand, or will repay the seconds that making it takes."""
+"""When a solve is fused: wherever a kernel is at hand, or will repay the seconds that making it takes.
+
+Solves of one kind, by the code of their right-hand side, method and dtype, are timed. After a tenth of a second of them
+the kernel is looked for, in memory and on disk; after two seconds, about what compiling takes, it is made. So a lone
+short solve never waits, and no series of solves takes more than twice the time of the best choice. A solve that takes
+longer by itself is begun anew by a kernel.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from physode.fused.solving import Prepared, prepare, solve_prepared
+from physode.fused.kernel import LANES
+from physode.fused.solving import Prepared, check_repeatable, prepare, solve_prepared
 from physode.fused.unsupported import Unsupported
 from physode.gradients.aca import ACA
 from physode.gradients.outputs import Outcome
@@ -18,11 +25,14 @@ from physode.problem.references import code_of
 from physode.solvers.driver import Plan
 from physode.typing import Progress
 
-__all__ = ["Unsupported", "forget", "solve_with"]
+__all__ = ["Unsupported", "forget", "is_news", "solve_with"]
 
 _log = logging.getLogger(__name__)
 
-_REPAYS_AFTER = 2.0  # seconds spent on solves of a kind: about what compiling takes, so at most twice the best choice
+_LOOKS_AFTER = 0.1  # seconds spent on solves of a kind: about what finding out whether a kernel is at hand takes
+_MAKES_AFTER = 2.0  # likewise, about what compiling takes
+_NEARLY_DONE = 0.8  # share of its span behind which a solve is left to end
+_MOST_ELEMENTS = 2**15  # of matrices: measured, networks 128 wide gain two fifths, those 256 wide lose as much
 _TRIES = 3  # of a kind that could not be fused
 
 Solve = Callable[[Problem, Plan], Outcome]
@@ -30,16 +40,18 @@ Solve = Callable[[Problem, Plan], Outcome]
 
 @dataclass
 class _Kind:
-    """What is known of solves of one kind: seconds spent on them, and how often they were refused."""
+    """What is known of solves of one kind: seconds spent without kernels, refusals, whether there are kernels."""
 
     spent: float = 0.0
     refused: int = 0
-    seen: bool = False
+    repeatable: bool = False
+    has_kernels: bool = False
 
 
 @dataclass
 class _Memory:
     kinds: dict[Hashable, _Kind] = field(default_factory=dict)
+    told: set[tuple[Hashable, str]] = field(default_factory=set)
 
 
 _memory = _Memory()
@@ -51,6 +63,15 @@ def forget() -> None:
     _memory = _Memory()
 
 
+def is_news(problem: Problem, reason: str) -> bool:
+    """Whether nobody has been told yet why this right-hand side is not fused."""
+    news = (code_of(problem.dynamics.f), reason)
+    if news in _memory.told:
+        return False
+    _memory.told.add(news)
+    return True
+
+
 def solve_with(
     problem: Problem, plan: Plan, when: Literal[True, "auto"], uncompiled: Solve, *, aca: ACA | None
 ) -> Outcome:
@@ -59,9 +80,8 @@ def solve_with(
     Parameters
     ----------
     when
-        True: now. ``"auto"``: where a kernel is at hand, or once solves of this kind have taken as long as compiling
-        does; a first solve that takes longer than that is begun anew by a kernel. ``PHYSODE_COMPILE=never`` in the
-        environment: never.
+        True: now. ``"auto"``: where a kernel is at hand or will repay being made; with ``PHYSODE_COMPILE=never`` in the
+        environment, never.
     aca
         How gradients, if any are asked for, are computed; None if not by ACA.
 
@@ -75,49 +95,63 @@ def solve_with(
     if os.environ.get("PHYSODE_COMPILE") == "never":
         return uncompiled(problem, plan)
     kind = _memory.kinds.setdefault(_key(problem, aca), _Kind())
-    if kind.refused >= _TRIES:
-        return uncompiled(problem, plan)
-    prepared = None
-    if not kind.seen or kind.spent >= _REPAYS_AFTER:
-        prepared = _prepared(problem, plan, aca, kind)
-        if prepared is None:
-            return uncompiled(problem, plan)
-    if prepared is not None and (kind.spent >= _REPAYS_AFTER or prepared.at_hand):
-        outcome = _by_kernel(problem, plan, prepared, kind)
-        return uncompiled(problem, plan) if outcome is None else outcome
-    return _timed(problem, plan, uncompiled, aca, kind)
-
-
-def _key(problem: Problem, aca: ACA | None) -> Hashable:
-    return (
-        code_of(problem.dynamics.f), tuple(problem.y0.shape), problem.y0.dtype, problem.tableau.name,
-        problem.t.shape[1:], problem.grid is None, aca is None, problem.needs_gradient,
-    )  # fmt: skip
-
-
-def _prepared(problem: Problem, plan: Plan, aca: ACA | None, kind: _Kind) -> Prepared | None:
-    """Return a solve made ready; None, with the reason in the log, where it cannot be fused."""
     try:
-        return prepare(problem, plan, aca)
+        return _chosen(problem, plan, uncompiled, aca, kind)
     except Unsupported as error:
         kind.refused += 1
         _log.info("solved without the fused engine: %s", error)
-    return None
+    return uncompiled(problem, plan)
 
 
-def _by_kernel(problem: Problem, plan: Plan, prepared: Prepared, kind: _Kind) -> Outcome | None:
-    """Solve by kernels; None where a compiler fails, of which users are told once."""
-    kind.spent = max(kind.spent, _REPAYS_AFTER)
-    try:
-        return solve_prepared(problem, plan, prepared)
-    except Unsupported as error:
-        kind.refused = _TRIES
-        _log.info("solved without the fused engine: %s", error)
-    return None
+def _key(problem: Problem, aca: ACA | None) -> Hashable:
+    """Return what tells kinds of solves apart: not the sizes of batches, of which kernels know nothing."""
+    return (
+        code_of(problem.dynamics.f), problem.y0.shape[1:] if problem.y0.ndim > 1 else problem.y0.shape,
+        problem.y0.dtype, problem.y0.device, problem.tableau.name, problem.per_sample, problem.grid is None,
+        aca is None, problem.needs_gradient,
+    )  # fmt: skip
+
+
+def _chosen(problem: Problem, plan: Plan, uncompiled: Solve, aca: ACA | None, kind: _Kind) -> Outcome:
+    """Solve by a kernel, or without while none would be repaid.
+
+    Raises
+    ------
+    Unsupported
+        If the solve cannot be fused, or a compiler fails.
+    """
+    if kind.refused >= _TRIES:
+        return uncompiled(problem, plan)
+    if not kind.repeatable:
+        check_repeatable(problem, plan, aca)
+        kind.repeatable = True
+    prepared: Prepared | None = None
+    for patience in (_LOOKS_AFTER, _MAKES_AFTER):
+        if kind.spent < patience and not kind.has_kernels:
+            outcome = _timed(problem, plan, uncompiled, kind, patience)
+            if outcome is not None:
+                return outcome
+        prepared = prepared or prepare(problem, plan, aca)
+        _refuse_outdone(prepared)
+        if prepared.at_hand:
+            break
+        kind.has_kernels = False
+    assert prepared is not None
+    outcome = solve_prepared(problem, plan, prepared)
+    kind.has_kernels = True
+    return outcome
+
+
+def _refuse_outdone(prepared: Prepared) -> None:
+    """Raise ``Unsupported`` where most of the work is products of a batch with large matrices: BLAS is better at it."""
+    matrices = (node.matrix for node in prepared.fusion.lowered.program.nodes if node.matrix is not None)
+    elements = sum(matrix.rows * matrix.columns for matrix in matrices)
+    if elements > _MOST_ELEMENTS and prepared.shape.samples >= LANES:
+        raise Unsupported(f"products of a batch with matrices of {elements} elements are PyTorch's own strength")
 
 
 class _TooLongError(Exception):
-    """A solve has taken longer than compiling would have."""
+    """A solve takes longer than it would have taken to make a kernel."""
 
 
 @dataclass
@@ -128,23 +162,22 @@ class _Limit:
     progress: Progress | None
 
     def __call__(self, fraction: float) -> None:
-        if fraction < 0.9 and time.perf_counter() > self.end:
+        if fraction < _NEARLY_DONE and time.perf_counter() > self.end:
             raise _TooLongError
         if self.progress is not None:
             self.progress(fraction)
 
 
-def _timed(problem: Problem, plan: Plan, uncompiled: Solve, aca: ACA | None, kind: _Kind) -> Outcome:
-    """Solve without a kernel, for as long as it would take to make one."""
-    kind.seen = True
+def _timed(problem: Problem, plan: Plan, uncompiled: Solve, kind: _Kind, patience: float) -> Outcome | None:
+    """Solve without a kernel, noting the time; None, all being as before, if that takes longer than ``patience``."""
+    calls, statistics = problem.dynamics.calls.count, problem.statistics.snapshot()
     before = time.perf_counter()
-    limit = _Limit(before + _REPAYS_AFTER, plan.progress)
     try:
-        outcome = uncompiled(problem, replace(plan, progress=limit))
-        kind.spent += time.perf_counter() - before
-        return outcome
+        outcome = uncompiled(problem, replace(plan, progress=_Limit(before + patience, plan.progress)))
     except _TooLongError:
+        problem.dynamics.calls.count = calls
+        problem.statistics.restore(statistics)
+        return None
+    finally:
         kind.spent += time.perf_counter() - before
-    prepared = _prepared(problem, plan, aca, kind)
-    by_kernel = None if prepared is None else _by_kernel(problem, plan, prepared, kind)
-    return uncompiled(problem, plan) if by_kernel is None else by_kernel
+    return outcome

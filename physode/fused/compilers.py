@@ -27,7 +27,7 @@ __all__ = ["Compiler", "cpu_compiler", "is_kept", "libraries", "vector_functions
 _log = logging.getLogger(__name__)
 
 _FLAGS = (
-    "-std=c++20", "-O3", "-march=native", "-mprefer-vector-width=512", "-fno-math-errno", "-fno-trapping-math",
+    "-std=c++20", "-O2", "-march=native", "-mprefer-vector-width=512", "-fno-math-errno", "-fno-trapping-math",
     "-ffp-contract=fast", "-fPIC", "-shared", "-pthread", "-w",
 )  # fmt: skip
 _LONGEST = 600.0  # seconds that a compiler may take

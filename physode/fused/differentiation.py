@@ -100,7 +100,9 @@ class Jacobian:
     time: tuple[tuple[int, int], ...]
 
 
-def pullback(program: Program, *, time: bool = True, shared: Slots = "all", sample: Slots = "all") -> Pullback:
+def pullback(
+    program: Program, *, time: bool = True, shared: Slots = "all", sample: Slots = "all", state: int | None = None
+) -> Pullback:
     """Return the gradients of a program's outputs times the leaves ``cotangent``.
 
     Parameters
@@ -111,6 +113,8 @@ def pullback(program: Program, *, time: bool = True, shared: Slots = "all", samp
         Whether the gradient by the time is asked for.
     shared, sample
         By which numbers gradients are asked for.
+    state
+        The number of components of the state, where the outputs are not its derivative; None: as many.
     """
     graph = Graph.of(program.nodes)
     active = _active(program, time=time, shared=shared, sample=sample)
@@ -141,7 +145,8 @@ def pullback(program: Program, *, time: bool = True, shared: Slots = "all", samp
                 term = slope.times(g).node
                 if graph.number(term) != 0.0:
                     terms.setdefault(slope.operand, []).append(term)
-    return _collected(graph, program, gradients, outer, time=time)
+    dimension = program.dimension if state is None else state
+    return _collected(graph, program, gradients, outer, dimension, time=time)
 
 
 def _outer(graph: Graph, entry: Node, rows: dict[int, int]) -> Outer:
@@ -198,11 +203,11 @@ def _active(program: Program, *, time: bool, shared: Slots, sample: Slots) -> se
 
 
 def _collected(
-    graph: Graph, program: Program, gradients: dict[int, int], outer: Sequence[Outer], *, time: bool
+    graph: Graph, program: Program, gradients: dict[int, int], outer: Sequence[Outer], dimension: int, *, time: bool
 ) -> Pullback:
     by_leaf = {(program.nodes[x].op, program.nodes[x].place): node for x, node in gradients.items()}
     zero = graph.constant(0.0)
-    state = [by_leaf.get(("state", place), zero) for place in range(program.dimension)]
+    state = [by_leaf.get(("state", place), zero) for place in range(dimension)]
     by_time = by_leaf.get(("time", 0), zero) if time else None
     shared = sorted((place, node) for (op, place), node in by_leaf.items() if op == "shared")
     sample = sorted((place, node) for (op, place), node in by_leaf.items() if op == "sample")

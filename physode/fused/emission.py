@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from physode.fused.arguments import structure
+from physode.fused.coefficients import coefficients
 from physode.fused.differentiation import Pullback
-from physode.fused.graph import Matrix, Node, Program
-from physode.solvers.tableaus import Tableau
-from physode.status import Status
+from physode.fused.elimination import Elimination
+from physode.fused.graph import Node, Program, needed
+from physode.fused.halves import Halves
+from physode.fused.kernel import LANES, Entry, Kernel, numbers
+from physode.fused.linearisation import Linearisation
+from physode.fused.places import GradientPlaces
+from physode.fused.rolling import Array, Element, rolled
 
-__all__ = ["LANES", "Entry", "Kernel", "gradient_slots", "source"]
+__all__ = ["source"]
 
-Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull"]
-
-LANES = 8  # samples beside one another on a CPU
-
+_SHORTEST = 8  # stores that are made in a loop
 _UNROLLED = 64  # operations up to which a right-hand side is written into every stage
+_UNROLLED_ON_CUDA = 512
 
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
@@ -37,55 +40,33 @@ _LIBRARY = {
 _LANEWISE = {"sqrt", "floor", "ceil", "round", "trunc", "fmod"}  # without a vector function, or with an instruction
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """What a kernel is made from.
-
-    Attributes
-    ----------
-    entry
-        What it does: adaptive steps by each sample's own clock (``"walk"``) or by one (``"walk_shared"``), given steps
-        (``"walk_grid"``), or ACA's pass back (``"pull"``).
-    program, pullback
-        The right-hand side, and for the pass back its vector-Jacobian product.
-    tableau
-        The method.
-    single
-        Whether states are of single precision.
-    groups
-        Where the parts of a state begin whose norms are taken by themselves, and where the last one ends.
-    clock_too
-        Whether gradients in steps' starts and sizes are asked for.
-    """
-
-    entry: Entry
-    program: Program
-    tableau: Tableau
-    single: bool
-    groups: tuple[int, ...]
-    pullback: Pullback | None = None
-    clock_too: bool = False
-
-
 def source(kernel: Kernel, *, vector_functions: bool) -> str:
     """Return the text of a kernel's source: for a CPU's C++ compiler, or as it stands for CUDA's."""
-    program, pullback = kernel.program, kernel.pullback
-    nodes = [*program.nodes, *(() if pullback is None else pullback.nodes)]
+    method = coefficients(kernel.method)
     heads = [
         f"#define SCALAR {'float' if kernel.single else 'double'}",
         f"#ifndef __CUDACC__\n#define LANES {LANES}\n#endif",
         "#define VECTOR_FUNCTIONS" if vector_functions else "",
         _part("lanes"),
         structure(),
-        _numbers(kernel),
+        numbers(kernel),
         _part("functions"),
-        *_library(nodes, kernel.single),
-        rhs_text(program),
+        *_library(kernel.nodes, kernel.single),
+        program_text("rhs", kernel.program),
     ]
-    if kernel.entry == "pull":
-        assert pullback is not None
-        heads.append(pullback_text(pullback, program))
-    text = "\n".join([*heads, *map(_part, _PARTS[kernel.entry]), _part("launch")])
+    if isinstance(kernel.derived, Linearisation):
+        heads.append(linearisation_text(kernel.derived))
+        elimination = Elimination.of(kernel.program.dimension, kernel.derived.entries)
+        if elimination.pays:
+            heads += ["#define STRUCTURED", elimination.text()]
+    if isinstance(kernel.derived, Halves):
+        heads += [program_text("velocity", kernel.derived.velocity), program_text("force", kernel.derived.force)]
+    if kernel.pullbacks is not None:
+        for name, pulled in kernel.pullbacks.named.items():
+            heads.append(pullback_text(f"{name}_pullback", pulled, kernel.pullbacks.places))
+    steps = {"step": method.step, "pull_step": method.pull}
+    parts = [part for name in _PARTS[kernel.entry] for part in steps.get(name, (name,))]
+    text = "\n".join([*heads, *map(_part, ["sums", *parts, "launch"])])
     return "\n".join(line for line in text.splitlines() if line != "#pragma once" and not line.startswith('#include "'))
 
 
@@ -93,108 +74,177 @@ _PARTS: dict[Entry, tuple[str, ...]] = {
     "walk": ("step", "controller", "samples", "walk"),
     "walk_shared": ("step", "controller", "samples", "group", "walk_shared"),
     "walk_grid": ("step", "samples", "group", "walk_grid"),
-    "pull": ("step", "samples", "pull"),
+    "pull": ("step", "samples", "back", "pull_step", "pull"),
 }
+"""The source's parts in their order, where the method's own have the names ``step`` and ``pull_step``."""
 
 
-def rhs_text(program: Program) -> str:
-    """Return the right-hand side as a function."""
-    stores = [Store(f"f[{d}]", node, False) for d, node in enumerate(program.outputs)]
-    head = f"{_attribute(len(program.nodes))} void rhs(V t, const V* y, const S* p, const V* q, V* f)"
+def program_text(name: str, program: Program) -> str:
+    """Return a program as a function of time, state and numbers."""
+    stores = [Store("f", d, node, False) for d, node in enumerate(program.outputs)]
+    head = f"{_attribute(program.nodes)} void {name}(V t, const V* y, const S* p, const V* q, V* f)"
     return function(head, program.nodes, stores)
 
 
-def pullback_text(pullback: Pullback, program: Program) -> str:
-    """Return the vector-Jacobian product as a function that adds to what it is handed."""
-    stores = [Store(f"d_y[{d}]", node, True) for d, node in enumerate(pullback.state)]
+def linearisation_text(linearisation: Linearisation) -> str:
+    """Return the right-hand side with its derivatives by state and time as a function."""
+    program, entries, drifts = linearisation.program, len(linearisation.entries), len(linearisation.drifts)
+    places = [("J", e) for e in range(entries)] + [("f_t", e) for e in range(drifts)]
+    places += [("f", d) for d in range(len(program.outputs) - entries - drifts)]
+    stores = [Store(*place, node, False) for place, node in zip(places, program.outputs, strict=True)]
+    arguments = "V t, const V* y, const S* p, const V* q, V* f, V* J, V* f_t"
+    return function(f"{_attribute(program.nodes)} void linearise({arguments})", program.nodes, stores)
+
+
+def pullback_text(name: str, pullback: Pullback, places: GradientPlaces) -> str:
+    """Return a vector-Jacobian product as a function that adds to what it is handed."""
+    stores = [Store("d_y", d, node, True) for d, node in enumerate(pullback.state)]
     if pullback.time is not None:
-        stores.append(Store("d_t[0]", pullback.time, True))
-    stores += [Store(f"d_p[{place}]", node, True) for place, (_, node) in enumerate(pullback.shared)]
-    stores += [Store(f"d_q[{place}]", node, True) for place, (_, node) in enumerate(pullback.sample)]
-    arguments = "V t, const V* y, const S* p, const V* q, const V* g, V* d_y, V* d_t, V* d_p, V* d_q"
-    head = f"{_attribute(len(pullback.nodes))} void rhs_pullback({arguments})"
-    return function(head, pullback.nodes, stores, _outer_lines(pullback))
+        stores.append(Store("d_t", 0, pullback.time, True))
+    stores += [Store("d_p", places.shared.index(slot), node, True) for slot, node in pullback.shared]
+    stores += [Store("d_q", places.sample.index(slot), node, True) for slot, node in pullback.sample]
+    arguments = "V t, const V* y, const S* p, const V* q, const V* g, V* d_y, V* d_t, V* d_p, V* d_q, S* d_m"
+    head = f"{_attribute(pullback.nodes)} void {name}({arguments})"
+    others = [node for one in pullback.outer for node in (*one.rows, *one.columns)]
+    return function(head, pullback.nodes, stores, others, lambda text: _outer_lines(pullback, places, text))
 
 
-def gradient_slots(pullback: Pullback) -> tuple[int, ...]:
-    """Return which shared number each entry of a kernel's gradient is of: single ones, then matrices row by row."""
-    single = tuple(slot for slot, _ in pullback.shared)
-    return single + tuple(
-        matrix.offset + i * matrix.by_row + k * matrix.by_column
-        for matrix in _matrices(pullback)
-        for i in range(matrix.rows)
-        for k in range(matrix.columns)
-    )
-
-
-def _matrices(pullback: Pullback) -> list[Matrix]:
-    return list(dict.fromkeys(one.matrix for one in pullback.outer))
-
-
-def _outer_lines(pullback: Pullback) -> list[str]:
+def _outer_lines(pullback: Pullback, places: GradientPlaces, text: Text) -> list[str]:
     """Return the lines that add products of two vectors to matrices' gradients."""
-    places, first = {}, len(pullback.shared)
-    for matrix in _matrices(pullback):
-        places[matrix] = first
-        first += matrix.rows * matrix.columns
     lines = []
     for number, one in enumerate(pullback.outer):
-        lines += [
-            f"const V {name}{number}[] = {{{', '.join(f'v{node}' for node in nodes)}}};"
-            for name, nodes in (("rows", one.rows), ("columns", one.columns))
-        ]
+        rows, row = text.row(one.rows, f"rows{number}")
+        columns, column = text.row(one.columns, f"columns{number}")
         shape = f"{one.matrix.rows}, {one.matrix.columns}"
-        lines.append(f"outer<{shape}>(d_p + {places[one.matrix]}, rows{number}, columns{number});")
+        lines += [*rows, *columns, f"outer<{shape}>(d_m + {places.first_of(one.matrix)}, {row}, {column});"]
     return lines
 
 
 class Store(NamedTuple):
-    """A result: where it goes, which node it is, and whether it is added to what is there."""
+    """A result: the array that it goes to and its place there, which node it is, and whether it is added to what is."""
 
     target: str
+    place: int
     node: int
     adds: bool
 
 
-def function(head: str, nodes: Sequence[Node], stores: Sequence[Store], last: Sequence[str] = ()) -> str:
-    """Return a function of straight lines, one a node, then the stores."""
-    lines = [line for number, node in enumerate(nodes) for line in _lines(number, node)]
-    lines += [f"{one.target} {'+=' if one.adds else '='} v{one.node};" for one in stores]
-    lines += last
+def function(
+    head: str,
+    nodes: Sequence[Node],
+    stores: Sequence[Store],
+    others: Sequence[int] = (),
+    last: Callable[[Text], list[str]] | None = None,
+) -> str:
+    """Return a function: a line a number, a loop an array, the stores, the ``last`` lines, which need ``others``."""
+    text, order = Text.of(nodes, [*(one.node for one in stores), *others])
+    lines = [line for unit in order for line in text.lines(unit)]
+    lines += text.stores(stores)
+    lines += [] if last is None else last(text)
     return head + " {\n" + "\n".join(f"    {line}" for line in lines) + "\n}\n"
 
 
-def _attribute(count: int) -> str:
-    return "INLINE" if count <= _UNROLLED else "FUNCTION"
+def _attribute(nodes: Sequence[Node]) -> str:
+    """Return whether a function is written out where it is called; on a GPU not what has products with matrices."""
+    if any(node.op == "matvec" for node in nodes):
+        return "MATRIX_FUNCTION" if len(nodes) <= _UNROLLED else "FUNCTION"
+    if len(nodes) <= _UNROLLED:
+        return "INLINE"
+    return "LONG_FUNCTION" if len(nodes) <= _UNROLLED_ON_CUDA else "FUNCTION"
 
 
-_LEAVES = {"state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "shared": "vector(p[{}])", "time": "t"}
+_MEMORY = {"state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "tangent": "u[{}]", "shared": "vector(p[{}])"}
 _VERDICTS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"}
 
 
-def _lines(number: int, node: Node) -> list[str]:
-    name = f"v{number}"
-    operands = [f"v{operand}" for operand in node.operands]
-    if node.op == "matvec":
-        matrix = node.matrix
-        assert matrix is not None
-        shape = f"{matrix.rows}, {matrix.columns}, {matrix.by_row}, {matrix.by_column}"
-        return [
-            f"const V x{number}[] = {{{', '.join(operands)}}};",
-            f"V {name}[{matrix.rows}];",
-            f"matvec<{shape}>(p + {matrix.offset}, x{number}, {name});",
-        ]
-    kind = "MV" if node.op in _VERDICTS else "V"
-    return [f"const {kind} {name} = {_value(node, operands)};"]
+@dataclass(frozen=True)
+class Text:
+    """The text of a graph's numbers: scalars are called ``v`` and their node, arrays ``a`` and their first node."""
+
+    nodes: Sequence[Node]
+    homes: Mapping[int, Element]
+
+    @classmethod
+    def of(cls, nodes: Sequence[Node], wanted: Sequence[int]) -> tuple[Text, list[int | Array]]:
+        """Return the text of what some numbers need, and the order in which that is computed."""
+        used = needed(nodes, wanted)
+        order, homes = rolled(nodes, used)
+        return cls(nodes, homes), order
+
+    def name(self, node: int, step: str = "") -> str:
+        """Return what a number is called; with a ``step``, the one that many elements behind it, if it has any."""
+        home = self.homes.get(node)
+        if home is None:
+            return "t" if self.nodes[node].op == "time" else f"v{node}"
+        place = f"{home.place} + {step}" if step and home.place else step or str(home.place)
+        pattern = _MEMORY[home.array] if isinstance(home.array, str) else f"a{home.array}[{{}}]"
+        return pattern.format(place)
+
+    def row(self, nodes: Sequence[int], name: str) -> tuple[list[str], str]:
+        """Return the lines that put numbers next to one another, none where they are, and where they begin."""
+        first = self.homes.get(nodes[0])
+        whole = first is not None and first.array != "shared"
+        if (
+            first is not None
+            and whole
+            and all(self.homes.get(node) == Element(first.array, first.place + step) for step, node in enumerate(nodes))
+        ):
+            return [], f"&{self.name(nodes[0])}"
+        return [f"const V {name}[] = {{{', '.join(map(self.name, nodes))}}};"], name
+
+    def lines(self, unit: int | Array) -> list[str]:
+        """Return the lines that compute a scalar, a matrix product or an array."""
+        if isinstance(unit, Array):
+            first, sides = unit.first, range(len(self.nodes[unit.first].operands))
+            alone = [len({self.nodes[node].operands[side] for node in unit.nodes}) == 1 for side in sides]
+            operands = [self.name(self.nodes[first].operands[side], "" if alone[side] else "j") for side in sides]
+            kind = "MV" if self.nodes[first].op in _VERDICTS else "V"
+            value = _value(self.nodes[first], operands)
+            count = len(unit.nodes)
+            return [f"{kind} a{first}[{count}];", f"for (int j = 0; j < {count}; ++j) a{first}[j] = {value};"]
+        node = self.nodes[unit]
+        if node.op == "time":
+            return []
+        if node.op == "matvec":
+            matrix = node.matrix
+            assert matrix is not None
+            shape = f"{matrix.rows}, {matrix.columns}, {matrix.by_row}, {matrix.by_column}"
+            lines, vector = self.row(node.operands, f"x{unit}")
+            return [*lines, f"V a{unit}[{matrix.rows}];", f"matvec<{shape}>(p + {matrix.offset}, {vector}, a{unit});"]
+        kind = "MV" if node.op in _VERDICTS else "V"
+        return [f"const {kind} v{unit} = {_value(node, list(map(self.name, node.operands)))};"]
+
+    def stores(self, stores: Sequence[Store]) -> list[str]:
+        """Return the lines that put results where they go, those of successive elements in one loop."""
+        lines, first = [], 0
+        while first < len(stores):
+            count = 1
+            while first + count < len(stores) and self._follows(stores[first], stores[first + count], count):
+                count += 1
+            one = stores[first]
+            sign = "+=" if one.adds else "="
+            if count < _SHORTEST:
+                lines.append(f"{one.target}[{one.place}] {sign} {self.name(one.node)};")
+                first += 1
+                continue
+            lines.append(
+                f"for (int j = 0; j < {count}; ++j) {one.target}[{one.place} + j] {sign} {self.name(one.node, 'j')};"
+            )
+            first += count
+        return lines
+
+    def _follows(self, one: Store, other: Store, step: int) -> bool:
+        home, next_home = self.homes.get(one.node), self.homes.get(other.node)
+        return (
+            home is not None
+            and next_home == Element(home.array, home.place + step)
+            and other == Store(one.target, one.place + step, other.node, one.adds)
+        )
 
 
 def _value(node: Node, operands: Sequence[str]) -> str:
     if node.op == "constant":
         return f"vector({literal(node.value)})"
-    if node.op in _LEAVES:
-        return _LEAVES[node.op].format(node.place)
-    if node.op == "element":
-        return f"{operands[0]}[{node.place}]"
     if node.op in _INFIX:
         return f"{operands[0]} {_INFIX[node.op]} {operands[1]}"
     if node.op == "neg":
@@ -235,54 +285,6 @@ def _declaration(op: str, single: bool) -> str:
 
 
 _WIDTHS = {True: ("eN16", "dN8"), False: ("eN8", "dN4")}
-
-
-def _numbers(kernel: Kernel) -> str:
-    """Return the method's and the problem's numbers as C's constants."""
-    program, tableau, pullback = kernel.program, kernel.tableau, kernel.pullback
-    stages = tableau.stages
-    extra = len(tableau.c_extra)
-    everything = stages + 1 + extra
-    defined = {
-        "D": program.dimension,
-        "P": program.shared,
-        "Q": program.sample,
-        "STAGES": stages,
-        "EXTRA": extra,
-        "TERMS": tableau.interpolant_terms,
-        "ERRORS": max(1, len(tableau.b_err)),
-        "ERROR_ORDER": tableau.error_order,
-        "SMALLEST_ROOT": 1e-12 ** (1.0 / (tableau.error_order + 1.0)),
-        "FSAL": int(tableau.fsal),
-        "GROUPS": len(kernel.groups) - 1,
-        "SHARED_GRADIENTS": 0 if pullback is None else len(gradient_slots(pullback)),
-        "SAMPLE_GRADIENTS": 0 if pullback is None else len(pullback.sample),
-        "CLOCK_TOO": int(kernel.clock_too),
-        "NON_FINITE": float(Status.NON_FINITE),
-        "STEP_UNDERFLOW": float(Status.STEP_UNDERFLOW),
-        "MAX_STEPS": float(Status.MAX_STEPS),
-    }
-    defined[f"ENTRY_{kernel.entry.upper()}"] = 1
-    tables = [
-        _table("A", tableau.a, stages),
-        _row("B", tableau.b),
-        _row("C", tableau.c),
-        _table("B_ERR", tableau.b_err or ((),), stages + 1),
-        _table("A_EXTRA", tableau.a_extra or ((),), everything),
-        _row("C_EXTRA", tableau.c_extra or (0.0,)),
-        _table("D_ROWS", tableau.d or ((),), everything),
-        f"TABLE int GROUP[] = {{{', '.join(map(str, kernel.groups))}}};",
-    ]
-    return "\n".join([*(f"#define {name} {value}" for name, value in defined.items()), *tables])
-
-
-def _row(name: str, row: Sequence[float]) -> str:
-    return f"TABLE double {name}[{len(row)}] = {{{', '.join(map(repr, row))}}};"
-
-
-def _table(name: str, rows: Sequence[Sequence[float]], width: int) -> str:
-    filled = ", ".join("{" + ", ".join(map(repr, (*row, *[0.0] * (width - len(row))))) + "}" for row in rows)
-    return f"TABLE double {name}[{len(rows)}][{width}] = {{{filled}}};"
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from physode.fused.emission import LANES
+from physode.fused.kernel import LANES
 from physode.fused.launch import Entries, blank, threads_for
 from physode.solvers.clock import Grid
 from physode.solvers.step_control import Adaptive, Controller
@@ -18,6 +18,7 @@ __all__ = ["Block", "Posed", "Walked", "walk", "walk_grid"]
 
 _SAVED = 11  # numbers that a sample is put away with, see sources/walk.h
 _ACCEPTED, _REJECTED, _OUTPUT, _STATUS, _ENDED, _ACTIVE = 5, 6, 7, 8, 9, 10
+_FEWEST_ROWS = 4  # of a block, however large
 _FIRST_ROWS = 128  # of a record's first block
 _BLOCK_BYTES = 2**28  # that a block of the record may take, if it has one row a sample or more
 
@@ -168,9 +169,9 @@ def walk(
     """
     y, samples = posed.y0.clone(), posed.samples
     dimension = y.shape[1]
-    found = blank(outputs, samples, dimension, dtype=y.dtype)
-    saved = torch.empty(samples if posed.per_sample else 1, _SAVED, dtype=torch.float64)
-    counter = torch.zeros(1, dtype=torch.int64)
+    found = blank(outputs, samples, dimension, dtype=y.dtype, device=y.device)
+    saved = torch.empty(samples if posed.per_sample else 1, _SAVED, dtype=torch.float64, device=y.device)
+    counter = torch.zeros(1, dtype=torch.int64, device=y.device)
     arguments = posed.arguments() | _controls(steps) | {
         "y": y, "k": torch.empty_like(y), "outputs": found, "count": outputs, "saved": saved, "counter": counter,
         "rtol": tolerances[0], "atol": tolerances[1],
@@ -182,7 +183,7 @@ def walk(
     blocks: list[Block] = []
     rows = _FIRST_ROWS
     while len(order := _active(saved, posed)):
-        block = _blank(order, rows, posed, y, nodes=nodes, dense=dense)
+        block = _blank(order, _fitting(rows, order, y, nodes=nodes, dense=dense), posed, y, nodes=nodes, dense=dense)
         counter.zero_()
         kernel.launch("walk", arguments | block.arguments())
         blocks.append(block)
@@ -207,7 +208,7 @@ def _active(saved: Tensor, posed: Posed) -> Tensor:
     """Return the samples that have not ended."""
     if posed.per_sample:
         return saved[:, _ACTIVE].nonzero().flatten()
-    return torch.arange(posed.samples if saved[0, _ACTIVE] else 0)
+    return torch.arange(posed.samples if saved[0, _ACTIVE] else 0, device=saved.device)
 
 
 def _aligned(size: int) -> Tensor:
@@ -216,18 +217,24 @@ def _aligned(size: int) -> Tensor:
     return memory[-memory.data_ptr() % 64 :]
 
 
+def _fitting(rows: int, order: Tensor, y: Tensor, *, nodes: bool, dense: int) -> int:
+    """Return how many rows of a record a block has: so many, or as many as fit."""
+    row = 24 + y.shape[1] * y.element_size() * (int(nodes) + dense)
+    return max(_FEWEST_ROWS, min(rows, _BLOCK_BYTES // (len(order) * row)))
+
+
 def _blank(order: Tensor, rows: int, posed: Posed, y: Tensor, *, nodes: bool, dense: int) -> Block:
     dimension = y.shape[1]
     count, clocks = len(order), (len(order),) if posed.per_sample else ()
-    starts, sizes, ends = blank(*clocks, rows, 3, dtype=torch.float64).unbind(-1)
+    starts, sizes, ends = blank(*clocks, rows, 3, dtype=torch.float64, device=y.device).unbind(-1)
     return Block(
         order,
-        torch.zeros(clocks or (1,), dtype=torch.int64),
+        torch.zeros(clocks or (1,), dtype=torch.int64, device=y.device),
         starts,
         sizes,
         ends,
-        blank(count, rows, dimension, dtype=y.dtype) if nodes else None,
-        blank(count, rows, dense, dimension, dtype=y.dtype) if dense else None,
+        blank(count, rows, dimension, dtype=y.dtype, device=y.device) if nodes else None,
+        blank(count, rows, dense, dimension, dtype=y.dtype, device=y.device) if dense else None,
         rows,
         3 * rows if posed.per_sample else 0,
         3,
@@ -249,23 +256,26 @@ def walk_grid(kernel: Entries, posed: Posed, grid: Grid, *, outputs: int, nodes:
     """Take the steps of a grid, ``(steps,)`` or ``(steps, samples)``."""
     y, samples, rows = posed.y0.clone(), posed.samples, len(grid.starts)
     starts, sizes, ends = (part.detach().contiguous() for part in grid)
-    found = blank(outputs, samples, y.shape[1], dtype=y.dtype)
-    saved = torch.empty(samples, _SAVED, dtype=torch.float64)
+    device = y.device
+    found = blank(outputs, samples, y.shape[1], dtype=y.dtype, device=device)
+    saved = torch.empty(samples, _SAVED, dtype=torch.float64, device=device)
     own = starts.ndim == 2
-    taken = torch.full((samples if own else 1,), rows, dtype=torch.int64)
+    taken = torch.full((samples if own else 1,), rows, dtype=torch.int64, device=device)
     block = Block(
-        torch.arange(samples), taken, starts, sizes, ends,
-        blank(samples, rows, y.shape[1], dtype=y.dtype) if nodes else None,
-        blank(samples, rows, dense, y.shape[1], dtype=y.dtype) if dense else None, rows,
+        torch.arange(samples, device=device), taken, starts, sizes, ends,
+        blank(samples, rows, y.shape[1], dtype=y.dtype, device=device) if nodes else None,
+        blank(samples, rows, dense, y.shape[1], dtype=y.dtype, device=device) if dense else None, rows,
         int(own), samples if own else 1,
     )  # fmt: skip
-    counter = torch.zeros(1, dtype=torch.int64)
+    counter = torch.zeros(1, dtype=torch.int64, device=device)
     kernel.launch("walk", posed.arguments() | block.arguments() | {
         "y": y, "outputs": found, "count": outputs, "saved": saved, "counter": counter,
         "grid_by_row": samples if own else 1,
     })  # fmt: skip
     status, ended, written = saved[:, _STATUS].to(torch.int8), saved[:, _ENDED], saved[:, _OUTPUT].long()
     moved = (sizes != 0).sum(0)
+    if posed.per_sample:
+        moved = moved.expand(samples)
     if not posed.per_sample:
         worst = status.argmax()
         status, ended = status[worst], ended[status == status[worst]].min()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
-__all__ = ["ARITY", "Graph", "Leaf", "Matrix", "Node", "Program"]
+__all__ = ["ARITY", "Graph", "Leaf", "Matrix", "Node", "Program", "needed"]
 
 Leaf: TypeAlias = Literal["time", "state", "shared", "sample", "cotangent", "tangent"]
 """What a number comes from: the time; the state's components; what all samples share (parameters, numbers); what each
@@ -175,14 +175,7 @@ class Graph:
 
     def needed(self, outputs: Sequence[int]) -> list[int]:
         """Return the nodes that some outputs are made of, in their order."""
-        seen = set(outputs)
-        waiting = list(seen)
-        while waiting:
-            for operand in self.nodes[waiting.pop()].operands:
-                if operand not in seen:
-                    seen.add(operand)
-                    waiting.append(operand)
-        return sorted(seen)
+        return needed(self.nodes, outputs)
 
     def _put(self, node: Node) -> int:
         # 0.0 and -0.0 are equal keys but different numbers; NaN is equal to nothing
@@ -309,3 +302,15 @@ _FOLDED: dict[str, Callable[..., float]] = {
     "mul": lambda x, y: x * y,
     "div": lambda x, y: x / y,
 }
+
+
+def needed(nodes: Sequence[Node], outputs: Sequence[int]) -> list[int]:
+    """Return which nodes some outputs are made of, in their order."""
+    seen = set(outputs)
+    waiting = list(seen)
+    while waiting:
+        for operand in nodes[waiting.pop()].operands:
+            if operand not in seen:
+                seen.add(operand)
+                waiting.append(operand)
+    return sorted(seen)

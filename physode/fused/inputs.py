@@ -155,15 +155,15 @@ def places_of(base: Base, ref: Ref) -> Nodes:
     return found
 
 
-def pack_shared(lowered: Lowered, inputs: Sequence[Tensor], numbers: Sequence[float], dtype: torch.dtype) -> Tensor:
-    """Return the numbers that all samples share, (P,), with the graph of the inputs."""
+def pack_shared(lowered: Lowered, inputs: Sequence[Tensor], numbers: Sequence[float], like: Tensor) -> Tensor:
+    """Return the numbers that all samples share, (P,), with the graph of the inputs; of a tensor's type and device."""
     parts = [inputs[source.input].reshape(-1) for source in lowered.shared]
-    device = inputs[0].device if inputs else None
+    dtype, device = like.dtype, like.device
     if numbers or not parts:
         parts.append(torch.tensor(numbers, dtype=dtype, device=device))
     if len(parts) == 1:
-        return parts[0].to(dtype)
-    return torch.cat([part if part.dtype == dtype else part.to(dtype) for part in parts])
+        return parts[0].to(like)
+    return torch.cat([part if part.dtype == dtype and part.device == device else part.to(like) for part in parts])
 
 
 def pack_sample(lowered: Lowered, inputs: Sequence[Tensor], dtype: torch.dtype) -> Tensor:

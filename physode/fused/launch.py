@@ -30,6 +30,10 @@ class Entries(Protocol):
     def group_bytes(self) -> int:
         """Bytes of scratch memory that a group of samples takes where all share one clock; 0 else."""
 
+    @property
+    def shares_gradients(self) -> bool:
+        """Whether chunks of samples share the gradients of matrices; else each sample has its own."""
+
     def launch(self, entry: str, values: Mapping[str, Any]) -> None:
         """Call an entry, ``"begin"``, ``"walk"``, ``"pull"``, ``"total"``, with numbers and tensors by name."""
 
@@ -40,6 +44,7 @@ class Library:
 
     handle: ctypes.CDLL
     group_bytes: int
+    shares_gradients: bool = True
 
     @classmethod
     def load(cls, path: Path) -> Library:
@@ -61,10 +66,10 @@ def threads_for(samples: int) -> int:
     return max(1, min(torch.get_num_threads(), samples // _WORK))
 
 
-def blank(*shape: int, dtype: torch.dtype) -> Tensor:
+def blank(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return memory that has not been filled; much of it in large pages, which take a fifth of the time to come by."""
-    memory = torch.empty(shape, dtype=dtype)
-    if memory.nbytes >= 2 * _PAGE and (advise := _advise()) is not None:
+    memory = torch.empty(shape, dtype=dtype, device=device)
+    if memory.nbytes >= 2 * _PAGE and memory.device.type == "cpu" and (advise := _advise()) is not None:
         first = -(-memory.data_ptr() // _PAGE) * _PAGE
         size = (memory.data_ptr() + memory.nbytes - first) // _PAGE * _PAGE
         advise(first, size, _LARGE_PAGES)

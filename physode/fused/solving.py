@@ -5,22 +5,28 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from physode.fused import cuda
 from physode.fused.backward import PassBack, differentiable
+from physode.fused.checking import check
+from physode.fused.coefficients import FusedMethod, evaluations, interpolant_terms, most_components
 from physode.fused.compilers import is_kept, libraries, vector_functions
-from physode.fused.differentiation import Pullback, pullback
-from physode.fused.emission import Entry, Kernel, gradient_slots, source
+from physode.fused.differentiation import pullback
+from physode.fused.emission import source
 from physode.fused.forward import Posed, Walked, walk, walk_grid
+from physode.fused.halves import Halves
 from physode.fused.inputs import pack_sample, pack_shared
-from physode.fused.launch import Library
+from physode.fused.kernel import Entry, Kernel, Pullbacks
+from physode.fused.launch import Entries
+from physode.fused.linearisation import Linearisation
 from physode.fused.lowering import Lowered, lower
 from physode.fused.recording import Recorded, record
 from physode.fused.steps import StepsTaken, step_table
@@ -32,13 +38,14 @@ from physode.problem.problem import Problem, UserNorm
 from physode.problem.references import code_of
 from physode.rhs_state import Hooks
 from physode.solvers.driver import Plan
+from physode.solvers.implicit.jacobian import structure_for
+from physode.solvers.implicit.rosenbrock import Rosenbrock
 from physode.solvers.step_control import Controller
-from physode.solvers.tableaus import Tableau
+from physode.solvers.symplectic.splitting import Splitting
 
-__all__ = ["Fusion", "Prepared", "prepare", "solve_prepared"]
+__all__ = ["Fusion", "Prepared", "check_repeatable", "prepare", "solve_prepared"]
 
 _REMEMBERED = 256  # programs
-_MOST_COMPONENTS = 2048  # of a sample's state
 _DTYPES = (torch.float32, torch.float64)
 
 
@@ -56,54 +63,75 @@ class Fusion:
     """A right-hand side with a method: the program, and the kernels made from it so far."""
 
     lowered: Lowered
-    tableau: Tableau
+    method: FusedMethod
     single: bool
     groups: tuple[int, ...]
-    _pullbacks: dict[Hashable, Pullback] = field(default_factory=dict)
+    _pullbacks: dict[Hashable, Pullbacks] = field(default_factory=dict)
     _slots: dict[Hashable, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _texts: dict[Hashable, str] = field(default_factory=dict)
-    _libraries: dict[Hashable, Library] = field(default_factory=dict)
+    _kernels: dict[Hashable, Entries] = field(default_factory=dict)
 
-    def pullback(self, wanted: Wanted) -> Pullback:
-        """Return the vector-Jacobian product with the gradients that are wanted."""
+    @cached_property
+    def derived(self) -> Linearisation | Halves | None:
+        """What the method evaluates beside the right-hand side."""
+        if isinstance(self.method, Splitting):
+            return Halves.of(self.lowered.program)
+        return Linearisation.of(self.lowered.program) if isinstance(self.method, Rosenbrock) else None
+
+    def pullbacks(self, wanted: Wanted) -> Pullbacks:
+        """Return the vector-Jacobian products with the gradients that are wanted."""
         if wanted not in self._pullbacks:
-            self._pullbacks[wanted] = pullback(
-                self.lowered.program, time=wanted.clock, shared=wanted.shared, sample=wanted.sample
-            )
+            shared, sample, time = wanted
+            if isinstance(self.derived, Halves):
+                velocity, force = self.derived.pullbacks(time=time, shared=shared, sample=sample)
+                named = {"velocity": velocity, "force": force}
+            else:
+                named = {"rhs": pullback(self.lowered.program, time=time, shared=shared, sample=sample)}
+            if isinstance(self.derived, Linearisation):
+                named["linearise"] = self.derived.pullback(time=time, shared=shared, sample=sample)
+            self._pullbacks[wanted] = Pullbacks(named)
         return self._pullbacks[wanted]
 
-    def slots(self, wanted: Wanted) -> tuple[Tensor, Tensor]:
+    def slots(self, wanted: Wanted, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return which numbers, shared and each sample's, the entries of a pass back's gradients belong to."""
-        if wanted not in self._slots:
-            pulled = self.pullback(wanted)
-            shared, sample = gradient_slots(pulled), [slot for slot, _ in pulled.sample]
-            self._slots[wanted] = torch.tensor(shared, dtype=torch.int64), torch.tensor(sample, dtype=torch.int64)
-        return self._slots[wanted]
+        if (wanted, device) not in self._slots:
+            places = self.pullbacks(wanted).places
+            shared, sample = (
+                torch.tensor(slots, dtype=torch.int64, device=device) for slots in (places.slots, places.sample)
+            )
+            self._slots[wanted, device] = shared, sample
+        return self._slots[wanted, device]
 
     def text(self, entry: Entry, wanted: Wanted | None = None) -> str:
         """Return the source of a kernel."""
         if (entry, wanted) not in self._texts:
             kernel = Kernel(
-                entry, self.lowered.program, self.tableau, self.single, self.groups,
-                None if wanted is None else self.pullback(wanted), clock_too=wanted is not None and wanted.clock,
+                entry, self.lowered.program, self.method, self.single, self.groups, self.derived,
+                None if wanted is None else self.pullbacks(wanted), clock_too=wanted is not None and wanted.clock,
             )  # fmt: skip
             self._texts[entry, wanted] = source(kernel, vector_functions=vector_functions())
         return self._texts[entry, wanted]
 
-    def kernels(self, entry: Entry, wanted: Wanted | None) -> tuple[Library, Library | None]:
+    def kernels(self, entry: Entry, wanted: Wanted | None, device: torch.device) -> tuple[Entries, Entries | None]:
         """Return the kernel of a solve, and that of its pass back where gradients are wanted, compiled if need be."""
         keys: list[tuple[Entry, Wanted | None]] = [(entry, None)] + ([] if wanted is None else [("pull", wanted)])
-        missing = [key for key in keys if key not in self._libraries]
+        missing = [key for key in keys if (*key, device) not in self._kernels]
         if missing:
-            made = libraries([self.text(*key) for key in missing])
-            self._libraries.update(zip(missing, made, strict=True))
-        return self._libraries[keys[0]], self._libraries[keys[1]] if wanted is not None else None
+            made = _compiled([self.text(*key) for key in missing], device)
+            self._kernels.update({(*key, device): one for key, one in zip(missing, made, strict=True)})
+        forward, *back = (self._kernels[*key, device] for key in keys)
+        return forward, back[0] if back else None
 
-    def at_hand(self, entry: Entry, wanted: Wanted | None) -> bool:
+    def at_hand(self, entry: Entry, wanted: Wanted | None, device: torch.device) -> bool:
         """Whether no kernel need be compiled."""
         keys: list[tuple[Entry, Wanted | None]] = [(entry, None)] + ([] if wanted is None else [("pull", wanted)])
-        missing = [key for key in keys if key not in self._libraries]
-        return not missing or is_kept([self.text(*key) for key in missing])
+        texts = [self.text(*key) for key in keys if (*key, device) not in self._kernels]
+        return not texts or (is_kept(texts) if device.type == "cpu" else cuda.is_kept(texts, device))
+
+
+def _compiled(texts: Sequence[str], device: torch.device) -> Sequence[Entries]:
+    """Return the kernels of some sources, for the device that states are on."""
+    return libraries(texts) if device.type == "cpu" else cuda.modules(texts, device)
 
 
 class Wanted(NamedTuple):
@@ -122,11 +150,12 @@ class Prepared(NamedTuple):
     recorded: Recorded
     entry: Entry
     wanted: Wanted | None
+    device: torch.device
 
     @property
     def at_hand(self) -> bool:
         """Whether its kernels need not be compiled."""
-        return self.fusion.at_hand(self.entry, self.wanted)
+        return self.fusion.at_hand(self.entry, self.wanted, self.device)
 
 
 _fusions: OrderedDict[Hashable, tuple[Fusion, Shape]] = OrderedDict()
@@ -141,23 +170,53 @@ def prepare(problem: Problem, plan: Plan, aca: ACA | None) -> Prepared:
     Unsupported
         If this problem cannot be fused; the caller then solves without.
     """
-    tableau = _check(problem, plan)
-    fusion, shape, recorded = _fusion(problem, tableau)
+    fusion, shape, recorded = _fusion(problem, _check(problem, plan))
     entry: Entry = "walk_grid" if problem.grid is not None else "walk" if problem.per_sample else "walk_shared"
     if entry == "walk_shared" and shape.samples == 1:
         entry = "walk"
-    return Prepared(fusion, shape, recorded, entry, _wanted(problem, plan, aca, recorded, fusion.lowered))
+    prepared = Prepared(
+        fusion, shape, recorded, entry, _wanted(problem, plan, aca, recorded, fusion.lowered), problem.y0.device
+    )
+    if problem.y0.device.type == "cuda":
+        _check_gpu(prepared)
+    return prepared
 
 
-def _check(problem: Problem, plan: Plan) -> Tableau:
+def _check_gpu(prepared: Prepared) -> None:
+    """Refuse what kernels for a GPU do not do."""
+    fusion, wanted = prepared.fusion, prepared.wanted
+    if prepared.entry == "walk_shared":
+        raise Unsupported("on a GPU, samples that share one step size are not fused; those with steps of their own are")
+    cuda.gpu(prepared.device)
+    cuda.check_program(fusion.lowered.program)
+    if wanted is not None:
+        size = 4 if fusion.single else 8
+        cuda.check_gradients(prepared.device, prepared.shape.samples, len(wanted.shared), size)
+
+
+def check_repeatable(problem: Problem, plan: Plan, aca: ACA | None) -> None:
+    """Raise ``Unsupported`` where evaluations leave traces, or nothing of the kind is fused: after one of them."""
+    _check(problem, plan)
+    _asks_for(problem, plan, aca)
+    _refuse_hooks(problem.referred.modules)
+    calls = problem.dynamics.calls.count
+    record(problem.dynamics, problem.t[0].detach(), problem.y0.detach())
+    problem.dynamics.calls.count = calls
+    if any(place.differs for place in problem.referred.places):
+        raise Unsupported("the right-hand side changes something of its own at every call")
+
+
+def _check(problem: Problem, plan: Plan) -> FusedMethod:
     """Refuse what kernels do not do."""
     y0, steps = problem.y0, problem.steps
-    if not isinstance(problem.tableau, Tableau):
-        raise Unsupported(f"the method {problem.tableau.name} is not an explicit Runge-Kutta method")
+    if not isinstance(problem.tableau, FusedMethod):
+        raise Unsupported(f"steps of the method {problem.tableau.name} are not fused")
+    if isinstance(problem.tableau, Rosenbrock):
+        _check_jacobian(problem)
     if y0.dtype not in _DTYPES:
         raise Unsupported(f"states of {str(y0.dtype).removeprefix('torch.')} are not fused")
-    if y0.device.type != "cpu":
-        raise Unsupported(f"kernels for {y0.device.type} are not there yet")
+    if y0.device.type not in ("cpu", "cuda"):
+        raise Unsupported(f"there are no kernels for {y0.device.type}")
     if plan.recorder is not None:
         raise Unsupported("`record` looks at every step")
     if plan.detector is not None or plan.round_watch is not None:
@@ -178,24 +237,33 @@ def _check(problem: Problem, plan: Plan) -> Tableau:
     return problem.tableau
 
 
-def _fusion(problem: Problem, tableau: Tableau) -> tuple[Fusion, Shape, Recorded]:
+def _check_jacobian(problem: Problem) -> None:
+    """Refuse what is known of a Jacobian but not by its right-hand side."""
+    if problem.dynamics.jac is not None:
+        raise Unsupported("the Jacobian is the user's own")
+    if structure_for(problem.dynamics).kind in ("diagonal", "banded"):
+        raise Unsupported("systems with banded matrices are not fused")
+
+
+def _fusion(problem: Problem, method: FusedMethod) -> tuple[Fusion, Shape, Recorded]:
     """Record the right-hand side, and return its program, made once for all records that are equal."""
     t, y0, f = problem.t[0].detach(), problem.y0.detach(), problem.dynamics.f
     if isinstance(f, nn.Module):
         _refuse_hooks(f.modules())
     recorded = record(problem.dynamics, t, y0)
-    key = recorded.tape, id(tableau), problem.per_sample, problem.dynamics.packing, code_of(f)
+    key = recorded.tape, id(method), problem.per_sample, problem.dynamics.packing, code_of(f)
     with _lock:
         made = _fusions.get(key)
         if made is not None:
             _fusions.move_to_end(key)
             return *made, recorded
     _refuse_hooks(problem.referred.modules)
-    first = record(problem.dynamics, t, y0)
-    again = record(problem.dynamics, t, y0)
+    calls = problem.dynamics.calls.count
+    first, again = record(problem.dynamics, t, y0), record(problem.dynamics, t, y0)
+    problem.dynamics.calls.count = calls
     if first.tape != again.tape or any(place.differs for place in problem.referred.places):
         raise Unsupported("the right-hand side changes something of its own at every call")
-    found = _lowered(problem, tableau, recorded)
+    found = _lowered(problem, method, recorded)
     with _lock:
         _fusions[key] = found
         if len(_fusions) > _REMEMBERED:
@@ -208,19 +276,26 @@ def _refuse_hooks(modules: Iterable[nn.Module]) -> None:
         raise Unsupported("a module of the right-hand side has backward hooks")
 
 
-def _lowered(problem: Problem, tableau: Tableau, recorded: Recorded) -> tuple[Fusion, Shape]:
+def _lowered(problem: Problem, method: FusedMethod, recorded: Recorded) -> tuple[Fusion, Shape]:
     """Return the program of a record: of a batch of samples if it can be one, else of one sample."""
     failure: Unsupported | None = None
     for shape in dict.fromkeys((_shape(problem, batched=True), _shape(problem, batched=False))):
-        if shape.dimension > _MOST_COMPONENTS:
+        if shape.dimension > most_components(method):
             failure = failure or Unsupported(f"a state of {shape.dimension} components is too large")
+            continue
+        if isinstance(method, Splitting) and shape.dimension != problem.y0.shape[-1]:
+            failure = failure or Unsupported("positions and momenta alternate in a state")
             continue
         try:
             lowered = lower(recorded.tape, batch=shape.batched)
         except Unsupported as error:
             failure = failure or error
             continue
-        return Fusion(lowered, tableau, problem.y0.dtype == torch.float32, shape.groups), shape
+        calls = problem.dynamics.calls.count
+        t, y0 = problem.t[0].detach(), problem.y0.detach()
+        check(lowered, recorded, problem.dynamics, t, y0, batch=shape.batched)
+        problem.dynamics.calls.count = calls
+        return Fusion(lowered, method, problem.y0.dtype == torch.float32, shape.groups), shape
     assert failure is not None
     raise failure
 
@@ -246,24 +321,33 @@ def _bounds(sizes: list[int]) -> tuple[int, ...]:
     return tuple(bounds)
 
 
-def _wanted(problem: Problem, plan: Plan, aca: ACA | None, recorded: Recorded, lowered: Lowered) -> Wanted | None:
-    """Return the gradients that are asked for; None without any."""
-    if not torch.is_grad_enabled():
-        return None
+def _asks_for(problem: Problem, plan: Plan, aca: ACA | None, inputs: Sequence[Tensor] = ()) -> bool:
+    """Whether gradients are asked for; refuse those that kernels do not give."""
     times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
-    clock = any(part.requires_grad for part in times)
-    inputs = recorded.inputs
-    if not (clock or problem.y0.requires_grad or any(x.requires_grad for x in inputs)):
-        return None
+    if not torch.is_grad_enabled() or not any(x.requires_grad for x in (problem.y0, *times, *inputs)):
+        return False
     if aca is None:
         raise Unsupported("of gradients, only gradient='aca' is fused")
     if aca.memory == "graph" or aca.checkpoints is not None or aca.parallel is True:
         raise Unsupported("ACA's options memory='graph', checkpoints and parallel=True are not fused")
     if plan.dense:
         raise Unsupported("gradients of a dense solution are not fused")
+    return True
+
+
+def _wanted(problem: Problem, plan: Plan, aca: ACA | None, recorded: Recorded, lowered: Lowered) -> Wanted | None:
+    """Return the gradients that are asked for; None without any."""
+    inputs = recorded.inputs
+    if not _asks_for(problem, plan, aca, inputs):
+        return None
+    times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
     shared = (range(s.offset, s.offset + s.size) for s in lowered.shared if inputs[s.input].requires_grad)
     sample = (range(s.offset, s.offset + s.size) for s in lowered.sample if inputs[s.input].requires_grad)
-    return Wanted(frozenset(x for part in shared for x in part), frozenset(x for part in sample for x in part), clock)
+    return Wanted(
+        frozenset(x for part in shared for x in part),
+        frozenset(x for part in sample for x in part),
+        any(part.requires_grad for part in times),
+    )
 
 
 def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
@@ -275,17 +359,17 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         If a compiler fails.
     """
     fusion, shape = prepared.fusion, prepared.shape
-    forward, back = fusion.kernels(prepared.entry, prepared.wanted)
+    forward, back = fusion.kernels(prepared.entry, prepared.wanted, prepared.device)
     recorded, lowered, dtype = prepared.recorded, fusion.lowered, problem.y0.dtype
     y0 = problem.y0.reshape(shape.samples, shape.dimension)
-    shared = pack_shared(lowered, recorded.inputs, recorded.numbers, dtype)
+    shared = pack_shared(lowered, recorded.inputs, recorded.numbers, y0)
     sample = pack_sample(lowered, recorded.inputs, dtype) if lowered.sample else y0.new_empty(shape.samples, 0)
     posed = Posed(
         y0.detach().contiguous(), problem.t.detach(), shared.detach().contiguous(), sample.detach().contiguous(),
         problem.per_sample or shape.samples == 1,
     )  # fmt: skip
     wanted = prepared.wanted
-    nodes, dense = wanted is not None or plan.dense, fusion.tableau.interpolant_terms if plan.dense else 0
+    nodes, dense = wanted is not None or plan.dense, interpolant_terms(fusion.method) if plan.dense else 0
     outputs = len(problem.t)
     if problem.grid is not None:
         walked = walk_grid(forward, posed, problem.grid, outputs=outputs, nodes=nodes, dense=dense)
@@ -297,14 +381,15 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
             tolerances=(_tolerance(steps.rtol, problem, shape), _tolerance(steps.atol, problem, shape)),
         )  # fmt: skip
     steps_taken = StepsTaken(walked, problem.per_sample)
-    problem.dynamics.calls.count += _evaluations(problem, walked)
+    problem.dynamics.calls.count += _evaluations(problem, walked, evaluations(fusion.method))
     if problem.grid is not None and plan.progress is not None:
         plan.progress(1.0)
     found = walked.outputs
     if back is not None and wanted is not None:
-        slots = fusion.slots(wanted)
+        slots = fusion.slots(wanted, prepared.device)
         pass_back = PassBack(
-            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, fusion.tableau.stages
+            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, evaluations(fusion.method),
+            bool(fusion.pullbacks(wanted).places.matrices),
         )  # fmt: skip
         found = differentiable(pass_back, y0, shared, sample, found)
     states = found.reshape(outputs, *problem.y0.shape)
@@ -316,27 +401,27 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     return Outcome(states, steps_taken, table)
 
 
-def _evaluations(problem: Problem, walked: Walked) -> int:
+def _evaluations(problem: Problem, walked: Walked, a_step: int) -> int:
     """Return how often the right-hand side was evaluated: where samples differ, by the one that took most attempts."""
-    tableau, steps = problem.tableau, problem.steps
+    steps = problem.steps
     if steps is None:
-        return 1 + walked.longest * tableau.stages
+        return 1 + walked.longest * a_step
     attempts = int((walked.accepted + walked.rejected).max())
-    return 1 + (steps.first_step is None) + attempts * tableau.stages
+    return 1 + (steps.first_step is None) + attempts * a_step
 
 
 @lru_cache(maxsize=256)
-def _filled(value: float, size: int, dtype: torch.dtype) -> Tensor:
-    return torch.full((size,), value, dtype=dtype)
+def _filled(value: float, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((size,), value, dtype=dtype, device=device)
 
 
 def _tolerance(value: Tensor | float, problem: Problem, shape: Shape) -> Tensor:
     """Return a tolerance of each component of a sample."""
     if not isinstance(value, Tensor):
-        return _filled(value, shape.dimension, problem.y0.dtype)
+        return _filled(value, shape.dimension, problem.y0.dtype, problem.y0.device)
     of_state = problem.y0.shape[1:] if shape.batched or problem.per_sample else problem.y0.shape
     if value.ndim > len(of_state):
-        if value.shape[0] != 1:
+        if not bool((value == value[:1]).all()):
             raise Unsupported("samples have tolerances of their own")
         value = value[0]
-    return value.detach().to(problem.y0.dtype).expand(of_state).reshape(-1).contiguous()
+    return value.detach().to(problem.y0).expand(of_state).reshape(-1).contiguous()

@@ -74,7 +74,7 @@ class StepsTaken:
         if not self.per_sample or not len(self):
             return Grid(*clock)
         starts, sizes, ends = clock
-        there = torch.arange(len(ends))[:, None] < walked.accepted
+        there = torch.arange(len(ends), device=ends.device)[:, None] < walked.accepted
         last = torch.where(there, ends, -torch.inf if bool((sizes >= 0).all()) else torch.inf)
         last = last.amax(0) if bool((sizes >= 0).all()) else last.amin(0)
         last = torch.where(walked.accepted > 0, last, walked.ended)
@@ -91,12 +91,12 @@ def by_step(walked: Walked, parts: Sequence[Tensor], *, per_sample: bool) -> Ten
     own = per_sample or walked.per_sample
     if not own:
         shared = [part.sum(0) if part.ndim == 2 else part for part in parts]
-        return torch.cat([*shared, torch.zeros(0, dtype=torch.float64)])[:count]
-    samples, first = len(walked.accepted), 0
+        return torch.cat([*shared, torch.zeros(0, dtype=torch.float64, device=walked.end.device)])[:count]
+    samples, first, device = len(walked.accepted), 0, walked.end.device
     behind = parts[0].shape[2:] if parts else ()
-    whole = torch.zeros(count, samples, *behind, dtype=parts[0].dtype if parts else torch.float64)
+    whole = torch.zeros(count, samples, *behind, dtype=parts[0].dtype if parts else torch.float64, device=device)
     for part, block in zip(parts, walked.blocks, strict=True):
-        there = torch.arange(block.rows) < block.taken[:, None]
+        there = torch.arange(block.rows, device=device) < block.taken[:, None]
         width = min(block.rows, count - first)
         kept = torch.where(there.reshape(*there.shape, *[1] * len(behind)), part, 0.0)[:, :width]
         whole[first : first + width, block.order] = kept.transpose(0, 1)
@@ -110,7 +110,7 @@ def step_table(steps: StepsTaken, shape: Sequence[int], direction: Tensor) -> St
     count = len(steps)
     if not count:
         return None
-    samples, dimension = walked.end.shape
+    (samples, dimension), device = walked.end.shape, walked.end.device
     grid_rows = walked.grid is not None
     nodes = walked.end.new_zeros(count + 1, samples, dimension)
     dense = walked.end.new_zeros(count, samples, walked.blocks[0].dense_terms, dimension)
@@ -119,15 +119,16 @@ def step_table(steps: StepsTaken, shape: Sequence[int], direction: Tensor) -> St
         assert block.nodes is not None
         assert block.dense is not None
         width = min(block.rows, count - first)
-        there = torch.arange(width) < (torch.full((1, 1), width) if grid_rows else block.taken.reshape(-1, 1))
+        there = torch.arange(width, device=device) < (width if grid_rows else block.taken.reshape(-1, 1))
+        there = there.reshape(-1, width)
         kept = there[..., None].expand(len(block.order), width, 1)
         nodes[first : first + width, block.order] = torch.where(kept, block.nodes[:, :width], 0.0).transpose(0, 1)
         dense[first : first + width, block.order] = torch.where(kept[..., None], block.dense[:, :width], 0.0).transpose(
             0, 1
         )
         first += width
-    taken = walked.accepted.expand(samples) if not grid_rows else torch.full((samples,), count)
-    behind = torch.arange(count + 1)[:, None] >= taken
+    taken = walked.accepted.expand(samples) if not grid_rows else torch.full((samples,), count, device=device)
+    behind = torch.arange(count + 1, device=device)[:, None] >= taken
     nodes = torch.where(behind[..., None], walked.end, nodes)
     return StepTable(
         direction,

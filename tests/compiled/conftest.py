@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 import physode.solve  # noqa: F401 - the front door first: the parts behind it import one another
@@ -17,6 +19,7 @@ def _without_the_fused_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     choice.forget()
     monkeypatch.setattr(fused, "solve_with", refuse)
+    monkeypatch.setattr(importlib.import_module("physode.solve"), "_has_graphs", lambda problem: True)
 
 
 @pytest.fixture

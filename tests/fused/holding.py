@@ -60,7 +60,7 @@ def hold(
     leaves: dict[Any, Tensor] = {
         "state": y.detach().reshape(rows, -1),
         "time": case.time.detach().reshape(-1, 1).expand(rows, 1),
-        "shared": pack_shared(case.lowered, recorded.inputs, recorded.numbers, y.dtype),
+        "shared": pack_shared(case.lowered, recorded.inputs, recorded.numbers, y),
     }
     if case.lowered.sample:
         leaves["sample"] = pack_sample(case.lowered, recorded.inputs, y.dtype)

@@ -159,7 +159,6 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "sort": (lambda t, y: y.sort(-1).values, "aten.sort is not supported"),
     "float32": (lambda t, y: (y.float() * 2).double(), "uses values in torch.float32"),
     "argmax": (lambda t, y: y * y.argmax(-1, keepdim=True), "is not supported|torch.int64"),
-    "shape": (lambda t, y: y.sum(-1), "something else than a derivative"),
     "unwritten": (lambda t, y: torch.empty_like(y) + y, "memory that it has not written"),
     "solve": (lambda t, y: y * torch.linalg.det(torch.eye(4, dtype=FLOAT) * t), "of 4 equations is not supported"),
 }
@@ -170,6 +169,11 @@ def test_refusals_name_what_is_in_the_way(name: str) -> None:
     f, reason = REFUSED[name]
     with pytest.raises(Unsupported, match=reason):
         lower(recorded(f, 0.1 + torch.rand(3, 2, dtype=FLOAT)).tape, batch=True)
+
+
+def test_what_is_no_derivative_of_the_state_is_an_error() -> None:
+    with pytest.raises(ValueError, match="must have the state's shape"):
+        recorded(lambda t, y: y.sum(-1), torch.rand(3, 2, dtype=FLOAT))
 
 
 def test_no_grad_inside_is_refused_where_gradients_are_asked_for() -> None:

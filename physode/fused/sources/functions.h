@@ -18,22 +18,30 @@
 // glibc's vector functions, within 4 units in the last place; no lane's result depends on another one.
 #if defined(VECTOR_FUNCTIONS) && !defined(__CUDACC__) && (defined(__AVX512F__) || defined(__AVX2__))
 #ifdef __AVX512F__
-#define NATIVE_BYTES 64
-#define CHOSEN(wide, narrow) wide
+#define WIDE_BYTES 64
+#define OF_DOUBLES(wide, narrow) wide
 #else
-#define NATIVE_BYTES 32
-#define CHOSEN(wide, narrow) narrow
+#define WIDE_BYTES 32
+#define OF_DOUBLES(wide, narrow) narrow
 #endif
-typedef S Native __attribute__((vector_size(NATIVE_BYTES)));
-typedef double NativeW __attribute__((vector_size(NATIVE_BYTES)));
+typedef double NativeW __attribute__((vector_size(WIDE_BYTES)));
+#if IS_SINGLE  // eight floats are as wide as AVX2's vectors
+typedef float Native __attribute__((vector_size(32)));
+#define CHOSEN(wide, narrow) narrow
+#else
+typedef NativeW Native;
+#define CHOSEN(wide, narrow) OF_DOUBLES(wide, narrow)
+#endif
+static_assert(sizeof(V) % sizeof(Native) == 0 && sizeof(W) % sizeof(NativeW) == 0, "parts of a vector");
 #define VECTORS(name, f, wide, narrow)             \
     extern "C" Native CHOSEN(wide, narrow)(Native); \
     INLINE V name(V x) { return in_parts<V, Native, CHOSEN(wide, narrow)>(x); }
 #define VECTORS_2(name, f, wide, narrow)                    \
     extern "C" Native CHOSEN(wide, narrow)(Native, Native); \
     INLINE V name(V x, V y) { return in_parts<V, Native, CHOSEN(wide, narrow)>(x, y); }
-extern "C" NativeW CHOSEN(_ZGVeN8vv_pow, _ZGVdN4vv_pow)(NativeW, NativeW);
-INLINE W power(W x, W y) { return in_parts<W, NativeW, CHOSEN(_ZGVeN8vv_pow, _ZGVdN4vv_pow)>(x, y); }
+#define POWER OF_DOUBLES(_ZGVeN8vv_pow, _ZGVdN4vv_pow)
+extern "C" NativeW POWER(NativeW, NativeW);
+INLINE W power(W x, W y) { return in_parts<W, NativeW, POWER>(x, y); }
 #else
 #define VECTORS(name, f, wide, narrow) BY_LANES(name, f)
 #define VECTORS_2(name, f, wide, narrow) BY_LANES_2(name, f)
@@ -75,9 +83,33 @@ INLINE void matvec(const S* matrix, const V* x, V* result) {
     }
 }
 
-// gradient[i, k] += row[i] column[k], one a lane.
+// gradient[i, k] += row[i] column[k], summed over the lanes in their order.
 template <int rows, int columns>
-INLINE void outer(V* gradient, const V* row, const V* column) {
+FUNCTION void outer(S* gradient, const V* row, const V* column) {
+#ifdef __CUDACC__
     for (int i = 0; i < rows; ++i)
-        for (int k = 0; k < columns; ++k) gradient[i * columns + k] = gradient[i * columns + k] + row[i] * column[k];
+        for (int k = 0; k < columns; ++k) gradient[i * columns + k] += row[i] * column[k];
+#else
+    typedef S Wide __attribute__((vector_size(64), aligned(sizeof(S))));
+    constexpr int width = 64 / sizeof(S);
+    S by_lane[LANES][columns], left[LANES][rows];
+    for (int k = 0; k < columns; ++k) EACH_LANE by_lane[l][k] = column[k][l];
+    for (int i = 0; i < rows; ++i) EACH_LANE left[l][i] = row[i][l];
+    for (int k = 0; k + width <= columns; k += width) {
+        Wide right[LANES];
+        EACH_LANE right[l] = *(const Wide*)&by_lane[l][k];
+        for (int i = 0; i < rows; ++i) {
+            Wide* to = (Wide*)&gradient[i * columns + k];
+            Wide sum = *to;
+            EACH_LANE sum = sum + left[l][i] * right[l];
+            *to = sum;
+        }
+    }
+    for (int i = 0; i < rows; ++i)
+        for (int k = columns - columns % width; k < columns; ++k) {
+            S sum = gradient[i * columns + k];
+            EACH_LANE sum += left[l][i] * by_lane[l][k];
+            gradient[i * columns + k] = sum;
+        }
+#endif
 }

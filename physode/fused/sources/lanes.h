@@ -6,8 +6,14 @@
 
 #ifdef __CUDACC__
 #define LANES 1
+#ifdef __CUDACC_RTC__  // which has no headers
+#define NAN __int_as_float(0x7fffffff)
+#define INFINITY __int_as_float(0x7f800000)
+#endif
 #define INLINE static __device__ __forceinline__
 #define FUNCTION static __device__ __noinline__
+#define LONG_FUNCTION INLINE  // a call's arguments would go through memory
+#define MATRIX_FUNCTION FUNCTION  // loops over matrices are written out
 #define TABLE static __device__ constexpr
 typedef long long Long;
 typedef SCALAR S;
@@ -24,10 +30,11 @@ INLINE MV narrow_mask(MW m) { return m; }
 INLINE MW widen_mask(MV m) { return m; }
 INLINE V select(MV m, V a, V b) { return m ? a : b; }
 INLINE W choose(MW m, W a, W b) { return m ? a : b; }
-INLINE bool any(MW m) { return m; }
+INLINE bool somewhere(MW m) { return m; }
 INLINE MW opposite(MW m) { return !m; }
 INLINE MV opposite_of(MV m) { return !m; }
 INLINE MW verdict(bool x) { return x; }
+INLINE V magnitude_of(V a) { return a < 0 ? -a : a; }
 INLINE Long taken(Long* counter) { return atomicAdd((unsigned long long*)counter, 1ull); }
 #else
 #include <atomic>
@@ -39,6 +46,8 @@ INLINE Long taken(Long* counter) { return atomicAdd((unsigned long long*)counter
 #include <vector>
 #define INLINE static inline __attribute__((always_inline))
 #define FUNCTION static __attribute__((noinline))
+#define LONG_FUNCTION FUNCTION
+#define MATRIX_FUNCTION INLINE
 #define TABLE static constexpr
 typedef int64_t Long;
 typedef SCALAR S;
@@ -55,7 +64,7 @@ INLINE MV narrow_mask(MW m) { return __builtin_convertvector(m, MV); }
 INLINE MW widen_mask(MV m) { return __builtin_convertvector(m, MW); }
 INLINE V select(MV m, V a, V b) { return m ? a : b; }
 INLINE W choose(MW m, W a, W b) { return m ? a : b; }
-INLINE bool any(MW m) {
+INLINE bool somewhere(MW m) {
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
     typedef long long Eight __attribute__((vector_size(64)));
     if constexpr (sizeof(MW) == sizeof(Eight)) return __builtin_ia32_ptestmq512((Eight)m, (Eight)m, (unsigned char)-1);
@@ -67,6 +76,7 @@ INLINE bool any(MW m) {
 INLINE MW opposite(MW m) { return ~m; }
 INLINE MV opposite_of(MV m) { return ~m; }
 INLINE MW verdict(bool x) { return MW{} - (int64_t)x; }
+INLINE V magnitude_of(V a) { return (V)((MV)a & ~(MV)(-V{})); }  // without the sign's bit
 INLINE Long taken(Long* counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
 
 // A function of native vectors, applied to the parts of a wider one.
@@ -100,7 +110,6 @@ INLINE T in_parts(T x, T y) {
 INLINE W larger(W a, W b) { return choose(a > b, a, b); }  // of numbers that are not NaN
 INLINE W smaller(W a, W b) { return choose(a < b, a, b); }
 INLINE W magnitude(W a) { return choose(a < 0.0, -a, a); }
-INLINE V magnitude_of(V a) { return select(a < vector(0), -a, a); }
 INLINE V larger_of(V a, V b) { return select(a > b, a, b); }
 INLINE MW is_finite(W x) { return (x - x) == 0.0; }
 INLINE MV not_finite(V x) { return (x - x) != vector(0); }

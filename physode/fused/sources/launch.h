@@ -38,17 +38,49 @@ extern "C" Long fused_group_bytes() { return sizeof(Group); }
 extern "C" void fused_walk(const Args* a) {
     in_groups(*a, [=](Long first) { walk_grid(*a, first); });
 }
-#else
+#elif defined(ENTRY_PULL)
 extern "C" void fused_pull(const Args* a) {
     on_threads(a->threads, [=](Long) { pull(*a); });
 }
-// Sums over samples, in their order.
+// Sums over samples, or chunks of them, in their order.
 extern "C" void fused_total(const Args* a) {
     for (Long d = 0; d < SHARED_GRADIENTS; ++d) {
         double sum = 0;
-        for (Long s = 0; s < a->samples; ++s) sum += (double)a->d_p[s * SHARED_GRADIENTS + d];
+        for (Long s = 0; s < a->parts; ++s) sum += (double)a->d_p[s * SHARED_GRADIENTS + d];
         a->totals[d] = (S)sum;
     }
+}
+#endif
+#else
+// One sample a thread; a thread that is through takes the next sample. A grid may be smaller than the batch.
+#define MOST_THREADS 1024
+#define KERNEL(name) extern "C" __global__ void fused_##name(const __grid_constant__ Args a)
+INLINE Long first_sample() { return (Long)blockIdx.x * blockDim.x + threadIdx.x; }
+INLINE Long stride() { return (Long)gridDim.x * blockDim.x; }
+
+#if defined(ENTRY_WALK)
+KERNEL(begin) {
+    for (Long s = first_sample(); s < a.samples; s += stride()) begin(a, s);
+}
+KERNEL(walk) { walk(a); }
+#elif defined(ENTRY_WALK_GRID)
+KERNEL(walk) {
+    for (Long s = first_sample(); s < a.samples; s += stride()) walk_grid(a, s);
+}
+#elif defined(ENTRY_PULL)
+KERNEL(pull) { pull(a); }
+// Sums over samples in a fixed order: a gradient's entry a block, whose threads' sums are added in pairs.
+KERNEL(total) {
+    __shared__ double sums[MOST_THREADS];
+    const int me = threadIdx.x, threads = blockDim.x;
+    double sum = 0;
+    for (Long s = me; s < a.parts; s += threads) sum += (double)a.d_p[s * SHARED_GRADIENTS + blockIdx.x];
+    sums[me] = sum;
+    for (int half = MOST_THREADS / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (me < half && me + half < threads) sums[me] += sums[me + half];
+    }
+    if (me == 0) a.totals[blockIdx.x] = (S)sums[0];
 }
 #endif
 #endif

@@ -14,7 +14,7 @@ struct Samples {
     S* node[LANES];
 };
 
-TABLE double NEVER = 1e308 * 10;
+#define NEVER ((double)INFINITY)
 
 INLINE void find_next(const Args& a, Samples& x, int l) {
     const Long j = x.output[l];
@@ -92,7 +92,7 @@ FUNCTION void begin(const Args& a, Long first) {
 INLINE void read_outputs(const Args& a, Samples& x, MW accepted, const Attempt& attempt, const Step& step, const V (*F)[D]) {
     while (true) {
         const MW here = accepted & (x.direction * x.next <= x.direction * attempt.end);
-        if (!any(here)) return;
+        if (!somewhere(here)) return;
         const MV at_end = narrow_mask(x.next == attempt.end);
         const V theta = narrow((x.next - x.t) / choose(attempt.h == 0.0, clocks(1), attempt.h));
         V phi[TERMS];
@@ -156,7 +156,7 @@ INLINE MW attempt_step(const Args& a, Samples& x, W& status) {
     const Attempt attempt = next_attempt(a, x.control, x.t, x.t1, x.active);
     for (int d = 0; d < D; ++d) step.k[0][d] = x.k[d];
     take_step(a, x.q, x.t, attempt.h, x.low, x.high, x.y, step);
-    if (FSAL) rhs(within(x.t + attempt.h, x.low, x.high), step.y, a.p, x.q, step.k[STAGES]);
+    if (FSAL) rhs(within(x.t + attempt.h, x.low, x.high), step.y, a.p, x.q, step.k[END]);
     W sizes[ERRORS];
     error_sizes(a, attempt.h, x.y, step, sizes);
     const W error = combined(sizes);
@@ -166,16 +166,16 @@ INLINE MW attempt_step(const Args& a, Samples& x, W& status) {
     x.attempts = x.attempts + choose(x.active, clocks(1), clocks(0));
     status = clocks(0);
     MW through = verdict(false);
-    if (any(accepted)) {
+    if (somewhere(accepted)) {
         MV broken = not_finite(step.y[0]);
         for (int d = 1; d < D; ++d) broken = broken | not_finite(step.y[d]);
         const MW overflown = accepted & widen_mask(broken);
         x.t = choose(overflown, attempt.end, x.t);
         status = choose(overflown, clocks(NON_FINITE), status);
         accepted = accepted & opposite(overflown);
-        if (!FSAL) rhs(within(attempt.end, x.low, x.high), step.y, a.p, x.q, step.k[STAGES]);
+        if (CARRIES && !FSAL) rhs(within(attempt.end, x.low, x.high), step.y, a.p, x.q, step.k[END]);
         V F[TERMS][D];
-        if (a.dense || any(accepted & (x.direction * x.next < x.direction * attempt.end))) {
+        if (a.dense || somewhere(accepted & (x.direction * x.next < x.direction * attempt.end))) {
             finish_step(a, x.q, x.t, attempt.h, x.low, x.high, x.y, step);
             interpolant(attempt.h, x.y, step, F);
         }
@@ -185,7 +185,7 @@ INLINE MW attempt_step(const Args& a, Samples& x, W& status) {
         const MV moves = narrow_mask(accepted);
         for (int d = 0; d < D; ++d) {
             x.y[d] = select(moves, step.y[d], x.y[d]);
-            x.k[d] = select(moves, step.k[STAGES][d], x.k[d]);
+            if (CARRIES) x.k[d] = select(moves, step.k[END][d], x.k[d]);
         }
         x.t = choose(accepted, attempt.end, x.t);
         through = (accepted & (x.t == x.t1)) | overflown;
@@ -207,10 +207,10 @@ FUNCTION void walk(const Args& a) {
         if (row < a.active) load_sample(a, x, l, row);
         else LANE(x.active, l) = 0;
     }
-    while (any(x.active)) {
+    while (somewhere(x.active)) {
         W status;
         const MW through = attempt_step(a, x, status), leaves = x.active & (through | (x.room == 0.0));
-        if (!any(leaves)) continue;
+        if (!somewhere(leaves)) continue;
         EACH_LANE {
             if (!LANE(leaves, l)) continue;
             save_sample(a, x, l, LANE(status, l), !LANE(through, l));

@@ -36,10 +36,13 @@ FUNCTION void walk_grid(const Args& a, Long first) {
                 inside |= LANE(h, l) > 0 ? next < LANE(end, l) : next > LANE(end, l);
             }
         }
-        rhs(within(t, low, high), x.y, a.p, x.q, step.k[0]);
+        if (LEAVES && row > 0)
+            for (int d = 0; d < D; ++d) step.k[0][d] = x.k[d];
+        else if (CARRIES)
+            rhs(within(t, low, high), x.y, a.p, x.q, step.k[0]);
         take_step(a, x.q, t, h, low, high, x.y, step);
         if (inside) {
-            rhs(within(t + h, low, high), step.y, a.p, x.q, step.k[STAGES]);
+            if (CARRIES) rhs(within(t + h, low, high), step.y, a.p, x.q, step.k[END]);
             finish_step(a, x.q, t, h, low, high, x.y, step);
             interpolant(h, x.y, step, x.F);
         }
@@ -74,6 +77,7 @@ FUNCTION void walk_grid(const Args& a, Long first) {
             }
         }
         for (int d = 0; d < D; ++d) x.y[d] = step.y[d];
+        if (LEAVES) for (int d = 0; d < D; ++d) x.k[d] = step.k[END][d];
     }
     EACH_LANE {
         if (first + l >= a.samples) break;

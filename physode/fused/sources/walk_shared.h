@@ -12,13 +12,13 @@ INLINE void attempt_group(const Args& a, Group& x, W t, const Attempt& attempt, 
     Step step;
     for (int d = 0; d < D; ++d) step.k[0][d] = x.k[d];
     take_step(a, x.q, t, attempt.h, low, high, x.y, step);
-    if (FSAL || interpolated) rhs(within(t + attempt.h, low, high), step.y, a.p, x.q, step.k[STAGES]);
+    if (FSAL || (CARRIES && interpolated)) rhs(within(t + attempt.h, low, high), step.y, a.p, x.q, step.k[END]);
     W sizes[ERRORS];
     error_sizes(a, attempt.h, x.y, step, sizes);
     for (int e = 0; e < ERRORS; ++e) errors[e] = most(sizes[e], errors[e]);
     for (int d = 0; d < D; ++d) {
         x.y_end[d] = step.y[d];
-        x.k_end[d] = step.k[STAGES][d];
+        if (CARRIES) x.k_end[d] = step.k[END][d];
     }
     if (interpolated) {
         finish_step(a, x.q, t, attempt.h, low, high, x.y, step);
@@ -53,10 +53,10 @@ INLINE bool advance_group(const Args& a, Group& x, Long first, Long row, double 
     MV broken = narrow_mask(verdict(false));
     for (int d = 0; d < D; ++d) {
         x.y[d] = x.y_end[d];
-        x.k[d] = x.k_end[d];
+        if (CARRIES) x.k[d] = x.k_end[d];
         broken = broken | not_finite(x.y[d]);
     }
-    return !any(widen_mask(broken));
+    return !somewhere(widen_mask(broken));
 }
 
 INLINE void fill_unreached(const Args& a, Long from) {
@@ -78,7 +78,7 @@ FUNCTION void begin_shared(const Args& a) {
         start_norms(a, x.y, x.k, y_norm, k_norm);
         d0 = most(y_norm, d0);
         d1 = most(k_norm, d1);
-        for (int d = 0; d < D; ++d) good = good && !any(widen_mask(not_finite(x.k[d])));
+        for (int d = 0; d < D; ++d) good = good && !somewhere(widen_mask(not_finite(x.k[d])));
         EACH_LANE {
             if (g * LANES + l >= a.samples) break;
             for (int d = 0; d < D; ++d) a.k[(g * LANES + l) * D + d] = LANE(x.k[d], l);
@@ -142,7 +142,7 @@ FUNCTION void walk_shared(const Args& a, const Team& team, Long me) {
         attempts += 1;
         bool through = false;
         if (accepted) {
-            if (!FSAL && !(inside || dense))
+            if (CARRIES && !FSAL && !(inside || dense))
                 for (Long g = me; g < groups; g += team.threads)
                     rhs(within(clocks(end), low, high), states[g].y_end, a.p, states[g].q, states[g].k_end);
             Long finite = 1;
