@@ -21,7 +21,7 @@ from benchmarks.report import Report, heat_section
 from benchmarks.task import Task, Twin
 from physode.rhs import VanDerPol
 
-__all__ = ["heat", "heat_of_equals", "problem", "run"]
+__all__ = ["heat", "heats_of_end_states", "problem", "run"]
 
 _LOWEST, _EQUAL, _HIGHEST, _HIGHEST_FOR_GRADIENTS = 0.1, 10.0, 100.0, 10.0
 _PER_SAMPLE: dict[str, Any] = {"step_control": "per-sample"}
@@ -65,10 +65,17 @@ def contestants() -> list[Peer]:
     return [*ours, torchdiffeq(), torchode(), diffrax()]
 
 
-def heat_of_equals(settings: Settings, batch: int, peers: list[Peer]) -> Heat:
-    """Race a batch of equal samples, with mu = 10: none waits for another."""
-    title = f"B = {batch}, mu = {_EQUAL:g} for all, float64: forward"
-    return race(title, problem(batch, 1e-5, _EQUAL, lowest=_EQUAL), peers, settings, gradient=False)
+def heats_of_end_states(settings: Settings, batch: int, peers: list[Peer]) -> tuple[Heat, Heat]:
+    """Race a spread batch and one of equal samples, none of which waits for another; both for the end state."""
+    tasks = {
+        f"mu to {_HIGHEST:g}": problem(batch, 1e-5, points=2),
+        f"mu = {_EQUAL:g} for all": problem(batch, 1e-5, _EQUAL, lowest=_EQUAL, points=2),
+    }
+    spread, equals = (
+        race(f"B = {batch}, {which}, end state, float64: forward", task, peers, settings, gradient=False)
+        for which, task in tasks.items()
+    )
+    return spread, equals
 
 
 def problem(batch: int, tol: float, highest: float = _HIGHEST, end: float = 50.0, *, lowest: float = _LOWEST) -> Task:
@@ -82,7 +89,7 @@ def problem(batch: int, tol: float, highest: float = _HIGHEST, end: float = 50.0
         f=system,
         params=params,
         y0=torch.tensor([[2.0, 0.0]], dtype=torch.float64).repeat(batch, 1).requires_grad_(),
-        t=torch.linspace(0.0, end, 101, dtype=torch.float64),
+        t=torch.linspace(0.0, end, points, dtype=torch.float64),
         tol=tol,
         twin=Twin(_in_jax, mapped=True, max_steps=2**16),
     )
