@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 import physode as po
-from physode.fused.emission import Entry
-from physode.fused.solving import Fusion, Prepared, prepare
+from physode.fused.fusion import Fusion
+from physode.fused.kernel import Entry
+from physode.fused.solving import Prepared, prepare
 from physode.problem.checks import pose
 from physode.solvers.driver import Plan
 

@@ -131,10 +131,13 @@ def _steps(
     return steps
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _count(times: Tensor, step_size: float, max_steps: int) -> int:
     """Return the number of steps, from the values that are there while the program is made."""
     return count_of_steps(times[0], times[-1], step_size, max_steps)
+
+
+# As torch.compiler.assume_constant_result has it, which imports torch's compiler: half of a short program's time.
+_count._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _outputs(dynamics: Dynamics, method: Method, steps: Grid, y: Tensor, times: Tensor, *, at_ends: bool) -> Tensor:

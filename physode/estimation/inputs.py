@@ -10,6 +10,8 @@ from torch import Tensor
 
 from physode.estimation.problem import Estimation, Input
 
+_FEW = 32  # pieces
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -55,11 +57,24 @@ class Inputs:
             return t.new_zeros(len(t), 0)
         time = torch.where(self.steps[experiments], inside[:, None], t[:, None])
         breaks = self.breaks[experiments]
-        # Before the first sample the first piece goes on.
-        piece = ((time[..., None] >= breaks).sum(-1) - 1).clamp_min(0)[..., None]
-        since = time - breaks.gather(-1, piece)[..., 0]
-        c = self.coefficients[experiments].gather(-2, piece[..., None].expand(*piece.shape, 4))[..., 0, :]
+        begun = time[..., None] >= breaks
+        coefficients = self.coefficients[experiments]
+        if breaks.shape[-1] <= _FEW:
+            since, c = _selected(begun, time, breaks, coefficients)
+        else:
+            # Before the first sample the first piece goes on.
+            piece = (begun.sum(-1) - 1).clamp_min(0)[..., None]
+            since = time - breaks.gather(-1, piece)[..., 0]
+            c = coefficients.gather(-2, piece[..., None].expand(*piece.shape, 4))[..., 0, :]
         return c[..., 0] + since * (c[..., 1] + since * (c[..., 2] + since * c[..., 3]))
+
+
+def _selected(begun: Tensor, time: Tensor, breaks: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the time since a piece began, and its coefficients, by arithmetic, of which kernels can be made."""
+    later = torch.cat([begun[..., 1:], torch.zeros_like(begun[..., :1])], -1)
+    here = torch.cat([torch.ones_like(begun[..., :1]), begun[..., 1:]], -1) & ~later
+    start = torch.where(here, breaks, 0.0).sum(-1)
+    return time - start, torch.where(here[..., None], coefficients, 0.0).sum(-2)
 
 
 def _cubics(one: Input) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

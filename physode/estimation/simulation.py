@@ -242,12 +242,14 @@ class Simulator:
         active = self._active
         own, experiments = p[:, rows].flatten(0, 1), segment.experiments[rows].repeat(count)
         f = _rhs(self.estimation.model, self.inputs, active)
-        args = (own[:, active], own, segment.step_time[rows].repeat(count), experiments)
+        args = [own[:, active], own, segment.step_time[rows].repeat(count), experiments]
         times, x0 = t.repeat(1, count), begun.x.flatten(0, 1)
         # A start that is lost already would be refused.
         lost = ~torch.isfinite(x0).all(1) | ~torch.isfinite(own).all(1)
         x0 = torch.where(lost[:, None], 0.0, x0)
-        options = {**vars(self.options), "step_control": "per-sample", "throw": False}
+        if len(x0) == 1:  # a row alone is solved as two: kernels made for several serve it too
+            times, x0, args = times.repeat(1, 2), x0.repeat(2, 1), [torch.cat([part, part]) for part in args]
+        options = {**vars(self.options), "step_control": "per-sample", "throw": False, "compile": "auto"}
         derivatives = dp is not None and begun.dx is not None
         by_p: Tensor | None = None
         by_x: Tensor | None = None
@@ -259,10 +261,11 @@ class Simulator:
             y, by_p, by_x = moved.y, moved.jacobian[..., : len(active)], moved.jacobian[..., len(active) :]
         else:
             y = solve(f, x0, times, args=args, **options).y
-        shape = (len(t), count, few, dimension)
-        path = torch.where(lost[:, None], torch.nan, y).reshape(shape).movedim(0, 1)
+        shape, alone = (len(t), count, few, dimension), slice(count * few)
+        path = torch.where(lost[:, None], torch.nan, y[:, alone]).reshape(shape).movedim(0, 1)
         if by_p is None or by_x is None or dp is None or begun.dx is None:
             return State(path, None)
+        by_p, by_x = by_p[:, alone], by_x[:, alone]
         dx = by_x @ begun.dx.flatten(0, 1) + by_p @ dp[:, rows].flatten(0, 1)[:, active]
         return State(path, dx.reshape(*shape, -1).movedim(0, 1))
 

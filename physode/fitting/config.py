@@ -55,10 +55,10 @@ class FitConfig(Settings):
     ``"lstm"`` and ``"lstm-aug"`` no differential equation, but a recurrent network on bodies' positions, or on the
     paper's augmented input, Eq. 33.
 
-    Levenberg-Marquardt, ``"lm"``, works on exact discrete Jacobians; `gradient` and `compile` are the first-order
-    optimisers'. By default dopri8 at 1e-9 solves physical right-hand sides in double precision, whose constants are
-    then right to some eight digits, else dopri5 at the solver's own tolerances. The data up to `train_until` are used,
-    the rest measures the extrapolation.
+    Levenberg-Marquardt, ``"lm"``, works on exact discrete Jacobians; `gradient` is the first-order optimisers'. Solves
+    are compiled at once with `compile`, else once they have taken as long as compiling does. By default dopri8 at 1e-9
+    solves physical right-hand sides in double precision, whose constants are then right to some eight digits, else
+    dopri5 at the solver's own tolerances. The data up to `train_until` are used, the rest measures the extrapolation.
 
     Constants are named whole or by element, such as ``"masses[2]"``, counted from 1; `init` has one number or one an
     element. `free` fits only what it names, the others keep the data's values. `fix` may name further settings of the
@@ -85,7 +85,7 @@ class FitConfig(Settings):
     )
     gradient: str = setting("aca", "How gradients are computed; lm has its own Jacobians.", choices=GRADIENTS)
     compile: bool = setting(
-        False, "Compile the solves: for many epochs many times faster, after about a minute.", option="--compile"
+        False, "Compile the solves at once, rather than when they have taken as long as that.", option="--compile"
     )
     method: str | None = setting(None, "Integration method.", shown="dopri8 for physical, else dopri5")
     rtol: float | None = setting(None, "Relative tolerance of a step.", RTOL, shown="by precision")
@@ -196,8 +196,6 @@ class FitConfig(Settings):
                     f"`gradient` {self.gradient!r} has no part in optimizer='lm', which uses exact discrete Jacobians; "
                     "choose optimizer='adam', 'sgd' or 'lbfgs'"
                 )
-            if self.compile:
-                raise ConfigError("`compile` has no part in optimizer='lm'; choose optimizer='adam', 'sgd' or 'lbfgs'")
             if self.lr not in (None, 1.0) or self.lr_decay not in (None, 1.0):
                 raise ConfigError("`lr` and `lr_decay` have no part in optimizer='lm', which chooses its own steps")
 

@@ -112,7 +112,7 @@ class Objective:
         for parameter in self.parameters.tensors:
             parameter.grad = None
         config = self.config
-        solution = self._solve(self.segments.t, gradient=config.gradient, compile=config.compile)
+        solution = self._solve(self.segments.t, gradient=config.gradient)
         loss = self._loss(*self._residuals(solution.y))
         loss.backward()  # type: ignore[no-untyped-call]
         self.parameters.mask_gradients()
@@ -145,7 +145,6 @@ class Objective:
         SolveError
             If the solve fails, or a residual or derivative is not finite.
         """
-        count = _StepCount()
         parameters, segments = self.parameters, self.segments
         own = parameters.has_free_states
         found = sensitivities(
@@ -154,7 +153,6 @@ class Objective:
             segments.t,
             parameters.rhs_parameters,
             initial_state=own,
-            progress=count,
             **self._options(),
         )
         jacobian = found.jacobian if segments.batched else found.jacobian[:, None]
@@ -174,7 +172,7 @@ class Objective:
         loss = float(self._loss(values, gaps, priors).detach())
         if not loss < torch.inf:
             raise SolveError("the residuals are too large to be squared; start closer")
-        accepted = None if segments.batched else count.accepted
+        accepted = None if segments.batched else int(found.accepted)
         return Linearisation(residuals, jacobian, len(values), loss, accepted)
 
     def rho(self, squares: Tensor) -> Tensor:
@@ -220,6 +218,7 @@ class Objective:
             "atol": config.atol,
             "max_steps": config.max_steps,
             "step_control": "per-sample" if self.parameters.states.ndim == 2 else "shared",
+            "compile": config.compile or "auto",
         }
 
     def _residuals(self, y: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -290,13 +289,3 @@ def _own_columns(jacobian: Tensor) -> Tensor:
         begin = shared + row * dimension
         found[:, row, :, begin : begin + dimension] = jacobian[:, row, :, shared:]
     return found
-
-
-class _StepCount:
-    """Counts the accepted steps of one solve: its progress is told after each."""
-
-    def __init__(self) -> None:
-        self.accepted = 0
-
-    def __call__(self, fraction: float) -> None:
-        self.accepted += 1

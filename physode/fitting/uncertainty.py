@@ -104,10 +104,10 @@ def uncertainty(objective: Objective) -> Uncertainty:
 
 
 def _quantile(freedom: int, *, known: bool) -> float:
-    from scipy import stats
+    from scipy.special import ndtri, stdtrit
 
     level = 0.5 + LEVEL / 2
-    return float(stats.norm.ppf(level) if known else stats.t.ppf(level, max(freedom, 1)))
+    return float(ndtri(level) if known else stdtrit(max(freedom, 1), level))
 
 
 def _robust_covariance(objective: Objective, found: Linearisation, freedom: int) -> Tensor:

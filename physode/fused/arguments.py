@@ -14,7 +14,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     _LONG: (
         "samples", "active", "threads", "count", "rows", "max_steps", "predictive", "integral_only",
         "clock_by_sample", "times_by_row", "times_by_sample", "grid_by_row", "clock_by_row", "clock_by_step",
-        "taken_by_row", "parts", "chunk",
+        "taken_by_row", "parts", "chunk", "columns", "width", "seeds_by_sample",
     ),
     _DOUBLE: (
         "first_step", "min_step", "max_step", "safety", "min_factor", "max_factor", "proportional", "integral",
@@ -22,9 +22,10 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     ),
     _SCALARS: (
         "p", "q", "y", "k", "rtol", "atol", "outputs", "nodes", "dense", "cotangents", "d_y", "d_p", "d_q", "totals",
+        "tangents", "seeds", "jacobian",
     ),
     _DOUBLES: ("t0", "t1", "times", "starts", "sizes", "ends", "d_starts", "d_sizes", "d_theta"),
-    _LONGS: ("counter", "order", "taken", "last_output"),
+    _LONGS: ("counter", "order", "taken", "last_output", "written"),
     _BYTES: ("saved", "scratch"),
 }  # fmt: skip
 """Names by kind. Every field has 8 bytes, so that the structure has no gaps.

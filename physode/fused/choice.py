@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar
 
 from physode.fused.kernel import LANES
 from physode.fused.solving import Prepared, check_repeatable, prepare, solve_prepared
@@ -25,7 +25,7 @@ from physode.problem.references import code_of
 from physode.solvers.driver import Plan
 from physode.typing import Progress
 
-__all__ = ["Unsupported", "forget", "is_news", "solve_with"]
+__all__ = ["Job", "Unsupported", "forget", "is_news", "kind_of", "run", "solve_with"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +38,51 @@ _TRIES = 3  # of a kind that could not be fused
 Solve = Callable[[Problem, Plan], Outcome]
 
 
+class Ready(Protocol):
+    """What has been made ready for kernels."""
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether these need not be compiled."""
+
+
+P = TypeVar("P", bound=Ready)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Job(Generic[P, R]):
+    """Something that can be done by kernels or without.
+
+    Attributes
+    ----------
+    problem, plan
+        What it solves, and how that is walked.
+    kind
+        What it has in common with others, which the same kernels serve.
+    check
+        Evaluates the right-hand side once; raises :class:`Unsupported` where nothing of the kind is done by kernels.
+    prepare, by_kernel
+        Makes it ready for kernels, and does it; raise likewise.
+    uncompiled
+        Does it without kernels, by a plan.
+    at_once
+        Whether kernels are looked for at once: where even one such job takes longer than that.
+    """
+
+    problem: Problem
+    plan: Plan
+    kind: Hashable
+    check: Callable[[], None]
+    prepare: Callable[[], P]
+    by_kernel: Callable[[P], R]
+    uncompiled: Callable[[Plan], R]
+    at_once: bool = False
+
+
 @dataclass
 class _Kind:
-    """What is known of solves of one kind: seconds spent without kernels, refusals, whether there are kernels."""
+    """What is known of jobs of one kind: seconds spent without kernels, refusals, whether there are kernels."""
 
     spent: float = 0.0
     refused: int = 0
@@ -80,8 +122,7 @@ def solve_with(
     Parameters
     ----------
     when
-        True: now. ``"auto"``: where a kernel is at hand or will repay being made; with ``PHYSODE_COMPILE=never`` in the
-        environment, never.
+        As for :func:`run`.
     aca
         How gradients, if any are asked for, are computed; None if not by ACA.
 
@@ -90,56 +131,85 @@ def solve_with(
     Unsupported
         If ``when`` is True and the solve cannot be fused.
     """
-    if when is True:
-        return solve_prepared(problem, plan, prepare(problem, plan, aca))
-    if os.environ.get("PHYSODE_COMPILE") == "never":
-        return uncompiled(problem, plan)
-    kind = _memory.kinds.setdefault(_key(problem, aca), _Kind())
-    try:
-        return _chosen(problem, plan, uncompiled, aca, kind)
-    except Unsupported as error:
-        kind.refused += 1
-        _log.info("solved without the fused engine: %s", error)
-    return uncompiled(problem, plan)
+
+    def ready() -> Prepared:
+        prepared = prepare(problem, plan, aca)
+        if when == "auto":
+            _refuse_outdone(prepared)
+        return prepared
+
+    job = Job(
+        problem, plan, (kind_of(problem), aca is None, problem.needs_gradient),
+        check=lambda: check_repeatable(problem, plan, aca),
+        prepare=ready,
+        by_kernel=lambda prepared: solve_prepared(problem, plan, prepared),
+        uncompiled=lambda plan: uncompiled(problem, plan),
+    )  # fmt: skip
+    return run(job, when)
 
 
-def _key(problem: Problem, aca: ACA | None) -> Hashable:
-    """Return what tells kinds of solves apart: not the sizes of batches, of which kernels know nothing."""
+def kind_of(problem: Problem) -> Hashable:
+    """Return what tells kinds of solves apart: not how many samples or outputs there are, which kernels do not know."""
     return (
         code_of(problem.dynamics.f), problem.y0.shape[1:] if problem.y0.ndim > 1 else problem.y0.shape,
         problem.y0.dtype, problem.y0.device, problem.tableau.name, problem.per_sample, problem.grid is None,
-        aca is None, problem.needs_gradient,
     )  # fmt: skip
 
 
-def _chosen(problem: Problem, plan: Plan, uncompiled: Solve, aca: ACA | None, kind: _Kind) -> Outcome:
-    """Solve by a kernel, or without while none would be repaid.
+def run(job: Job[P, R], when: Literal[True, "auto"]) -> R:
+    """Do something by kernels where that is possible and wanted, else without.
+
+    Parameters
+    ----------
+    when
+        True: now. ``"auto"``: where kernels are at hand or will repay being made; with ``PHYSODE_COMPILE=never`` in the
+        environment, never.
 
     Raises
     ------
     Unsupported
-        If the solve cannot be fused, or a compiler fails.
+        If ``when`` is True and kernels cannot do it.
+    """
+    if when is True:
+        return job.by_kernel(job.prepare())
+    if os.environ.get("PHYSODE_COMPILE") == "never":
+        return job.uncompiled(job.plan)
+    kind = _memory.kinds.setdefault(job.kind, _Kind())
+    try:
+        return _chosen(job, kind)
+    except Unsupported as error:
+        kind.refused += 1
+        _log.info("solved without the fused engine: %s", error)
+    return job.uncompiled(job.plan)
+
+
+def _chosen(job: Job[P, R], kind: _Kind) -> R:
+    """Do something by kernels, or without while none would be repaid.
+
+    Raises
+    ------
+    Unsupported
+        If kernels cannot do it, or a compiler fails.
     """
     if kind.refused >= _TRIES:
-        return uncompiled(problem, plan)
+        return job.uncompiled(job.plan)
     if not kind.repeatable:
-        check_repeatable(problem, plan, aca)
+        job.check()
         kind.repeatable = True
-    prepared: Prepared | None = None
-    for patience in (_LOOKS_AFTER, _MAKES_AFTER):
+    prepared: P | None = None
+    for patience in (0.0 if job.at_once else _LOOKS_AFTER, _MAKES_AFTER):
         if kind.spent < patience and not kind.has_kernels:
-            outcome = _timed(problem, plan, uncompiled, kind, patience)
-            if outcome is not None:
-                return outcome
-        prepared = prepared or prepare(problem, plan, aca)
-        _refuse_outdone(prepared)
+            done = _timed(job, kind, patience)
+            if done is not None:
+                return done[0]
+        prepared = prepared or job.prepare()
         if prepared.at_hand:
             break
         kind.has_kernels = False
     assert prepared is not None
-    outcome = solve_prepared(problem, plan, prepared)
+    result = job.by_kernel(prepared)
     kind.has_kernels = True
-    return outcome
+    return result
 
 
 def _refuse_outdone(prepared: Prepared) -> None:
@@ -168,16 +238,16 @@ class _Limit:
             self.progress(fraction)
 
 
-def _timed(problem: Problem, plan: Plan, uncompiled: Solve, kind: _Kind, patience: float) -> Outcome | None:
-    """Solve without a kernel, noting the time; None, all being as before, if that takes longer than ``patience``."""
+def _timed(job: Job[P, R], kind: _Kind, patience: float) -> tuple[R] | None:
+    """Do it without kernels, noting the time; None, all being as before, if that takes longer than ``patience``."""
+    problem, plan = job.problem, job.plan
     calls, statistics = problem.dynamics.calls.count, problem.statistics.snapshot()
     before = time.perf_counter()
     try:
-        outcome = uncompiled(problem, replace(plan, progress=_Limit(before + patience, plan.progress)))
+        return (job.uncompiled(replace(plan, progress=_Limit(before + patience, plan.progress))),)
     except _TooLongError:
         problem.dynamics.calls.count = calls
         problem.statistics.restore(statistics)
         return None
     finally:
         kind.spent += time.perf_counter() - before
-    return outcome

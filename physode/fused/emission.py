@@ -18,6 +18,7 @@ from physode.fused.kernel import LANES, Entry, Kernel, numbers
 from physode.fused.linearisation import Linearisation
 from physode.fused.places import GradientPlaces
 from physode.fused.rolling import Array, Element, rolled
+from physode.fused.tangent_map import TangentMap
 
 __all__ = ["source"]
 
@@ -64,6 +65,8 @@ def source(kernel: Kernel, *, vector_functions: bool) -> str:
     if kernel.pullbacks is not None:
         for name, pulled in kernel.pullbacks.named.items():
             heads.append(pullback_text(f"{name}_pullback", pulled, kernel.pullbacks.places))
+    if kernel.tangents is not None:
+        heads += tangent_texts(kernel.tangents)
     steps = {"step": method.step, "pull_step": method.pull}
     parts = [part for name in _PARTS[kernel.entry] for part in steps.get(name, (name,))]
     text = "\n".join([*heads, *map(_part, ["sums", *parts, "launch"])])
@@ -75,6 +78,7 @@ _PARTS: dict[Entry, tuple[str, ...]] = {
     "walk_shared": ("step", "controller", "samples", "group", "walk_shared"),
     "walk_grid": ("step", "samples", "group", "walk_grid"),
     "pull": ("step", "samples", "back", "pull_step", "pull"),
+    "push": ("step", "samples", "push"),
 }
 """The source's parts in their order, where the method's own have the names ``step`` and ``pull_step``."""
 
@@ -94,6 +98,17 @@ def linearisation_text(linearisation: Linearisation) -> str:
     stores = [Store(*place, node, False) for place, node in zip(places, program.outputs, strict=True)]
     arguments = "V t, const V* y, const S* p, const V* q, V* f, V* J, V* f_t"
     return function(f"{_attribute(program.nodes)} void linearise({arguments})", program.nodes, stores)
+
+
+def tangent_texts(tangents: TangentMap) -> list[str]:
+    """Return two functions: one for what is computed once at a point, and one for the derivative in a direction."""
+    stores = [Store("f", d, node, False) for d, node in enumerate(tangents.outputs)]
+    stores += [Store("kept", i, node, False) for i, node in enumerate(tangents.kept)]
+    head = f"{_attribute(tangents.once)} void rhs_once(V t, const V* y, const S* p, const V* q, V* f, V* kept)"
+    once = function(head, tangents.once, stores)
+    stores = [Store("d_f", d, node, False) for d, node in enumerate(tangents.tangents)]
+    head = f"{_attribute(tangents.each)} void rhs_each(const V* kept, const S* p, const V* u, const V* w, V* d_f)"
+    return [once, function(head, tangents.each, stores)]
 
 
 def pullback_text(name: str, pullback: Pullback, places: GradientPlaces) -> str:
@@ -153,7 +168,10 @@ def _attribute(nodes: Sequence[Node]) -> str:
     return "LONG_FUNCTION" if len(nodes) <= _UNROLLED_ON_CUDA else "FUNCTION"
 
 
-_MEMORY = {"state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "tangent": "u[{}]", "shared": "vector(p[{}])"}
+_MEMORY = {
+    "state": "y[{}]", "sample": "q[{}]", "cotangent": "g[{}]", "tangent": "u[{}]", "slot": "w[{}]", "kept": "kept[{}]",
+    "shared": "vector(p[{}])",
+}  # fmt: skip
 _VERDICTS = {"lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not"}
 
 

@@ -14,9 +14,10 @@ from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = ["ARITY", "Graph", "Leaf", "Matrix", "Node", "Program", "needed"]
 
-Leaf: TypeAlias = Literal["time", "state", "shared", "sample", "cotangent", "tangent"]
+Leaf: TypeAlias = Literal["time", "state", "shared", "sample", "cotangent", "tangent", "slot", "kept"]
 """What a number comes from: the time; the state's components; what all samples share (parameters, numbers); what each
-sample has for itself; and, for derivatives, what is given with the state's derivative (cotangents), or tangents."""
+sample has for itself; and, for derivatives, what is given with the state's derivative (cotangents), or tangents, those
+of numbers apart (slots), and what was kept from before (:mod:`physode.fused.tangent_map`)."""
 
 ARITY: dict[str, int] = {
     **dict.fromkeys(
@@ -127,6 +128,10 @@ class Graph:
     def leaf(self, kind: Leaf, place: int = 0) -> int:
         """Return an input's node."""
         return self._put(Node(kind, place=place))
+
+    def copied(self, node: Node, operands: Sequence[int]) -> int:
+        """Return a node of another graph, with operands of this one."""
+        return self._put(node._replace(operands=tuple(operands)))
 
     def constant(self, value: float) -> int:
         """Return a constant's node."""

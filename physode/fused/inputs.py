@@ -21,7 +21,7 @@ from physode.fused.unsupported import MixesSamples, Unsupported
 if TYPE_CHECKING:
     from physode.fused.lowering import Lowered
 
-__all__ = ["Inputs", "Pending", "Source", "pack_sample", "pack_shared", "places_of"]
+__all__ = ["Inputs", "Pending", "Source", "pack_sample", "pack_shared", "places_of", "sample_rows"]
 
 NUMBERS = 1 << 40
 """The place of the first of Python's numbers, until it is known how many shared ones stand before them."""
@@ -178,11 +178,14 @@ def pack_sample(lowered: Lowered, inputs: Sequence[Tensor], dtype: torch.dtype) 
         raise ValueError("samples have no numbers for themselves")
     parts = []
     for source in lowered.sample:
-        part = inputs[source.input]
-        samples = part.numel() // source.size
-        if source.step == source.size:
-            part = part.reshape(samples, source.size)
-        else:
-            part = part.reshape(-1, samples, source.step).transpose(0, 1).reshape(samples, source.size)
+        part = sample_rows(source, inputs[source.input])
         parts.append(part if part.dtype == dtype else part.to(dtype))
     return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+
+def sample_rows(source: Source, x: Tensor) -> Tensor:
+    """Return what each sample has of a tensor, ``(samples, size)``."""
+    samples = x.numel() // source.size
+    if source.step == source.size:
+        return x.reshape(samples, source.size)
+    return x.reshape(-1, samples, source.step).transpose(0, 1).reshape(samples, source.size)

@@ -12,11 +12,12 @@ from physode.fused.graph import Node, Program
 from physode.fused.halves import Halves
 from physode.fused.linearisation import Linearisation
 from physode.fused.places import GradientPlaces
+from physode.fused.tangent_map import TangentMap
 from physode.status import Status
 
 __all__ = ["LANES", "Entry", "Kernel", "Pullbacks", "numbers"]
 
-Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull"]
+Entry: TypeAlias = Literal["walk", "walk_shared", "walk_grid", "pull", "push"]
 
 LANES = 8  # samples beside one another on a CPU
 
@@ -42,7 +43,7 @@ class Kernel:
     ----------
     entry
         What it does: adaptive steps by each sample's own clock (``"walk"``) or by one (``"walk_shared"``), given steps
-        (``"walk_grid"``), or ACA's pass back (``"pull"``).
+        (``"walk_grid"``), ACA's pass back (``"pull"``), or tangents carried along recorded steps (``"push"``).
     program
         The right-hand side.
     method
@@ -57,6 +58,8 @@ class Kernel:
         For the pass back.
     clock_too
         Whether gradients in steps' starts and sizes are asked for.
+    tangents
+        For tangents that are carried along.
     """
 
     entry: Entry
@@ -67,6 +70,7 @@ class Kernel:
     derived: Linearisation | Halves | None = None
     pullbacks: Pullbacks | None = None
     clock_too: bool = False
+    tangents: TangentMap | None = None
 
     @property
     def nodes(self) -> list[Node]:
@@ -76,6 +80,8 @@ class Kernel:
             nodes += self.derived.program.nodes
         if self.pullbacks is not None:
             nodes += [node for one in self.pullbacks.named.values() for node in one.nodes]
+        if self.tangents is not None:
+            nodes += [*self.tangents.once, *self.tangents.each]
         return nodes
 
 
@@ -96,6 +102,8 @@ def numbers(kernel: Kernel) -> str:
         "SINGLE_GRADIENTS": len(places.shared),
         "SAMPLE_GRADIENTS": len(places.sample),
         "CLOCK_TOO": int(kernel.clock_too),
+        "SLOTS": 0 if kernel.tangents is None else len(kernel.tangents.shared) + len(kernel.tangents.sample),
+        "KEPT": 0 if kernel.tangents is None else len(kernel.tangents.kept),
         "NON_FINITE": float(Status.NON_FINITE),
         "STEP_UNDERFLOW": float(Status.STEP_UNDERFLOW),
         "MAX_STEPS": float(Status.MAX_STEPS),

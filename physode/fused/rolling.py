@@ -17,7 +17,7 @@ from physode.fused.graph import Node
 __all__ = ["Array", "Element", "rolled"]
 
 _SHORTEST = 8  # elements of an array
-_MEMORY = ("state", "sample", "cotangent", "tangent", "shared")  # leaves that lie in arrays as they are
+_MEMORY = ("state", "sample", "cotangent", "tangent", "slot", "kept", "shared")  # leaves that lie in arrays as they are
 
 
 class Element(NamedTuple):

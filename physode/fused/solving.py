@@ -6,8 +6,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -18,17 +17,14 @@ from physode.fused import cuda
 from physode.fused.backward import PassBack, differentiable
 from physode.fused.checking import check
 from physode.fused.coefficients import FusedMethod, evaluations, interpolant_terms, most_components
-from physode.fused.compilers import is_kept, libraries, vector_functions
-from physode.fused.differentiation import pullback
-from physode.fused.emission import source
 from physode.fused.forward import Posed, Walked, walk, walk_grid
-from physode.fused.halves import Halves
+from physode.fused.fusion import Fusion, Wanted
 from physode.fused.inputs import pack_sample, pack_shared
-from physode.fused.kernel import Entry, Kernel, Pullbacks
+from physode.fused.kernel import Entry
 from physode.fused.launch import Entries
-from physode.fused.linearisation import Linearisation
 from physode.fused.lowering import Lowered, lower
 from physode.fused.recording import Recorded, record
+from physode.fused.seeds import Moving
 from physode.fused.steps import StepsTaken, step_table
 from physode.fused.unsupported import Unsupported
 from physode.gradients.aca import ACA
@@ -43,7 +39,7 @@ from physode.solvers.implicit.rosenbrock import Rosenbrock
 from physode.solvers.step_control import Controller
 from physode.solvers.symplectic.splitting import Splitting
 
-__all__ = ["Fusion", "Prepared", "check_repeatable", "prepare", "solve_prepared"]
+__all__ = ["Prepared", "check_repeatable", "fused", "pack", "prepare", "solve_prepared", "walk_packed"]
 
 _REMEMBERED = 256  # programs
 _DTYPES = (torch.float32, torch.float64)
@@ -58,90 +54,6 @@ class Shape(NamedTuple):
     batched: bool
 
 
-@dataclass
-class Fusion:
-    """A right-hand side with a method: the program, and the kernels made from it so far."""
-
-    lowered: Lowered
-    method: FusedMethod
-    single: bool
-    groups: tuple[int, ...]
-    _pullbacks: dict[Hashable, Pullbacks] = field(default_factory=dict)
-    _slots: dict[Hashable, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    _texts: dict[Hashable, str] = field(default_factory=dict)
-    _kernels: dict[Hashable, Entries] = field(default_factory=dict)
-
-    @cached_property
-    def derived(self) -> Linearisation | Halves | None:
-        """What the method evaluates beside the right-hand side."""
-        if isinstance(self.method, Splitting):
-            return Halves.of(self.lowered.program)
-        return Linearisation.of(self.lowered.program) if isinstance(self.method, Rosenbrock) else None
-
-    def pullbacks(self, wanted: Wanted) -> Pullbacks:
-        """Return the vector-Jacobian products with the gradients that are wanted."""
-        if wanted not in self._pullbacks:
-            shared, sample, time = wanted
-            if isinstance(self.derived, Halves):
-                velocity, force = self.derived.pullbacks(time=time, shared=shared, sample=sample)
-                named = {"velocity": velocity, "force": force}
-            else:
-                named = {"rhs": pullback(self.lowered.program, time=time, shared=shared, sample=sample)}
-            if isinstance(self.derived, Linearisation):
-                named["linearise"] = self.derived.pullback(time=time, shared=shared, sample=sample)
-            self._pullbacks[wanted] = Pullbacks(named)
-        return self._pullbacks[wanted]
-
-    def slots(self, wanted: Wanted, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return which numbers, shared and each sample's, the entries of a pass back's gradients belong to."""
-        if (wanted, device) not in self._slots:
-            places = self.pullbacks(wanted).places
-            shared, sample = (
-                torch.tensor(slots, dtype=torch.int64, device=device) for slots in (places.slots, places.sample)
-            )
-            self._slots[wanted, device] = shared, sample
-        return self._slots[wanted, device]
-
-    def text(self, entry: Entry, wanted: Wanted | None = None) -> str:
-        """Return the source of a kernel."""
-        if (entry, wanted) not in self._texts:
-            kernel = Kernel(
-                entry, self.lowered.program, self.method, self.single, self.groups, self.derived,
-                None if wanted is None else self.pullbacks(wanted), clock_too=wanted is not None and wanted.clock,
-            )  # fmt: skip
-            self._texts[entry, wanted] = source(kernel, vector_functions=vector_functions())
-        return self._texts[entry, wanted]
-
-    def kernels(self, entry: Entry, wanted: Wanted | None, device: torch.device) -> tuple[Entries, Entries | None]:
-        """Return the kernel of a solve, and that of its pass back where gradients are wanted, compiled if need be."""
-        keys: list[tuple[Entry, Wanted | None]] = [(entry, None)] + ([] if wanted is None else [("pull", wanted)])
-        missing = [key for key in keys if (*key, device) not in self._kernels]
-        if missing:
-            made = _compiled([self.text(*key) for key in missing], device)
-            self._kernels.update({(*key, device): one for key, one in zip(missing, made, strict=True)})
-        forward, *back = (self._kernels[*key, device] for key in keys)
-        return forward, back[0] if back else None
-
-    def at_hand(self, entry: Entry, wanted: Wanted | None, device: torch.device) -> bool:
-        """Whether no kernel need be compiled."""
-        keys: list[tuple[Entry, Wanted | None]] = [(entry, None)] + ([] if wanted is None else [("pull", wanted)])
-        texts = [self.text(*key) for key in keys if (*key, device) not in self._kernels]
-        return not texts or (is_kept(texts) if device.type == "cpu" else cuda.is_kept(texts, device))
-
-
-def _compiled(texts: Sequence[str], device: torch.device) -> Sequence[Entries]:
-    """Return the kernels of some sources, for the device that states are on."""
-    return libraries(texts) if device.type == "cpu" else cuda.modules(texts, device)
-
-
-class Wanted(NamedTuple):
-    """Which gradients are asked for beside that of the initial state: slots of numbers, and the clock."""
-
-    shared: frozenset[int]
-    sample: frozenset[int]
-    clock: bool
-
-
 class Prepared(NamedTuple):
     """A solve that can be fused: the program and what it is to be run on."""
 
@@ -149,8 +61,8 @@ class Prepared(NamedTuple):
     shape: Shape
     recorded: Recorded
     entry: Entry
-    wanted: Wanted | None
     device: torch.device
+    wanted: Wanted | Moving | None = None
 
     @property
     def at_hand(self) -> bool:
@@ -170,16 +82,26 @@ def prepare(problem: Problem, plan: Plan, aca: ACA | None) -> Prepared:
     Unsupported
         If this problem cannot be fused; the caller then solves without.
     """
+    prepared = fused(problem, plan)
+    prepared = prepared._replace(wanted=_wanted(problem, plan, aca, prepared.recorded, prepared.fusion.lowered))
+    if problem.y0.device.type == "cuda":
+        _check_gpu(prepared)
+    return prepared
+
+
+def fused(problem: Problem, plan: Plan) -> Prepared:
+    """Record the right-hand side and find its program, for a solve without derivatives.
+
+    Raises
+    ------
+    Unsupported
+        If this problem cannot be fused.
+    """
     fusion, shape, recorded = _fusion(problem, _check(problem, plan))
     entry: Entry = "walk_grid" if problem.grid is not None else "walk" if problem.per_sample else "walk_shared"
     if entry == "walk_shared" and shape.samples == 1:
         entry = "walk"
-    prepared = Prepared(
-        fusion, shape, recorded, entry, _wanted(problem, plan, aca, recorded, fusion.lowered), problem.y0.device
-    )
-    if problem.y0.device.type == "cuda":
-        _check_gpu(prepared)
-    return prepared
+    return Prepared(fusion, shape, recorded, entry, problem.y0.device)
 
 
 def _check_gpu(prepared: Prepared) -> None:
@@ -189,7 +111,7 @@ def _check_gpu(prepared: Prepared) -> None:
         raise Unsupported("on a GPU, samples that share one step size are not fused; those with steps of their own are")
     cuda.gpu(prepared.device)
     cuda.check_program(fusion.lowered.program)
-    if wanted is not None:
+    if isinstance(wanted, Wanted):
         size = 4 if fusion.single else 8
         cuda.check_gradients(prepared.device, prepared.shape.samples, len(wanted.shared), size)
 
@@ -358,9 +280,40 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     Unsupported
         If a compiler fails.
     """
-    fusion, shape = prepared.fusion, prepared.shape
-    forward, back = fusion.kernels(prepared.entry, prepared.wanted, prepared.device)
-    recorded, lowered, dtype = prepared.recorded, fusion.lowered, problem.y0.dtype
+    wanted, recorded, fusion = prepared.wanted, prepared.recorded, prepared.fusion
+    forward, back = fusion.kernels(prepared.entry, wanted, prepared.device)
+    packed = pack(problem, prepared)
+    steps_taken = walk_packed(problem, plan, prepared, forward, packed, nodes=wanted is not None or plan.dense)
+    walked = steps_taken.walked
+    found = walked.outputs
+    if back is not None and isinstance(wanted, Wanted):
+        slots = fusion.slots(wanted, prepared.device)
+        pass_back = PassBack(
+            problem, back, packed.posed, steps_taken, fusion.lowered.program, recorded.inputs, *slots,
+            evaluations(fusion.method), bool(fusion.pullbacks(wanted).places.matrices),
+        )  # fmt: skip
+        found = differentiable(pass_back, packed.y0, packed.shared, packed.sample, found)
+    states = found.reshape(len(found), *problem.y0.shape)
+    moves = isinstance(wanted, Wanted) and wanted.clock and times_move(problem.t) and not problem.to_outputs
+    if moves and walked.longest:
+        grid = problem.grid if problem.grid is not None else adaptive_clock(problem.t, steps_taken.clock())
+        states = moving_with_times(problem, problem.t, grid, states, whole=True)
+    table = step_table(steps_taken, problem.y0.shape, problem.direction) if plan.dense else None
+    return Outcome(states, steps_taken, table)
+
+
+class Packed(NamedTuple):
+    """What a kernel solves, and the same with graphs: initial states (samples, D) and numbers (P,), (samples, Q)."""
+
+    posed: Posed
+    y0: Tensor
+    shared: Tensor
+    sample: Tensor
+
+
+def pack(problem: Problem, prepared: Prepared) -> Packed:
+    """Lay out a problem's states and numbers as kernels take them."""
+    shape, recorded, lowered, dtype = prepared.shape, prepared.recorded, prepared.fusion.lowered, problem.y0.dtype
     y0 = problem.y0.reshape(shape.samples, shape.dimension)
     shared = pack_shared(lowered, recorded.inputs, recorded.numbers, y0)
     sample = pack_sample(lowered, recorded.inputs, dtype) if lowered.sample else y0.new_empty(shape.samples, 0)
@@ -368,37 +321,28 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
         y0.detach().contiguous(), problem.t.detach(), shared.detach().contiguous(), sample.detach().contiguous(),
         problem.per_sample or shape.samples == 1,
     )  # fmt: skip
-    wanted = prepared.wanted
-    nodes, dense = wanted is not None or plan.dense, interpolant_terms(fusion.method) if plan.dense else 0
-    outputs = len(problem.t)
+    return Packed(posed, y0, shared, sample)
+
+
+def walk_packed(
+    problem: Problem, plan: Plan, prepared: Prepared, kernel: Entries, packed: Packed, *, nodes: bool
+) -> StepsTaken:
+    """Take the steps; ``nodes``: whether the states at their starts are kept."""
+    shape, posed, method, outputs = prepared.shape, packed.posed, prepared.fusion.method, len(problem.t)
+    dense = interpolant_terms(method) if plan.dense else 0
     if problem.grid is not None:
-        walked = walk_grid(forward, posed, problem.grid, outputs=outputs, nodes=nodes, dense=dense)
+        walked = walk_grid(kernel, posed, problem.grid, outputs=outputs, nodes=nodes, dense=dense)
     else:
         assert problem.steps is not None
         steps = problem.steps
         walked = walk(
-            forward, posed, steps, outputs=outputs, nodes=nodes, dense=dense, progress=plan.progress,
+            kernel, posed, steps, outputs=outputs, nodes=nodes, dense=dense, progress=plan.progress,
             tolerances=(_tolerance(steps.rtol, problem, shape), _tolerance(steps.atol, problem, shape)),
         )  # fmt: skip
-    steps_taken = StepsTaken(walked, problem.per_sample)
-    problem.dynamics.calls.count += _evaluations(problem, walked, evaluations(fusion.method))
+    problem.dynamics.calls.count += _evaluations(problem, walked, evaluations(method))
     if problem.grid is not None and plan.progress is not None:
         plan.progress(1.0)
-    found = walked.outputs
-    if back is not None and wanted is not None:
-        slots = fusion.slots(wanted, prepared.device)
-        pass_back = PassBack(
-            problem, back, posed, steps_taken, lowered.program, recorded.inputs, *slots, evaluations(fusion.method),
-            bool(fusion.pullbacks(wanted).places.matrices),
-        )  # fmt: skip
-        found = differentiable(pass_back, y0, shared, sample, found)
-    states = found.reshape(outputs, *problem.y0.shape)
-    moves = wanted is not None and wanted.clock and times_move(problem.t) and not problem.to_outputs
-    if moves and walked.longest:
-        grid = problem.grid if problem.grid is not None else adaptive_clock(problem.t, steps_taken.clock())
-        states = moving_with_times(problem, problem.t, grid, states, whole=True)
-    table = step_table(steps_taken, problem.y0.shape, problem.direction) if plan.dense else None
-    return Outcome(states, steps_taken, table)
+    return StepsTaken(walked, problem.per_sample)
 
 
 def _evaluations(problem: Problem, walked: Walked, a_step: int) -> int:

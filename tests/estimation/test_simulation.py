@@ -10,6 +10,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 from physode.errors import ConfigError
+from physode.estimation import inputs
 from physode.estimation.problem import (
     Change,
     Estimation,
@@ -210,3 +211,12 @@ def test_one_start_that_runs_away_spoils_no_other():
 def test_experiments_that_cannot_be(experiment, message):
     with pytest.raises(ConfigError, match=message):
         make_timeline(estimation((experiment,)))
+
+
+def test_pieces_of_an_input_are_the_same_selected_or_looked_up(monkeypatch):
+    t = torch.cat([torch.linspace(-1.0, 13.0, 57), torch.tensor([3.0, 7.0, 12.0])]).double()
+    experiments = torch.arange(3).repeat_interleave(20)
+    inside = t + 1e-3
+    found = SIMULATOR.inputs.at(t, inside, experiments)
+    monkeypatch.setattr(inputs, "_FEW", 0)
+    assert torch.equal(found, SIMULATOR.inputs.at(t, inside, experiments))

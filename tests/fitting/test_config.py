@@ -59,7 +59,6 @@ def test_settings_survive_toml():
         ({"hidden": (8,)}, "`hidden` needs a network"),
         ({"gradient": "naive"}, "`gradient` 'naive' has no part in optimizer='lm'"),
         ({"lr": 0.1}, "`lr` and `lr_decay` have no part in optimizer='lm'"),
-        ({"compile": True}, "`compile` has no part in optimizer='lm'"),
         ({"compile": True, "optimizer": "adam", "gradient": "adjoint"}, "`compile` goes with gradient='aca'"),
         ({"sigma": 0.0}, "`sigma` must be above 0, finite; got 0.0"),
         ({"robust": "magic"}, "`robust` must be one of huber, soft_l1, cauchy; got 'magic'"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import physode as po
-from physode.fused import cuda, nvrtc, solving
+from physode.fused import cuda, fusion, nvrtc, solving
 from physode.fused.cache import Cache, cache_folder
 from physode.fused.graph import Matrix, Node, Program
 from physode.fused.unsupported import Unsupported
@@ -40,7 +40,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
 def on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send solves to the GPU from now on."""
     monkeypatch.setattr(solving, "_fusions", type(solving._fusions)())
-    monkeypatch.setattr(solving, "_compiled", cuda.modules)
+    monkeypatch.setattr(fusion, "_compiled", cuda.modules)
 
 
 def lorenz(t, y, rates):

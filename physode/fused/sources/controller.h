@@ -61,7 +61,7 @@ INLINE W norm(const V* x) {
         W sum = clocks(0);
         for (int d = GROUP[g]; d < GROUP[g + 1]; ++d) sum = sum + widen(x[d]) * widen(x[d]);
         sum = root(sum / (double)(GROUP[g + 1] - GROUP[g]));
-        result = choose(opposite(sum <= result), sum, result);  // NaN is the largest
+        result = choose(opposite(sum <= result) & (result == result), sum, result);  // NaN is the largest
     }
     return result;
 }

@@ -38,6 +38,11 @@ extern "C" Long fused_group_bytes() { return sizeof(Group); }
 extern "C" void fused_walk(const Args* a) {
     in_groups(*a, [=](Long first) { walk_grid(*a, first); });
 }
+#elif defined(ENTRY_PUSH)
+extern "C" void fused_push(const Args* a) {
+    on_threads(a->threads, [=](Long me) { push(*a, me); });
+}
+extern "C" Long fused_group_bytes() { return sizeof(Onward); }
 #elif defined(ENTRY_PULL)
 extern "C" void fused_pull(const Args* a) {
     on_threads(a->threads, [=](Long) { pull(*a); });
@@ -67,6 +72,8 @@ KERNEL(walk) { walk(a); }
 KERNEL(walk) {
     for (Long s = first_sample(); s < a.samples; s += stride()) walk_grid(a, s);
 }
+#elif defined(ENTRY_PUSH)
+KERNEL(push) { push(a, first_sample()); }
 #elif defined(ENTRY_PULL)
 KERNEL(pull) { pull(a); }
 // Sums over samples in a fixed order: a gradient's entry a block, whose threads' sums are added in pairs.

@@ -36,7 +36,7 @@ INLINE W size_of(F component) {
             sum = sum + part * part;
         }
         const W size = root(widen(sum) / (double)(GROUP[g + 1] - GROUP[g]));
-        result = choose(opposite(size <= result), size, result);
+        result = choose(opposite(size <= result) & (result == result), size, result);
     }
     return result;
 }

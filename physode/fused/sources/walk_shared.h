@@ -2,7 +2,7 @@
 #pragma once
 
 INLINE double most(W x, double before) {
-    EACH_LANE if (!(LANE(x, l) <= before)) before = LANE(x, l);
+    EACH_LANE if (before == before && !(LANE(x, l) <= before)) before = LANE(x, l);  // NaN is the largest, and stays
     return before;
 }
 
@@ -131,10 +131,8 @@ FUNCTION void walk_shared(const Args& a, const Team& team, Long me) {
         team.meeting->arrive_and_wait();
         W sizes[ERRORS];
         for (int e = 0; e < ERRORS; ++e) {
-            double size = 0;
-            for (Long i = 0; i < team.threads; ++i)
-                if (!(team.errors[i * ERRORS + e] <= size)) size = team.errors[i * ERRORS + e];
-            sizes[e] = clocks(size);
+            sizes[e] = clocks(0);
+            for (Long i = 0; i < team.threads; ++i) sizes[e] = clocks(most(clocks(team.errors[i * ERRORS + e]), sizes[e][0]));
         }
         const double error = combined(sizes)[0];
         const bool accepted = error <= 1.0;
