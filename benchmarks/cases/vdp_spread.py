@@ -78,7 +78,15 @@ def heats_of_end_states(settings: Settings, batch: int, peers: list[Peer]) -> tu
     return spread, equals
 
 
-def problem(batch: int, tol: float, highest: float = _HIGHEST, end: float = 50.0, *, lowest: float = _LOWEST) -> Task:
+def problem(
+    batch: int,
+    tol: float,
+    highest: float = _HIGHEST,
+    end: float = 50.0,
+    *,
+    lowest: float = _LOWEST,
+    points: int = 101,
+) -> Task:
     """Return the task: mu evenly spread in the logarithm."""
     exponents = torch.linspace(math.log(lowest), math.log(highest), batch, dtype=torch.float64)
     system = VanDerPol(exponents.exp(), learnable=True).double()
