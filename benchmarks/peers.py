@@ -158,7 +158,7 @@ def physode(
         found = po.solve(
             task.f, task.y0, task.t, method=task.method, rtol=task.tol, atol=task.absolute, gradient=gradient, **options
         )
-        return Solved(found.y, lambda: _work_of(found.stats, task))
+        return Solved(found.y, lambda: _work_of(found.stats, task, compiled))
 
     return torch_peer(label, "physode", solve, counts_itself=compiled)
 
@@ -177,9 +177,11 @@ def _mean_norm(x: Tensor) -> Tensor:
     return x.square().mean().sqrt()
 
 
-def _work_of(stats: Any, task: Task) -> Work:
-    rows = stats.rhs_forward * (len(task.y0) if task.y0.ndim > 1 else 1)
+def _work_of(stats: Any, task: Task, compiled: bool) -> Work:
     accepted, rejected = (float(part.double().mean()) for part in (stats.accepted, stats.rejected))
+    if compiled and stats.accepted.ndim:  # samples do not wait for each other: calls are those of the longest
+        return Work(stats.rhs_forward, stats.rhs_backward, None, None, accepted, rejected)
+    rows = stats.rhs_forward * (len(task.y0) if task.y0.ndim > 1 else 1)
     return Work(stats.rhs_forward, stats.rhs_backward, rows, useful_share(stats.attempts), accepted, rejected)
 
 
