@@ -184,10 +184,15 @@ def race(
 
 def interleave(entries: Sequence[tuple[Callable[[], Any], list[float]]], settings: Settings) -> None:
     """Run every entry once a round, in turn, and note its times; slow ones drop out after their share of time."""
-    for number in range(settings.rounds):
-        for run, times in entries:
-            if number == 0 or number < rounds_within(settings.seconds, times[0], settings.rounds):
-                times.append(_averaged(run))
+    gc.collect()
+    gc.freeze()  # what compilers have left is not looked through again and again
+    try:
+        for number in range(settings.rounds):
+            for run, times in entries:
+                if number == 0 or number < rounds_within(settings.seconds, times[0], settings.rounds):
+                    times.append(_averaged(run))
+    finally:
+        gc.unfreeze()
 
 
 def rounds_within(seconds: float, one: float, rounds: int) -> int:
