@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.peers import on_union, physode, torchdiffeq
+from benchmarks.jax_peer import diffrax
+from benchmarks.peers import Peer, on_union, physode, torchdiffeq
 from benchmarks.task import Answer, Task
 
 __all__ = ["Bounds", "Errors", "disagreement", "errors_of", "reference", "relative_error"]
@@ -63,13 +64,20 @@ _LARGE = 1000  # elements of a state beyond which a graph of all steps takes too
 def reference(task: Task, gradient: bool) -> Answer:
     """Solve a task that was posed at a tight tolerance in double precision.
 
-    torchdiffeq does it by plain back-propagation, so that physode is not its own judge; large states, or none of
-    torchdiffeq, leave it to physode's ACA with per-sample steps.
+    torchdiffeq does it by plain back-propagation, or diffrax where states are large or stiff, so that physode is not
+    its own judge; where there is no right-hand side in jax, or none of the packages, it is left to physode's ACA with
+    per-sample steps.
     """
-    other = torchdiffeq()
-    small = task.y0.numel() <= _LARGE
-    other = on_union(other) if task.t.ndim > 1 else other
-    shape: dict[str, Any] = {"step_control": "per-sample"} if task.y0.ndim > 1 else {}
-    peer = other if small and other.missing is None else physode(**shape)
+    peer = _judge(task)
     runner = peer.prepare(task, gradient)
     return runner.answer(runner.run())
+
+
+def _judge(task: Task) -> Peer:
+    other = torchdiffeq()
+    if task.y0.numel() <= _LARGE and task.method != "rodas5p" and other.missing is None:
+        return on_union(other) if task.t.ndim > 1 else other
+    if task.twin is not None and diffrax().missing is None:
+        return diffrax()
+    shape: dict[str, Any] = {"step_control": "per-sample"} if task.y0.ndim > 1 else {}
+    return physode(**shape)

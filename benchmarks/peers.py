@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
@@ -23,6 +22,7 @@ __all__ = [
     "Solved",
     "TorchRunner",
     "checkpoints",
+    "on_threads",
     "on_union",
     "physode",
     "segments",
@@ -53,13 +53,17 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Peer:
-    """A contestant: what it is called, the package it needs, how it takes up a task; whether it has answers at all."""
+    """A contestant: what it is called, the package it needs, how it takes up a task; whether it has answers at all.
+
+    It is given ``tolerance`` times the task's tolerances: by another controller, errors are as large at others.
+    """
 
     name: str
     package: str
     prepare: Callable[[Task, bool], Runner]
     obstacle: str | None = None
     compared: bool = True
+    tolerance: float = 1.0
 
     @property
     def missing(self) -> str | None:
@@ -67,6 +71,10 @@ class Peer:
         if importlib.util.find_spec(self.package) is None:
             return f"{self.package} is not installed"
         return self.obstacle
+
+    def held_to(self, factor: float) -> Peer:
+        """Return the same contestant at a multiple of the task's tolerances, and called so."""
+        return replace(self, name=f"{self.name}, tolerance x {factor:g}", tolerance=factor)
 
 
 class Solved(NamedTuple):
@@ -142,20 +150,17 @@ def physode(
     label += ", per-sample" if options.get("step_control") == "per-sample" else ""
     label += ", mean norm" if mean_norm else ""
     label += ", compiled" if compiled else ""
-    if compiled:
-        options["compile"] = True
+    options["compile"] = compiled
     if mean_norm:
         options["norm"] = _mean_norm
-    known = inspect.signature(po.solve).parameters
-    obstacle = "physode.solve has no argument `compile` yet" if compiled and "compile" not in known else None
 
     def solve(task: Task) -> Solved:
         found = po.solve(
-            task.f, task.y0, task.t, method=task.method, rtol=task.tol, atol=task.tol, gradient=gradient, **options
+            task.f, task.y0, task.t, method=task.method, rtol=task.tol, atol=task.absolute, gradient=gradient, **options
         )
-        return Solved(found.y, lambda: _work_of(found.stats, task))
+        return Solved(found.y, lambda: _work_of(found.stats, task, compiled))
 
-    return torch_peer(label, "physode", solve, counts_itself=compiled, obstacle=obstacle)
+    return torch_peer(label, "physode", solve, counts_itself=compiled)
 
 
 def checkpoints(**options: Any) -> Peer:
@@ -172,9 +177,11 @@ def _mean_norm(x: Tensor) -> Tensor:
     return x.square().mean().sqrt()
 
 
-def _work_of(stats: Any, task: Task) -> Work:
-    rows = stats.rhs_forward * (len(task.y0) if task.y0.ndim > 1 else 1)
+def _work_of(stats: Any, task: Task, compiled: bool) -> Work:
     accepted, rejected = (float(part.double().mean()) for part in (stats.accepted, stats.rejected))
+    if compiled and stats.accepted.ndim:  # samples do not wait for each other: calls are those of the longest
+        return Work(stats.rhs_forward, stats.rhs_backward, None, None, accepted, rejected)
+    rows = stats.rhs_forward * (len(task.y0) if task.y0.ndim > 1 else 1)
     return Work(stats.rhs_forward, stats.rhs_backward, rows, useful_share(stats.attempts), accepted, rejected)
 
 
@@ -195,7 +202,7 @@ def torchdiffeq(*, adjoint: bool = False) -> Peer:
 
     def solve(task: Task) -> Solved:
         package = importlib.import_module("torchdiffeq")
-        options: dict[str, Any] = {"rtol": task.tol, "atol": task.tol, "method": _TORCHDIFFEQ[task.method]}
+        options: dict[str, Any] = {"rtol": task.tol, "atol": task.absolute, "method": _TORCHDIFFEQ[task.method]}
         if adjoint:
             return Solved(
                 package.odeint_adjoint(task.f, task.y0, task.t, adjoint_params=task.params, **options), _nothing
@@ -216,7 +223,7 @@ def torchode() -> Peer:
         y0 = task.y0 if task.y0.ndim > 1 else task.y0[None]
         times = task.t.T if task.t.ndim > 1 else task.t.expand(len(y0), -1)
         term = package.ODETerm(task.f, with_stats=False)
-        controller = package.IntegralController(atol=task.tol, rtol=task.tol, term=term)
+        controller = package.IntegralController(atol=task.absolute, rtol=task.tol, term=term)
         solver = package.AutoDiffAdjoint(getattr(package, _TORCHODE[task.method])(term=term), controller)
         found = solver.solve(package.InitialValueProblem(y0=y0, t_eval=times.contiguous()))
         y = found.ys.transpose(0, 1)
@@ -242,7 +249,7 @@ def _pack_options(task: Task) -> dict[str, Any]:
         "t0": start,
         "t1": end,
         "rtol": task.tol,
-        "atol": task.tol,
+        "atol": task.absolute,
         "neval_max": 500_000,
         "print_neval": False,
     }
@@ -271,6 +278,38 @@ def torch_diff_eq_pack_aca() -> Peer:
         return Solved(torch.stack(states), _nothing)
 
     return torch_peer("TorchDiffEqPack ACA", "TorchDiffEqPack", solve)
+
+
+def on_threads(peer: Peer, count: int) -> Peer:
+    """Return a peer that runs on so many of torch's threads."""
+
+    def prepare(task: Task, gradient: bool) -> Runner:
+        return _OnThreads(peer.prepare(task, gradient), count)
+
+    return replace(peer, name=f"{peer.name}, {count} threads", prepare=prepare)
+
+
+@dataclass(frozen=True)
+class _OnThreads:
+    inner: Runner
+    count: int
+
+    def run(self) -> Any:
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.count)
+        try:
+            return self.inner.run()
+        finally:
+            torch.set_num_threads(before)
+
+    def answer(self, result: Any) -> Answer:
+        return self.inner.answer(result)
+
+    def work(self) -> Work:
+        return self.inner.work()
+
+    def peak(self) -> int:
+        return self.inner.peak()
 
 
 def on_union(peer: Peer) -> Peer:

@@ -2,8 +2,9 @@
 
 Each contestant runs once first; that run is timed apart, for it has what compiling costs. Then its answers are
 compared, at the task's tolerance and at a tight one: who disagrees, fails or is missing is not timed, and a line says
-why. Then all run once a round, in turn, so that all meet the same machine. Contestants whose rounds would take longer
-than the time given to each get fewer.
+why. Then all run in turn, round after round, so that all meet the same machine: once a round, or where a run is short
+as often as takes a twentieth of a second, of which the round's time is the mean. Contestants whose rounds would take
+longer than the time given to each get fewer.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = ["Check", "Heat", "Placing", "Settings", "interleave", "race", "rounds
 
 
 _LOOSE = Bounds(1e-1, 1e-1)
+_SHORT = 0.05  # seconds that runs of a round take together, at least
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Settings:
     rounds
         Timed rounds.
     quick
-        Small sizes only.
+        Small sizes only, and answers compared at the task's tolerance alone.
     seconds
         The time that one contestant may spend on its rounds; it has one round at least.
     longest
@@ -55,7 +57,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Placing:
-    """A contestant's times over its rounds and its first run, in seconds; its work; its answer's errors."""
+    """A contestant's times over its rounds and its first run, in seconds; its work; the errors of its answer."""
 
     name: str
     times: tuple[float, ...]
@@ -63,6 +65,7 @@ class Placing:
     errors: Errors
     work: Work
     peak: int | None = None
+    compared: bool = True
 
     @property
     def median(self) -> float:
@@ -106,6 +109,7 @@ class _Runs:
     runner: Runner
     first: float
     errors: Errors
+    compared: bool
     times: list[float] = field(default_factory=list)
 
 
@@ -120,6 +124,7 @@ def race(
     right: Answer | None = None,
     bounds: Bounds = _LOOSE,
     peaks: bool = False,
+    part: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Heat:
     """Race the peers on a task.
 
@@ -139,6 +144,8 @@ def race(
         The right answer to the task itself, by default the first contestant's; and how far answers may be from it.
     peaks
         Whether peak memory is measured too.
+    part
+        What of an answer is compared with the right one.
     """
     settings.say(f"{title} ...")
     notes: list[str] = []
@@ -148,10 +155,10 @@ def race(
             notes.append(f"{peer.name}: left out, {peer.missing}")
             continue
         try:
-            runner = peer.prepare(task, gradient)
+            runner = peer.prepare(task.held_to(peer.tolerance), gradient)
             first, result = _timed(runner.run)
-            answer = runner.answer(result)
-            wrong = check.verdict(peer) if check and peer.compared else None
+            answer = part(runner.answer(result))
+            wrong = check.verdict(peer) if check and peer.compared and not settings.quick else None
         except Exception as error:  # noqa: BLE001 - whatever a contestant dies of, the others run
             notes.append(f"{peer.name}: not timed, {first_line(error)}")
             continue
@@ -163,13 +170,13 @@ def race(
             notes.append(f"{peer.name}: not timed, {wrong}")
             continue
         settings.say(f"  {peer.name}: first run {first:.2f} s")
-        runs.append(_Runs(peer.name, runner, first, errors))
+        runs.append(_Runs(peer.name, runner, first, errors, peer.compared))
     interleave([(run.runner.run, run.times) for run in runs], settings)
     placings = []
     for run in runs:
         work = run.runner.work()
         peak = run.runner.peak() if peaks else None
-        placings.append(Placing(run.name, tuple(run.times), run.first, run.errors, work, peak))
+        placings.append(Placing(run.name, tuple(run.times), run.first, run.errors, work, peak, run.compared))
     for note in notes:
         settings.say(f"  {note}")
     return Heat(title, tuple(placings), tuple(notes))
@@ -177,10 +184,15 @@ def race(
 
 def interleave(entries: Sequence[tuple[Callable[[], Any], list[float]]], settings: Settings) -> None:
     """Run every entry once a round, in turn, and note its times; slow ones drop out after their share of time."""
-    for number in range(settings.rounds):
-        for run, times in entries:
-            if number == 0 or number < rounds_within(settings.seconds, times[0], settings.rounds):
-                times.append(_timed(run)[0])
+    gc.collect()
+    gc.freeze()  # what compilers have left is not looked through again and again
+    try:
+        for number in range(settings.rounds):
+            for run, times in entries:
+                if number == 0 or number < rounds_within(settings.seconds, times[0], settings.rounds):
+                    times.append(_averaged(run))
+    finally:
+        gc.unfreeze()
 
 
 def rounds_within(seconds: float, one: float, rounds: int) -> int:
@@ -192,6 +204,18 @@ def first_line(error: BaseException) -> str:
     """Return an error's kind and the first line of what it says."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
+
+
+def _averaged(run: Callable[[], Any]) -> float:
+    """Return the seconds of a run: of the first where it is long, else the mean of some more."""
+    one = _timed(run)[0]
+    count = int(_SHORT / one) if one > 0 else 1
+    if count < 2:
+        return one
+    start = time.perf_counter()
+    for _ in range(count):
+        run()
+    return (time.perf_counter() - start) / count
 
 
 def _timed(run: Callable[[], Any]) -> tuple[float, Any]:

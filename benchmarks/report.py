@@ -16,7 +16,17 @@ from benchmarks.race import Heat, Placing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Claim", "Report", "claims_table", "describe", "heat_section", "markdown_table", "seen_ratio"]
+__all__ = [
+    "Claim",
+    "Limit",
+    "Report",
+    "claims_table",
+    "describe",
+    "heat_section",
+    "limits_table",
+    "markdown_table",
+    "seen_ratio",
+]
 
 
 @dataclass(frozen=True)
@@ -101,8 +111,12 @@ class Claim:
     measure: str = "time"
 
 
+_EQUAL = 3.0
+"""The factor within which errors are as good as equal."""
+
+
 def seen_ratio(claim: Claim, heat: Heat) -> float | str:
-    """Return the other's cost over ours, or why there is none."""
+    """Return the other's cost over ours, or why there is none: a larger error of ours, for one."""
     costs = []
     for name in (claim.other, claim.ours):
         placing = heat.find(name)
@@ -112,17 +126,66 @@ def seen_ratio(claim: Claim, heat: Heat) -> float | str:
         if cost is None:
             return f"{name}: its {claim.measure} are not known"
         costs.append(cost)
+    if _far_from(heat, claim.ours, claim.other):
+        return "not compared: the errors of ours are larger"
     return costs[0] / costs[1]
 
 
+def _far_from(heat: Heat, one: str, other: str) -> bool:
+    """Whether one contestant's errors are larger than another's by more than the factor that is as good as equal."""
+    first, second = heat.find(one), heat.find(other)
+    if first is None or second is None or not (first.compared and second.compared):
+        return False
+    return any(a > _EQUAL * b for a, b in zip(first.errors, second.errors, strict=True))
+
+
 def claims_table(found: Sequence[tuple[Claim, Heat]]) -> str:
-    """Return a Markdown table with a row a claim."""
+    """Return a Markdown table with a row a claim; "at least" where the other's errors are far larger than ours."""
     rows = []
     for claim, heat in found:
         seen = seen_ratio(claim, heat)
-        verdict = ["-", seen] if isinstance(seen, str) else [_times(seen), "yes" if seen >= claim.asked else "no"]
-        rows.append([claim.case, claim.ours, claim.other, claim.measure, _times(claim.asked), *verdict])
-    return markdown_table(["case", "ours", "against", "measure", "asked", "seen", "reached"], rows)
+        if isinstance(seen, str):
+            verdict = ["-", seen]
+        else:
+            bound = "at least " if _far_from(heat, claim.other, claim.ours) else ""
+            verdict = [f"{bound}{_times(seen)}", "yes" if seen >= claim.asked else "no"]
+        errors = [_errors(heat.find(name)) for name in (claim.ours, claim.other)]
+        rows.append([claim.case, claim.ours, claim.other, claim.measure, _times(claim.asked), *errors, *verdict])
+    header = ["case", "ours", "against", "measure", "asked", "errors of ours", "the other's", "seen", "reached"]
+    return markdown_table(header, rows)
+
+
+def _errors(placing: Placing | None) -> str:
+    if placing is None or not placing.compared:
+        return "-"
+    return ", ".join(f"{error:.0e}" if error else "0" for error in placing.errors)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """That a figure is at most so much, in a unit."""
+
+    case: str
+    what: str
+    most: float
+    seen: float | str
+    unit: str = ""
+
+
+def limits_table(limits: Sequence[Limit]) -> str:
+    """Return a Markdown table with a row a limit."""
+    rows = []
+    for limit in limits:
+        if isinstance(limit.seen, str):
+            verdict = ["-", limit.seen]
+        else:
+            verdict = [_figure(limit.seen, limit.unit), "yes" if limit.seen <= limit.most else "no"]
+        rows.append([limit.case, limit.what, _figure(limit.most, limit.unit), *verdict])
+    return markdown_table(["case", "what", "at most", "seen", "reached"], rows)
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:.3g} {unit}".rstrip()
 
 
 def _cost(placing: Placing, measure: str) -> float | None:
@@ -135,7 +198,7 @@ def _times(ratio: float) -> str:
     return f"{ratio:.3g}x" if ratio < 100 else f"{ratio:.0f}x"
 
 
-_PACKAGES = ("physode", "torch", "torchdiffeq", "torchode", "TorchDiffEqPack", "diffrax", "jax")
+_PACKAGES = ("physode", "torch", "torchdiffeq", "torchode", "TorchDiffEqPack", "diffrax", "gradsolve", "jax")
 
 
 def describe() -> str:

@@ -40,7 +40,9 @@ class Task:
     t
         Output times, ``(time,)``, or ``(time, batch)`` where each sample has its own.
     tol
-        Relative and absolute tolerance.
+        Relative tolerance.
+    atol
+        Absolute tolerance, by default the same number.
     method
         physode's name of it.
     end_only
@@ -57,11 +59,21 @@ class Task:
     method: str = "dopri5"
     end_only: bool = False
     twin: Twin | None = None
+    atol: float | None = None
 
     @property
     def wrt(self) -> tuple[Tensor, ...]:
         """What gradients are asked for."""
         return (*self.params, self.y0)
+
+    @property
+    def absolute(self) -> float:
+        """The absolute tolerance."""
+        return self.tol if self.atol is None else self.atol
+
+    def held_to(self, factor: float) -> Task:
+        """Return the same task with both tolerances times a factor."""
+        return replace(self, tol=self.tol * factor, atol=self.absolute * factor)
 
     def with_f(self, f: torch.nn.Module) -> Task:
         """Return the same task with another right-hand side."""

@@ -21,9 +21,9 @@ from benchmarks.report import Report, heat_section
 from benchmarks.task import Task, Twin
 from physode.rhs import VanDerPol
 
-__all__ = ["heat", "problem", "run"]
+__all__ = ["heat", "heats_of_end_states", "problem", "run"]
 
-_LOWEST, _HIGHEST, _HIGHEST_FOR_GRADIENTS = 0.1, 100.0, 10.0
+_LOWEST, _EQUAL, _HIGHEST, _HIGHEST_FOR_GRADIENTS = 0.1, 10.0, 100.0, 10.0
 _PER_SAMPLE: dict[str, Any] = {"step_control": "per-sample"}
 
 
@@ -44,8 +44,9 @@ def run(settings: Settings) -> Report:
 def heat(settings: Settings, batch: int, *, gradient: bool, peers: list[Peer] | None = None) -> Heat:
     """Race one batch."""
     highest = _HIGHEST_FOR_GRADIENTS if gradient else _HIGHEST
-    right = reference(problem(batch, 1e-9, highest), gradient)
-    check = Check(problem(batch, 1e-7, highest), right, Bounds(1e-2, 5e-2))
+    right, few = reference(problem(batch, 1e-9, highest), gradient), min(batch, 100)
+    tight = reference(problem(few, 1e-9, highest), gradient) if few < batch else right
+    check = Check(problem(few, 1e-7, highest), tight, Bounds(1e-2, 5e-2))
     return race(
         f"B = {batch}, mu to {highest:g}, float64: {'forward and gradient' if gradient else 'forward'}",
         problem(batch, 1e-5, highest),
@@ -64,9 +65,30 @@ def contestants() -> list[Peer]:
     return [*ours, torchdiffeq(), torchode(), diffrax()]
 
 
-def problem(batch: int, tol: float, highest: float = _HIGHEST, end: float = 50.0) -> Task:
+def heats_of_end_states(settings: Settings, batch: int, peers: list[Peer]) -> tuple[Heat, Heat]:
+    """Race a spread batch and one of equal samples, none of which waits for another; both for the end state."""
+    tasks = {
+        f"mu to {_HIGHEST:g}": problem(batch, 1e-5, points=2),
+        f"mu = {_EQUAL:g} for all": problem(batch, 1e-5, _EQUAL, lowest=_EQUAL, points=2),
+    }
+    spread, equals = (
+        race(f"B = {batch}, {which}, end state, float64: forward", task, peers, settings, gradient=False)
+        for which, task in tasks.items()
+    )
+    return spread, equals
+
+
+def problem(
+    batch: int,
+    tol: float,
+    highest: float = _HIGHEST,
+    end: float = 50.0,
+    *,
+    lowest: float = _LOWEST,
+    points: int = 101,
+) -> Task:
     """Return the task: mu evenly spread in the logarithm."""
-    exponents = torch.linspace(math.log(_LOWEST), math.log(highest), batch, dtype=torch.float64)
+    exponents = torch.linspace(math.log(lowest), math.log(highest), batch, dtype=torch.float64)
     system = VanDerPol(exponents.exp(), learnable=True).double()
     params = tuple(parameter for parameter in system.parameters() if parameter.numel() == batch)
     for parameter in system.parameters():
@@ -75,7 +97,7 @@ def problem(batch: int, tol: float, highest: float = _HIGHEST, end: float = 50.0
         f=system,
         params=params,
         y0=torch.tensor([[2.0, 0.0]], dtype=torch.float64).repeat(batch, 1).requires_grad_(),
-        t=torch.linspace(0.0, end, 101, dtype=torch.float64),
+        t=torch.linspace(0.0, end, points, dtype=torch.float64),
         tol=tol,
         twin=Twin(_in_jax, mapped=True, max_steps=2**16),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from benchmarks.agreement import Bounds, Errors
 from benchmarks.figures import Curves, bars, curves
 from benchmarks.peers import Peer
 from benchmarks.race import Check, Heat, Placing, Settings, interleave, race, rounds_within
-from benchmarks.report import Claim, claims_table, heat_section, markdown_table, seen_ratio
+from benchmarks.report import Claim, Limit, claims_table, heat_section, limits_table, markdown_table, seen_ratio
 from benchmarks.task import Answer, Task, Work
 
 
@@ -49,6 +50,10 @@ def task() -> Task:
 
 def placing(name: str, *times: float, **options: Any) -> Placing:
     return Placing(name, times, 1.0, Errors(1e-4, 0.0), **{"work": Work(), **options})
+
+
+def placed(name: str, seconds: float, outputs: float, gradients: float, **options: Any) -> Placing:
+    return Placing(name, (seconds,), 1.0, Errors(outputs, gradients), Work(), **options)
 
 
 def hold(*peers: Peer, **options: Any) -> Heat:
@@ -108,7 +113,7 @@ def test_rounds_are_interleaved():
     log: list[float] = []
     entries: list[Any] = [(Runner(value, log).run, []) for value in (1.0, 2.0, 3.0)]
     interleave(entries, Settings(rounds=2, seconds=1e9))
-    assert log == [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]
+    assert [value for value, _ in groupby(log)] == [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]
     assert [len(times) for _, times in entries] == [2, 2, 2]
 
 
@@ -148,10 +153,65 @@ def test_claims_are_reached_or_not_or_say_why_they_cannot_be_seen():
     found = [(Claim("case", "ours", name, asked), heat) for name, asked in (("other", 3), ("other", 5), ("gone", 1))]
     rows = claims_table(found).splitlines()[2:]
     assert rows == [
-        "| case | ours | other | time | 3x | 4x | yes |",
-        "| case | ours | other | time | 5x | 4x | no |",
-        "| case | ours | gone | time | 1x | - | gone: left out, it is missing |",
+        "| case | ours | other | time | 3x | 1e-04, 0 | 1e-04, 0 | 4x | yes |",
+        "| case | ours | other | time | 5x | 1e-04, 0 | 1e-04, 0 | 4x | no |",
+        "| case | ours | gone | time | 1x | 1e-04, 0 | - | - | gone: left out, it is missing |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("ours", "other", "seen"),
+    [
+        ((1e-4, 1e-3), (1e-4, 1e-3), "4x | yes"),
+        ((2.9e-4, 1e-3), (1e-4, 1e-3), "4x | yes"),
+        ((3.1e-4, 1e-3), (1e-4, 1e-3), "- | not compared: the errors of ours are larger"),
+        ((1e-4, 1e-2), (1e-4, 1e-3), "- | not compared: the errors of ours are larger"),
+        ((1e-4, 1e-3), (4e-4, 1e-3), "at least 4x | yes"),
+    ],
+)
+def test_ratios_are_of_equal_errors_or_bounds_or_none(ours, other, seen):
+    heat = Heat("", (placed("ours", 1.0, *ours), placed("other", 4.0, *other)))
+    assert claims_table([(Claim("case", "ours", "other", 2), heat)]).endswith(f"| {seen} |")
+
+
+def test_what_has_no_answer_has_ratios_all_the_same():
+    heat = Heat("", (placed("ours", 1.0, 1e-4, 1e-3), placed("floor", 0.5, 0.0, 0.0, compared=False)))
+    assert claims_table([(Claim("case", "ours", "floor", 0.4), heat)]).endswith("| 1e-04, 1e-03 | - | 0.5x | yes |")
+
+
+def test_limits_are_kept_or_not_or_say_why_they_cannot_be_seen():
+    limits = [Limit("case", "it", 3.0, 2.5, "s"), Limit("case", "it", 3.0, 3.5), Limit("case", "it", 3.0, "it is gone")]
+    assert limits_table(limits).splitlines()[2:] == [
+        "| case | it | 3 s | 2.5 s | yes |",
+        "| case | it | 3 | 3.5 | no |",
+        "| case | it | 3 | - | it is gone |",
+    ]
+
+
+def test_a_contestant_may_run_at_a_multiple_of_the_task_s_tolerances():
+    seen: list[tuple[float, float]] = []
+
+    def prepare(task: Task, gradient: bool) -> Runner:
+        seen.append((task.tol, task.absolute))
+        return Runner(1.0)
+
+    heat = hold(Peer("one", "torch", prepare).held_to(0.5))
+    assert [found.name for found in heat.placings] == ["one, tolerance x 0.5"]
+    assert seen == [(0.5e-5, 0.5e-5)]
+
+
+def test_part_of_an_answer_may_be_compared():
+    first = lambda answer: Answer(answer.outputs[:1], ())  # noqa: E731
+    right = Answer(torch.ones(1), ())
+    assert hold(peer("one", 1.0), right=right).find("one") is None
+    assert hold(peer("one", 1.0), right=right, part=first).find("one") is not None
+
+
+def test_quick_races_are_not_checked_at_tight_tolerances():
+    check = Check(task(), Answer(torch.full((2,), 9.0), ()), Bounds(1e-3, 1e-3))
+    settings = Settings(rounds=1, quick=True, say=lambda _: None)
+    assert race("", task(), [peer("one", 1.0)], settings, check=check).find("one") is not None
+    assert hold(peer("one", 1.0), check=check).find("one") is None
 
 
 def test_bars_show_every_heat_that_was_run():
