@@ -147,6 +147,7 @@ def test_a_study_does_not_take_another_configuration_s_place_unasked(run):
     assert run("table5", "--seed", "1", "--out", "other").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_shown_and_tried_again(run, monkeypatch):
     with monkeypatch.context() as patch:
         failing = lambda *call: json.dumps({"failure": "SolveError: too stiff", "seconds": 0.0})  # noqa: E731
@@ -163,6 +164,7 @@ def test_a_failed_cell_is_shown_and_tried_again(run, monkeypatch):
     assert "too stiff" not in repaired.stdout
 
 
+@pytest.mark.slow
 def test_some_failed_cells_have_an_exit_code_of_their_own(run, monkeypatch):
     whole = schedulers.perform
 

@@ -303,6 +303,7 @@ def test_a_constant_that_nothing_depends_on_is_refused_by_its_name(f, constants,
     assert fit(f, {"t": T, "y": decaying()}, constants=constants, fixed=[idle], starts=1).converged
 
 
+@pytest.mark.slow
 def test_a_constant_that_acts_somewhere_else_than_at_the_guess_is_no_idle_one():
     y = decaying()
     wide = fit(lambda t, x, k, z: -k * x * (1 + z * t), {"t": T, "y": y}, constants={"k": 0.0, "z": 0.0}, starts=1)

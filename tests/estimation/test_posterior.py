@@ -161,6 +161,7 @@ def test_draws_have_the_moments_of_a_normal_posterior():
         found["q"]
 
 
+@pytest.mark.slow
 def test_draws_go_to_arviz_and_into_tables():
     pytest.importorskip("emcee")
     fitted = estimate(level(Prior("normal", (0.0, 2.0))), starts=1)

@@ -83,6 +83,7 @@ def test_with_noise_initial_states_are_fitted_too_and_every_mass_has_an_interval
     assert np.abs(pulls([free])).max() < 4
 
 
+@pytest.mark.slow
 def test_a_fit_that_fails_is_named_and_the_next_system_is_fitted(monkeypatch):
     whole, calls = recovery_fits.fit, []
 

@@ -35,6 +35,7 @@ def chaotic():
     return simulate_three_body(preset="aca", points=100)
 
 
+@pytest.mark.slow
 def test_growing_spans_find_masses_from_far_off(chaotic):
     found = fit(chaotic, FitConfig(**MASSES))
     np.testing.assert_allclose(constants(found), [1.1, 1.1, 0.9], rtol=1e-3)

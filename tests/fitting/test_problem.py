@@ -99,6 +99,7 @@ def check_resuming(data, folder, *, at, settings):
     np.testing.assert_array_equal(found.predictions.y, expected.predictions.y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [2, 9])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fit_interrupted_within_its_stages_goes_on_to_the_same_numbers(noisy, tmp_path, kind, at):

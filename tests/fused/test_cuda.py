@@ -87,6 +87,7 @@ def test_adaptive_solves_and_their_gradients_are_those_of_the_cpu(fake, monkeypa
     assert not fake.contexts
 
 
+@pytest.mark.slow
 def test_given_steps_and_their_gradients_are_those_of_the_cpu(fake, monkeypatch):
     y0 = torch.rand(40, 3, dtype=torch.float64, requires_grad=True)
     rates = torch.rand(3, dtype=torch.float64, requires_grad=True)
@@ -97,6 +98,7 @@ def test_given_steps_and_their_gradients_are_those_of_the_cpu(fake, monkeypatch)
     agree(solved(lorenz, y0, t, (rates,), leaves, method="rk4", step_size=0.1), expected)
 
 
+@pytest.mark.slow
 def test_one_sample_and_numbers_of_each_are_those_of_the_cpu(fake, monkeypatch):
     def driven(t, y, mu):
         return torch.cat([y[:, 1:], mu * (1 - y[:, :1] ** 2) * y[:, 1:] - y[:, :1]], 1)
@@ -133,6 +135,7 @@ def test_networks_whose_samples_have_gradients_of_their_own_are_those_of_the_cpu
     assert any("outer<32, 8>" in text for _, text in cuda._loaded)
 
 
+@pytest.mark.slow
 def test_dense_solutions_and_long_records_are_those_of_the_cpu(fake, monkeypatch):
     y0 = torch.tensor([[1.0, 0.0, 2.0], [2.0, 1.0, 1.0]], dtype=torch.float64)
     rates = torch.tensor([10.0, 28.0, 8 / 3], dtype=torch.float64)

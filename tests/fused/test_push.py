@@ -126,6 +126,7 @@ def test_parameters_of_each_samples_own():
     close(alone.jacobian[:, 0], found.jacobian[:, 1][..., [2, 0, 1]], 1e-12)
 
 
+@pytest.mark.slow
 def test_one_parameter_in_rows_of_all_samples():
     """A shared parameter that reaches each sample by a number of its own: directions differ from sample to sample."""
     scale, loads = torch.tensor([0.7, 1.3]), torch.tensor([[1.0], [2.0], [3.0]])
@@ -171,6 +172,7 @@ def test_the_same_bits_for_any_number_of_threads_and_of_columns_a_lane(monkeypat
     assert torch.equal(alone.jacobian, whole.jacobian[:, 70:72])
 
 
+@pytest.mark.slow
 def test_single_precision():
     f = Driven().float()
     found, expected = (
