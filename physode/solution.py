@@ -37,6 +37,10 @@ class Stats:
         Their sum.
     rhs_forward
         Calls of the right-hand side during the solve.
+    fused
+        Whether the solve was one kernel (docs/fused.md).
+    unfused
+        Why it was not, where that was wanted and cannot be; else empty.
     by_method
         With ``method="auto"``, the attempts made by each method, of all samples together; else empty.
     """
@@ -46,6 +50,8 @@ class Stats:
     rhs_forward: int
     _backward: Calls
     by_method: Mapping[str, int] = field(default_factory=dict)
+    fused: bool = False
+    unfused: str = ""
 
     @property
     def attempts(self) -> Tensor:
@@ -198,7 +204,15 @@ def answer(
         y=None if stored else _holding(packing.unpack(outcome.outputs, leading=1), packing, plans),
         status=record.status,
         ended=record.ended,
-        stats=Stats(record.accepted, record.rejected, forward_calls, backward, by_method),
+        stats=Stats(
+            record.accepted,
+            record.rejected,
+            forward_calls,
+            backward,
+            by_method,
+            problem.engine.fused,
+            problem.engine.reason,
+        ),
         _step_times=_step_times(problem.t[:1].detach(), record),
         recorded=recorded,
         _dense=_Reader.of(problem, outcome.table, plans) if dense else None,

@@ -343,7 +343,7 @@ def _compiled(problem: Problem, plan: Plan, gradient_method: GradientMethod, whe
     try:
         return choice.solve_with(problem, plan, when, gradient_method.solve, aca=aca)
     except choice.Unsupported as error:
-        reason = str(error)
+        reason = problem.engine.reason = str(error)
     if _has_graphs(problem):
         from physode.compiled.choice import solve_with
 

@@ -88,6 +88,7 @@ class _Kind:
     spent: float = 0.0
     made: int = 0
     refused: int = 0
+    reason: str = ""
     repeatable: bool = False
     has_kernels: bool = False
 
@@ -181,6 +182,7 @@ def run(job: Job[P, R], when: Literal[True, "auto"]) -> R:
         return _chosen(job, kind)
     except Unsupported as error:
         kind.refused += 1
+        kind.reason = job.problem.engine.reason = str(error)
         _log.info("solved without the fused engine: %s", error)
     return job.uncompiled(job.plan)
 
@@ -194,6 +196,7 @@ def _chosen(job: Job[P, R], kind: _Kind) -> R:
         If kernels cannot do it, or a compiler fails.
     """
     if kind.refused >= _TRIES:
+        job.problem.engine.reason = kind.reason
         return job.uncompiled(job.plan)
     if not kind.repeatable:
         job.check()

@@ -298,6 +298,7 @@ def solve_prepared(problem: Problem, plan: Plan, prepared: Prepared) -> Outcome:
     if moves and walked.longest:
         grid = problem.grid if problem.grid is not None else adaptive_clock(problem.t, steps_taken.clock())
         states = moving_with_times(problem, problem.t, grid, states, whole=True)
+    problem.engine.fused = True
     table = step_table(steps_taken, problem.y0.shape, problem.direction) if plan.dense else None
     return Outcome(states, steps_taken, table)
 

@@ -23,11 +23,20 @@ from physode.solvers.step_control import Adaptive
 from physode.typing import Norm
 
 __all__ = [
+    "Engine",
     "Problem",
     "UserNorm",
     "default_norm",
     "user_norm",
 ]
+
+
+@dataclass
+class Engine:
+    """Who takes a solve's steps: a kernel, or the loop in Python, and then why, where a kernel was wanted."""
+
+    fused: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,8 @@ class Problem:
         What the right-hand side refers to.
     backward
         Calls of the right-hand side by passes back.
+    engine
+        Who takes the steps; told while the solve goes on.
     k0, leaves, surroundings
         By :meth:`started`: the derivative at the start, the tensors that the right-hand side depends on, and how what
         it refers to was in the solve.
@@ -74,6 +85,7 @@ class Problem:
     step_size: float | None = None
     to_outputs: bool = False
     backward: Calls = field(default_factory=Calls)
+    engine: Engine = field(default_factory=Engine)
     k0: Tensor | None = None
     leaves: Leaves = NOTHING
     surroundings: Surroundings | None = None

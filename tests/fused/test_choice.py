@@ -177,3 +177,14 @@ def test_a_batch_of_products_with_large_matrices_is_left_to_pytorch(fused, monke
 
     po.solve(flow, torch.ones(20, 200, dtype=torch.float64), [0.0, 1.0], **COARSE)
     assert fused == []
+
+
+def test_the_solution_says_who_took_its_steps(fused, monkeypatch):
+    assert not solve(compile=False).stats.fused
+    assert solve(compile=True).stats.fused
+    monkeypatch.setattr(choice, "_LOOKS_AFTER", 0.0)
+    monkeypatch.setattr(choice, "_MAKES_AFTER", 0.0)
+    for _ in range(5):
+        stats = solve(lambda t, y: -torch.sort(y).values).stats
+        assert not stats.fused
+        assert "sort" in stats.unfused
