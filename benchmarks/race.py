@@ -2,9 +2,11 @@
 
 Each contestant runs once first; that run is timed apart, for it has what compiling costs. Then its answers are
 compared, at the task's tolerance and at a tight one: who disagrees, fails or is missing is not timed, and a line says
-why. Then all run in turn, round after round, so that all meet the same machine: once a round, or where a run is short
-as often as takes a twentieth of a second, of which the round's time is the mean. Contestants whose rounds would take
-longer than the time given to each get fewer.
+why. Then all run in turn, round after round, so that all meet the same machine. A run that follows another contestant's
+finds memory and caches as that one left them, and a long one of diffrax can leave it waiting for pages for longer than
+it computes; so each runs twice, and the second run counts, or where runs are short the mean of as many as take a
+twentieth of a second. Runs longer than two seconds count at once. Contestants whose rounds would take longer than the
+time given to each get fewer.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ __all__ = ["Check", "Heat", "Placing", "Settings", "interleave", "race", "rounds
 
 _LOOSE = Bounds(1e-1, 1e-1)
 _SHORT = 0.05  # seconds that runs of a round take together, at least
+_LONG = 2.0  # seconds of a run beyond which it counts at once
 
 
 @dataclass(frozen=True)
@@ -207,11 +210,11 @@ def first_line(error: BaseException) -> str:
 
 
 def _averaged(run: Callable[[], Any]) -> float:
-    """Return the seconds of a run: of the first where it is long, else the mean of some more."""
+    """Return the seconds of a run: of the first where it is long, else of one or some more after it."""
     one = _timed(run)[0]
-    count = int(_SHORT / one) if one > 0 else 1
-    if count < 2:
+    if one > _LONG:
         return one
+    count = max(1, int(_SHORT / one)) if one > 0 else 1
     start = time.perf_counter()
     for _ in range(count):
         run()
