@@ -82,7 +82,8 @@ def _race(task: Task, channels: int, peers: Sequence[Peer], settings: Settings) 
 
 def floors(task: Task) -> tuple[Floor, Floor]:
     """Return what a solve needs at least: with graphs kept from the forward pass, and with checkpoints."""
-    stats = po.solve(task.f, task.y0.detach(), task.t, method=task.method, rtol=task.tol, atol=task.tol).stats
+    options: dict[str, Any] = {"method": task.method, "rtol": task.tol, "atol": task.absolute, "compile": False}
+    stats = po.solve(task.f, task.y0.detach(), task.t, **options).stats
     pulled = 2 * int(stats.accepted)  # heun_euler's stages; a step's last derivative is the next one's first
     return (
         Floor(FLOOR_KEPT, stats.rhs_forward - pulled, pulled, True),
