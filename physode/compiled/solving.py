@@ -107,7 +107,7 @@ class _Solve:
     def of(cls, problem: Problem, plan: Plan, captured: Captured, aca: ACA | None) -> _Solve:
         t, y0 = problem.t, problem.y0
         differentiable = torch.is_grad_enabled() and (
-            _clock_requires_grad(problem) or any(x.requires_grad for x in (y0, *captured.tensors))
+            problem.clock_requires_grad or any(x.requires_grad for x in (y0, *captured.tensors))
         )
         if differentiable and aca is None:
             raise Unsupported("of gradients, only gradient='aca' is compiled")
@@ -134,7 +134,7 @@ class _Solve:
             tuple(tensor.detach() for tensor in captured.tensors),
             Reading(engine, t.detach(), y, ends_only=len(t) == 2 and not dense),
             differentiable,
-            plan.dense or (differentiable and (not dense or _clock_requires_grad(problem))),
+            plan.dense or (differentiable and (not dense or problem.clock_requires_grad)),
             y.clone() if y.data_ptr() == y0.data_ptr() else y,
         )
         if differentiable:
@@ -273,13 +273,8 @@ class _Solve:
             self.reading,
             self.blocks,
             None if walked is None else walked.status,
-            clock_too=_clock_requires_grad(self.problem),
+            clock_too=self.problem.clock_requires_grad,
         )
-
-
-def _clock_requires_grad(problem: Problem) -> bool:
-    times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
-    return any(time.requires_grad for time in times)
 
 
 def _tensor(value: Tensor | float, device: torch.device) -> Tensor:

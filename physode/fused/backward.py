@@ -137,8 +137,7 @@ def differentiable(plan: PassBack, y0: Tensor, shared: Tensor, sample: Tensor, o
     """
     problem = plan.problem
     theta = starts = sizes = None
-    times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
-    if any(part.requires_grad for part in times) and len(plan.steps):
+    if problem.clock_requires_grad and len(plan.steps):
         grid = adaptive_clock(problem.t, plan.steps.clock()) if problem.grid is None else problem.grid
         starts, sizes, theta = grid.starts, grid.sizes, locate(problem.t, *grid).theta
     elif problem.t.requires_grad:  # no step was accepted: a part of the graph all the same, with derivative 0

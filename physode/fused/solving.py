@@ -120,11 +120,16 @@ def check_repeatable(problem: Problem, plan: Plan, aca: ACA | None) -> None:
     """Raise ``Unsupported`` where evaluations leave traces, or nothing of the kind is fused: after one of them."""
     _check(problem, plan)
     _asks_for(problem, plan, aca)
+    _refuse_traces(problem, times=1)
+
+
+def _refuse_traces(problem: Problem, *, times: int) -> None:
+    """Refuse a right-hand side whose evaluations change what it refers to, or what they do; they are not counted."""
     _refuse_hooks(problem.referred.modules)
-    calls = problem.dynamics.calls.count
-    record(problem.dynamics, problem.t[0].detach(), problem.y0.detach())
+    calls, t, y0 = problem.dynamics.calls.count, problem.t[0].detach(), problem.y0.detach()
+    tapes = {record(problem.dynamics, t, y0).tape for _ in range(times)}
     problem.dynamics.calls.count = calls
-    if any(place.differs for place in problem.referred.places):
+    if len(tapes) > 1 or any(place.differs for place in problem.referred.places):
         raise Unsupported("the right-hand side changes something of its own at every call")
 
 
@@ -179,12 +184,7 @@ def _fusion(problem: Problem, method: FusedMethod) -> tuple[Fusion, Shape, Recor
         if made is not None:
             _fusions.move_to_end(key)
             return *made, recorded
-    _refuse_hooks(problem.referred.modules)
-    calls = problem.dynamics.calls.count
-    first, again = record(problem.dynamics, t, y0), record(problem.dynamics, t, y0)
-    problem.dynamics.calls.count = calls
-    if first.tape != again.tape or any(place.differs for place in problem.referred.places):
-        raise Unsupported("the right-hand side changes something of its own at every call")
+    _refuse_traces(problem, times=2)
     found = _lowered(problem, method, recorded)
     with _lock:
         _fusions[key] = found
@@ -245,8 +245,8 @@ def _bounds(sizes: list[int]) -> tuple[int, ...]:
 
 def _asks_for(problem: Problem, plan: Plan, aca: ACA | None, inputs: Sequence[Tensor] = ()) -> bool:
     """Whether gradients are asked for; refuse those that kernels do not give."""
-    times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
-    if not torch.is_grad_enabled() or not any(x.requires_grad for x in (problem.y0, *times, *inputs)):
+    asked = problem.clock_requires_grad or any(x.requires_grad for x in (problem.y0, *inputs))
+    if not (asked and torch.is_grad_enabled()):
         return False
     if aca is None:
         raise Unsupported("of gradients, only gradient='aca' is fused")
@@ -262,13 +262,12 @@ def _wanted(problem: Problem, plan: Plan, aca: ACA | None, recorded: Recorded, l
     inputs = recorded.inputs
     if not _asks_for(problem, plan, aca, inputs):
         return None
-    times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
     shared = (range(s.offset, s.offset + s.size) for s in lowered.shared if inputs[s.input].requires_grad)
     sample = (range(s.offset, s.offset + s.size) for s in lowered.sample if inputs[s.input].requires_grad)
     return Wanted(
         frozenset(x for part in shared for x in part),
         frozenset(x for part in sample for x in part),
-        any(part.requires_grad for part in times),
+        problem.clock_requires_grad,
     )
 
 

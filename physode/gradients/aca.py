@@ -131,11 +131,10 @@ class ACA:
 
     def _keeps(self, problem: Problem) -> bool:
         """Whether graphs of steps are kept as long as they fit the budget."""
-        times = [problem.t] if problem.grid is None else [problem.t, *problem.grid]
         return (
             self.memory == "auto"
             and torch.is_grad_enabled()
-            and not any(time.requires_grad for time in times)
+            and not problem.clock_requires_grad
             and not _in_parallel(problem, self.parallel)
         )
 

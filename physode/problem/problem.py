@@ -112,6 +112,11 @@ class Problem:
         return [arg for arg in self.dynamics.args if isinstance(arg, Tensor) and arg.requires_grad]
 
     @property
+    def clock_requires_grad(self) -> bool:
+        """Whether gradients in the times, or in the steps of a grid, can be asked for."""
+        return any(part.requires_grad for part in (self.t, *(self.grid or ())))
+
+    @property
     def needs_gradient(self) -> bool:
         """Whether any gradient can be asked for."""
         tensors = [self.y0, self.t, *self.inputs]
