@@ -16,6 +16,19 @@ COLOURS = {"aca": PALETTE[0], "adjoint": PALETTE[1], "naive": PALETTE[2], "forwa
 LABELS = {"aca": "ACA", "adjoint": "adjoint", "naive": "naive"}
 """Colours and names of the gradient methods in the figures of their errors."""
 
+_OTHERS = {"rnn-gru": PALETTE[5], "gru-d": PALETTE[5], "rnn": PALETTE[6], "lstm": PALETTE[4], "resnet": PALETTE[3]}
+
+
+def colour_of(name: str) -> str:
+    """Return the colour of a method or network, the same in every figure, by what its name contains.
+
+    The gradient methods come first: NODE18-ACA has ACA's colour. Of anything else, the colour is that of text.
+    """
+    lower = name.lower()
+    colours = {**{method: COLOURS[method] for method in LABELS}, **_OTHERS}
+    return next((colour for part, colour in colours.items() if part in lower), INK)
+
+
 _MARKS = "osD^v"
 _APART = 0.2  # of lines, between marks of one
 

@@ -36,6 +36,26 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Deviation:
+    """Where an experiment departs from its paper.
+
+    Attributes
+    ----------
+    item
+        What of the paper it concerns, such as ``"Table 5, NODE"`` or ``"Sect. 5.3, dropout"``.
+    paper, here
+        What the paper has or leaves open, and what stands in its place.
+    reason
+        Why.
+    """
+
+    item: str
+    paper: str
+    here: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Result:
     """The outcome of one experiment.
 
@@ -53,6 +73,8 @@ class Result:
         Whose the findings' first column is.
     series
         The arrays that only the figure needs.
+    deviations
+        Where the experiment departs from the paper.
     """
 
     name: str
@@ -62,6 +84,7 @@ class Result:
     findings: Sequence[Finding]
     claims: str = "the paper"
     series: Series = field(default_factory=dict, repr=False)
+    deviations: Sequence[Deviation] = ()
 
 
 def paths(name: str, folder: Path, figures: Iterable[str] = ()) -> dict[str, Path]:
@@ -141,6 +164,7 @@ def as_dict(result: Result) -> dict[str, Any]:
         "config": plain(result.config),
         "rows": [plain(row) for row in result.rows],
         "findings": [vars(finding) for finding in result.findings],
+        "deviations": [vars(deviation) for deviation in result.deviations],
     }
 
 
@@ -155,9 +179,17 @@ def markdown(result: Result, *, figures: Mapping[str, str] | None = None) -> str
             [[f.paper, f.ours, "yes" if f.agrees else "no"] for f in result.findings],
         ),
         _table(columns, [[_cell(row[name]) for name in columns] for row in result.rows]),
+        *_deviations(result.deviations),
         "Configuration: " + ", ".join(f"{name} = {_cell(value)}" for name, value in result.config.items()) + ".",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _deviations(deviations: Sequence[Deviation]) -> list[str]:
+    if not deviations:
+        return []
+    rows = [[each.item, each.paper, each.here, each.reason] for each in deviations]
+    return ["Deviations:", _table(["item", "the paper", "here", "reason"], rows)]
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

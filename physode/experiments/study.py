@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from physode.datasets.locks import claimed_folder
 from physode.experiments import ON_IMAGES, find_experiment
 from physode.experiments.cells import Cell, Outcome
-from physode.experiments.report import Finding, Result, Row, Series, check_free, check_writable, holds, write
+from physode.experiments.report import Deviation, Finding, Result, Row, Series, check_free, check_writable, holds, write
 from physode.experiments.schedulers import forget_cells, run_cells
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class Study:
         The independent cells of a configuration, and the result of their outcomes by name.
     trains
         Whether cells are trainings: on a device, each in a folder that keeps its epochs until it is over.
+    deviations
+        Where it departs from the paper; they stand in what is written and shown.
     """
 
     Config: Any
@@ -88,6 +90,7 @@ class Study:
     cells: Callable[[Any], list[Cell]] | None = None
     aggregate: Callable[[Any, Mapping[str, Outcome]], Result] | None = None
     trains: bool = False
+    deviations: Sequence[Deviation] = ()
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,7 @@ def carry_out(
     check(name, config, folder, overwrite=overwrite)
     study, tell = find_experiment(name), progress or (lambda fraction, text: None)
     if study.run is not None:
-        result = study.run(config, progress=lambda fraction: tell(fraction, ""))
+        result = _complete(study, study.run(config, progress=lambda fraction: tell(fraction, "")))
         return Done(result, write(result, study.draw(result), folder, overwrite=overwrite))
     assert study.aggregate is not None
     home = folder / config.folder
@@ -195,9 +198,13 @@ def carry_out(
             scheduler=scheduler,
             progress=lambda done, of, cell: tell(done / of, f"{done}/{of} {cell}"),
         )
-        result = study.aggregate(config, outcomes)
+        result = _complete(study, study.aggregate(config, outcomes))
         failures = {cell: outcome.failure for cell, outcome in outcomes.items() if outcome.failure is not None}
         return Done(result, write(result, study.draw(result), folder, overwrite=True), len(outcomes), failures)
+
+
+def _complete(study: Study, result: Result) -> Result:
+    return dataclasses.replace(result, deviations=study.deviations)
 
 
 def _cells(
