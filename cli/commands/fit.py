@@ -22,10 +22,10 @@ from physode.cli.options import (
     run_options,
     threads_option,
 )  # fmt: skip
-from physode.cli.progress import showing_epochs
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.tables import SectionedCommand, say_understood, table_options
 from physode.fitting.config import RHS, FitConfig
+from physode.progress import showing_epochs
 
 if TYPE_CHECKING:
     from physode.fitting import ConstantFit, Epoch, Report, Run
@@ -301,10 +301,12 @@ def _show_fitted(title: str, fitted: tuple[ConstantFit, ...]) -> None:
         "name": [each.name for each in fitted],
         "unit": [each.unit or None for each in fitted],
         "true": [precise(each.true) for each in fitted],
-        "fitted": [precise(each.fitted) for each in fitted],
+        "fitted": [precise(each.fitted, each.standard_error) for each in fitted],
         "standard error": [each.standard_error for each in fitted],
-        "95 % from": [None if each.interval is None else precise(each.interval[0]) for each in fitted],
-        "to": [None if each.interval is None else precise(each.interval[1]) for each in fitted],
+        "95 % from": [
+            None if each.interval is None else precise(each.interval[0], each.standard_error) for each in fitted
+        ],
+        "to": [None if each.interval is None else precise(each.interval[1], each.standard_error) for each in fitted],
         "relative error": [each.relative_error for each in fitted],
     }
     told = {name: cells for name, cells in columns.items() if any(cell is not None for cell in cells)}
