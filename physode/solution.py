@@ -16,7 +16,7 @@ from physode.errors import SolveError
 from physode.events.event import NO_EVENTS, Events, EventTimes
 from physode.gradients.outputs import Outcome, StepRecord, Table
 from physode.problem.dynamics import Calls
-from physode.problem.packing import Packing
+from physode.problem.packing import Packing, as_times
 from physode.problem.problem import Problem
 from physode.solvers.clock import expand
 from physode.solvers.method import StepMethod
@@ -144,9 +144,7 @@ class Solution(Described):
         times, parts = torch.as_tensor(self.t), [] if self.y is None else list(_labelled(self.y, "y"))
         ends = times.reshape(len(times), -1)[[0, -1], 0].tolist()
         shapes = ", ".join(f"{label} {tuple(part.shape)}" for label, part in parts) or "outputs in a file"
-        failures = [
-            f"{_sample(i, self.status)}{code.reason} at t = {at:.6g}" for i, (code, at) in self.failures.items()
-        ]
+        failures = [f"{_sample(i, self.status)}{code.reason}, t = {at:.6g}" for i, (code, at) in self.failures.items()]
         title = f"Solution at {len(times)} times from {ends[0]:.6g} to {ends[1]:.6g}: {shapes}"
         facts = {"status": "success" if not failures else f"{len(failures)} failed", **self.stats.summary.facts}
         more = [f"... {len(failures) - _MOST_FAILURES} more"] if len(failures) > _MOST_FAILURES else []
@@ -342,7 +340,7 @@ class _Reader:
     def _checked(self, t: Any) -> Tensor:
         """Return times in float64 beside the solution."""
         try:
-            times = t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64)
+            times = as_times(t)
         except (TypeError, ValueError, RuntimeError):
             raise TypeError(f"`t` must be a time, or a tensor or sequence of times, got {type(t).__name__}") from None
         if times.is_complex() or times.dtype == torch.bool:

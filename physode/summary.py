@@ -114,9 +114,9 @@ def decimals(error: float | None) -> int | None:
     return min(1 - math.floor(math.log10(error)), _MOST_DECIMALS)
 
 
-def error_text(error: float | None) -> str:
-    """Return a standard error with two digits, a dash for none."""
-    return "-" if error is None else f"{error:.2g}"
+def error_text(error: float | None) -> str | None:
+    """Return a standard error with two digits; None where there is none."""
+    return None if error is None else f"{error:.2g}"
 
 
 def short_number(value: float | None) -> str:

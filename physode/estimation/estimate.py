@@ -298,7 +298,7 @@ class Estimate(Described):
     def summary(self) -> Summary:
         """Constants to the digits that are known, how well they fit, how the search ended."""
         rows = tuple(
-            (each.name, rounded(each.value, each.error) or "-", error_text(each.error), each.unit, each.remark)
+            (each.name, rounded(each.value, each.error) or "-", error_text(each.error) or "-", each.unit, each.remark)
             for each in self.constants
         )
         starts = len(self.minima.loss)

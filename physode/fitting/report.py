@@ -130,7 +130,12 @@ class Report(Described):
         """Constants to the digits that are known, errors over the spans, how it ended."""
         fitted = (*self.constants, *self.initial_states)
         rows = tuple(
-            (each.name, rounded(each.fitted, each.standard_error) or "-", error_text(each.standard_error), each.unit)
+            (
+                each.name,
+                rounded(each.fitted, each.standard_error) or "-",
+                error_text(each.standard_error) or "-",
+                each.unit,
+            )
             for each in fitted
         )
         facts = {

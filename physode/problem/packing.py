@@ -10,7 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Packing", "as_state"]
+__all__ = ["Packing", "as_state", "as_times"]
+
+
+def as_times(t: Any) -> Tensor:
+    """Return times given as numbers, an array or a column of a data frame in float64; tensors pass as they are.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        If they are no numbers.
+    """
+    if isinstance(t, Tensor):
+        return t
+    array = np.asarray(t) if hasattr(t, "__array__") else None
+    if array is not None and array.dtype.kind not in "biuf":
+        raise TypeError(f"times must be numbers, got {array.dtype}")
+    return torch.as_tensor(t if array is None else array.astype(np.float64), dtype=torch.float64)
 
 
 def as_state(y0: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from physode.cli import progress as progress_module
+from physode import progress as progress_module
 from physode.cli.main import cli
 from physode.cli.numbers import Real, Whole, finite_numbers
 from physode.datasets import read_trajectories

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from physode.cli import progress as progress_module
+from physode import progress as progress_module
 from physode.cli.commands.simulate_systems import PRESETS, physical_systems
 from physode.cli.main import cli
 from physode.cli.options import ADAPTIVE_METHODS
