@@ -24,7 +24,7 @@ def as_times(t: Any) -> Tensor:
     if isinstance(t, Tensor):
         return t
     array = np.asarray(t) if hasattr(t, "__array__") else None
-    if array is not None and array.dtype.kind not in "biuf":
+    if array is not None and array.dtype.kind not in "iuf":
         raise TypeError(f"times must be numbers, got {array.dtype}")
     return torch.as_tensor(t if array is None else array.astype(np.float64), dtype=torch.float64)
 
