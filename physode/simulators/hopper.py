@@ -269,13 +269,14 @@ def hopper_mjcf() -> str:
     parent = world
     for segment in SEGMENTS:
         parent = ET.SubElement(parent, "body", name=segment.name, pos=_text(0.0, 0.0, segment.height))
+        hinge = {"name": segment.joint, "axis": "0 1 0"}
         if segment.limits is None:
-            for slide, axis in zip(JOINTS, ("1 0 0", "0 0 1"), strict=False):
+            for slide, axis in zip(JOINTS[:2], ("1 0 0", "0 0 1"), strict=True):
                 ET.SubElement(parent, "joint", name=slide, type="slide", axis=axis)
-            ET.SubElement(parent, "joint", name=segment.joint, axis="0 1 0")
         else:
-            held = {"damping": _text(_DAMPING), "armature": _text(_ARMATURE), "range": _text(*segment.limits)}
-            ET.SubElement(parent, "joint", name=segment.joint, axis="0 1 0", limited="true", **held)
+            hinge |= {"limited": "true", "range": _text(*segment.limits)}
+            hinge |= {"damping": _text(_DAMPING), "armature": _text(_ARMATURE)}
+        ET.SubElement(parent, "joint", hinge)
         for (x1, z1), (x2, z2), radius in segment.capsules:
             ends = _text(x1, 0.0, z1, x2, 0.0, z2)
             ET.SubElement(parent, "geom", type="capsule", fromto=ends, size=_text(radius), density="1000")

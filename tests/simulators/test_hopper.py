@@ -58,9 +58,9 @@ def at(x, z, turn, ahead, up):
 
 
 def mass_matrix(q):
-    jacobian = jacobian(placed, q, create_graph=True)
+    moving = jacobian(placed, q, create_graph=True)
     weights = torch.tensor([[mass, mass, inertia] for _, mass, _, inertia in capsules()], dtype=q.dtype)
-    return torch.einsum("kai,ka,kaj->ij", jacobian, weights, jacobian) + torch.diag(q.new_tensor(ARMATURES))
+    return torch.einsum("kai,ka,kaj->ij", moving, weights, moving) + torch.diag(q.new_tensor(ARMATURES))
 
 
 def potential(q):
