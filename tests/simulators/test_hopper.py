@@ -76,12 +76,12 @@ def accelerations(q, v):
     """Those of Lagrange's equations, from the energies: d/dt (dT/dv) = dT/dq - dV/dq."""
     force = jacobian(lambda q: kinetic(q, v) - potential(q), q)
     turning = jacobian(lambda q: mass_matrix(q) @ v, q) @ v
-    return torch.linalg.solve(mass_matrix(q), force - turning)
+    return torch.linalg.solve(mass_matrix(q), force - turning).detach()
 
 
 def energy(state):
     q, v = torch.from_numpy(state[:7]), torch.from_numpy(state[7:])
-    return float(kinetic(q, v) + potential(q))
+    return (kinetic(q, v) + potential(q)).item()
 
 
 @pytest.fixture
