@@ -32,7 +32,7 @@ class Scores:
     unseen_by_range
         As `mse_by_range`, at places that the model was told nothing of; None without any.
     log_likelihood
-        Nats a value, of standardised values, by draws from the posterior where there is one.
+        Nats a value, of values as scaled in training, by draws from the posterior where there is one.
     rmse
         Root of the mean square by channel, in its unit; None of a channel without values.
     values, series

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Trainer", "test_points", "train"]
 
 _LEAST_RATE = 0.1  # of the largest, in a decay
+_SCALED = {"deviation": "standardised", "range": "centred, and divided by their range,"}
 
 _TEST = 2**32 - 1  # in place of an epoch: no epoch's points are those of the test
 
@@ -217,7 +218,7 @@ def _notes(series: IrregularSeries, config: SeriesConfig, trainer: Trainer) -> l
     unit = series.attrs.get("time_unit", "")
     lines = [
         f"times are divided by {float(trainer.model.time_scale):.6g}{f' {unit}' if unit else ''}, the longest span of "
-        "the training series; values are standardised by channel"
+        f"the training series; values are {_SCALED[config.scaling]} by channel"
     ]
     least = config.min_points or 0
     short = int((series.points < least).sum())
