@@ -11,6 +11,7 @@ import torch
 
 from physode.datasets.series import IrregularSeries
 from physode.experiments.cells import Outcome
+from physode.experiments.comparison_plot import colour_of
 from physode.experiments.schedulers import run_cells
 from physode.experiments.table4 import MODELS, Config, aggregate, cell_name, cells, draw, train_and_test
 from physode.series import SeriesConfig, create_series_run, open_series_run, score, train
@@ -233,5 +234,12 @@ def test_slower_models_are_also_judged_when_aca_is_done():
     assert [row["MSE x 100 when ACA is done"] for row in rows] == ["1.200", "0.300"]
 
 
-def test_the_figures_are_called_after_the_paper_s(outcomes):
-    assert list(draw(aggregate(SMALL, outcomes))) == ["fig10", "fig12"]
+def test_the_figures_are_called_after_the_paper_s_and_have_one_colour_a_method(outcomes):
+    figures = draw(aggregate(SMALL, outcomes))
+    assert list(figures) == ["fig10", "fig12"]
+    for figure in figures.values():
+        for axes in figure.axes:
+            colours = {line.get_label(): line.get_color() for line in axes.get_lines()}
+            assert colours == {label: colour_of(label) for label in ("RNN", "Latent-ODE, ACA")}
+    (legend,) = figures["fig10"].legends  # of two seeds each; at 50 % there is one, and no interval
+    assert [each.get_text() for each in legend.get_texts()][-1] == "± standard deviation of runs"
