@@ -91,7 +91,7 @@ _DATA = (
     Deviation(
         "the quick version",
         "10,000 sequences, 300 epochs, the settings of Rubanova et al.",
-        "1,000 sequences, eight epochs; AdamW with one cycle of rates, noise learnt by channel, values divided by "
+        "1,000 sequences, twelve epochs; AdamW with one cycle of rates, noise learnt by channel, values divided by "
         "standard deviations, one draw, two layers of 100, bosh3; no order of models is read from it",
         "two cores have it in minutes, and these settings learn in them; fewer sequences have smaller ranges, which "
         "makes figures larger: compare them with that of the means",
