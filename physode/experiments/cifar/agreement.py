@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physode.experiments.cells import Cell, Outcome
-from physode.experiments.cifar.config import MODELS, REPEATED, Config, cells_of, repeats_of, trainings
-from physode.experiments.comparison_plot import Mark, draw_comparison
+from physode.experiments.cifar.config import MODELS, REPEATED, TRAININGS, Config, cells_of, repeats_of
+from physode.experiments.comparison_plot import Mark, colour_of, draw_comparison
 from physode.experiments.repeats import Repeats, every_training_ends
 from physode.experiments.report import Finding, Result, Row
 from physode.metrics import Icc, icc, misclassified
@@ -33,7 +33,7 @@ _PAPER: Mapping[tuple[str, str], tuple[tuple[Interval, Interval], tuple[Interval
 
 def cells(config: Config) -> list[Cell]:
     """Return the repeated trainings."""
-    return cells_of(config, REPEATED, trainings()[REPEATED])
+    return cells_of(config, REPEATED, TRAININGS[REPEATED])
 
 
 def aggregate(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
@@ -48,7 +48,7 @@ def aggregate(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
     return config.result(
         config.title("Agreement of trainings from other random weights", "Table 3"),
         rows,
-        [*_findings(rows, config.theirs), every_training_ends(outcomes)],
+        [*(_findings(rows, config.theirs) if config.compares else ()), every_training_ends(outcomes)],
     )
 
 
@@ -60,8 +60,9 @@ def draw(result: Result) -> Figure:
         [f"{row['model']}, {row['images']}, {row['of']}" for row in rows],
         {"": [Mark(row["ICC1"], *_ends(row["ICC1 interval"])) for row in rows]},
         {"": [_middle(_ends(row[heading])) for row in rows]},
-        quantity="ICC1 with 95 % interval",
+        quantity="ICC1, lines: 95 % interval",
         title=result.title,
+        colours=[colour_of(row["model"]) for row in rows],
     )
 
 
