@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from physode.errors import ConfigError
 from physode.training.settings import (
@@ -31,8 +30,8 @@ MODELS = ("node18", "resnet18", "galaxy-node", "galaxy-resnet", "resnet50", "res
 """Keys of :data:`physode.models.CLASSIFIERS`, which would have to import torch; a test holds the two together."""
 PRECISIONS = ("float32", "bfloat16", "float16")
 SCHEDULES = ("step", "one-cycle")
-FORMS = ("published", "identity")
-"""Those of :mod:`physode.models.residual`, the default first; a test holds the two together."""
+FORMS = ("identity", "published")
+"""Those of :mod:`physode.models.residual`, the default, which runs of other times have too, first."""
 
 _MODEL = ("form", "width", "augmented", "norm", "dropout")
 _SOLVER = ("method", "rtol", "atol", "step", "gradient")
@@ -52,7 +51,9 @@ class TrainConfig(Settings):
     """
 
     model: str = setting("node18", "The network.", choices=MODELS, shown="galaxy-node or node18")
-    form: str | None = setting(None, "ODE blocks of node18, resnet18.", choices=FORMS, shown=FORMS[0])
+    form: str | None = setting(
+        None, "Five ODE blocks, 0 at first, or the paper's four: node18.", choices=FORMS, shown=FORMS[0]
+    )
     width: int | None = setting(None, "Its channels in the first stage.", whole(1, largest=4096, why=_FULL), shown="64")
     augmented: int | None = setting(None, "Channels that begin as 0, of galaxy-node.", whole(largest=4096, why=_FULL))
     norm: str | None = setting(None, "Normalisation.", choices=("batch", "group"), shown="batch")
@@ -107,20 +108,12 @@ class TrainConfig(Settings):
 
         super().__post_init__()
         options = classifier_options(self.model)
-        if self.form is None and "form" in options:
-            object.__setattr__(self, "form", FORMS[0])  # a run says which one it is, whatever the default will be
         for name in _MODEL:
             if getattr(self, name) is not None and name not in options:
                 raise ConfigError(f"the model {self.model} has no `{name}`")
         if self.solver_given and "solver" not in options:
             raise ConfigError(f"the model {self.model} has no ODE blocks for `method` and what belongs to it")
         self.solver()
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Read what :meth:`as_dict` returned; where it says no form, it is of a time with one form only, the second."""
-        old = content.get("model") in ("node18", "resnet18") and "form" not in content
-        return super().from_dict({**content, "form": FORMS[1]} if old else content)
 
     @property
     def solver_given(self) -> bool:

@@ -8,14 +8,14 @@ shortcut s is a projection where a stage begins with another shape, else the ide
 ResNet18 has eight blocks, two a stage. NODE18 has :math:`y + \int_0^1 f\,dt` (Zhuang et al. 2020, Eqs. 30-31) in the
 place of some of the five that keep the shape. Either of two forms, with equal numbers of parameters:
 
-``"published"``
-    That of the paper's published script: ODEs are the second blocks of the four stages, the first ones are residual
-    blocks in the first stage, too. A ReLU ends the f of an ODE, in the place of the one after the sum, so that
-    :math:`y \geq 0` only grows. Weights are torch's default.
-``"identity"``
+``"identity"``, the default
     ODEs are all five blocks that keep their shape, with the f and the ReLU after the sum of He et al. Weights are He et
     al.'s (2015), but that the last normalisation of f begins as 0: every f is 0 at first and every block the identity
     (Goyal et al. 2017, Sect. 5.1). Training then begins at smooth, cheap solutions.
+``"published"``
+    That of the paper's published script: ODEs are the second blocks of the four stages, the first ones are residual
+    blocks in the first stage, too. A ReLU ends the f of an ODE, in the place of the one after the sum, so that states
+    that begin at :math:`y \geq 0` only grow. Weights are torch's default.
 
 In each form ResNet18 is NODE18 with one Euler step: weights fit either.
 """
@@ -32,7 +32,7 @@ from physode.models.solver import EULER, Solver
 
 __all__ = ["FORMS", "ResidualNetwork", "node18", "resnet18", "resnet50", "resnet101"]
 
-FORMS = ("published", "identity")
+FORMS = ("identity", "published")
 """Of NODE18 and ResNet18; the first is the default."""
 
 _STAGES = 4

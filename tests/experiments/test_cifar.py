@@ -204,11 +204,34 @@ def test_a_model_that_was_not_trained_is_a_row_that_says_so_and_no_finding():
 @pytest.mark.parametrize("name", VIEWS)
 def test_few_images_are_held_against_nothing(name):
     """Which of two accuracies on some hundred images is larger differs from one machine to another."""
-    view, result = gathered(name, preset="quick")
+    result = gathered(name, preset="quick")[1]
     assert "accuracies tell no order of models" in result.title
     for finding in result.findings:
         assert not any(word in finding.paper for word in ("error rate", "accura", "ICC"))
     assert any(finding.paper == "every training ends" for finding in result.findings)
+
+
+def test_intervals_of_figures_are_those_of_tables():
+    view, result = gathered("table6")
+    result = dataclasses.replace(result, rows=[{**row, "sd of runs": 0.25} for row in result.rows])
+    axes = view.draw(result).axes[0]
+    assert "standard deviation of runs" in axes.get_xlabel()
+    lines = [line.get_xdata() for line in axes.lines if line.get_ls() == "-"]
+    rises = [row["increase (points)"] for row in result.rows]
+    assert [tuple(line) for line in lines] == [(rise - 0.25, rise + 0.25) for rise in rises]
+    view, result = gathered("fig7")
+    labels = view.draw(result)["a-b"].axes[0].get_legend_handles_labels()[1]
+    assert "± standard deviation of runs" in labels
+
+
+def test_every_table_says_where_it_departs_from_the_paper():
+    for name in VIEWS:
+        deviations = find_experiment(name).deviations
+        items = [each.item for each in deviations]
+        assert len(set(items)) == len(items)
+        assert {"Sect. 4.2, NODE18", "Sect. 4.2, ResNet18", "Quick presets"} < set(items)
+        assert all(each.paper and each.here and each.reason for each in deviations)
+    assert "Table 2, ANODE18" in {each.item for each in find_experiment("table2").deviations}
 
 
 def test_the_numbers_of_parameters_are_compared_by_every_preset():
@@ -226,9 +249,9 @@ def test_a_method_has_one_colour_in_all_figures():
     assert curves == {name: colour_of(name) for name in ("NODE18-ACA", "NODE18-adjoint", "NODE18-naive")}
     points = [line.get_color() for line in figures["c"].axes[0].lines if line.get_marker() == "o"]
     assert points == [colour_of("NODE18-ACA"), colour_of("ResNet18")]
-    table = gathered("table2")
-    marks = [line for line in table[0].draw(table[1]).axes[0].lines if line.get_marker() == "o" and len(line.get_xdata())]
-    assert [mark.get_markeredgecolor() for mark in marks] == [colour_of(row["model"]) for row in table[1].rows]
+    view, result = gathered("table2")
+    marks = [line for line in view.draw(result).axes[0].lines if line.get_marker() == "o" and len(line.get_xdata())]
+    assert [mark.get_markeredgecolor() for mark in marks] == [colour_of(row["model"]) for row in result.rows]
 
 
 def test_of_a_hundred_classes_the_paper_s_figures_are_those_of_cifar_100():

@@ -28,7 +28,7 @@ from physode.models import (
 from physode.models.residual import FORMS
 
 SMALL = {"node18": {"width": 4}, "resnet18": {"width": 4}, "galaxy-node": {"width": 8}, "galaxy-resnet": {"width": 8}}
-SMALL |= {"resnet50": {"width": 4}}
+SMALL |= {"resnet50": {"width": 4}, "resnet101": {"width": 1}}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -79,13 +79,13 @@ def test_resnet18_is_node18_with_one_euler_step(form):
 
 def test_blocks_begin_as_the_identity():
     x = torch.randn(2, 4, 8, 8)
-    node = node18(10, width=4, form="identity", solver=Solver("rk4", step=0.5))
+    node = node18(10, width=4, solver=Solver("rk4", step=0.5))
     for model in (node, galaxy_node(width=4), galaxy_resnet(width=4)):
         torch.testing.assert_close(ode_blocks(model)[0](x), x, rtol=0, atol=0)
 
 
 def test_published_node18_integrates_the_second_block_of_each_stage():
-    model = node18(10)
+    model = node18(10, form="published")
     assert [block.f.last.num_features for block in ode_blocks(model)] == [64, 128, 256, 512]
     kinds = [type(block).__name__ for block in model.blocks]
     assert kinds == ["_Residual", "ReLU", "ODEBlock"] * 4
@@ -93,14 +93,14 @@ def test_published_node18_integrates_the_second_block_of_each_stage():
     assert not isinstance(model.blocks[3].project, nn.Identity)
 
 
-def test_the_other_form_integrates_the_five_blocks_of_unchanged_shape():
-    assert [block.f.last.num_features for block in ode_blocks(node18(10, form="identity"))] == [64, 64, 128, 256, 512]
+def test_node18_integrates_the_five_blocks_of_unchanged_shape():
+    assert [block.f.last.num_features for block in ode_blocks(node18(10))] == [64, 64, 128, 256, 512]
 
 
 def test_states_of_published_blocks_only_grow():
     """Their f ends with a ReLU, so that a ReLU after the sum would change nothing."""
     torch.manual_seed(0)
-    model = node18(10, width=4).eval()
+    model = node18(10, width=4, form="published").eval()
     x = model.stem(torch.randn(2, 3, 32, 32))
     for block in model.blocks:
         y = block(x)
@@ -189,18 +189,18 @@ def test_a_classifier_is_a_module_with_a_state_dict(name, tmp_path):
 
 def test_weights_are_he_et_al_s():
     torch.manual_seed(0)
-    model = node18(1000, form="identity")
+    model = node18(1000)
     convolution, linear = model.blocks[0].f[0], model.classify[-1]
     assert float(convolution.weight.detach().std()) == pytest.approx(math.sqrt(2 / (64 * 9)), rel=0.02)
     assert float(linear.weight.detach().std()) == pytest.approx(math.sqrt(1 / 512), rel=0.02)
     assert float(linear.bias.detach().abs().max()) == 0.0
 
 
-@pytest.mark.parametrize("name", ["node18", "resnet18", "resnet50"])
-def test_weights_of_published_networks_are_torch_s_default(name):
+@pytest.mark.parametrize(("name", "form"), [("node18", "published"), ("resnet18", "published"), ("resnet50", None)])
+def test_weights_of_published_networks_are_torch_s_default(name, form):
     """Uniform within 1 / sqrt(fan in)."""
     torch.manual_seed(0)
-    model = build_classifier(name, 10, width=16)
+    model = build_classifier(name, 10, width=16, form=form)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             bound = 1 / math.sqrt(module.weight[0].numel())
@@ -248,7 +248,7 @@ def test_group_norm_makes_samples_independent_in_training_too():
         ("node18", {"dropout": 0.5}, "the model node18 has no `dropout`; it has"),
         ("galaxy-node", {"augmented": 64}, "`augmented` must be at least 0 and below `width` 64, got 64"),
         ("node18", {"norm": "layer"}, "`norm` must be one of batch, group, got 'layer'"),
-        ("resnet18", {"form": "v2"}, "`form` must be one of published, identity, got 'v2'"),
+        ("resnet18", {"form": "v2"}, "`form` must be one of identity, published, got 'v2'"),
     ],
 )
 def test_what_cannot_be_built_is_named(name, options, message):

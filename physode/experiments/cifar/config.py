@@ -121,7 +121,7 @@ class Config(ImagesConfig):
     @classmethod
     def quick(cls, **changes: Any) -> Self:
         """Return what takes minutes: width 8, 700 images, few epochs of small batches, two or three runs."""
-        few: dict[str, Any] = {"width": 8, "images": 700, "long_epochs": 8, "epochs": 6, "compared_epochs": 3}
+        few: dict[str, Any] = {"width": 8, "images": 700, "long_epochs": 8, "epochs": 6, "compared_epochs": 2}
         more = {"batch": 32, "compared_lr": 0.05, "compared": 2, "repeats": 3, "left_out": ("resnet101",)}
         return cls(**{**few, **more, "preset": "quick", **changes})
 
