@@ -70,7 +70,7 @@ def draw_comparison(
     quantity
         What the marks say, with its unit.
     title
-        Of the figure; broken after its first colon.
+        Of the figure; broken after its first colon and its semicolons.
     colours
         Of the lines, see :func:`colour_of`; without them, of what is compared.
     """
@@ -90,7 +90,7 @@ def draw_comparison(
         axes.set_yticks(range(len(names)), list(map(plain, names)))
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel(quantity)
-        figure.suptitle(title.replace(": ", ":\n", 1), x=0.01, ha="left", weight="bold", size=11)
+        figure.suptitle(title.replace(": ", ":\n", 1).replace("; ", ";\n"), x=0.01, ha="left", weight="bold", size=11)
         figure.legend(loc="outside lower center", ncols=3)
         return figure
 

@@ -28,7 +28,7 @@ from physode.models import (
 from physode.models.residual import FORMS
 
 SMALL = {"node18": {"width": 4}, "resnet18": {"width": 4}, "galaxy-node": {"width": 8}, "galaxy-resnet": {"width": 8}}
-SMALL |= {"resnet50": {"width": 4}, "resnet101": {"width": 1}}
+SMALL |= {"resnet50": {"width": 4}}
 
 
 @pytest.mark.parametrize("form", FORMS)

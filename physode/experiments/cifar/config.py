@@ -152,7 +152,7 @@ class Config(ImagesConfig):
     def title(self, subject: str, place: str) -> str:
         """Return a table's title; it says where the images are not CIFAR's."""
         images = "simulated galaxies as stand-in images, not CIFAR" if self.simulated else self.data
-        quick = self.shortened("a narrow network, few images and epochs, whose accuracies tell no order of models")
+        quick = self.shortened("a narrow network, few images and epochs; accuracies tell no order of models")
         return f"{subject} (ACA paper, {place}): {images}{quick}"
 
 

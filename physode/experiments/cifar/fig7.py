@@ -54,11 +54,12 @@ def draw(result: Result) -> dict[str, Figure]:
         else:
             accuracies[MODELS[key].label] = values[:, -1, 0].tolist()
     figures = {}
-    where = result.title.partition("): ")[2].replace("; ", ";\n", 1)
+    where = result.title.partition("): ")[2].replace("; ", ";\n")
     if curves:
         colours = {label: colour_of(label) for label in curves}
-        both = {"quantities": ("test_accuracy",), "against": ("epoch", "time")}
-        figures["a-b"] = plot_learning(curves, **both, title=where, colours=colours)
+        figures["a-b"] = plot_learning(
+            curves, quantities=("test_accuracy",), against=("epoch", "time"), title=where, colours=colours
+        )
     if accuracies:
         panel = "d" if len(result.config["classes"]) == 100 else "c"
         figures[panel] = plot_accuracies(
