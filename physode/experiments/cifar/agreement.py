@@ -58,7 +58,7 @@ def draw(result: Result) -> Figure:
     heading = next(name for name in rows[0] if name.startswith("the paper"))
     return draw_comparison(
         [f"{row['model']}, {row['images']}, {row['of']}" for row in rows],
-        {"": [Mark(row["ICC1"], *_ends(row["ICC1 interval"])) for row in rows]},
+        {"": [Mark(row["ICC1"], *_ends(row["ICC1, 95 % interval"])) for row in rows]},
         {"": [_middle(_ends(row[heading])) for row in rows]},
         quantity="ICC1, lines: 95 % interval",
         title=result.title,
@@ -75,10 +75,10 @@ def _row(config: Config, key: str, where: str, what: str, found: Mapping[str, Re
         "images": where,
         "model": MODELS[key].label,
         "ICC1": None if each is None else _finite(each.icc1),
-        "ICC1 interval": None if each is None else _shown(each.icc1_interval),
+        "ICC1, 95 % interval": None if each is None else _shown(each.icc1_interval),
         config.theirs: None if paper is None else _shown(paper[0]),
         "ICC1k": None if each is None else _finite(each.icc1k),
-        "ICC1k interval": None if each is None else _shown(each.icc1k_interval),
+        "ICC1k, 95 % interval": None if each is None else _shown(each.icc1k_interval),
         "its ICC1k": None if paper is None else _shown(paper[1]),
         "samples": 0 if each is None else each.targets,
         "runs": repeats.runs,
@@ -108,7 +108,7 @@ def _agreement(repeats: Repeats, what: str, chosen: Array | None) -> Icc | None:
 def _findings(rows: list[Row], heading: str) -> Iterator[Finding]:
     for where in (_WHOLE, _WRONG):
         resnet, node = (row for row in rows if row["images"] == where and row["of"] == _LABELS)
-        known = [row["ICC1 interval"] for row in (node, resnet) if row["ICC1"] is not None]
+        known = [row["ICC1, 95 % interval"] for row in (node, resnet) if row["ICC1"] is not None]
         shown = " and ".join(map(str, known)) or "not known"
         statement = f"{where} images: ICC1 of NODE18-ACA {node[heading]}, of ResNet18 {resnet[heading]}"
         yield Finding(statement, shown, len(known) == 2 and node["ICC1"] > resnet["ICC1"])
