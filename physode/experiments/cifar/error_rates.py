@@ -116,8 +116,8 @@ def _row(
         "test images": repeats.images,
         "parameters": repeats.parameters,
         "training time (s)": mean(repeats.seconds()),
-        "rhs evaluations a batch": mean(repeats.evaluations()),
-        "in the first epoch": mean(repeats.first_evaluations()),
+        "rhs evaluations a batch": mean(repeats.evaluations()) or None,  # 0 without ODE blocks
+        "in the first epoch": mean(repeats.first_evaluations()) or None,
         "note": repeats.note if solver is None else repeats.note_of(solver),
     }
 
