@@ -140,7 +140,7 @@ def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bo
     check_model(config, images)
     about = {
         "dataset": kind,
-        "size": options["size"],
+        "size": images.x.shape[3] if images.x.shape[2] == images.x.shape[3] else None,
         "data": source.resolve(),
         "classes": images.classes,
         "digest": images.digest(),
