@@ -139,9 +139,9 @@ def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bo
             f"physode train {source}"
         )
     check_model(config, images)
-    about = {
+    about: dict[str, Any] = {
         "dataset": kind,
-        "size": options["size"],
+        "size": images.x.shape[3] if images.x.shape[2] == images.x.shape[3] else None,
         "data": source.resolve(),
         "classes": images.classes,
         "digest": images.digest(),
