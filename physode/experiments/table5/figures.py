@@ -22,7 +22,7 @@ _BODIES = 3
 _SHOWN = 0  # the body of the overview
 _REACH = 0.5  # of a true path's extent: how far beyond it a predicted one is followed
 _WIDE = 8  # panels in a row of the overview: the paper's columns
-_SMALLEST = 1e-18  # error that is shown
+_SMALLEST = 1e-20  # error that an axis of logarithms shows: 0 has no place on it
 
 
 def draw(result: Result) -> dict[str, Figure]:
@@ -84,7 +84,7 @@ def _errors(result: Result, seeds: Sequence[int]) -> Figure:
     until, end = (f"{result.config[name]:g}" for name in ("train_until", "t_end"))
     all_axes[-1, 0].set_xlabel(f"MSE of a coordinate on [0, {end}]")
     low, high = all_axes[-1, 0].get_xlim()
-    all_axes[-1, 0].set_xlim(max(low, _SMALLEST), min(high, 1e6))
+    all_axes[-1, 0].set_xlim(max(low, 0.3 * _SMALLEST), min(high, 1e6))
     title = f"Errors, trained on [0, {until}], predicted to {end}"
     figure.suptitle(_quick(result, title), x=0.01, ha="left", weight="bold")
     handles = [
