@@ -57,7 +57,7 @@ def command(
       table4                                 irregular series of MuJoCo's hopper (extra mujoco)
       table2, table3, table6, table7, fig7   NODE18 and ResNet18 on CIFAR
     Galaxies by neural ODEs (Gupta et al. 2022):
-      galaxy-table1 to 4, galaxy-fig2 to 5, galaxy-params
+      galaxy-table1 to 4, galaxy-fig1 to 5, galaxy-passes, galaxy-params
     Of physode itself:
       recovery                               masses recovered from random systems
 

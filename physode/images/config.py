@@ -31,7 +31,10 @@ MODELS = ("node18", "resnet18", "galaxy-node", "galaxy-resnet", "resnet50", "res
 PRECISIONS = ("float32", "bfloat16", "float16")
 SCHEDULES = ("step", "one-cycle")
 
-_MODEL = ("width", "augmented", "norm", "dropout")
+STARTS = ("identity", "he")
+"""Those of :mod:`physode.models.galaxy`; a test holds the two together."""
+
+_MODEL = ("width", "augmented", "norm", "dropout", "start", "timed")
 _SOLVER = ("method", "rtol", "atol", "step", "gradient")
 _FULL = "no memory holds so many weights; give less"
 
@@ -53,6 +56,8 @@ class TrainConfig(Settings):
     augmented: int | None = setting(None, "Channels that begin as 0, of galaxy-node.", whole(largest=4096, why=_FULL))
     norm: str | None = setting(None, "Normalisation.", choices=("batch", "group"), shown="batch")
     dropout: float | None = setting(None, "Before the last layer, galaxy models.", UNIT)
+    start: str | None = setting(None, "First weights, galaxy models.", choices=STARTS, shown=STARTS[0])
+    timed: bool | None = setting(None, "Let galaxy-node's f see the time: f(t, y).", shown="not timed")
     method: str | None = setting(None, "Of the ODE blocks.", shown="heun_euler")
     rtol: float | None = setting(None, "Relative tolerance of the blocks.", RTOL, shown="0.01")
     atol: float | None = setting(None, "Absolute tolerance of the blocks.", ATOL, shown="0.01")
@@ -83,6 +88,13 @@ class TrainConfig(Settings):
         shown="4; galaxy 2",
     )
     rotate: bool = setting(False, "Turn them by any angle.", shown="galaxies only")
+    zoom: float = setting(1.0, "Magnify or shrink them by up to this factor.", Range(1, most=4), shown="1; galaxy 1.2")
+    balance: float = setting(
+        0.0,
+        "Weigh a class by its number of images to minus this power: 1 makes all count alike.",
+        Range(0, most=1),
+        shown="0; galaxy, images 0.5",
+    )
     label_smoothing: float = setting(0.0, "Of labels.", UNIT)
     clip: float | None = setting(None, "Largest norm of a gradient.", NETWORK)
     precision: str = setting("float32", "Mixed precision where it is not float32.", choices=PRECISIONS)
