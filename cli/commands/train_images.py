@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.data import USUAL_IMAGES, usual_images, warn_of_skipped
+from physode.cli.data import USUAL_IMAGES, centre_option, conditional_option, usual_images, warn_of_skipped
 from physode.cli.numbers import Whole
 from physode.cli.options import (
     PATH,
@@ -45,12 +45,15 @@ _REMEDY = {
 }
 _WITH_RESUME = {"resume", "epochs", "source", "device", "threads", "tensorboard", "as_json"}
 
+_READING = ("size", "centre", "conditional")
+
 Function = Callable[..., Any]
 
 
 _OPTIONS = (
     options_of(TrainConfig),
     click.option("--size", type=Whole(8, 1024), help="Pixels a side.  [default: as they are; image files 32]"),
+    centre_option,
     training_options(named_after="the data and --model"),
 )
 
@@ -63,7 +66,7 @@ def make(kind: str, about: str) -> click.Command:
         _train(ctx, kind, options)
 
     function: Function = run
-    for option in reversed(_OPTIONS):
+    for option in reversed((*_OPTIONS, *([conditional_option] if kind in ("galaxy", "images") else ()))):
         function = option(function)
     if kind == "images":
         function = click.argument("source", type=PATH, required=False, metavar="DATA")(function)
@@ -130,7 +133,8 @@ def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bo
     path = options["out"] / (options["name"] or usual)
     if create:
         check_new_folder(path, overwrite=options["force"])
-    images = _read(source, options["size"])
+    reading = {name: options.get(name) for name in _READING}
+    images = _read(source, **reading)
     split(images, config)  # what does not fit is said before a folder is made
     if len(images.classes) != _CLASSES.get(kind, len(images.classes)):
         raise ConfigError(
@@ -138,9 +142,9 @@ def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bo
             f"physode train {source}"
         )
     check_model(config, images)
-    about = {
+    about: dict[str, Any] = {
         "dataset": kind,
-        "size": options["size"],
+        **reading,
         "data": source.resolve(),
         "classes": images.classes,
         "digest": images.digest(),
@@ -162,7 +166,7 @@ def _resumed(ctx: click.Context, options: dict[str, Any], *, write: bool) -> tup
         ctx.with_resource(claimed_run(run.path))
     changes = {name: options[name] for name in {"epochs", "device"} & given(ctx)}
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, **changes))
-    return _read(options["source"] or run.data, run.size), run
+    return _read(options["source"] or run.data, **run.reading), run
 
 
 def _source(kind: str, given: Path | None) -> Path:
@@ -180,17 +184,18 @@ def _source(kind: str, given: Path | None) -> Path:
     )
 
 
-def _read(source: Path, size: int | None) -> Images:
+def _read(source: Path, *, size: int | None, centre: float | None, conditional: bool | None) -> Images:
     from physode.datasets.images import read_images
 
     with progress_bar(f"reading {source.name}") as progress:
-        images = read_images(source, size=size, progress=progress)
+        images = read_images(source, size=size, centre=centre, conditional=bool(conditional), progress=progress)
     warn_of_skipped(images)
     return images
 
 
 def _told(epoch: Epoch) -> str:
-    return f"loss {epoch.loss:.3f}, test {100 * epoch.test_accuracy:.2f} %"
+    balanced = "" if epoch.test_balanced is None else f", balanced {100 * epoch.test_balanced:.2f} %"
+    return f"loss {epoch.loss:.3f}, test {100 * epoch.test_accuracy:.2f} %{balanced}"
 
 
 def _show(run: TrainRun, model: Any, *, as_json: bool) -> None:
@@ -204,6 +209,7 @@ def _show(run: TrainRun, model: Any, *, as_json: bool) -> None:
         "training accuracy": last["accuracy"],
         "test loss": last["test_loss"],
         "test accuracy": last["test_accuracy"],
+        "balanced test accuracy": last.get("test_balanced"),
         "best test accuracy": f"{best['test_accuracy']:.6g}, epoch {best['epoch']}",
         "rhs evaluations a batch": f"{last['rhs_forward']:.6g} forward, {last['rhs_backward']:.6g} backward",
         "parameters": count_parameters(model),

@@ -104,6 +104,12 @@ class Predicted:
         return float((self.probabilities.argmax(1) == self.labels).mean())
 
     @property
+    def balanced_accuracy(self) -> float:
+        """Mean over the classes that are there of the share of a class's images that are right."""
+        right = self.probabilities.argmax(1) == self.labels
+        return float(np.mean([right[self.labels == label].mean() for label in np.unique(self.labels)]))
+
+    @property
     def loss(self) -> float:
         """Mean cross entropy; a probability that is 0 in double precision counts as the least number above it."""
         chosen = self.probabilities[np.arange(len(self.labels)), self.labels]

@@ -153,6 +153,7 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
             accuracy=right / seen,
             test_loss=tested.loss,
             test_accuracy=tested.accuracy,
+            test_balanced=tested.balanced_accuracy,
             test_rhs=tested.rhs,
             memory=torch.cuda.max_memory_allocated(self.place.device) if cuda else None,
             seconds=seconds,
