@@ -34,16 +34,16 @@ __all__ = ["KINDS", "make"]
 KINDS = {
     "cifar10": "Train on CIFAR-10, from its binary archive.",
     "cifar100": "Train on CIFAR-100, from its binary archive.",
-    "galaxy": "Train on galaxies in five classes: Galaxy Zoo's, or simulated ones.",
+    "galaxy": "Train on galaxies, seen from any side: Galaxy Zoo's, simulated ones, or a folder a class.",
     "images": "Train on images of your own, a folder a class; the word images may be left out.",
 }
-_CLASSES = {"cifar10": 10, "cifar100": 100, "galaxy": 5}
+_CLASSES = {"cifar10": 10, "cifar100": 100}
 _REMEDY = {
     "cifar10": "get cifar-10-binary.tar.gz (the binary version) from the data set's page",
     "cifar100": "get cifar-100-binary.tar.gz (the binary version) from the data set's page",
     "galaxy": "make galaxies.h5 with: physode simulate galaxies",
 }
-_WITH_RESUME = {"resume", "epochs", "source", "device", "threads", "tensorboard", "as_json"}
+_WITH_RESUME = {"resume", "epochs", "source", "data", "device", "threads", "tensorboard", "as_json"}
 
 _READING = ("size", "centre", "conditional")
 
@@ -63,17 +63,21 @@ def make(kind: str, about: str) -> click.Command:
 
     @click.pass_context
     def run(ctx: click.Context, /, **options: Any) -> None:
-        _train(ctx, kind, options)
+        named = options.pop("data", None)
+        if named is not None and options["source"] is not None:
+            raise click.UsageError("name the images once, as DATA or with --data", ctx)
+        _train(ctx, kind, options | {"source": named or options["source"]})
 
     function: Function = run
     for option in reversed((*_OPTIONS, *([conditional_option] if kind in ("galaxy", "images") else ()))):
         function = option(function)
-    if kind == "images":
-        function = click.argument("source", type=PATH, required=False, metavar="DATA")(function)
-    else:
+    shown = "DATA" if kind == "images" else "[DATA]"
+    function = click.argument("source", type=PATH, required=False, metavar=shown)(function)
+    if kind != "images":
         usual = " or ".join(USUAL_IMAGES[kind][:2])
-        function = click.option("--data", "source", type=PATH, help=f"The images.  [default: {usual}]")(function)
+        function = click.option("--data", type=PATH, help=f"The images, as DATA.  [default: {usual}]")(function)
     where = " DATA" if kind == "images" else ""
+    further = "\n      physode train galaxy my-galaxies/ --centre 0.5" if kind == "galaxy" else ""
     text = f"""{about}
 
     Settings, history (metrics.jsonl), checkpoints and log go into runs/NAME; a training that was killed goes on after
@@ -81,7 +85,7 @@ def make(kind: str, about: str) -> click.Command:
 
     \b
     Examples:
-      physode train {kind}{where}
+      physode train {kind}{where}{further}
       physode train {kind}{where} --model {"galaxy-resnet" if kind == "galaxy" else "resnet18"} --epochs 10 --seed 1
       physode train {kind}{where} --method dopri5 --rtol 1e-3 --atol 1e-3 --gradient adjoint
       physode train --resume runs/NAME --epochs 100

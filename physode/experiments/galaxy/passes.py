@@ -63,7 +63,15 @@ def draw(result: Result) -> Figure:
             look = {"mec": colour, "mfc": colour if trained else "none", "marker": marker, "ms": 6, "ls": ""}
             label = plain(f"{row['network']}: {row['solver']}") if trained else None
             axes.plot(row["test passes"], row["accuracy (%)"], label=label, **look)
-        axes.plot([], [], mec=INK, mfc="none", marker="o", ls="", label="NODE_ACA tested at 1e-1 to 1e-5")
+        axes.plot(
+            [],
+            [],
+            mec=INK,
+            mfc="none",
+            marker="o",
+            ls="",
+            label=f"NODE_ACA tested at {TOLERANCES[0]} to {TOLERANCES[-1]}",
+        )
         axes.axvline(BLOCKS, color=INK, lw=0.8, ls=":", label=f"L = {BLOCKS}, ResNet's blocks")
         axes.set(xscale="log", xlabel="forward passes a test batch", ylabel=f"accuracy (%), lines: ± {ERROR}")
         figure.suptitle(heading(result), x=0.01, ha="left", weight="bold", size=11)
