@@ -184,7 +184,8 @@ def _show(result: Result, files: dict[str, str]) -> None:
     rows = list(result.rows)
     show_table(result.title, list(rows[0]), [list(row.values()) for row in rows])
     findings = [[each.paper, each.ours, each.agrees] for each in result.findings]
-    show_table(f"{result.claims} and here", [result.claims, "here", "agrees"], findings)
+    if findings:
+        show_table(f"{result.claims} and here", [result.claims, "here", "agrees"], findings)
     if result.deviations:
         deviations = [[each.item, each.paper, each.here, each.reason] for each in result.deviations]
         show_table("deviations from the paper", ["item", "the paper", "here", "reason"], deviations)

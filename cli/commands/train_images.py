@@ -23,7 +23,7 @@ from physode.cli.options import (
 )  # fmt: skip
 from physode.cli.progress import progress_bar, showing_epochs
 from physode.cli.show import show_json, show_pairs
-from physode.images.config import TrainConfig
+from physode.images.config import TrainConfig, recipe
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
@@ -124,14 +124,15 @@ def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
 def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images, TrainRun]:
     """Read the images, and make the run's folder where this process is the one that writes."""
     from physode.errors import ConfigError
-    from physode.images import RECIPES, create_train_run
+    from physode.images import create_train_run
     from physode.images.data import split
     from physode.images.model import check_model
     from physode.images.run import TrainRun
     from physode.training.folder import check_new_folder, claimed_run
 
     source = _source(kind, options["source"])
-    config = TrainConfig(**{**RECIPES[kind], **given_settings(TrainConfig, options)})
+    changes = given_settings(TrainConfig, options)
+    config = TrainConfig(**{**recipe(kind, changes.get("model")), **changes})
     label = source.name.partition(".")[0] if kind == "images" else kind
     usual = config.model if config.model.startswith(label) else f"{label}-{config.model}"
     path = options["out"] / (options["name"] or usual)

@@ -24,7 +24,7 @@ from physode.training.settings import (
 if TYPE_CHECKING:
     from physode.models.solver import Solver
 
-__all__ = ["MODELS", "PRECISIONS", "RECIPES", "SCHEDULES", "TrainConfig"]
+__all__ = ["MODELS", "PRECISIONS", "RECIPES", "SCHEDULES", "TrainConfig", "recipe"]
 
 MODELS = ("node18", "resnet18", "galaxy-node", "galaxy-resnet", "resnet50", "resnet101")
 """Keys of :data:`physode.models.CLASSIFIERS`, which would have to import torch; a test holds the two together."""
@@ -155,6 +155,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "cifar100": {},
     "galaxy": {
         "model": "galaxy-node",
+        "norm": "group",
         "epochs": 30,
         "batch": 128,
         "schedule": "one-cycle",
@@ -166,6 +167,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "images": {
         "model": "galaxy-node",
+        "norm": "group",
         "epochs": 40,
         "schedule": "one-cycle",
         "crop": 2,
@@ -178,3 +180,11 @@ RECIPES: dict[str, dict[str, Any]] = {
 For CIFAR these are the ACA paper's (Zhuang et al. 2020, Appendix D.2). For galaxies they are ours, the paper's are in
 the experiments; and for images of one's own what learns from some thousand of them in minutes on two processor cores.
 """
+
+
+def recipe(kind: str, model: str | None = None) -> dict[str, Any]:
+    """Return the settings of :data:`RECIPES` for a kind of images; of another model than theirs, with its own norm."""
+    settings = RECIPES[kind]
+    if model is None or model.startswith("galaxy"):
+        return settings
+    return {name: value for name, value in settings.items() if name != "norm"}

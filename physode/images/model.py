@@ -55,7 +55,7 @@ def check_model(config: TrainConfig, images: Images) -> None:
         network = build_classifier(config.model, len(images.classes), **config.model_options()).eval()
         try:
             network(torch.zeros(1, 3, *size))
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"images of {size[0]}x{size[1]} pixels are too small for {config.model}; enlarge them with --size"
             ) from error

@@ -58,7 +58,20 @@ def test_a_run_is_left_behind(run, tmp_path, words):
 
 
 def test_galaxies_of_any_classes_are_trained_on_and_read_again_as_they_were(run, tmp_path):
-    result = run("train", "galaxy", "bars.h5", *SMALL, "--centre", "0.75", "--start", "he", "--timed", "--json")
+    result = run(
+        "train",
+        "galaxy",
+        "bars.h5",
+        *SMALL,
+        "--centre",
+        "0.75",
+        "--start",
+        "he",
+        "--timed",
+        "--norm",
+        "batch",
+        "--json",
+    )
     assert result.exit_code == 0, result.output
     kept = open_train_run("runs/galaxy-node")
     assert (kept.centre, kept.config.rotate, kept.config.timed, kept.config.start) == (0.75, True, True, "he")

@@ -106,7 +106,7 @@ def test_quick_versions_are_labelled_smaller_and_have_the_same_models():
         quick = view.Config.quick(seed=4)
         assert (quick.name, list(quick.seeds)) == (f"{name}-quick", [4, 5, 6])
         failed = view.aggregate(quick, {cell.name: Outcome(failure="no") for cell in view.cells(quick)})
-        assert "quick: a narrow network" in failed.title
+        assert "quick: narrow networks" in failed.title
         assert "simulated galaxies" in failed.title
 
 

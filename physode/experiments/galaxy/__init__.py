@@ -40,6 +40,24 @@ DEVIATIONS = (
         "they have these numbers of parameters",
     ),
     Deviation(
+        "Eq. 2, time as an input of G",
+        "how is open",
+        "one more channel, which is t everywhere, of both convolutions",
+        "as in Chen et al. (2018); the networks marked as ours have G of h alone",
+    ),
+    Deviation(
+        "Sect. 5.1, normalisation",
+        "of which kind is open",
+        "batch norm",
+        "it is that of He et al. (2015), whose blocks ResNet has, and of the ACA paper",
+    ),
+    Deviation(
+        "Sect. 5.2, normalisation of the images",
+        "'appropriate values'",
+        "mean and standard deviation of the training images, by channel",
+        "what is usual",
+    ),
+    Deviation(
         "Sects. 4 and 5.3, solvers",
         "open, but for Euler, Runge-Kutta and adaptive steps",
         "NODE dopri5 at 1e-3, NODE_ACA HeunEuler at 1e-2; RK4 with two steps and Euler with six",

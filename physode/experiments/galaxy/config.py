@@ -105,13 +105,13 @@ class Config(ImagesConfig):
 
     def title(self, subject: str, place: str) -> str:
         """Return a table's title, which names the images."""
-        quick = self.shortened("a narrow network, few images and epochs, whose accuracies tell no order of networks")
+        quick = self.shortened("narrow networks, few images and epochs, whose accuracies tell no order")
         return f"{subject} (galaxy paper, {place}): {self.data}{quick}"
 
 
 def heading(result: Result) -> str:
     """Return a result's title in lines that fit a figure."""
-    return result.title.replace(" (", "\n(", 1).replace(": ", ":\n", 1).replace("; ", ";\n", 1)
+    return result.title.replace(" (", "\n(", 1).replace("; quick: ", ";\nquick, ", 1)
 
 
 def cells_of(config: Config, models: Sequence[str]) -> list[Cell]:

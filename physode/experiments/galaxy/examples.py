@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from physode.datasets.images import Images
 from physode.experiments.cells import Cell, Outcome
 from physode.experiments.classifiers import load
 from physode.experiments.galaxy.config import Config
-from physode.experiments.report import Result
+from physode.experiments.report import Finding, Result
 from physode.plotting import plot_sheet
 from physode.simulators.galaxies import FREQUENCIES, photograph
 from physode.simulators.galaxies.galaxy import draw_galaxy
@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 _CELL = "examples"
 _EACH = 8
 _LARGE, _SEED, _NOISE = 128, 0, 0.03  # pixels of a simulated galaxy seen larger; seed and noise of the study's galaxies
-_NAMES = {"images": "the data's images", "large": "the same galaxies, with more pixels than networks see"}
+_NAMES = {"images": "the data's images", "large": "the same galaxies larger"}
 
 
 def cells(config: Config) -> list[Cell]:
@@ -85,10 +85,15 @@ def aggregate(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
             }
             for number, name in enumerate(config.classes)
         ],
-        [],
+        [] if config.simulated or not config.comparable else [_as_many(counts)],
         series={name: _array(gathered[name]) for name in _NAMES if name in gathered}
         | {"labels": np.array(gathered.get("labels", []), dtype=np.int64)},
     )
+
+
+def _as_many(counts: Sequence[int | None]) -> Finding:
+    theirs, ours = (", ".join(map(str, each)) for each in (FREQUENCIES, counts))
+    return Finding(f"{sum(FREQUENCIES)} images: {theirs}", ours, list(counts) == list(FREQUENCIES))
 
 
 def draw(result: Result) -> dict[str, Figure]:
