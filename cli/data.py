@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from physode.cli.numbers import Real
-from physode.cli.progress import progress_bar
 from physode.cli.show import cell, shorten, show_pairs, show_table
+from physode.progress import progress_bar
 from physode.training.settings import Range
 
 if TYPE_CHECKING:
