@@ -6,7 +6,7 @@ mean over the image and a linear layer.
 
 Weights are He et al.'s (2015), as the paper has them, ``start="he"``; or, ``start="identity"``, the same but for the
 last layer of each block, which begins as 0, so that blocks begin as the identity (Goyal et al. 2017, Sect. 5.1). The
-latter is the default: it learns as fast by epochs, at first with a quarter of the evaluations (docs/learning.md).
+latter is the default: it learns as well, at first with a quarter of the evaluations (docs/learning.md).
 
 Of the paper's dh/dt = G(h(t), t, theta), Eq. 2, networks have both: G of h alone, and, `timed`, of t as well, which
 every convolution sees as one more channel (Chen et al. 2018).
