@@ -111,7 +111,8 @@ class Config(ImagesConfig):
 
 def heading(result: Result) -> str:
     """Return a result's title in lines that fit a figure."""
-    return result.title.replace(" (", "\n(", 1).replace("; quick: ", ";\nquick, ", 1)
+    broken = result.title.replace(" (", "\n(", 1).replace("; quick: ", ";\nquick, ", 1)
+    return broken.replace(", whose", ",\nwhose", 1)
 
 
 def cells_of(config: Config, models: Sequence[str]) -> list[Cell]:
