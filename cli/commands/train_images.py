@@ -78,6 +78,7 @@ def make(kind: str, about: str) -> click.Command:
         function = click.option("--data", type=PATH, help=f"The images, as DATA.  [default: {usual}]")(function)
     where = " DATA" if kind == "images" else ""
     further = "\n      physode train galaxy my-galaxies/ --centre 0.5" if kind == "galaxy" else ""
+    cifar = f"\n      physode train {kind} --form published" if kind.startswith("cifar") else ""
     text = f"""{about}
 
     Settings, history (metrics.jsonl), checkpoints and log go into runs/NAME; a training that was killed goes on after
@@ -87,7 +88,7 @@ def make(kind: str, about: str) -> click.Command:
     Examples:
       physode train {kind}{where}{further}
       physode train {kind}{where} --model {"galaxy-resnet" if kind == "galaxy" else "resnet18"} --epochs 10 --seed 1
-      physode train {kind}{where} --method dopri5 --rtol 1e-3 --atol 1e-3 --gradient adjoint
+      physode train {kind}{where} --method dopri5 --rtol 1e-3 --atol 1e-3 --gradient adjoint{cifar}
       physode train --resume runs/NAME --epochs 100
     """
     return click.command(kind, help=text, short_help=about)(function)
@@ -150,6 +151,7 @@ def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bo
     about: dict[str, Any] = {
         "dataset": kind,
         **reading,
+        "size": images.x.shape[3] if images.x.shape[2] == images.x.shape[3] else None,
         "data": source.resolve(),
         "classes": images.classes,
         "digest": images.digest(),
