@@ -14,6 +14,8 @@ from physode.experiments.report import Finding, Result
 from physode.plotting.style import new_figure
 
 SMALL = {
+    "table1": {"cases": ((2, 1e-3, 1.0), (2, 1e-3, 4.0)), "span": 1.0, "width": 4, "batch": 2},
+    "theorem32": {"methods": ("euler", "midpoint"), "steps": (4, 8)},
     "fig4": {"spans": (5.0,), "points": 51},
     "fig5": {"size": 12, "span": 2.0, "spans": (1.0, 2.0)},
     "fig6": {"spans": (1.0, 2.0), "peers": False},
