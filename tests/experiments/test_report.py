@@ -10,6 +10,7 @@ import pytest
 
 from physode.errors import DataError
 from physode.experiments import EXPERIMENTS, find_experiment, report
+from physode.experiments.comparison_plot import colour_of
 from physode.experiments.report import Finding, Result
 from physode.plotting.style import new_figure
 
@@ -117,3 +118,10 @@ def test_tables_and_json_hold_what_is_not_a_plain_number():
     assert "| inf | x\\|y | - | 0.1235 | 1, 2.5 |" in report.markdown(result)
     assert "| p | o | no |" in report.markdown(result)
     assert report.as_dict(result)["rows"] == [{"a": None, "b": "x|y", "c": None, "d": 0.123456, "e": [1, 2.5]}]
+
+
+def test_a_method_has_one_colour_whatever_it_is_called():
+    assert len({colour_of(name) for name in ("aca", "ACA, graphs kept", "NODE18-ACA", "ODE, ACA: K1")}) == 1
+    several = ("aca", "adjoint", "naive", "resnet", "lstm", "rnn", "gru-d")
+    assert len(set(map(colour_of, several))) == len(several)
+    assert colour_of("anything else") == colour_of("forward")
