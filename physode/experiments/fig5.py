@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from physode.experiments.comparison_plot import colour_of
-from physode.experiments.report import Finding, Result, Row
+from physode.experiments.report import Deviation, Finding, Result, Row
 from physode.experiments.study import Study, StudyConfig
 from physode.plotting.style import MUTED, new_figure, styled
 from physode.solution import Solution
@@ -214,4 +214,18 @@ def _draw_errors(axes: Any, result: Result) -> None:
     axes.legend(fontsize="x-small")
 
 
-STUDIES = {"fig5": Study(Config, draw, run=run)}
+STUDIES = {
+    "fig5": Study(
+        Config,
+        draw,
+        run=run,
+        deviations=(
+            Deviation(
+                "Fig. 5",
+                "an image, a random 3x3 kernel and an end T that are not given",
+                "a drawn galaxy, a normal kernel that --seed draws, and several T, tolerances and precisions",
+                "they have to be chosen",
+            ),
+        ),
+    )
+}
