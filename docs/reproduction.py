@@ -196,13 +196,13 @@ def _here(by: Mapping[str, Made], item: Mapping[str, Any]) -> Iterator[str]:
             yield f"[{'quick' if made.quick else 'full'} preset](#{name}){owed}"
     for test in item.get("tests", ()):
         file, _, function = test.partition("::")
-        yield f"test: [{function.removeprefix('test_').replace('_', ' ')}](../{file})"
+        yield f"test: [{function.removeprefix('test_').replace('_s_', "'s ").replace('_', ' ')}](../{file})"
     if "here" in item:
         yield item["here"]
 
 
 def _verdicts(made: Made, item: Mapping[str, Any]) -> Iterator[str]:
-    """Yield some statements' outcomes, or how many of them agree."""
+    """Yield some statements' outcomes, or how many of them agree, and those that do not where they are few."""
     beginnings = item.get("findings")
     findings = made.data["findings"]
     if beginnings is not None:
@@ -210,6 +210,8 @@ def _verdicts(made: Made, item: Mapping[str, Any]) -> Iterator[str]:
     if len(findings) > _FEW:
         agreeing = sum(finding["agrees"] for finding in findings)
         yield f"{agreeing} of {len(findings)} statements agree"
+        findings = [finding for finding in findings if not finding["agrees"]]
+    if len(findings) > _FEW:
         return
     for finding in findings:
         yield f"{'agrees' if finding['agrees'] else '**does not agree**'}: {finding['paper']}: {finding['ours']}"
