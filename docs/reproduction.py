@@ -196,7 +196,8 @@ def _here(by: Mapping[str, Made], item: Mapping[str, Any]) -> Iterator[str]:
             yield f"[{'quick' if made.quick else 'full'} preset](#{name}){owed}"
     for test in item.get("tests", ()):
         file, _, function = test.partition("::")
-        yield f"test: [{function.removeprefix('test_').replace('_s_', "'s ").replace('_', ' ')}](../{file})"
+        sentence = function.removeprefix("test_").replace("_s_", "'s ").replace("_", " ")
+        yield f"test: [{sentence}](../{file})"
     if "here" in item:
         yield item["here"]
 

@@ -255,14 +255,10 @@ def draw(result: Result) -> Figure:
             strict=True,
         ):
             for name in METHODS:
-                kept = "kept" in name
+                face = "none" if "kept" in name else colour_of(name)
                 values = [row[column] for row in result.rows if row["method"] == name]
-                style: Any = {
-                    "marker": "s" if kept else "o",
-                    "mfc": "none" if kept else None,
-                    "ls": ":" if kept else "-",
-                }
-                panel.semilogy(range(len(values)), values, color=colour_of(name), ms=5, lw=1.0, label=name, **style)
+                style: Any = {"ls": "", "marker": "s" if "kept" in name else "o", "ms": 6, "mfc": face}
+                panel.semilogy(range(len(values)), values, color=colour_of(name), label=name, **style)
             panel.set_xticks(range(len(labels)), labels, fontsize="x-small")
             panel.set_title(title)
         axes[0].legend(fontsize="small")
