@@ -194,6 +194,13 @@ def _study(name: str, settings: Settings, changes: Mapping[str, Any], jobs: int 
     return found
 
 
+_TOLD = {
+    "ensembles": ("batch", "rounds"),
+    "images": ("epochs", "train_batch", "width", "limit_images", "precision", "tight_precision"),
+}
+"""The settings that a result's configuration names, beside the device."""
+
+
 def _result(
     name: str,
     title: str,
@@ -205,7 +212,7 @@ def _result(
     """Return a result as ``physode reproduce`` writes it, without places of this machine."""
     from physode.datasets.provenance import provenance
 
-    config = {key: getattr(settings, key) for key in ("device", "batch", "epochs", "precision", "tight_precision")}
+    config = {key: getattr(settings, key) for key in ("device", *_TOLD.get(name, ()))}
     made = provenance() | {"device": _device(settings)}
     about = {"name": f"gpu-{name}", "title": title, "claims": claims, "config": config}
     return about | {"rows": list(rows), "findings": list(findings), "made": made}
@@ -360,8 +367,8 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
         train_batch=8,
         width=2,
         limit_images=16,
-        hopper={"sequences": 6, "epochs": 1, "shares": (0.5,), "repeats": (1,), "models": ("aca",)},
-        galaxies={"images": 30, "width": 2, "batch": 15, "epochs": 1},
+        hopper={"preset": "tiny", "sequences": 6, "epochs": 1, "shares": (0.5,), "repeats": (1,), "models": ("aca",)},
+        galaxies={"preset": "tiny", "images": 30, "width": 2, "batch": 15, "epochs": 1},
     )
 
 

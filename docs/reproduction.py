@@ -64,7 +64,7 @@ class Made:
     def name(self) -> str:
         """The experiment's name."""
         name = str(self.data["name"])
-        return name.removesuffix("-quick") if self.quick else name
+        return name.removesuffix(f"-{self.config['preset']}") if self.quick else name
 
     @property
     def key(self) -> str:
@@ -134,6 +134,8 @@ def take_in(paths: Sequence[Path], folder: Path = RESULTS) -> list[str]:
     folder.mkdir(exist_ok=True)
     taken = []
     for new in read_results(paths):
+        if new.config.get("preset") == "tiny" or (new.name.startswith(GPU) and new.config.get("device") == "cpu"):
+            continue  # a try of benchmarks/gpu.sh
         file = folder / f"{new.key}.json"
         if not file.exists() or new.rank >= Made(json.loads(file.read_text(encoding="utf-8"))).rank:
             file.write_text(json.dumps(new.data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -232,7 +234,7 @@ def _deviations(item: Mapping[str, Any]) -> Iterator[Deviation]:
 
 
 def _declared(name: str) -> Sequence[Deviation]:
-    return find_experiment(name).deviations
+    return find_experiment(name).deviations if name in EXPERIMENTS else ()
 
 
 def _concerns(deviation: Deviation, item: Mapping[str, Any]) -> bool:
@@ -251,7 +253,7 @@ def _section(by: Mapping[str, Made], entry: Mapping[str, Any]) -> Iterator[str]:
         yield f"Owed: `physode reproduce {name}`."
     for made in shown:
         yield from _result(made, entry)
-    deviations = _declared(name) if name in EXPERIMENTS else ()
+    deviations = _declared(name)
     if deviations:
         rows = [[each.item, each.paper, each.here, each.reason] for each in deviations]
         yield "Deviations:"

@@ -125,6 +125,11 @@ def test_of_two_alike_the_new_one_is_kept_without_the_place_it_was_made_at(kept)
     assert "somebody" not in json.dumps(new.data)
 
 
+def test_a_try_of_the_gpu_s_script_on_a_cpu_is_no_result(kept):
+    pieces = [result() | {"name": "gpu-images", "config": {"device": device}} for device in ("cpu", "cuda")]
+    assert [each.config["device"] for each in kept(result(), *pieces) if each.name == "gpu-images"] == ["cuda"]
+
+
 def test_an_item_says_what_was_found_and_what_is_owed():
     items = {
         "item": [
