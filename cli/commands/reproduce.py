@@ -55,7 +55,7 @@ def command(
     ACA paper (Zhuang et al. 2020):
       table1, theorem32                      costs of gradient methods, counted; errors of reverse solves
       fig4, fig5, fig6, table5               integrals, gradients, three bodies
-      table4                                 irregular series of MuJoCo's hopper (extra mujoco)
+      table4                                 irregular series of a hopper (extra mujoco)
       table2, table3, table6, table7, fig7   NODE18 and ResNet18 on CIFAR
     Galaxies by neural ODEs (Gupta et al. 2022):
       galaxy-table1 to 4, galaxy-fig2 to 5, galaxy-params
