@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import gpu_pieces
-from benchmarks.gpu_pieces import PIECES, Piece, Settings, chosen_pieces, run_here, write_result
+from benchmarks.gpu_pieces import PIECES, Piece, chosen_pieces, run_here, write_result
+from benchmarks.gpu_work import NETWORKS, Settings, report_images, result
 from physode.images import TrainConfig, create_train_run
 from physode.images.run import Epoch
 
@@ -29,7 +30,7 @@ def epoch(number, accuracy, memory=None):
 
 def begun(settings, name, accuracies):
     """Make the folder of a training with as many epochs."""
-    config = TrainConfig(**gpu_pieces.NETWORKS[name], epochs=5)
+    config = TrainConfig(**NETWORKS[name], epochs=5)
     about = {"dataset": "images", "size": None, "classes": ("a", "b"), "digest": "0" * 64}
     run = create_train_run(settings.work / "runs" / name, config, data=settings.images, **about)
     lines = [json.dumps(epoch(number, value)) for number, value in enumerate(accuracies, start=1)]
@@ -51,7 +52,7 @@ def test_an_unknown_piece_is_named_beside_the_known():
 def test_networks_are_compared_after_the_epochs_that_all_have(settings):
     begun(settings, "node18-aca", [0.5, 0.6, 0.7])
     begun(settings, "resnet18", [0.4, 0.55])
-    rows = {row["network"]: row for row in gpu_pieces.report_images(settings)["rows"]}
+    rows = {row["network"]: row for row in report_images(settings)["rows"]}
     assert rows["node18-aca"]["test error (%)"] == pytest.approx(40.0)
     assert rows["resnet18"]["test error (%)"] == pytest.approx(45.0)
     assert (rows["node18-aca"]["epochs"], rows["node18-aca"]["of"]) == (2, 3)
@@ -59,7 +60,7 @@ def test_networks_are_compared_after_the_epochs_that_all_have(settings):
 
 
 def test_a_result_is_written_whole_and_names_no_place(settings, tmp_path):
-    found = gpu_pieces._result("ensembles", "Ensembles", settings, [{"system": "Lorenz", "seconds": 0.25}], [])
+    found = result("ensembles", "Ensembles", settings, [{"system": "Lorenz", "seconds": 0.25}], [])
     write_result(found, tmp_path / "out")
     kept = json.loads((tmp_path / "out" / "gpu-ensembles.json").read_text())
     assert kept["rows"] == found["rows"]
