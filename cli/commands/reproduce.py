@@ -53,6 +53,7 @@ def command(
 
     \b
     ACA paper (Zhuang et al. 2020):
+      table1, theorem32                      costs of gradient methods, counted; errors of reverse solves
       fig4, fig5, fig6, table5               integrals, gradients, three bodies
       table4                                 irregular series of a hopper (extra mujoco)
       table2, table3, table6, table7, fig7   NODE18 and ResNet18 on CIFAR
