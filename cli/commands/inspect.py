@@ -10,7 +10,7 @@ import click
 from physode.cli.data import show_classes, show_skipped
 from physode.cli.options import PATH, json_option
 from physode.cli.show import cell, shorten, show_json, show_pairs, show_table
-from physode.cli.tables import SectionedCommand, table_options
+from physode.cli.tables import SectionedCommand, series_table_options
 
 if TYPE_CHECKING:
     from physode.datasets import TableOptions
@@ -21,7 +21,7 @@ __all__ = ["command"]
 @click.command(cls=SectionedCommand)
 @click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
 @json_option
-@table_options
+@series_table_options
 def command(files: tuple[Path, ...], table: TableOptions, as_json: bool) -> None:
     """Describe data: shapes, units, ranges, what is missing, constants, and where they come from.
 

@@ -185,7 +185,7 @@ def _below_header(rows: Iterator[tuple[int, tuple[Any, ...]]]) -> Iterator[Row]:
     for number, values in rows:
         if all(value is None for value in values):
             continue
-        cells = [_cell(value) for value in values]
+        cells = [cell_of(value) for value in values]
         if start < 0:
             start = next(i for i, cell in enumerate(cells) if cell != "")
             header = [label_of(cell) if isinstance(cell, float) else cell for cell in cells[start:]]
@@ -198,7 +198,7 @@ def _below_header(rows: Iterator[tuple[int, tuple[Any, ...]]]) -> Iterator[Row]:
         yield number, cells + [""] * (width - len(cells))
 
 
-def _cell(value: Any) -> str | float:
+def cell_of(value: Any) -> str | float:
     """Return a value as the number, or the text, that a table of text would have."""
     match value:
         case None:
