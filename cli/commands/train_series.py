@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.advice import advising
 from physode.cli.data import read_as_run, read_shown, say
 from physode.cli.numbers import Real
 from physode.cli.options import (
@@ -101,7 +102,8 @@ def _begun(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries
     usual = f"{source.resolve().name.partition('.')[0]}-{config.model}"
     path = options["out"] / (options["name"] or usual)
     check_new_folder(path, overwrite=options["force"])
-    series = read_shown(source, options["table"])
+    with advising(source, takes=("series", "trajectories", "table")):
+        series = read_shown(source, options["table"])
     split(series, config)  # what does not fit is said before a folder is made
     ctx.with_resource(claimed_run(path))
     run = create_series_run(

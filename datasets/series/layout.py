@@ -28,7 +28,11 @@ _MOST_GUESSED = 12  # columns that may be labels
 
 
 class UnclearError(DataError):
-    """What a table's columns are is not clear: an option has to say it."""
+    """What a table's columns are is not clear: an option has to say it, at least of one `role`."""
+
+    def __init__(self, message: str, *, role: str) -> None:
+        super().__init__(message)
+        self.role = role
 
 
 @dataclass(frozen=True)
@@ -103,12 +107,14 @@ def layout_of(names: Sequence[str], options: TableOptions) -> Layout:
     if channel is not None and not chosen:
         usual = _usual(rest, (_VALUE,))
         if usual is None:
-            raise UnclearError(f"it has no column {_VALUE} beside the labels of channels in {shown(channel)}")
+            raise UnclearError(
+                f"it has no column {_VALUE} beside the labels of channels in {shown(channel)}", role=_VALUE
+            )
         values = (usual,)
     elif not chosen:
         values = tuple(name for name in rest if not is_deviation(name, rest))
         if not values:
-            raise UnclearError(f"it has no column of values beside {quoted([time])}")
+            raise UnclearError(f"it has no column of values beside {quoted([time])}", role=_VALUE)
     others = tuple(name for name in rest if name not in values)
     return Layout(time, series, channel, values, chosen, statics, others)
 
@@ -130,9 +136,9 @@ def _usual(names: Sequence[str], known: Sequence[str]) -> str | None:
 def _only_time(names: Sequence[str], free: Sequence[str]) -> str:
     times = [name for name in free if name.casefold() in TIMES]
     if len(times) > 1:
-        raise UnclearError(f"its columns {' and '.join(map(shown, times))} may both be times")
+        raise UnclearError(f"its columns {' and '.join(map(shown, times))} may both be times", role="time")
     if not times:
-        raise UnclearError(f"none of its columns {quoted(names)} is known to hold times")
+        raise UnclearError(f"none of its columns {quoted(names)} is known to hold times", role="time")
     return times[0]
 
 
@@ -175,15 +181,14 @@ def _guessed_long(table: Table, time: str, labels: Sequence[str]) -> str | None:
         codes = table.labels(series).codes
         others = [name for name in table.numbers if name not in (time, series, channel)]
         values = [name for name in others if not same_throughout(table.numbers[name], codes)]
-        once = len(values) == 1 and _once(table, (series, channel, time))
-        if once and not _once(table, (series, time)):
+        if len(values) == 1 and _rises(table, time, (series, channel)) and not _once(table, (series, time)):
             return columns_option(series=series, time=time, channel=channel, value=values[0])
     return None
 
 
 def _guessed_wide(table: Table, time: str, labels: Sequence[str]) -> str | None:
     for series in labels:
-        if _once(table, (series, time)) and any(name not in (time, series) for name in table.numbers):
+        if _rises(table, time, (series,)) and any(name not in (time, series) for name in table.numbers):
             return columns_option(series=series, time=time)
     return None
 
@@ -206,6 +211,14 @@ def _may_label(table: Table, name: str) -> bool:
         return False
     labels = table.labels(name)
     return "" not in labels.labels and 2 <= len(labels.labels) <= len(table.lines) / 2
+
+
+def _rises(table: Table, time: str, labels: Sequence[str]) -> bool:
+    """Whether times rise from row to row in all rows that have the same labels."""
+    codes = [table.labels(name).codes for name in labels]
+    order = np.lexsort((np.arange(len(table.lines)), *codes))
+    same = np.logical_and.reduce([np.diff(each[order]) == 0 for each in codes])
+    return bool((np.diff(table.numbers[time][order])[same] > 0).all())
 
 
 def _once(table: Table, names: Sequence[str]) -> bool:

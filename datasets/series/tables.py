@@ -34,8 +34,6 @@ from physode.errors import DataError
 
 __all__ = ["read_table_of_series", "suggestion"]
 
-_EXAMPLE = "--columns series=NAME,time=NAME,channel=NAME,value=NAME, or series=NAME,time=NAME where each column is one"
-
 
 def read_table_of_series(source: Any, options: TableOptions | None = None) -> IrregularSeries:
     """Read series of a table, long or wide.
@@ -74,12 +72,12 @@ def read_table_of_series(source: Any, options: TableOptions | None = None) -> Ir
                 only=layout.read,
             )
             layout = _of_numbers(table, layout)
-            if layout.series is None and options.columns is None:
-                _check_labels(table, layout)
-            made, notes = _made(_rows(table, layout, path), layout, path)
+            rows = _rows(table, layout, path)
+            _check_rows(rows, layout, asked=options.columns is not None)
+            made, notes = _made(rows, layout, path)
         except UnclearError as error:
             option = suggestion(source, options)
-            advice = f"such as {option}" if option else f"by {_EXAMPLE}"
+            advice = f"such as {option}" if option else f"by --columns {error.role}=NAME"
             raise DataError(f"{error}; say what the columns are, {advice}") from error
     add_notes(made, [*_left_out(layout), *notes])
     return made
@@ -109,7 +107,7 @@ def _of_numbers(table: Table, layout: Layout) -> Layout:
         return layout
     numbers = [name for name in layout.values if name in table.numbers and not np.isnan(table.numbers[name]).all()]
     if not numbers:
-        raise UnclearError(f"no column beside {quoted([layout.time])} holds numbers")
+        raise UnclearError(f"no column beside {quoted([layout.time])} holds numbers", role="value")
     others = [name for name in layout.values if name not in numbers]
     return replace(layout, values=tuple(numbers), others=(*layout.others, *others))
 
@@ -134,7 +132,7 @@ def _check_labels(table: Table, layout: Layout) -> None:
         labels = table.words.get(name)
         if labels is not None and 2 <= len(labels.labels) <= len(table.lines) / 2 and "" not in labels.labels:
             one = columns_option(time=layout.time)
-            raise UnclearError(f"column {shown(name)} may label series ({one} if all rows are of one)")
+            raise UnclearError(f"column {shown(name)} may label series ({one} if all rows are of one)", role="series")
 
 
 @dataclass(frozen=True)
@@ -194,14 +192,19 @@ def _rows(table: Table, layout: Layout, path: Path) -> _Rows:
     if layout.series is None:
         series = Words(np.zeros(len(table.lines), dtype=np.int64), (path.name.partition(".")[0] or path.name,))
     else:
-        series = table.labels(layout.series)
+        series = _used(table.labels(layout.series))
     channel = None if layout.channel is None else table.labels(layout.channel)
-    rows = _Rows(table, series, table.column(layout.time), channel, values)
-    _check_rows(rows, layout)
-    return rows
+    return _Rows(table, series, table.column(layout.time), channel, values)
 
 
-def _check_rows(rows: _Rows, layout: Layout) -> None:
+def _used(words: Words) -> Words:
+    """Return labels without those that no row has."""
+    used, codes = np.unique(words.codes, return_inverse=True)
+    return Words(codes.reshape(-1), tuple(words.labels[code] for code in used))
+
+
+def _check_rows(rows: _Rows, layout: Layout, *, asked: bool) -> None:
+    """Raise an error of rows that cannot be; unless what the columns are was said, ask where they may be others."""
     table, time = rows.table, rows.time
     untimed = np.isnan(time)
     if untimed.any():
@@ -212,11 +215,19 @@ def _check_rows(rows: _Rows, layout: Layout) -> None:
             if nameless.size:
                 raise DataError(f"row {nameless[0]} names no {name}; fill it in")
     _check_different(rows, layout)
+    if layout.series is None and not asked:
+        _check_labels(table, layout)
     order = np.argsort(rows.groups, kind="stable")
     early = np.flatnonzero((np.diff(rows.groups[order]) == 0) & (np.diff(time[order]) < 0))
     if early.size:
         place = early[np.argmin(order[early + 1])]
         before, row = order[place], order[place + 1]
+        if layout.series is None and not asked:
+            raise UnclearError(
+                f"time {time[row]:.10g} (row {table.lines[row]}) stands after {time[before]:.10g}: sort the rows, "
+                "unless they are of several series",
+                role="series",
+            )
         raise DataError(
             f"{rows.called(row)} stands after time {time[before]:.10g} (row {table.lines[before]}); "
             "sort the rows by time"
@@ -233,12 +244,14 @@ def _check_different(rows: _Rows, layout: Layout) -> None:
     first, row = order[place], order[place + 1]
     if layout.series is None:
         raise UnclearError(
-            f"time {time[row]:.10g} stands in rows {lines[first]} and {lines[row]}, which may be of several series"
+            f"time {time[row]:.10g} stands in rows {lines[first]} and {lines[row]}, which may be of several series",
+            role="series",
         )
     label = next((name for name in layout.others if name in rows.table.words and _divides(rows, name)), None)
     if layout.channel is None and label is not None:
         raise UnclearError(
-            f"{rows.called(row)} stands in row {lines[first]} already, and column {shown(label)} may label channels"
+            f"{rows.called(row)} stands in row {lines[first]} already, and column {shown(label)} may label channels",
+            role="channel",
         )
     raise DataError(f"{rows.called(row)} stands in row {lines[first]} already; keep one, or take their mean")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -145,6 +146,24 @@ def _roles(columns: Any, static: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value is not None and value not in choices:
         raise ConfigError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}")
+
+
+def flags_of(options: TableOptions) -> list[str]:
+    """Return options as they are typed, quoted for a shell."""
+    marks = {mark: word for word, mark in reversed(DELIMITERS.items())}
+    flags: list[str] = []
+    for name, value in options.given.items():
+        if name == "dayfirst":
+            flags.append("--dayfirst" if value else "--monthfirst")
+        elif name == "columns":
+            said = ",".join(f"{role}={column}" for role, columns in value.items() for column in columns)
+            flags += ["--columns", shlex.quote(said)]
+        elif name == "variable":
+            flags += [word for each in value for word in ("--variable", shlex.quote(each))]
+        elif name not in ("comment", "units_row"):  # of which the command line knows nothing
+            text = ",".join(value) if name == "static" else marks.get(value, value) if name == "delimiter" else value
+            flags += [flag_of(name), shlex.quote(text)]
+    return flags
 
 
 def flag_of(name: str) -> str:
