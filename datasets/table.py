@@ -241,14 +241,20 @@ def _source(path: Any, kind: Kind | None, options: TableOptions) -> Source:
     return sheet_source(Path(path), options.sheet) if kind == "Excel" else text_source(Path(path), options)
 
 
-def meant(path: Path, options: TableOptions) -> TableOptions:
-    """Return those options that have a part in a file: none where it is no table."""
+def meant(source: Path | Any, options: TableOptions) -> TableOptions:
+    """Return those options that have a part in a file: none where it is no table, and `static` columns that it has."""
     try:
-        kind = None if path.is_dir() or (h5py.is_hdf5(path) and not is_matlab(path)) else kind_of_table(path)
+        packed = not is_frame(source) and (source.is_dir() or (h5py.is_hdf5(source) and not is_matlab(source)))
+        kind = "DataFrame" if is_frame(source) else kind_of_table(source)
+        known = () if packed else _MEANT[kind]
+        said = {name: value for name, value in options.given.items() if name in known}
+        if "static" in said:
+            plain = TableOptions(**{name: value for name, value in said.items() if name not in _ROLE_OPTIONS})
+            names = {name.casefold() for name in read_header(source, options=plain, unnamed=True)}
+            said["static"] = tuple(name for name in said["static"] if name.casefold() in names) or None
     except (DataError, OSError):  # its readers say how
-        kind = None
-    known = _MEANT[kind] if kind else ()
-    return TableOptions(**{name: value for name, value in options.given.items() if name in known})
+        return TableOptions()
+    return TableOptions(**said)
 
 
 def quoted(names: Sequence[str]) -> str:

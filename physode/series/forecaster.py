@@ -138,7 +138,7 @@ class Forecaster:
     def _observed(self, t: Any, y: npt.ArrayLike | None, mask: npt.ArrayLike | None) -> Points:
         if y is not None:
             return points_of_arrays(t, y, mask, channels=self.channels)
-        return points_of(_series_of(t, mask, self.reading).of_channels(self.channels))
+        return points_of(_series_of(t, mask, self.reading, again=True).of_channels(self.channels))
 
     def extrapolate(
         self,
@@ -298,16 +298,16 @@ def fit(
     return Forecaster(trainer.model.eval(), config, series.channels, series.units, tuple(lines), reading)
 
 
-def _series_of(data: Any, mask: object, reading: TableOptions) -> IrregularSeries:
-    """Return series given without `y`."""
+def _series_of(data: Any, mask: object, reading: TableOptions, *, again: bool = False) -> IrregularSeries:
+    """Return series given without `y`; `again` where another table was read so, and not all has a part in this one."""
     if mask is not None:
         raise ConfigError("`mask` goes with arrays; in a table a missing value is an empty cell or NaN")
     if isinstance(data, IrregularSeries):
         return data
     if not (is_frame(data) or isinstance(data, str | os.PathLike)):
         raise ConfigError(f"give times and values, fit(t, y), or a table; got a {type(data).__name__} alone")
-    if not is_frame(data):
-        reading = meant(Path(data), reading)
+    if again:
+        reading = meant(data if is_frame(data) else Path(data), reading)
     return read_series(data, options=reading)
 
 

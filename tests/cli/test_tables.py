@@ -126,6 +126,7 @@ def test_the_options_of_tables_stand_in_a_section_of_their_own(name):
         "--variable",
         "--dayfirst",
         "--time-unit",
+        "--columns",
     )
     assert all(flag in found and flag not in options for flag in flags)
 

@@ -7,8 +7,9 @@ import gzip
 import numpy as np
 import pytest
 
-from physode.datasets import TableOptions
+from physode.datasets import TableOptions, read_csv
 from physode.datasets.series import read_series
+from physode.equations.columns import read_recordings
 from physode.errors import ConfigError, DataError
 
 pd = pytest.importorskip("pandas")
@@ -260,3 +261,33 @@ def test_a_column_that_is_not_there_is_named_with_its_role():
         read_series(laboratory(), columns={**ROLES, "value": "dose"})
     with pytest.raises(DataError, match="it has no column dose, as --static says"):
         read_series(laboratory(), columns=ROLES, static=["dose"])
+
+
+# Fits read the same tables.
+
+
+def test_fits_take_the_same_roles(tmp_path):
+    frame = visits().drop(columns=["pressure_sigma", "ward"])
+    frame = frame[frame.patient != 2].rename(columns={"time": "seen"}).assign(seen=[0, 1, 3, 0, 1, 3], day=7)
+    frame.to_csv(tmp_path / "visits.csv")
+    options = TableOptions(columns={"series": "patient", "time": "seen", "value": ["pressure", "weight"]})
+    found = read_csv(tmp_path / "visits.csv", options=options)
+    assert (found.columns, found.t.tolist()) == (("pressure", "weight"), [0, 1, 3])
+    np.testing.assert_array_equal(found.y[1], frame[frame.patient == 3][["pressure", "weight"]])
+    long = laboratory()
+    long.to_csv(tmp_path / "lab.csv", index=False)
+    recordings = read_recordings([tmp_path / "lab.csv"], options=TableOptions(columns=ROLES), texts=True)
+    assert [recording.name for recording in recordings] == ["p1", "p2", "p3"]
+    glucose = long[(long.subject == "p2") & (long.analyte == "glucose")]
+    np.testing.assert_array_equal(recordings[1].columns["glucose"].times, glucose.minutes)
+    np.testing.assert_array_equal(recordings[1].columns["glucose"].values, glucose.conc)
+
+
+def test_what_only_series_have_is_refused_by_fits(tmp_path):
+    laboratory().to_csv(tmp_path / "lab.csv", index=False)
+    with pytest.raises(DataError, match=r"--columns channel= has a part in tables of series only"):
+        read_csv(tmp_path / "lab.csv", options=TableOptions(columns=ROLES))
+    with pytest.raises(DataError, match=r"--static has a part in tables of series only"):
+        read_csv(tmp_path / "lab.csv", options=TableOptions(static=["age"]))
+    with pytest.raises(DataError, match=r"it has no column when, as --columns time= says; the columns are subject"):
+        read_csv(tmp_path / "lab.csv", options=TableOptions(columns={"time": "when"}))
