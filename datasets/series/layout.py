@@ -194,15 +194,16 @@ def _guessed_wide(table: Table, time: str, labels: Sequence[str]) -> str | None:
 
 
 def _may_be_times(table: Table) -> list[str]:
-    def rank(name: str) -> int:
+    def rank(name: str) -> tuple[int, float]:
         known = (name in table.dated, name.casefold() in TIMES, bool(unit_in_name(name)), _speaks_of_time(name))
-        return known.index(True) if True in known else len(known)
+        rising = float((np.diff(table.numbers[name]) > 0).mean()) if len(table.lines) > 1 else 0.0
+        return known.index(True) if True in known else len(known), -rising
 
     return sorted((name for name in table.numbers if np.isfinite(table.numbers[name]).all()), key=rank)
 
 
 def _speaks_of_time(name: str) -> bool:
-    return any(word in name.casefold() for word in ("time", "date", "hour", "minute", "second", "day"))
+    return any(word in name.casefold() for word in ("time", "date", "when", "hour", "minute", "second", "day"))
 
 
 def _may_label(table: Table, name: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from physode.datasets.files import naming, shown
-from physode.datasets.series.arrays import Values, gather
+from physode.datasets.series.arrays import Values, check_size, gather
 from physode.datasets.series.layout import (
     Layout,
     UnclearError,
@@ -173,13 +173,20 @@ class _Rows:
         label = shown(self.series.labels[self.series.codes[row]])
         return f"row {self.table.lines[row]}: series {label}, {channel}time {self.time[row]:.10g}"
 
-    def single(self) -> Values:
-        """Return the values one by one."""
+    def gathered(self) -> tuple[Array, Array]:
+        """Return times, (N, K), and values, (N, K, C), as :func:`gather` does."""
+        names, codes = self.series.labels, self.series.codes
         if self.channel is not None:
-            return Values(self.series.codes, self.time, self.channel.codes, self.values[:, 0])
+            values = Values(codes, self.time, self.channel.codes, self.values[:, 0])
+            return gather(values, names=names, channels=len(self.channel.labels))
         count = self.values.shape[1]
-        channel = np.tile(np.arange(count), len(self.time))
-        return Values(np.repeat(self.series.codes, count), np.repeat(self.time, count), channel, self.values.ravel())
+        check_size(np.bincount(codes), names, count)
+        rows = np.arange(len(codes))
+        t, row = gather(Values(codes, self.time, np.zeros_like(rows), rows), names=names, channels=1)
+        y = np.full((*t.shape, count), np.nan)
+        seen = ~np.isnan(t)
+        y[seen] = self.values[row[seen, 0].astype(np.int64)]
+        return t, y
 
 
 def _rows(table: Table, layout: Layout, path: Path) -> _Rows:
@@ -267,7 +274,7 @@ def _made(rows: _Rows, layout: Layout, path: Path) -> tuple[IrregularSeries, lis
     table, series = rows.table, rows.series
     channels = layout.values if rows.channel is None else rows.channel.labels
     units = [table.units[name] for name in layout.values]
-    t, y = gather(rows.single(), names=series.labels, channels=len(channels))
+    t, y = rows.gathered()
     time_unit = table.units[layout.time]
     statics = {name: _static(table, name, series) for name in layout.statics}
     made = IrregularSeries(

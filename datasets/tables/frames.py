@@ -43,7 +43,7 @@ class FrameSource:
 
     @classmethod
     def of(cls, data: Any) -> FrameSource:
-        """Take the columns of a DataFrame, levels of its index that have names among them, or of a mapping.
+        """Take the columns of a DataFrame or a mapping; levels of an index that have names, or are times, among them.
 
         Raises
         ------
@@ -51,8 +51,11 @@ class FrameSource:
             If there are no columns or rows, columns have names of several levels or lengths of their own.
         """
         index = getattr(data, "index", None)
-        if index is not None and hasattr(index, "names") and any(name is not None for name in index.names):
-            data = data.reset_index()
+        if index is not None and hasattr(index, "names"):
+            if getattr(getattr(index, "dtype", None), "kind", "") in _TIMES and index.name is None:
+                data = data.rename_axis("time").reset_index()  # dates that nobody named
+            elif any(name is not None for name in index.names):
+                data = data.reset_index()
         names = list(data) if isinstance(data, Mapping) else list(data.columns)
         if not names:
             raise DataError("it has no columns; give one of times and one of values")

@@ -163,6 +163,12 @@ def test_empty_rows_and_columns_are_left_out(tmp_path):
     assert "columns left out: empty" in found.attrs["notes"][0]
 
 
+def test_wide_tables_that_would_not_fit_in_memory_are_refused(monkeypatch):
+    monkeypatch.setattr("physode.datasets.series.arrays.LARGEST", 100)
+    with pytest.raises(DataError, match=r"2 series of up to 3 times \(series '1'\) and 2 channels would take"):
+        read_series({"series": [1, 1, 1, 2], "t": [0, 1, 2, 0], "x": [1, 2, 3, 4], "y": [1, 2, 3, 4]})
+
+
 # DataFrames.
 
 
@@ -185,6 +191,8 @@ def test_an_index_types_of_pandas_and_time_zones_are_understood():
     when = pd.Timestamp("2024-03-30 12:00", tz="Europe/Berlin") + pd.to_timedelta([0, 36, 72], unit="h")
     dated = read_series({"when": when, "x": [1, 2, 3]}, columns={"time": "when"}, options=TableOptions(time_unit="h"))
     assert dated.t.tolist() == [[0, 36, 72]]  # over a change of the clocks
+    unnamed = pd.DataFrame({"x": [1, 2]}, index=pd.to_datetime(["2024-01-01", "2024-01-03"]))
+    assert read_series(unnamed, options=TableOptions(time_unit="d")).t.tolist() == [[0, 2]]
     assert read_series({"t": pd.to_timedelta([-90, 30], unit="s"), "x": [1, 2]}).t.tolist() == [[-90, 30]]
 
 
