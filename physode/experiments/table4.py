@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from physode.datasets.series import IrregularSeries
-from physode.experiments.cells import Cell, Outcome
 from physode.experiments.repeats import Repeats, every_training_ends, mean, mean_and_deviation
 from physode.experiments.report import Finding, Result, Row
 from physode.experiments.study import Study, StudyConfig
@@ -34,6 +33,7 @@ from physode.models import count_parameters
 from physode.plotting import plot_learning
 from physode.series import SeriesConfig, create_series_run, open_series_run, score, train
 from physode.simulators import simulate_hopper
+from physode.sweeps.cells import Cell, Outcome
 from physode.training.device import own_randomness
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from physode.experiments.cells import Outcome
 from physode.experiments.recovery import fits as recovery_fits
 from physode.experiments.recovery.aggregate import (
     Share,
@@ -25,6 +24,7 @@ from physode.experiments.recovery.fits import Batch, descend, fit_preset, fit_sy
 from physode.experiments.recovery.systems import several, simulated
 from physode.fitting import FitConfig, fit
 from physode.simulators import simulate_three_body
+from physode.sweeps.cells import Outcome
 
 SHORT = {"t_end": 0.3, "points": 12, "spread": 0.2}
 DATA = {"seed": 24, "count": 2, "noise": 0.0, **SHORT}

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from physode.experiments.cells import Outcome
 from physode.experiments.recovery.config import METHODS, PRESET, Config, blocks, cell_name, noises_of
 from physode.experiments.report import Finding, Result, Row
+from physode.sweeps.cells import Outcome
 
 Array = np.ndarray[Any, Any]
 Fits = Sequence[Mapping[str, Any]]

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from physode.experiments.cells import Outcome
 from physode.experiments.repeats import Repeats, deviation, mean
 from physode.experiments.report import Finding, Result, Row
 from physode.experiments.table5.config import MODELS, Config, cell_name, data_of
 from physode.experiments.table5.fits import shown_times, true_positions
 from physode.rhs import ThreeBody
+from physode.sweeps.cells import Outcome
 
 
 def aggregate(config: Config, outcomes: Mapping[str, Outcome]) -> Result:

@@ -27,9 +27,9 @@ from typing import Any
 from physode.datasets.atomic_write import write_text
 from physode.datasets.provenance import provenance
 from physode.errors import ConfigError
-from physode.experiments.cells import Cell, Outcome, one_line, outcome_of, perform
 from physode.json_values import read_json
 from physode.optional_imports import needs
+from physode.sweeps.cells import Cell, Outcome, one_line, outcome_of, perform
 from physode.training.folder import discard
 
 CellProgress = Callable[[int, int, str], object]
