@@ -18,7 +18,7 @@ of :mod:`physode.ensembles.normal_equations`: the same bits alone, in company an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -195,15 +195,3 @@ def _step(here: Normal, z: Tensor, box: Box, damping: Tensor) -> tuple[Tensor, T
 
 def _cube(x: Tensor) -> Tensor:
     return x * x * x
-
-
-def joined(first: Searched, rows: Tensor, later: Searched) -> Searched:
-    """Return searches of which some went on: their later ends, and evaluations of both."""
-    spent = first.evaluations.index_add(0, rows, later.evaluations)
-    return replace(
-        first,
-        z=first.z.index_copy(0, rows, later.z),
-        normal=first.normal.placed(rows, later.normal),
-        evaluations=spent,
-        ended=first.ended.index_copy(0, rows, later.ended),
-    )

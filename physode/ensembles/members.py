@@ -61,7 +61,8 @@ class Members:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """How many times each has, (N,)."""
-        return np.isfinite(self.t).sum(1)
+        counts: NDArray[np.int64] = np.isfinite(self.t).sum(1)
+        return counts
 
     def taken(self, rows: Sequence[int]) -> Members:
         """Return some members, perhaps some of them several times."""
@@ -97,8 +98,7 @@ class Members:
 
 
 def _with_values(series: Series) -> Series:
-    keep = np.isfinite(series.y).any(1)
-    keep[0] = True
+    keep = np.isfinite(series.y).any(1) | (np.arange(len(series.t)) == 0)
     return Series(series.name, series.t[keep], series.y[keep], None if series.sigma is None else series.sigma[keep])
 
 

@@ -161,7 +161,7 @@ class Fits:
     values
         All values of each member, (S, K + D); those that are free are replaced.
     known
-        Which columns have known standard deviations, (C,).
+        Which columns have known standard deviations, (C, S).
     """
 
     posed: Posed
@@ -174,7 +174,7 @@ class Fits:
         part = self.part
         parts = (part.t, part.order, part.y, part.counted, part.weights)
         cut = Part(*(values[..., rows] for values in parts))
-        return Fits(self.posed, cut, self.values[rows], self.known)
+        return Fits(self.posed, cut, self.values[rows], self.known[:, rows])
 
     def loss(self, z: Tensor, rows: Tensor, *, corrected: bool = False) -> Normal:
         """Return the losses of some members at unknowns (R, P), with their derivatives.
@@ -187,22 +187,19 @@ class Fits:
         counted = own.part.counted
         n = counted.sum((0, 1)).double()
         share = (n - z.shape[1]).clamp_min(1.0) / n if corrected else torch.ones_like(n)
-        loss, gradient, matrix = torch.zeros_like(n), 0.0, 0.0
-        for c, known in enumerate(self.known.tolist()):
+        loss, gradient = torch.zeros_like(n), torch.zeros_like(z)
+        matrix = z.new_zeros(*z.shape, z.shape[1])
+        for c, known in enumerate(own.known):
             squares = pairwise_sum(residuals[:, c] * residuals[:, c])
             by_z, by_both = products(jacobian[:, c], residuals[:, c])
-            weight = torch.ones_like(n)
-            if not known:
-                count = counted[:, c].sum(0).double()
-                least = squares.clamp_min(_SMALLEST)
-                weight = torch.where(count > 0, count / least * share, 0.0)
-                squares = torch.where(count > 0, count * each(math.log, least.nan_to_num(nan=1.0, posinf=1.0)), 0.0)
-                squares = torch.where(torch.isfinite(least), squares, torch.inf)
-            loss = loss + squares
+            count, least = counted[:, c].sum(0).double(), squares.clamp_min(_SMALLEST)
+            logarithm = each(math.log, torch.where(torch.isfinite(least), least, 1.0))
+            lost = ~torch.isfinite(squares)
+            found = torch.where(lost, torch.inf, torch.where(count > 0, count * logarithm, 0.0))
+            weight = torch.where(known, 1.0, torch.where(count > 0, count / least * share, 0.0))
+            loss = loss + torch.where(known, torch.where(lost, torch.inf, squares), found)
             gradient = gradient + weight.unsqueeze(-1) * by_z
             matrix = matrix + weight.unsqueeze(-1).unsqueeze(-1) * by_both
-        assert isinstance(gradient, Tensor)
-        assert isinstance(matrix, Tensor)
         there = torch.isfinite(loss) & torch.isfinite(gradient).all(1) & torch.isfinite(matrix).flatten(1).all(1)
         return Normal(torch.where(there, loss, torch.inf), gradient, matrix)
 
