@@ -251,6 +251,8 @@ class _Batch:
             status, reason = _verdict(ended, loss, far, off, size, names)
             own = tuple(physical[i].tolist())
             explained = 1.0 - off / size if size > 0 else math.nan
+            if status == sanity_checks.CONVERGED and explained < _EXPLAINS:
+                reason = f"it explains {max(explained, 0.0):.0%} of the data's variance: start closer, or bound it"
             outcomes.append(
                 Outcome(status, reason, own, tuple(errors[i].tolist()), loss, explained, n[i], int(spent[i]))
             )

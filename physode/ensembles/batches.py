@@ -15,7 +15,7 @@ from physode.sweeps.schedulers import run_cells
 from physode.sweeps.sweep import claimed, status_of
 from physode.sweeps.table import Table, check_table
 
-__all__ = ["BATCH", "Workers", "table_of"]
+__all__ = ["BATCH", "Computed", "Workers", "table_of"]
 
 BATCH = 250
 """Rows of a batch."""
@@ -57,13 +57,23 @@ class Workers:
         return self.jobs > 1 or self.scheduler is not None
 
 
+@dataclass(frozen=True)
+class Computed:
+    """All rows of a sweep as a table, and those of their results that are not for it."""
+
+    table: Table
+    hidden: tuple[Mapping[str, Any], ...]
+
+
 def table_of(
     rows: Sequence[Mapping[str, Any]],
     what: str,
     cell_of: Callable[[str, slice], Cell],
     workers: Workers,
-) -> Table:
-    """Compute all rows, and return them with what came of each; written where it is to be.
+    *,
+    hidden: Sequence[str] = (),
+) -> Computed:
+    """Compute all rows, and return them with what came of each; the table is written where it is to be.
 
     Parameters
     ----------
@@ -75,6 +85,8 @@ def table_of(
         The cell of some rows, by its name; it returns as many results as it has rows, each by name.
     workers
         Where it is computed.
+    hidden
+        Names of results that are not for the table.
     """
     slices = [slice(i, min(i + workers.batch, len(rows))) for i in range(0, len(rows), workers.batch)]
     cells = [cell_of(f"{what} {part.start + 1} to {part.stop}", part) for part in slices]
@@ -97,7 +109,8 @@ def table_of(
             status, reason = status_of(outcome)
             results = [{"status": status, "reason": reason}] * (part.stop - part.start)
         complete += [{**row, **result} for row, result in zip(rows[part], results, strict=True)]
-    table = Table.of(complete)
+    aside = tuple({name: row.get(name) for name in hidden} for row in complete)
+    table = Table.of({name: value for name, value in row.items() if name not in hidden} for row in complete)
     if workers.out is not None:
         table.write(workers.out, overwrite=workers.force)
-    return table
+    return Computed(table, aside)

@@ -152,7 +152,7 @@ def fit_ensemble(
                 also={"numbers": chosen.packed(), "function": text},
             )
 
-        return table_of(rows, "fits", cell_of, workers)
+        return table_of(rows, "fits", cell_of, workers).table
 
 
 def fit_batch(
