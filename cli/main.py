@@ -17,6 +17,7 @@ COMMANDS = {
     "simulate": "Make trajectories of a system, or images of galaxies.",
     "prepare": "Read images of any kind, and write them to HDF5.",
     "fit": "Fit a right-hand side to observed trajectories.",
+    "sweep": "Fit or simulate thousands of members, in one table.",
     "model": "Make, check and show files of your own equations.",
     "train": "Train a classifier of images, or a model of time series.",
     "evaluate": "Test trained models.",

@@ -15,7 +15,7 @@ from physode.errors import ConfigError
 from physode.fitting.constants import told_settings
 from physode.rhs import SYSTEMS, NBody, System, build
 
-__all__ = ["SystemEquation", "equation_of"]
+__all__ = ["SystemEquation", "defaults_of", "equation_of"]
 
 
 @dataclass(frozen=True)
@@ -111,3 +111,12 @@ def _told(kind: type[System], data: Any) -> dict[str, Any]:
         return {}
     known = set(inspect.signature(kind).parameters) - {"learnable", "positive", *kind.declared}
     return {key: value for key, value in told_settings(data).items() if key in known}
+
+
+def defaults_of(f: Callable[..., Any]) -> dict[str, float]:
+    """Return the defaults of a function's keyword arguments that are numbers."""
+    return {
+        one.name: float(one.default)
+        for one in list(inspect.signature(f).parameters.values())[2:]
+        if isinstance(one.default, int | float)
+    }
