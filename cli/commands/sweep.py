@@ -42,7 +42,7 @@ def command() -> None:
     """
 
 
-def _over(flag_help: str) -> Any:
+def _over(flag_help: str) -> Decorator:
     return click.option("--over", multiple=True, metavar="NAME=VALUES", help=flag_help)
 
 

@@ -188,7 +188,8 @@ class _Shared:
                 names = [*self.constants, *self.system.columns, _SEED]
                 raise ConfigError(f"`over` names {name!r}; {self.system.name} has {', '.join(names)}")
             if index is None:
-                constants[key] = np.broadcast_to(np.asarray(value, np.float64), constants[key].shape).copy()
+                numbers = [_number(name, one) for one in value] if isinstance(value, list) else _number(name, value)
+                constants[key] = np.broadcast_to(np.array(numbers), constants[key].shape).copy()
             else:
                 constants[key][index] = _number(name, value)
         if self.y0 is not None and seed is None:

@@ -397,7 +397,9 @@ def test_a_cluster_that_stays_without_workers_fails_what_remains(cell, cluster, 
     monkeypatch.setattr(schedulers, "_PATIENCE", 0.3)
     monkeypatch.setattr(schedulers, "_LOOK", 0.1)
     found = run_cells([cell("one", "square", x=1)], folder=tmp_path, scheduler=cluster.scheduler_address)
-    assert found == {"one": Outcome(failure=f"the cluster at {cluster.scheduler_address} has had no worker for 0.3 s")}
+    assert found == {
+        "one": Outcome(failure=f"the cluster at {cluster.scheduler_address} has had no worker for 0.3 s", lost=True)
+    }
 
 
 @needs_dask
