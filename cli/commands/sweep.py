@@ -50,7 +50,7 @@ def _sweep_options(table: str) -> Decorator:
     """``--seeds``, and where batches are computed, and what is written."""
     return together(
         click.option("--seeds", metavar="A:B", help="Short for --over seed=A:B, the seeds from A to B - 1."),
-        click.option("--batch", type=Whole(1), default=250, show_default=True, help="Members of a batch."),
+        click.option("--batch", type=Whole(1), default=500, show_default=True, help="Members of a batch."),
         click.option("--jobs", type=THREADS, help="Batches computed at a time.  [default: 1]"),
         click.option("--scheduler", metavar="ADDRESS", help="Send batches to this Dask scheduler instead."),
         click.option(
@@ -118,10 +118,10 @@ def _numbers(form: str, *, needs_value: bool = True, infinite: bool = False) -> 
 def fit_command(ctx: click.Context, /, table: TableOptions, **options: Any) -> None:
     """Fit one equation to each trajectory, experiment or file in DATA by itself.
 
-    All are fitted by Levenberg-Marquardt, batched, each with a clock, a damping and an end of its own; a member is
-    begun anew, up to --starts times, until it converges and explains half of its data's variance. The table has a row a
-    member: its name, status, constants with standard errors, loss, share of the variance explained. The status is
-    converged; or max epochs, no progress, diverged, not determined, unsolved or refused, with the reason.
+    All are fitted by Levenberg-Marquardt, batched, each with a clock, a damping and an end of its own; a member that
+    does not converge, or explains less than half of its data's variance, is begun anew from --starts points in all. The
+    table has a row a member: its name, status, constants with standard errors, loss, share of the variance explained.
+    The status is converged; or max epochs, no progress, diverged, not determined, unsolved or refused, with the reason.
 
     VALUES of --over are A:B:N (N values, both ends included), A:B:N:log, whole numbers A:B, or values with commas
     between them; @FILE.csv takes rows of a table as they are. Several --over make all combinations. Names are constants

@@ -106,15 +106,15 @@ def fit_rows(
         Outcome(REFUSED, reason, nothing, nothing, math.nan, math.nan, int(np.isfinite(members.y[i]).sum()), 0)
         for i, reason in enumerate(reasons)
     ]
-    for number in range(starts):
-        if not rows:
+    for numbers in ([0], list(range(1, starts))):
+        if not rows or not numbers:
             break
-        begun = values[rows] if not number else drawn(posed, values[rows], seed, number)
+        begun = np.concatenate([drawn(posed, values[rows], seed, k) if k else values[rows] for k in numbers])
         with torch.no_grad():
-            fits = _Batch.of(posed, members.taken(rows), torch.from_numpy(np.array(begun)))
-            later = fits.fitted(growing, evaluations, progress if not number else None)
-        for i, outcome in zip(rows, later, strict=True):
-            kept = outcome if not number or outcome.better_than(found[i]) else found[i]
+            fits = _Batch.of(posed, members.taken(rows * len(numbers)), torch.from_numpy(begun))
+            later = fits.fitted(growing, evaluations, None if numbers[0] else progress)
+        for i, outcome in zip(rows * len(numbers), later, strict=True):
+            kept = outcome if found[i].status == REFUSED or outcome.better_than(found[i]) else found[i]
             found[i] = replace(kept, evaluations=found[i].evaluations + outcome.evaluations)
         rows = [i for i in rows if not found[i].satisfies]
     return found

@@ -17,7 +17,7 @@ from physode.sweeps.table import Table, check_table
 
 __all__ = ["BATCH", "Computed", "Workers", "table_of"]
 
-BATCH = 250
+BATCH = 500
 """Rows of a batch."""
 
 Progress = Callable[[int, int, str], object]

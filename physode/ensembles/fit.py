@@ -82,8 +82,8 @@ def fit_ensemble(
     start
         Initial states: ``"fit"``, ``"known"`` for the first observations, or numbers as in :func:`physode.fit`.
     starts, seed
-        From how many points at most a member is searched for: one that has converged, and explains half of the
-        variance of its data, has no need of further ones.
+        From how many points a member is searched for that, from its guess, does not converge or explains less than half
+        of the variance of its data; and the seed of the further points.
     growing
         Whether a search has a sixteenth of a member's times first, and twice as much each time.
     method, rtol, atol, max_steps, iterations

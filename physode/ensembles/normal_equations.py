@@ -20,24 +20,27 @@ import torch
 from torch import Tensor
 
 _TINY = 1e-300
+_AT_ONCE = 2**22  # products held at a time
 
 
 def pairwise_sum(x: Tensor) -> Tensor:
     """Return the sum over the first axis, of numbers and of the neighbours' sums; 0 of none."""
-    if not len(x):
+    if not x.shape[0]:
         return x.new_zeros(x.shape[1:])
-    while len(x) > 1:
-        if len(x) % 2:
+    while x.shape[0] > 1:
+        if x.shape[0] % 2:
             x = torch.cat([x, torch.zeros_like(x[:1])])
         x = x[0::2] + x[1::2]
     return x[0]
 
 
 def products(jacobian: Tensor, residuals: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Return :math:`J^\top r`, (S, P), and :math:`J^\top J`, (S, P, P), of J (m, S, P) and r (m, S)."""
+    r"""Return :math:`J^\top r`, (..., P), and :math:`J^\top J`, (..., P, P), of J (m, ..., P) and r (m, ...)."""
     gradient = pairwise_sum(jacobian * residuals.unsqueeze(-1))
+    if jacobian.numel() * jacobian.shape[-1] <= _AT_ONCE:
+        return gradient, pairwise_sum(jacobian.unsqueeze(-1) * jacobian.unsqueeze(-2))
     columns = [pairwise_sum(jacobian * jacobian[..., i : i + 1]) for i in range(jacobian.shape[-1])]
-    return gradient, torch.stack(columns, -1) if columns else gradient.new_zeros(*gradient.shape, 0)
+    return gradient, torch.stack(columns, -1)
 
 
 def each(function: Callable[[float], float], x: Tensor) -> Tensor:

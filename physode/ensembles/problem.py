@@ -187,19 +187,16 @@ class Fits:
         counted = own.part.counted
         n = counted.sum((0, 1)).double()
         share = (n - z.shape[1]).clamp_min(1.0) / n if corrected else torch.ones_like(n)
-        loss, gradient = torch.zeros_like(n), torch.zeros_like(z)
-        matrix = z.new_zeros(*z.shape, z.shape[1])
-        for c, known in enumerate(own.known):
-            squares = pairwise_sum(residuals[:, c] * residuals[:, c])
-            by_z, by_both = products(jacobian[:, c], residuals[:, c])
-            count, least = counted[:, c].sum(0).double(), squares.clamp_min(_SMALLEST)
-            logarithm = each(math.log, torch.where(torch.isfinite(least), least, 1.0))
-            lost = ~torch.isfinite(squares)
-            found = torch.where(lost, torch.inf, torch.where(count > 0, count * logarithm, 0.0))
-            weight = torch.where(known, 1.0, torch.where(count > 0, count / least * share, 0.0))
-            loss = loss + torch.where(known, torch.where(lost, torch.inf, squares), found)
-            gradient = gradient + weight.unsqueeze(-1) * by_z
-            matrix = matrix + weight.unsqueeze(-1).unsqueeze(-1) * by_both
+        squares = pairwise_sum(residuals * residuals)
+        by_z, by_both = products(jacobian, residuals)
+        counts, least = counted.sum(0).double(), squares.clamp_min(_SMALLEST)
+        lost = ~torch.isfinite(squares)
+        logarithms = counts * each(math.log, torch.where(lost, 1.0, least))
+        weights = torch.where(own.known, 1.0, torch.where(counts > 0, counts / least * share, 0.0))
+        losses = torch.where(lost, torch.inf, torch.where(own.known, squares, logarithms))
+        loss = pairwise_sum(losses)
+        gradient = pairwise_sum(weights.unsqueeze(-1) * by_z)
+        matrix = pairwise_sum(weights.unsqueeze(-1).unsqueeze(-1) * by_both)
         there = torch.isfinite(loss) & torch.isfinite(gradient).all(1) & torch.isfinite(matrix).flatten(1).all(1)
         return Normal(torch.where(there, loss, torch.inf), gradient, matrix)
 
@@ -216,9 +213,8 @@ class Fits:
         values = self.values.index_copy(1, torch.tensor(free), physical)
         usable = torch.isfinite(values).all(1)
         values = torch.where(usable.unsqueeze(1), values, 1.0)
-        t, alone = part.t, len(z)
-        if alone == 1:  # solved as two, by the kernels of several
-            t, values = t.repeat(1, 2), values.repeat(2, 1)
+        own = torch.arange(len(z)).repeat(2)[: _batch(len(z))]
+        t, values = part.t[:, own], values[own]
         active = torch.tensor([i for i in free if i < count], dtype=torch.int64)
         started = [i - count for i in free if i >= count]
         p = values[:, :count]
@@ -232,11 +228,19 @@ class Fits:
             initial_state=bool(started), step_control="per-sample", throw=False, compile=True, **vars(posed.solver),
         )  # fmt: skip
         columns = [*range(len(active)), *(len(active) + d for d in started)]
-        y = torch.where(usable.unsqueeze(1), moved.y[:, :alone], torch.nan)[..., list(posed.observed)]
-        slopes = moved.jacobian[:, :alone][..., list(posed.observed), :][..., columns] * posed.slopes(physical)[:, None]
+        y = torch.where(usable.unsqueeze(1), moved.y[:, : len(z)], torch.nan)[..., list(posed.observed)]
+        slopes = (
+            moved.jacobian[:, : len(z)][..., list(posed.observed), :][..., columns] * posed.slopes(physical)[:, None]
+        )
         y, slopes = part.own(y).transpose(1, 2), part.own(slopes).transpose(1, 2)
         lost = ~torch.isfinite(y).all(0).all(0)
         counted, weights = part.counted, part.weights
         residuals = torch.where(counted, (y - part.y) * weights, 0.0)
         jacobian = torch.where(counted.unsqueeze(-1), slopes * weights.unsqueeze(-1), 0.0)
         return torch.where(lost, torch.nan, residuals), jacobian
+
+
+def _batch(count: int) -> int:
+    """Return the size of the batch in which so many members are solved: of few sizes, 2 or more, which share kernels."""
+    grain = 1 << max(0, count.bit_length() - 3)
+    return max(2, -(-count // grain) * grain)
