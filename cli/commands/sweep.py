@@ -11,9 +11,9 @@ import click
 from physode.cli.commands.simulate_shared import Decorator, together
 from physode.cli.numbers import POSITIVE, THREADS, Real, Whole, finite_numbers
 from physode.cli.options import ADAPTIVE_METHODS, PATH, force_option, json_option, seed_option
-from physode.cli.progress import showing_epochs
 from physode.cli.show import show_json, show_pairs
 from physode.cli.tables import SectionedCommand, say_understood, table_options
+from physode.progress import showing_epochs
 
 if TYPE_CHECKING:
     from physode.datasets import TableOptions
@@ -50,7 +50,7 @@ def _sweep_options(table: str) -> Decorator:
     """``--seeds``, and where batches are computed, and what is written."""
     return together(
         click.option("--seeds", metavar="A:B", help="Short for --over seed=A:B, the seeds from A to B - 1."),
-        click.option("--batch", type=Whole(1), default=500, show_default=True, help="Members of a batch."),
+        click.option("--batch", type=Whole(1), help="Members of a batch.  [default: 500, fewer that are large]"),
         click.option("--jobs", type=THREADS, help="Batches computed at a time.  [default: 1]"),
         click.option("--scheduler", metavar="ADDRESS", help="Send batches to this Dask scheduler instead."),
         click.option(
@@ -153,7 +153,7 @@ def fit_command(ctx: click.Context, /, table: TableOptions, **options: Any) -> N
             rhs, data, over=_cases(over, options["seeds"]), constants=_completed(rhs, constants),
             start=options["start"], states=_words(options["states"]), observe=_words(options["observe"]),
             sigma=options["sigma"], bounds={name: tuple(ends) for name, ends in options["bounds"].items()},
-            fixed=tuple(options["fix"]), log=options["positive"], starts=options["starts"], seed=options["seed"],
+            fixed=tuple(options["fix"]), log=_positive(rhs) if options["positive"] else False, starts=options["starts"], seed=options["seed"],
             iterations=options["epochs"], **_given(options), **where,
         )  # fmt: skip
 
@@ -273,6 +273,16 @@ def _completed(rhs: Any, constants: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**defaults_of(rhs), **constants}
 
 
+def _positive(rhs: Any) -> tuple[str, ...]:
+    """Return the constants that can be fitted, initial states left out."""
+    from physode.ensembles.equations import defaults_of
+    from physode.rhs import SYSTEMS
+
+    if not isinstance(rhs, str):
+        return tuple(defaults_of(rhs))
+    return tuple(SYSTEMS[rhs].declared) if rhs in SYSTEMS else ()
+
+
 def _words(text: str | None) -> list[str] | None:
     return None if text is None else [word.strip() for word in text.split(",")]
 
@@ -295,9 +305,13 @@ def _carry_out(
     torch.set_num_threads(1)
     with showing_epochs(f"{what} {out.stem}") as tell:
         table = run(
-            batch=options["batch"], jobs=options["jobs"] or 1, scheduler=options["scheduler"], folder=folder,
-            force=options["force"], progress=lambda done, of, _: tell(done / of, f"{done} of {of}"),
-        )  # fmt: skip
+            **({} if options["batch"] is None else {"batch": options["batch"]}),
+            jobs=options["jobs"] or 1,
+            scheduler=options["scheduler"],
+            folder=folder,
+            force=options["force"],
+            progress=lambda done, of, _: tell(done / of, f"{done} of {of}"),
+        )
     table.write(out, overwrite=options["force"] or begun)
     counts = table.statuses
     failed = counts.get(FAILED, 0) + counts.get(LOST, 0)

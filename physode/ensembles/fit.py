@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from physode.sweeps.table import Table
 __all__ = ["fit_batch", "fit_ensemble"]
 
 _SEED = "seed"
+_BYTES = 2**27  # of a batch's derivatives; further starts may take seven times as much
 
 
 def fit_ensemble(
@@ -51,7 +53,7 @@ def fit_ensemble(
     atol: float = 1e-11,
     max_steps: int = 10_000,
     iterations: int = 200,
-    batch: int = BATCH,
+    batch: int | None = None,
     jobs: int = 1,
     scheduler: str | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -89,7 +91,8 @@ def fit_ensemble(
     method, rtol, atol, max_steps, iterations
         As in :func:`physode.fit`.
     batch
-        Fits of a batch, a cell of the sweep: what raises, or kills its process, loses those of its batch.
+        Fits of a batch, a cell of the sweep: what raises, or kills its process, loses those of its batch. By default
+        500, or fewer where these would take more than 128 MiB.
     jobs, scheduler, folder, out, force, progress
         As in :func:`physode.sweep`; batches are sent, and kept.
 
@@ -112,7 +115,7 @@ def fit_ensemble(
     --------
     >>> physode.fit_ensemble("lotka_volterra", physode.datasets.read_data(["lotkavolterra.h5"]), log=True, jobs=2)
     """
-    workers = Workers(batch, jobs, scheduler, folder, out, force, progress)
+    workers = Workers(BATCH if batch is None else batch, jobs, scheduler, folder, out, force, progress)
     if starts < 1 or iterations < 1:
         raise ConfigError(f"`starts` and `iterations` must be at least 1, got {starts} and {iterations}")
     seen = data if isinstance(data, Observed) else observed(data, time=time, experiment=experiment)
@@ -125,6 +128,8 @@ def fit_ensemble(
     }  # fmt: skip
     members = _with_sigma(Members.of(seen), sigma)
     posed = pose(f, members, **options)
+    if batch is None:
+        workers = replace(workers, batch=_batch_of(posed, members))
     cases = [{}] if over is None else cases_of(over)
     values = _values(posed, members, cases, start, _true(data, posed, constants or {}))
     labels = _labels(posed, cases)
@@ -174,6 +179,13 @@ def fit_batch(
         [_told(posed, outcome) for outcome in fit_rows(posed, members, begun, **settings)]
     )
     return found
+
+
+def _batch_of(posed: Posed, members: Members) -> int:
+    """Return how many members are solved at a time: fewer of those whose derivatives take much memory."""
+    states = len(posed.values) - posed.constants
+    size = 8 * int(members.t.shape[1]) * states * (len(posed.free) + states)
+    return max(1, min(BATCH, _BYTES // size))
 
 
 def _ends(low: float | None, high: float | None) -> tuple[float, float]:

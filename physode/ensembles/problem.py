@@ -241,6 +241,6 @@ class Fits:
 
 
 def _batch(count: int) -> int:
-    """Return the size of the batch in which so many members are solved: of few sizes, 2 or more, which share kernels."""
+    """Return in batches of which size so many members are solved: 2 or more, of few sizes, which share kernels."""
     grain = 1 << max(0, count.bit_length() - 3)
     return max(2, -(-count // grain) * grain)
