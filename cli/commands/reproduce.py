@@ -54,7 +54,7 @@ def command(
     \b
     ACA paper (Zhuang et al. 2020):
       fig4, fig5, fig6, table5               integrals, gradients, three bodies
-      table4                                 irregular series of MuJoCo's hopper (extra mujoco)
+      table4                                 irregular series of a hopper (extra mujoco)
       table2, table3, table6, table7, fig7   NODE18 and ResNet18 on CIFAR
     Galaxies by neural ODEs (Gupta et al. 2022):
       galaxy-table1 to 4, galaxy-fig2 to 5, galaxy-params
@@ -83,6 +83,7 @@ def command(
       physode reproduce table4 table5 --quick --jobs 2
       physode reproduce galaxy-table4 galaxy-fig5 --quick --jobs 2
       physode reproduce table2 table7 --data cifar-10-binary.tar.gz --device cuda
+      physode reproduce table2 --data cifar-100-binary.tar.gz --out cifar100 --device cuda
       physode reproduce table5 --scheduler tcp://127.0.0.1:8786
     """
     if jobs is not None and scheduler is not None:

@@ -150,12 +150,23 @@ def fit_command(ctx: click.Context, /, table: TableOptions, **options: Any) -> N
 
     def run(**where: Any) -> Table:
         return fit_ensemble(
-            rhs, data, over=_cases(over, options["seeds"]), constants=_completed(rhs, constants),
-            start=options["start"], states=_words(options["states"]), observe=_words(options["observe"]),
-            sigma=options["sigma"], bounds={name: tuple(ends) for name, ends in options["bounds"].items()},
-            fixed=tuple(options["fix"]), log=_positive(rhs) if options["positive"] else False, starts=options["starts"], seed=options["seed"],
-            iterations=options["epochs"], **_given(options), **where,
-        )  # fmt: skip
+            rhs,
+            data,
+            over=_cases(over, options["seeds"]),
+            constants=_completed(rhs, constants),
+            start=options["start"],
+            states=_words(options["states"]),
+            observe=_words(options["observe"]),
+            sigma=options["sigma"],
+            bounds={name: tuple(ends) for name, ends in options["bounds"].items()},
+            fixed=tuple(options["fix"]),
+            log=_positive(rhs) if options["positive"] else False,
+            starts=options["starts"],
+            seed=options["seed"],
+            iterations=options["epochs"],
+            **_given(options),
+            **where,
+        )
 
     _carry_out(ctx, run, options, "fitting", good="converged")
 
