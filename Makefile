@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv install demo test test-all check lint types bench clean
+.PHONY: help venv install demo test test-all check lint types reproduction bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -52,6 +52,10 @@ types: $(STAMP) ## Check the types
 	$(BIN)/mypy
 
 check: lint types test ## Style, types and tests: what a change must pass
+
+reproduction: $(STAMP) ## Run every experiment of the papers, shortened, and make docs/reproduction.md (40 minutes)
+	$(BIN)/physode reproduce all --quick --jobs $(WORKERS) --out build/reproduction --force
+	$(BIN)/python docs/reproduction.py build/reproduction
 
 bench: $(STAMP) ## Time physode beside its peers (installs these)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'

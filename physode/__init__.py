@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         sweeps,
         training,
     )
-    from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
+    from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve, odesolve_adjoint
     from physode.ensembles.fit import fit_ensemble
     from physode.ensembles.simulate import simulate_ensemble
     from physode.estimation.fit import fit
@@ -71,6 +71,7 @@ __all__ = [
     "odeint_dense",
     "odeint_event",
     "odesolve",
+    "odesolve_adjoint",
     "plotting",
     "progress_bar",
     "rhs",
@@ -119,6 +120,7 @@ _HOMES = {
     "odeint_dense": "physode.compat",
     "odeint_event": "physode.compat",
     "odesolve": "physode.compat",
+    "odesolve_adjoint": "physode.compat",
     "progress_bar": "physode.solvers.callbacks",
     "simulate_ensemble": "physode.ensembles.simulate",
     "solve": "physode.solve",

@@ -164,7 +164,7 @@ def _labelled(path: Path, run: TrainRun) -> Images:
     from physode.datasets.images import read_images
 
     with progress_bar(f"reading {path.name}, to calibrate") as progress:
-        return read_images(path, size=run.size, progress=progress)
+        return read_images(path, **run.reading, progress=progress)
 
 
 def _read(sources: tuple[Path, ...], run: TrainRun) -> Images:
@@ -174,6 +174,6 @@ def _read(sources: tuple[Path, ...], run: TrainRun) -> Images:
     parts = []
     for source in sources:
         with progress_bar(f"reading {source.name}") as progress:
-            parts.append(read_unlabelled(source, size=run.size, progress=progress))
+            parts.append(read_unlabelled(source, size=run.size, centre=run.centre, progress=progress))
         warn_of_skipped(parts[-1])
     return joined(parts) if len(parts) > 1 else parts[0]

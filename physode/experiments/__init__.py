@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["EXPERIMENTS", "ON_IMAGES", "find_experiment"]
 
 EXPERIMENTS = {
+    "table1": "ACA paper, Table 1: computation, memory and depth by gradient method, counted",
+    "theorem32": "ACA paper, Theorem 3.2: the reverse solve's error on a linear equation",
     "fig4": "ACA paper, Figs. 4 and 9: van der Pol, forward and in reverse",
     "fig5": "ACA paper, Fig. 5: an image sent through a convolution and back",
     "fig6": "ACA paper, Fig. 6: errors of the three gradient methods on dz/dt = k z",
@@ -27,6 +29,7 @@ EXPERIMENTS = {
     "table6": "ACA paper, Table 6: ResNet18 tested by other solvers",
     "table7": "ACA paper, Table 7: NODE18 tested by other solvers",
     "fig7": "ACA paper, Fig. 7: accuracy by epoch, by time, and over runs",
+    "galaxy-fig1": "galaxy paper, Fig. 1: images of each class",
     "galaxy-table1": "galaxy paper, Table 1: confusion of ResNet",
     "galaxy-table2": "galaxy paper, Table 2: confusion of NODE",
     "galaxy-table3": "galaxy paper, Table 3: confusion of NODE_ACA",
@@ -35,6 +38,7 @@ EXPERIMENTS = {
     "galaxy-fig3": "galaxy paper, Fig. 3: ROC of NODE",
     "galaxy-fig4": "galaxy paper, Fig. 4: ROC of NODE_ACA",
     "galaxy-fig5": "galaxy paper, Fig. 5: precision and completeness of the three networks",
+    "galaxy-passes": "galaxy paper, Sects. 5.4 and 6: forward passes, time and accuracy by solver",
     "galaxy-params": "galaxy paper, Sect. 6.2: numbers of parameters",
 }
 """The experiments by name, and what each is."""
