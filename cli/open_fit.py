@@ -12,8 +12,10 @@ from physode.cli.open_run import draw_figures
 from physode.cli.open_source import KEPT, Asked, Source
 from physode.cli.options import given, refuse_beside_resume
 from physode.cli.progress import showing_epochs
+from physode.cli.rhs_spec import check_place
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.tables import TABLE_OPTIONS
+from physode.optional_imports import check_installed
 
 if TYPE_CHECKING:
     from physode.estimation.estimate import Estimate
@@ -33,6 +35,8 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
     """Fit, show and keep the result."""
     _refuse_idle(ctx, source)
     _refuse_both(options)
+    if source.kind == "python":
+        check_place(source.name)
     import torch
 
     from physode.estimation.bands import check_until
@@ -126,6 +130,8 @@ def _carry_out(run: EstimateRun, asked: Asked, problem: Problem, options: Mappin
 def _refuse_both(options: Mapping[str, Any]) -> None:
     if options["jobs"] is not None and options["scheduler"] is not None:
         raise click.UsageError("--jobs and --scheduler do not go together: a cluster has its own workers")
+    if options["jobs"] is not None or options["scheduler"] is not None:
+        check_installed("distributed", extra="cluster", purpose="--jobs or --scheduler of a fit")
 
 
 def _refuse_idle(ctx: click.Context, source: Source) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import click
 
 from physode.cli.numbers import THREADS, Real, Whole, numbers_between_commas
+from physode.cli.paths import PATH, Run, folder_name
+from physode.optional_imports import check_installed
 from physode.training.settings import ATOL, RTOL, SEED, Range, Setting, Settings, whole
 
 __all__ = [
@@ -18,10 +19,8 @@ __all__ = [
     "FIXED_METHODS",
     "GRADIENTS",
     "METHODS",
-    "PATH",
     "device_option",
     "dtype_option",
-    "folder_name",
     "force_option",
     "given",
     "given_settings",
@@ -59,9 +58,6 @@ ADAPTIVE_METHODS = (
 )
 METHODS = FIXED_METHODS + ADAPTIVE_METHODS
 GRADIENTS = ("aca", "adjoint", "naive", "naive-steps")
-
-PATH = click.Path(path_type=Path)
-"""A file or folder. Whether it exists is the library's question: its answer is a failure (1), not a usage error (2)."""
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Decorated], Decorated]
@@ -114,15 +110,6 @@ def _check_device(ctx: click.Context, param: click.Parameter, value: str | None)
     return value
 
 
-def folder_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Check the name of a folder: one, not a path."""
-    if value is not None and (Path(value).name != value or value in ("", ".", "..")):
-        raise click.BadParameter(
-            f"{value!r} is not the name of a folder; --out says where it is.", ctx=ctx, param=param
-        )
-    return value
-
-
 device_option = click.option(
     "--device",
     default="cpu",
@@ -140,7 +127,7 @@ def threads_option(default: str = "torch's") -> Decorator[Any]:
     return click.option("--threads", type=THREADS, help=f"Threads to compute with on CPU.  [default: {default}]")
 
 
-def run_options(*, named_after: str, resumed: str) -> Decorator[Any]:
+def run_options(*, named_after: str, resumed: str, example: str) -> Decorator[Any]:
     """``--name``, ``--out`` and ``--resume`` of a run's folder.
 
     Parameters
@@ -149,19 +136,21 @@ def run_options(*, named_after: str, resumed: str) -> Decorator[Any]:
         What the run is called after by default.
     resumed
         From where on a run goes on.
+    example
+        A run that the command has made.
     """
     return _together(
         click.option("--name", callback=folder_name, help=f"Name of the run.  [default: from {named_after}]"),
         click.option("--out", type=PATH, default="runs", show_default=True, help="Folder that the run goes into."),
-        click.option("--resume", type=PATH, metavar="RUN", help=f"Go on with this run {resumed}."),
+        click.option("--resume", type=Run(example), metavar="RUN", help=f"Go on with this run {resumed}."),
     )
 
 
-def training_options(*, named_after: str) -> Decorator[Any]:
+def training_options(*, named_after: str, example: str) -> Decorator[Any]:
     """What every training has beside its settings."""
     return _together(
         threads_option(),
-        run_options(named_after=named_after, resumed="after its last whole epoch"),
+        run_options(named_after=named_after, resumed="after its last whole epoch", example=example),
         click.option(
             "--tensorboard/--no-tensorboard",
             default=None,
@@ -174,6 +163,8 @@ def training_options(*, named_after: str) -> Decorator[Any]:
 
 
 def _where_installed(ctx: click.Context, param: click.Parameter, value: bool | None) -> bool:
+    if value:
+        check_installed("tensorboard", extra="images", purpose="--tensorboard")
     return importlib.util.find_spec("tensorboard") is not None if value is None else value
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from physode.cli.numbers import POSITIVE, SECONDS, Real, Whole
-from physode.cli.options import PATH, force_option, json_option
+from physode.cli.options import force_option, json_option
+from physode.cli.paths import FITTED, PATH, SOURCE
 from physode.cli.progress import progress_bar
 from physode.cli.show import cell, show_json
 
@@ -24,7 +25,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 
 
 @click.command()
-@click.argument("run", type=PATH)
+@click.argument("run", type=FITTED)
 @click.option(
     "--format",
     "kind",
@@ -49,7 +50,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     "--dpi", type=Whole(1), default=100, show_default=True, help="Pixels an inch: how large text and lines are."
 )
 @click.option(
-    "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
+    "--data", type=SOURCE, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
 )
 @click.option("--trajectory", type=Whole(0), default=0, show_default=True, help="Which one to show.")
 @force_option

@@ -11,7 +11,6 @@ from physode.cli.numbers import SECONDS, THREADS, Real, Whole, finite_numbers, n
 from physode.cli.open_fit import fit_open, resume_open
 from physode.cli.open_source import find_open
 from physode.cli.options import (
-    PATH,
     force_option,
     given,
     given_settings,
@@ -22,6 +21,7 @@ from physode.cli.options import (
     run_options,
     threads_option,
 )  # fmt: skip
+from physode.cli.paths import SOURCE
 from physode.cli.progress import showing_epochs
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.tables import SectionedCommand, say_understood, table_options
@@ -66,7 +66,7 @@ def _named(form: str, *, needs_value: bool = True, infinite: bool = False) -> An
     return read
 
 
-class _Rhs(click.ParamType[str]):
+class _Rhs(click.ParamType):  # type: ignore[type-arg] # generic since click 8.4
     """One of the settings' kinds, or a right-hand side of the user's own, FILE.py:NAME."""
 
     name = "rhs"
@@ -83,9 +83,9 @@ class _Rhs(click.ParamType[str]):
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("data", type=PATH, nargs=-1)
+@click.argument("data", type=SOURCE, nargs=-1)
 @click.option(
-    "--model", type=PATH, metavar="FILE", help="Fit the equations of this model file; see: physode model --help"
+    "--model", type=SOURCE, metavar="FILE", help="Fit the equations of this model file; see: physode model --help"
 )
 @click.option("--starts", type=Whole(1, largest=4096), default=8, show_default=True, help=_OPEN + "starting points.")
 @click.option("--jobs", type=THREADS, help=_OPEN + "search in batches of 8 starts, so many at a time.")
@@ -109,7 +109,7 @@ class _Rhs(click.ParamType[str]):
     hidden={"callback": _widths},
 )
 @click.option("--init-masses", callback=_reals, metavar="A,B,...", help="Short for --init masses=A,B,...")
-@run_options(named_after="DATA and --rhs", resumed="from its last checkpoint")
+@run_options(named_after="DATA and --rhs", resumed="from its last checkpoint", example="runs/threebody-physical")
 @click.option(
     "--checkpoint-seconds",
     type=Real(0, largest=1e9, why="no checkpoint would be kept; give less"),
@@ -207,9 +207,15 @@ def _refuse_open(ctx: click.Context) -> None:
 
 
 def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
+    from physode.errors import DataError
+
+    if not options["data"] and not _DEFAULT_DATA.exists():
+        raise DataError(
+            f"there is no {_DEFAULT_DATA} in this folder; make one with: physode simulate threebody; or name a file: "
+            "physode fit DATA"
+        )
     from physode.datasets import read_data
     from physode.datasets.files import naming
-    from physode.errors import DataError
     from physode.fitting import create_run, effective_config
     from physode.fitting.data import choose, digest
     from physode.fitting.fit import check_model
@@ -217,11 +223,6 @@ def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
 
     name: str | None = options["name"]
     data: tuple[Path, ...] = options["data"] or (_DEFAULT_DATA,)
-    if not options["data"] and not _DEFAULT_DATA.exists():
-        raise DataError(
-            f"there is no {_DEFAULT_DATA} in this folder; make one with: physode simulate threebody; or name a file: "
-            "physode fit DATA"
-        )
     short = {} if options["init_masses"] is None else {"masses": options["init_masses"]}
     config = FitConfig(**{**given_settings(FitConfig, options), "init": options["init"] | short})
     path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")

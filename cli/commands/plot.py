@@ -10,7 +10,8 @@ import click
 from physode.cli.data import read_shown
 from physode.cli.numbers import Whole
 from physode.cli.open_run import draw_open
-from physode.cli.options import PATH, force_option, json_option
+from physode.cli.options import force_option, json_option
+from physode.cli.paths import FITTED, SOURCE
 from physode.cli.show import cell, show_json
 from physode.cli.tables import SectionedCommand, merged, say_understood, table_options
 from physode.plotting import ESTIMATE_FIGURES, FIGURES, SERIES_FIGURES
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("run", type=PATH)
+@click.argument("run", type=FITTED)
 @click.option(
     "--only",
     type=click.Choice(tuple(dict.fromkeys(FIGURES + SERIES_FIGURES + ESTIMATE_FIGURES))),
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     help="Draw this figure; repeat it.",
 )
 @click.option(
-    "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
+    "--data", type=SOURCE, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
 )
 @click.option("--trajectory", type=Whole(0), default=0, show_default=True, help="Which one to draw.")
 @force_option

@@ -11,7 +11,8 @@ import click
 
 from physode.cli.numbers import Real, Whole
 from physode.cli.open_run import profile_open
-from physode.cli.options import PATH, force_option, given, json_option
+from physode.cli.options import force_option, given, json_option
+from physode.cli.paths import FITTED, SOURCE
 from physode.cli.progress import showing_progress
 from physode.cli.show import precise, show_json, show_pairs, show_table
 
@@ -23,7 +24,7 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.argument("run", type=PATH)
+@click.argument("run", type=FITTED)
 @click.argument("name")
 @click.option(
     "--points",
@@ -47,7 +48,7 @@ __all__ = ["command"]
     help="How far to go to either side at first, in standard errors.",
 )
 @click.option(
-    "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
+    "--data", type=SOURCE, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
 )
 @force_option
 @json_option

@@ -13,7 +13,6 @@ import click
 from physode.cli.data import USUAL_IMAGES, usual_images, warn_of_skipped
 from physode.cli.numbers import Whole
 from physode.cli.options import (
-    PATH,
     given,
     given_settings,
     options_of,
@@ -21,6 +20,7 @@ from physode.cli.options import (
     refuse_idle_tolerances,
     training_options,
 )  # fmt: skip
+from physode.cli.paths import SOURCE
 from physode.cli.progress import progress_bar, showing_epochs
 from physode.cli.show import show_json, show_pairs
 from physode.images.config import TrainConfig
@@ -51,7 +51,7 @@ Function = Callable[..., Any]
 _OPTIONS = (
     options_of(TrainConfig),
     click.option("--size", type=Whole(8, 1024), help="Pixels a side.  [default: as they are; image files 32]"),
-    training_options(named_after="the data and --model"),
+    training_options(named_after="the data and --model", example="runs/galaxy-node"),
 )
 
 
@@ -66,10 +66,10 @@ def make(kind: str, about: str) -> click.Command:
     for option in reversed(_OPTIONS):
         function = option(function)
     if kind == "images":
-        function = click.argument("source", type=PATH, required=False, metavar="DATA")(function)
+        function = click.argument("source", type=SOURCE, required=False, metavar="DATA")(function)
     else:
         usual = " or ".join(USUAL_IMAGES[kind][:2])
-        function = click.option("--data", "source", type=PATH, help=f"The images.  [default: {usual}]")(function)
+        function = click.option("--data", "source", type=SOURCE, help=f"The images.  [default: {usual}]")(function)
     where = " DATA" if kind == "images" else ""
     text = f"""{about}
 

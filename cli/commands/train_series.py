@@ -10,7 +10,6 @@ import click
 from physode.cli.data import read_shown, say
 from physode.cli.numbers import Real
 from physode.cli.options import (
-    PATH,
     given,
     given_settings,
     options_of,
@@ -18,6 +17,7 @@ from physode.cli.options import (
     refuse_idle_tolerances,
     training_options,
 )  # fmt: skip
+from physode.cli.paths import SOURCE
 from physode.cli.progress import showing_epochs
 from physode.cli.show import show_json, show_pairs
 from physode.series.config import SeriesConfig
@@ -34,9 +34,9 @@ _DRAWS = 10  # for the log-likelihood at the end
 
 
 @click.command(short_help="Train on irregular time series, each at times of its own.")
-@click.argument("source", type=PATH, required=False, metavar="DATA")
+@click.argument("source", type=SOURCE, required=False, metavar="DATA")
 @options_of(SeriesConfig, clip={"type": Real.of(NETWORK)})
-@training_options(named_after="DATA and --model")
+@training_options(named_after="DATA and --model", example="runs/hopper-latent-ode")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Train a model of irregular time series: each at times of its own, channels missing here and there.

@@ -47,7 +47,8 @@ class _Chunk:
     def bytes_each(self) -> int:
         """What a trajectory takes while it is solved; all have as many rows as the longest has steps."""
         _, outputs, components = self.y.shape
-        return self.y.itemsize * components * (_STATES_AN_OUTPUT * outputs + _STATES_A_STEP * max(1, self.steps))
+        states = _STATES_AN_OUTPUT * outputs + _STATES_A_STEP * max(1, self.steps)
+        return int(self.y.itemsize * components * states)
 
 
 Measure = Callable[[System, Solution], dict[str, Floats]]
