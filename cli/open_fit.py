@@ -11,6 +11,7 @@ import click
 from physode.cli.open_run import draw_figures
 from physode.cli.open_source import KEPT, Asked, Source
 from physode.cli.options import given, refuse_beside_resume
+from physode.cli.paths import check_source
 from physode.cli.progress import showing_epochs
 from physode.cli.rhs_spec import check_place
 from physode.cli.show import precise, show_json, show_pairs, show_table
@@ -35,8 +36,12 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
     """Fit, show and keep the result."""
     _refuse_idle(ctx, source)
     _refuse_both(options)
+    for path in options["data"]:
+        check_source(path)
     if source.kind == "python":
         check_place(source.name)
+    else:
+        check_source(Path(source.name))
     import torch
 
     from physode.estimation.bands import check_until
@@ -66,7 +71,9 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
 
 def resume_open(ctx: click.Context, options: Mapping[str, Any]) -> None:
     """Go on with a run that was interrupted."""
-    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--jobs, --scheduler and --threads")
+    refuse_beside_resume(
+        ctx, allowed=_WITH_RESUME, changeable="--jobs, --scheduler and --threads", example="runs/swing"
+    )
     _refuse_both(options)
     import torch
 

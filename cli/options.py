@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import click
 
 from physode.cli.numbers import THREADS, Real, Whole, numbers_between_commas
-from physode.cli.paths import PATH, Run, folder_name
+from physode.cli.paths import PATH, check_run, folder_name
 from physode.optional_imports import check_installed
 from physode.training.settings import ATOL, RTOL, SEED, Range, Setting, Settings, whole
 
@@ -127,7 +127,7 @@ def threads_option(default: str = "torch's") -> Decorator[Any]:
     return click.option("--threads", type=THREADS, help=f"Threads to compute with on CPU.  [default: {default}]")
 
 
-def run_options(*, named_after: str, resumed: str, example: str) -> Decorator[Any]:
+def run_options(*, named_after: str, resumed: str) -> Decorator[Any]:
     """``--name``, ``--out`` and ``--resume`` of a run's folder.
 
     Parameters
@@ -136,21 +136,19 @@ def run_options(*, named_after: str, resumed: str, example: str) -> Decorator[An
         What the run is called after by default.
     resumed
         From where on a run goes on.
-    example
-        A run that the command has made.
     """
     return _together(
         click.option("--name", callback=folder_name, help=f"Name of the run.  [default: from {named_after}]"),
         click.option("--out", type=PATH, default="runs", show_default=True, help="Folder that the run goes into."),
-        click.option("--resume", type=Run(example), metavar="RUN", help=f"Go on with this run {resumed}."),
+        click.option("--resume", type=PATH, metavar="RUN", help=f"Go on with this run {resumed}."),
     )
 
 
-def training_options(*, named_after: str, example: str) -> Decorator[Any]:
+def training_options(*, named_after: str) -> Decorator[Any]:
     """What every training has beside its settings."""
     return _together(
         threads_option(),
-        run_options(named_after=named_after, resumed="after its last whole epoch", example=example),
+        run_options(named_after=named_after, resumed="after its last whole epoch"),
         click.option(
             "--tensorboard/--no-tensorboard",
             default=None,
@@ -259,8 +257,8 @@ def given(ctx: click.Context) -> set[str]:
     return {name for name in ctx.params if ctx.get_parameter_source(name) is commandline}
 
 
-def refuse_beside_resume(ctx: click.Context, *, allowed: Collection[str], changeable: str) -> None:
-    """Raise a usage error where something is given with ``--resume`` that does not go with it.
+def refuse_beside_resume(ctx: click.Context, *, allowed: Collection[str], changeable: str, example: str) -> None:
+    """Raise a usage error where something is given with ``--resume`` that does not go with it, or a failure without it.
 
     Parameters
     ----------
@@ -270,6 +268,8 @@ def refuse_beside_resume(ctx: click.Context, *, allowed: Collection[str], change
         Names of parameters that go with it.
     changeable
         The settings that a run may be given anew, in words.
+    example
+        A run that the command has made.
     """
     known = given(ctx) - set(allowed)
     others = [each for each in ctx.command.params if each.name in known]
@@ -278,6 +278,7 @@ def refuse_beside_resume(ctx: click.Context, *, allowed: Collection[str], change
         raise click.UsageError(
             f"--resume and {word} do not go together; a run goes on with its own settings, but for {changeable}", ctx
         )
+    check_run(ctx.params["resume"], example=example)
 
 
 def refuse_idle_tolerances(ctx: click.Context) -> None:

@@ -14,7 +14,7 @@ import click
 from physode.datasets.files import check_run_folder
 from physode.errors import DataError
 
-__all__ = ["FITTED", "PATH", "SOURCE", "TRAINED", "Run", "Source", "folder_name"]
+__all__ = ["FITTED", "PATH", "SOURCE", "Run", "Source", "check_run", "check_source", "folder_name"]
 
 PATH = click.Path(path_type=Path)
 """A file or folder to write."""
@@ -29,8 +29,7 @@ class Source(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, found to be there."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if _missing(path):
-            raise DataError(f"{path} does not exist")
+        check_source(path)
         return path
 
 
@@ -44,16 +43,27 @@ class Run(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, found to be there."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if _missing(path):
-            check_run_folder(path, example=self.example)
+        check_run(path, example=self.example)
         return path
 
 
 SOURCE = Source()
 """A file or folder to read."""
 
-FITTED, TRAINED = Run("runs/threebody-physical"), Run("runs/galaxy-node")
-"""Folders of runs."""
+FITTED = Run("runs/threebody-physical")
+"""The folder of a run of a fit."""
+
+
+def check_source(path: Path) -> None:
+    """Raise ``DataError`` if there is nothing to read: for commands that have usage to refuse before."""
+    if _missing(path):
+        raise DataError(f"{path} does not exist")
+
+
+def check_run(path: Path, *, example: str) -> None:
+    """Raise ``ConfigError`` if there is no folder of a run, likewise."""
+    if _missing(path):
+        check_run_folder(path, example=example)
 
 
 def _missing(path: Path) -> bool:

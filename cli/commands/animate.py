@@ -9,7 +9,7 @@ import click
 
 from physode.cli.numbers import POSITIVE, SECONDS, Real, Whole
 from physode.cli.options import force_option, json_option
-from physode.cli.paths import FITTED, PATH, SOURCE
+from physode.cli.paths import FITTED, PATH
 from physode.cli.progress import progress_bar
 from physode.cli.show import cell, show_json
 
@@ -50,7 +50,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     "--dpi", type=Whole(1), default=100, show_default=True, help="Pixels an inch: how large text and lines are."
 )
 @click.option(
-    "--data", type=SOURCE, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
+    "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
 )
 @click.option("--trajectory", type=Whole(0), default=0, show_default=True, help="Which one to show.")
 @force_option

@@ -11,7 +11,7 @@ from physode.cli.commands.evaluate_series import evaluate_series
 from physode.cli.data import warn_of_skipped
 from physode.cli.numbers import STEP, Real, Whole
 from physode.cli.options import METHODS, force_option, json_option, other_device_option
-from physode.cli.paths import PATH, SOURCE, TRAINED
+from physode.cli.paths import PATH, check_run
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
 from physode.optional_imports import check_installed
@@ -30,7 +30,7 @@ _ONLY = {False: ("ratings", "out"), True: ("observed", "draws")}  # of classifie
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=TRAINED, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--method", type=click.Choice(METHODS), help="Another method than in training.")
 @click.option("--rtol", type=Real.of(RTOL), help="By another relative tolerance.")
 @click.option("--atol", type=Real.of(ATOL), help="By another absolute tolerance.")
@@ -45,7 +45,7 @@ _ONLY = {False: ("ratings", "out"), True: ("observed", "draws")}  # of classifie
 )
 @click.option(
     "--data",
-    type=SOURCE,
+    type=PATH,
     help="Other images of the same classes, or series of the same channels.  [default: the run's]",
 )
 @click.option("--all", "everything", is_flag=True, help="Test on all of the data, not on the part for the test only.")
@@ -108,7 +108,10 @@ def command(
     """
     solver = {name: value for name in _SOLVER if (value := options.pop(name)) is not None}
     shared = {"solver": solver, "figures": figures, "force": force, **options}
-    if _of_series(ctx, runs):
+    of_series = _of_series(ctx, runs)
+    for run in runs:
+        check_run(run, example="runs/galaxy-node")
+    if of_series:
         evaluate_series(runs, as_json=as_json, observed=observed, draws=draws or 100, all_series=everything, **shared)
         return
     check_installed("sklearn", extra="images", purpose="evaluating classifiers")

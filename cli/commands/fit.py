@@ -21,7 +21,7 @@ from physode.cli.options import (
     run_options,
     threads_option,
 )  # fmt: skip
-from physode.cli.paths import SOURCE
+from physode.cli.paths import PATH, check_source
 from physode.cli.progress import showing_epochs
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.tables import SectionedCommand, say_understood, table_options
@@ -83,9 +83,9 @@ class _Rhs(click.ParamType):  # type: ignore[type-arg] # generic since click 8.4
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("data", type=SOURCE, nargs=-1)
+@click.argument("data", type=PATH, nargs=-1)
 @click.option(
-    "--model", type=SOURCE, metavar="FILE", help="Fit the equations of this model file; see: physode model --help"
+    "--model", type=PATH, metavar="FILE", help="Fit the equations of this model file; see: physode model --help"
 )
 @click.option("--starts", type=Whole(1, largest=4096), default=8, show_default=True, help=_OPEN + "starting points.")
 @click.option("--jobs", type=THREADS, help=_OPEN + "search in batches of 8 starts, so many at a time.")
@@ -109,7 +109,7 @@ class _Rhs(click.ParamType):  # type: ignore[type-arg] # generic since click 8.4
     hidden={"callback": _widths},
 )
 @click.option("--init-masses", callback=_reals, metavar="A,B,...", help="Short for --init masses=A,B,...")
-@run_options(named_after="DATA and --rhs", resumed="from its last checkpoint", example="runs/threebody-physical")
+@run_options(named_after="DATA and --rhs", resumed="from its last checkpoint")
 @click.option(
     "--checkpoint-seconds",
     type=Real(0, largest=1e9, why="no checkpoint would be kept; give less"),
@@ -214,6 +214,8 @@ def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
             f"there is no {_DEFAULT_DATA} in this folder; make one with: physode simulate threebody; or name a file: "
             "physode fit DATA"
         )
+    for path in options["data"]:
+        check_source(path)
     from physode.datasets import read_data
     from physode.datasets.files import naming
     from physode.fitting import create_run, effective_config
@@ -241,7 +243,7 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> Run | None:
     """Return the run to go on with, with as many epochs as asked for."""
     if options["resume"] is None:
         return None
-    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs")
+    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs", example="runs/threebody-physical")
     import dataclasses
 
     from physode.fitting import open_run

@@ -11,7 +11,7 @@ from physode.cli.data import read_shown
 from physode.cli.numbers import Whole
 from physode.cli.open_run import draw_open
 from physode.cli.options import force_option, json_option
-from physode.cli.paths import FITTED, SOURCE
+from physode.cli.paths import FITTED, PATH
 from physode.cli.show import cell, show_json
 from physode.cli.tables import SectionedCommand, merged, say_understood, table_options
 from physode.plotting import ESTIMATE_FIGURES, FIGURES, SERIES_FIGURES
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     help="Draw this figure; repeat it.",
 )
 @click.option(
-    "--data", type=SOURCE, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
+    "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
 )
 @click.option("--trajectory", type=Whole(0), default=0, show_default=True, help="Which one to draw.")
 @force_option

@@ -12,7 +12,7 @@ import click
 from physode.cli.numbers import Real, Whole
 from physode.cli.open_run import profile_open
 from physode.cli.options import force_option, given, json_option
-from physode.cli.paths import FITTED, SOURCE
+from physode.cli.paths import FITTED, PATH
 from physode.cli.progress import showing_progress
 from physode.cli.show import precise, show_json, show_pairs, show_table
 
@@ -48,7 +48,7 @@ __all__ = ["command"]
     help="How far to go to either side at first, in standard errors.",
 )
 @click.option(
-    "--data", type=SOURCE, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
+    "--data", type=PATH, multiple=True, help="The data, where they are no longer where the fit found them; repeat it."
 )
 @force_option
 @json_option

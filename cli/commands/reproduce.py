@@ -11,7 +11,7 @@ import click
 from physode.cli.data import usual_images
 from physode.cli.numbers import THREADS
 from physode.cli.options import device_option, force_option, json_option, seed_option
-from physode.cli.paths import PATH, SOURCE
+from physode.cli.paths import PATH, check_source
 from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
 from physode.experiments import EXPERIMENTS, ON_IMAGES, find_experiment
@@ -31,7 +31,7 @@ _SOME_FAILED = 3  # the exit code
 @click.option("--quick", is_flag=True, help="Shorter versions of what takes long, named NAME-quick: minutes each.")
 @click.option("--jobs", type=THREADS, help="Cells of a study computed at a time.  [default: 1]")
 @click.option("--scheduler", metavar="ADDRESS", help="Send a study's cells to this Dask scheduler instead.")
-@click.option("--data", type=SOURCE, help="Images for what is on images.  [default: see above]")
+@click.option("--data", type=PATH, help="Images for what is on images.  [default: see above]")
 @device_option
 @click.option("--out", type=PATH, default=Path("reproduce"), show_default=True, help="Folder to write into.")
 @seed_option
@@ -94,15 +94,17 @@ def command(
         check_installed("distributed", extra="cluster", purpose="--scheduler")
     if any(ON_IMAGES.get(name) == "galaxy" and find_experiment(name).cells is not None for name in chosen):
         check_installed("sklearn", extra="images", purpose="classification metrics")
-    from physode.datasets.files import check_folder
-    from physode.datasets.locks import claimed_folder
-    from physode.experiments.study import check, configuration, forget
-
     if (jobs is not None or scheduler is not None) and all(find_experiment(name).cells is None for name in chosen):
         option = "--jobs" if scheduler is None else "--scheduler"
         raise click.UsageError(f"{option} needs a study of cells; there is none in {', '.join(chosen)}", ctx)
     if data is not None and not any(name in ON_IMAGES for name in chosen):
         raise click.UsageError(f"--data needs what is on images; there is none in {', '.join(chosen)}", ctx)
+    if data is not None:
+        check_source(data)
+    from physode.datasets.files import check_folder
+    from physode.datasets.locks import claimed_folder
+    from physode.experiments.study import check, configuration, forget
+
     sources = {name: _source(name, data) for name in chosen}
     known = {path: _describe(path) for path in dict.fromkeys(sources.values())}
     configs = {name: configuration(name, seed=seed, quick=quick, images=known[path]) for name, path in sources.items()}

@@ -51,7 +51,7 @@ Function = Callable[..., Any]
 _OPTIONS = (
     options_of(TrainConfig),
     click.option("--size", type=Whole(8, 1024), help="Pixels a side.  [default: as they are; image files 32]"),
-    training_options(named_after="the data and --model", example="runs/galaxy-node"),
+    training_options(named_after="the data and --model"),
 )
 
 
@@ -87,6 +87,9 @@ def make(kind: str, about: str) -> click.Command:
 
 
 def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
+    resume, example = options["resume"] is not None, "runs/galaxy-node"
+    if resume:
+        refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs and --device", example=example)
     from physode.training.distributed import end_with_torchrun
 
     end_with_torchrun()  # before the long imports, within which torchrun may end
@@ -98,7 +101,6 @@ def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
         torch.set_num_threads(options["threads"])
     refuse_idle_tolerances(ctx)
     first = int(os.environ.get("RANK", "0")) == 0
-    resume = options["resume"] is not None
     images, run = _resumed(ctx, options, write=first) if resume else _begun(ctx, kind, options, create=first)
     with showing_epochs(f"training {run.path.name}", shown=first) as tell:
         trainer = train(
@@ -153,7 +155,6 @@ def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bo
 
 def _resumed(ctx: click.Context, options: dict[str, Any], *, write: bool) -> tuple[Images, TrainRun]:
     """Return the run to go on with, with as many epochs as asked for, and its images."""
-    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs and --device")
     from physode.images import open_train_run
     from physode.training.folder import claimed_run
 

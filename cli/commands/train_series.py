@@ -36,7 +36,7 @@ _DRAWS = 10  # for the log-likelihood at the end
 @click.command(short_help="Train on irregular time series, each at times of its own.")
 @click.argument("source", type=SOURCE, required=False, metavar="DATA")
 @options_of(SeriesConfig, clip={"type": Real.of(NETWORK)})
-@training_options(named_after="DATA and --model", example="runs/hopper-latent-ode")
+@training_options(named_after="DATA and --model")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Train a model of irregular time series: each at times of its own, channels missing here and there.
@@ -56,6 +56,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode train timeseries set-a/ --model gru --epochs 20
       physode train timeseries --resume runs/hopper-latent-ode --epochs 200
     """
+    resume, example = options["resume"] is not None, "runs/hopper-latent-ode"
+    if resume:
+        refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs and --device", example=example)
     import torch
 
     from physode.series import train
@@ -63,7 +66,6 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     if options["threads"] is not None:
         torch.set_num_threads(options["threads"])
     refuse_idle_tolerances(ctx)
-    resume = options["resume"] is not None
     series, run = _resumed(ctx, options) if resume else _begun(ctx, options)
     with showing_epochs(f"training {run.path.name}") as tell:
         train(
@@ -110,7 +112,6 @@ def _begun(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries
 
 def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries, SeriesRun]:
     """Return the run to go on with, with as many epochs as asked for, and its series."""
-    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs and --device")
     from physode.series import open_series_run
     from physode.training.folder import claimed_run
 
