@@ -10,8 +10,8 @@ import click
 from physode.cli.numbers import POSITIVE, SECONDS, Real, Whole
 from physode.cli.options import force_option, json_option
 from physode.cli.paths import FITTED, PATH
-from physode.cli.progress import progress_bar
 from physode.cli.show import cell, show_json
+from physode.progress import progress_bar
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:

@@ -10,8 +10,9 @@ import click
 
 from physode.cli.options import force_option, json_option
 from physode.cli.paths import PATH, SOURCE
-from physode.cli.show import show_json, show_table, visible
+from physode.cli.show import show_json, show_table
 from physode.cli.tables import SectionedCommand, say_understood, table_options
+from physode.progress import visible
 
 if TYPE_CHECKING:
     from physode.datasets import TableOptions

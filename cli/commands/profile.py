@@ -13,8 +13,8 @@ from physode.cli.numbers import Real, Whole
 from physode.cli.open_run import profile_open
 from physode.cli.options import force_option, given, json_option
 from physode.cli.paths import FITTED, PATH
-from physode.cli.progress import showing_progress
 from physode.cli.show import precise, show_json, show_pairs, show_table
+from physode.progress import showing_progress
 
 if TYPE_CHECKING:
     from physode.fitting import Run

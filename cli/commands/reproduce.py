@@ -12,10 +12,10 @@ from physode.cli.data import usual_images
 from physode.cli.numbers import THREADS
 from physode.cli.options import device_option, force_option, json_option, seed_option
 from physode.cli.paths import PATH, check_source
-from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
 from physode.experiments import EXPERIMENTS, ON_IMAGES, find_experiment
 from physode.optional_imports import check_installed
+from physode.progress import progress_bar
 
 if TYPE_CHECKING:
     from physode.experiments.report import Result
