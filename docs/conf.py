@@ -98,6 +98,7 @@ PUBLIC = {
     "physode.rhs": "Right-hand sides",
     "physode.simulators": "Simulators",
     "physode.estimation": "Estimates of equations of one's own",
+    "physode.sweeps": "Sweeps",
     "physode.fitting": "Fits of built-in systems and networks",
     "physode.models": "Layers and networks",
     "physode.images": "Image classifiers",

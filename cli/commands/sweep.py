@@ -10,7 +10,8 @@ import click
 
 from physode.cli.commands.simulate_shared import Decorator, together
 from physode.cli.numbers import POSITIVE, THREADS, Real, Whole, finite_numbers
-from physode.cli.options import ADAPTIVE_METHODS, PATH, force_option, json_option, seed_option
+from physode.cli.options import ADAPTIVE_METHODS, force_option, json_option, seed_option
+from physode.cli.paths import PATH
 from physode.cli.show import show_json, show_pairs
 from physode.cli.tables import SectionedCommand, say_understood, table_options
 from physode.progress import showing_epochs
