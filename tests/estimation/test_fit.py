@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -201,9 +202,9 @@ def test_what_the_data_leave_open_has_no_error():
 
 def test_the_answer_reads_well():
     text = repr(fit(decay, {"t": T, "y": decaying()}, constants={"k": 1.0}))
-    assert "k    = 0.69" in text or "k    = 0.70" in text
+    assert re.search(r"^  k     0\.(69|70)\d* +0\.0\d+", text, re.MULTILINE)
     assert "converged" in text
-    assert "8 of 8 starts met" in text
+    assert "starts that met 8 of 8" in text
 
 
 def test_a_best_that_one_start_alone_came_to_is_doubted():
