@@ -14,6 +14,7 @@ from physode.cli.options import given, refuse_beside_resume
 from physode.cli.progress import showing_epochs
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.tables import TABLE_OPTIONS
+from physode.fit_status import CONVERGED
 
 if TYPE_CHECKING:
     from physode.estimation.estimate import Estimate
@@ -119,8 +120,8 @@ def _carry_out(run: EstimateRun, asked: Asked, problem: Problem, options: Mappin
         show_json({"run": str(run.path), **found.as_dict(), "notes": notes, "figures": list(map(str, figures))})
     else:
         _show(found, run.path, notes, list(map(str, figures)))
-    if not found.converged:
-        raise click.ClickException(f"no fit, {found.reason} ({run.path})")
+    if found.status != CONVERGED:
+        raise click.ClickException(f"no fit, {found.ended} ({run.path})")
 
 
 def _refuse_both(options: Mapping[str, Any]) -> None:
@@ -165,7 +166,8 @@ def _show(found: Estimate, path: Path, notes: list[str], figures: list[str]) -> 
     if len(found.constants) > _MOST_ROWS:
         click.echo(f"{len(found.constants) - _MOST_ROWS} more are in {path / 'constants.csv'}\n")
     pairs: dict[str, Any] = {
-        "ended": found.reason,
+        "status": found.status,
+        "ended": found.ended,
         "values": len(found.estimation.measurements),
         "starts that met": f"{found.met} of {len(found.minima.loss)}",
         "-log likelihood": found.loss,
