@@ -319,7 +319,7 @@ def test_a_constant_that_acts_somewhere_else_than_at_the_guess_is_no_idle_one():
     ("sigma", "status"), [(1e-6, "explains nothing"), (None, "explains nothing"), (1e3, "converged")]
 )
 def test_a_search_that_came_to_rest_far_from_the_data_explains_nothing(sigma, status):
-    """A decay from 100 at the rate of its bound is nowhere near a small oscillation; an error of 1000 hides all of it."""
+    """A decay from 100 is nowhere near a small oscillation; an error of 1000 hides all of it."""
     t = np.linspace(0.0, 3.0, 40)
     found = fit(
         lambda t, x, k: -k * x,
