@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "Train a classifier of images, or a model of time series.",
     "evaluate": "Test trained models.",
     "plot": "Draw the figures of a run.",
+    "report": "Write runs as one HTML page.",
     "profile": "Profile the likelihood of a fitted constant.",
     "animate": "Animate a run: fitted against true trajectories.",
     "inspect": "Describe a file of trajectories or images.",

@@ -111,11 +111,13 @@ def _carry_out(run: EstimateRun, asked: Asked, problem: Problem, options: Mappin
         )
         tell(1.0, "bands and figures")
         curves = bands(found, until=asked.options.get("until"))
+        tests, determined = residual_tests(found), identifiability(found)
         notes = [found.doubt] if found.doubt else []
-        notes += [test.sentence for test in residual_tests(found)] + list(identifiability(found).sentences)
+        doubts = notes + [test.sentence for test in tests if test.suspicious] + list(determined.complaints)
+        notes += [test.sentence for test in tests] + list(determined.sentences)
         figures = draw_figures(run.figures, found, curves, overwrite=True)
         petab = Path(asked.source.name) if asked.source.kind == "petab" else None
-        write_results(run, found, curves, notes=notes, petab=petab)
+        write_results(run, found, curves, notes=notes, doubts=doubts, petab=petab)
     if options["as_json"]:
         show_json({"run": str(run.path), **found.as_dict(), "notes": notes, "figures": list(map(str, figures))})
     else:

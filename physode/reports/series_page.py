@@ -1,0 +1,198 @@
+"""A model of irregular series as a report shows it: forecasts with bands, errors, how it was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from physode.errors import DataError, PhysodeError
+from physode.json_values import read_json
+from physode.reports.blocks import Block, Chart, RunView, Tab, Table, Text, Verdict
+from physode.reports.charts import axis, band, by_epoch, line, points, spans, titled
+from physode.reports.common import citations, origin_tab, settings_of, short
+from physode.series.config import TASKS
+from physode.series.run import SeriesRun
+from physode.training.evaluation_files import evaluation_paths
+
+if TYPE_CHECKING:
+    from physode.datasets.series import IrregularSeries
+    from physode.series.reconstruction import Reconstruction
+
+_MOST_SERIES, _MOST_CHANNELS, _MOST_ROWS = 6, 4, 20
+_NORMAL = 1.959964  # standard deviations of a 95 % band
+
+
+def series_view(run: SeriesRun, series: IrregularSeries | None, why: str = "") -> RunView:
+    """Return a training's run on series as a report shows it.
+
+    Parameters
+    ----------
+    run
+        The training.
+    series
+        Those that it was trained on; None where they cannot be shown.
+    why
+        They cannot, in words.
+    """
+    history, settings = run.history(), settings_of(run.config.as_dict())
+    found = _evaluation(run)
+    tabs: list[Tab] = []
+    if series is not None and run.has_checkpoint:
+        try:
+            tabs += _forecasts(run, series)
+        except PhysodeError as error:
+            why = f"{error}."
+    if why:
+        tabs.append(Tab("Forecasts", (Text("No forecasts are shown", (why,)),)))
+    if found:
+        tabs.append(Tab("Errors", tuple(_errors(run, found))))
+    tabs += [Tab("Training", tuple(_learning(history))), _origin(run)]
+    return RunView(
+        run.path.name, f"Model of series, {run.config.model}", _verdict(run, history, found), _facts(history, found),
+        tuple(tabs), settings, _values(found), _curve(history),
+    )  # fmt: skip
+
+
+def _evaluation(run: SeriesRun) -> dict[str, Any] | None:
+    """Return what the evaluation of the run's own test series says; None where there is none."""
+    path = evaluation_paths(run, "test")["json"]
+    if not path.is_file():
+        return None
+    content = read_json(path, largest=1 << 26)
+    if not (isinstance(content, dict) and isinstance(content.get("tasks"), dict)):
+        raise DataError(f"{path} is damaged; evaluate the run again (physode evaluate --force)")
+    return content
+
+
+def _verdict(run: SeriesRun, history: Sequence[Mapping[str, Any]], found: Mapping[str, Any] | None) -> Verdict:
+    done, asked = (history[-1]["epoch"] if history else 0), run.config.epochs
+    if not history:
+        return Verdict.of(failed=True, status="not trained", sentence="no epoch has ended yet")
+    mse = history[-1]["test_mse"] if found is None else found["tasks"][run.config.task]["mse"]
+    sentence = (
+        f"{run.config.task} of the test series leaves {100 * mse:.3g} % of the training series' variance"
+        if mse is not None
+        else "the test error is not finite"
+    )
+    if mse is None or mse >= 1.0:
+        return Verdict.of(failed=True, status="explains nothing", sentence=f"{sentence}; their means say as much")
+    doubts = [f"only {done} of {asked} epochs are done"] if done < asked else []
+    best = min((entry["test_mse"] for entry in history if entry["test_mse"] is not None), default=mse)
+    if mse > 1.2 * best:
+        doubts.append(f"an earlier epoch was better, with {100 * best:.3g} %: try --checkpoint best")
+    if mse > 0.5:
+        doubts.append("more than half of the variance is left")
+    if found is None:
+        doubts.append(f"the last epoch's test says so; errors by channel come with: physode evaluate {run.path}")
+    return Verdict.of(
+        failed=False, status="trained" if done >= asked else "cut short", sentence=sentence, doubts=doubts
+    )
+
+
+def _values(found: Mapping[str, Any] | None) -> dict[str, str]:
+    tasks = {} if found is None else found["tasks"]
+    return {f"mean squared error, {task}": short(each["mse"], 4) for task, each in tasks.items()}
+
+
+def _facts(history: Sequence[Mapping[str, Any]], found: Mapping[str, Any] | None) -> dict[str, str]:
+    facts = {"epochs": str(history[-1]["epoch"])} if history else {}
+    if found is None:
+        return facts | ({"test error": short(history[-1]["test_mse"], 4)} if history else {})
+    more = {"parameters": str(found.get("parameters", "")), "solver": str(found.get("solver") or "")}
+    return {**facts, **_values(found), **{name: value for name, value in more.items() if value}}
+
+
+def _forecasts(run: SeriesRun, series: IrregularSeries) -> list[Tab]:
+    from physode.series.evaluation import held_out_series, trained_forecaster
+    from physode.series.reconstruction import reconstruct
+
+    testing = held_out_series(run, series)
+    forecaster = trained_forecaster(run, device="cpu")
+    rows = range(min(_MOST_SERIES, len(testing)))
+    tabs = []
+    for task in TASKS:
+        found = reconstruct(forecaster, testing, replace(run.config, task=task), rows=rows)
+        charts = [
+            _chart(run, each, channel)
+            for each in found
+            for channel in range(min(len(run.channels), _MOST_CHANNELS if len(run.channels) < 8 else 2))
+        ]
+        tabs.append(Tab(task.capitalize(), tuple(charts)))
+    return tabs
+
+
+def _chart(run: SeriesRun, found: Reconstruction, channel: int) -> Chart:
+    """Return what a model says of one channel of a series, beside what was observed, and what it was told of it."""
+    path = found.path
+    t, mean = np.asarray(path.t)[0], np.asarray(path.mean)[0, :, channel]
+    std = np.asarray(path.std)[0, :, channel]
+    y, told = found.y[:, channel], found.told
+    traces = [
+        band(t, mean - _NORMAL * std, mean + _NORMAL * std, "95 % of new observations", colour=0),
+        line(t, mean, "forecast"),
+        points(found.t[~told], y[~told], "not told", colour=1),
+        points(found.t[told], y[told], "told", colour="#444444"),
+    ]
+    name, unit = run.channels[channel], run.units[channel]
+    first, last = float(found.t[0]), float(found.t[-1])
+    until = last if found.until is None else float(found.until)
+    layout = spans(first, until, last, before="told", after="asked for") if until < last else {}
+    axes = titled(axis("time", run.time_unit), axis(name, unit))
+    return Chart(f"{name} of {found.name}", tuple(traces), {**layout, **axes})
+
+
+def _errors(run: SeriesRun, found: Mapping[str, Any]) -> list[Block]:
+    heads = ["task", "series", "values", "MSE", "MSE by range", "points not told", "log-likelihood"]
+    names = ("mse", "mse_by_range", "unseen_by_range", "log_likelihood")
+    rows = [
+        [task, str(each.get("series", "")), str(each.get("values", "")), *(short(each.get(name), 4) for name in names)]
+        for task, each in found["tasks"].items()
+    ]
+    tasks = found["tasks"]
+    by_channel = [
+        [channel, unit, *(short(tasks[task]["rmse"].get(channel), 4) for task in tasks)]
+        for channel, unit in list(zip(run.channels, run.units, strict=True))[:_MOST_ROWS]
+    ]
+    note = f"The first {_MOST_ROWS} of {len(run.channels)} channels." if len(run.channels) > _MOST_ROWS else ""
+    return [
+        Table.of("Errors by task", heads, rows, note="MSE is relative to the training series' variance."),
+        Table.of("Root mean square error by channel", ["channel", "unit", *tasks], by_channel, note=note),
+    ]
+
+
+def _learning(history: Sequence[Mapping[str, Any]]) -> list[Block]:
+    if not history:
+        return [Text("No epoch has ended", ("Charts of the training come with its first epoch.",))]
+    return [
+        by_epoch(history, "loss", "Loss by epoch", "nats a value", log=False),
+        by_epoch(history, "test_mse", "Error of the test series by epoch", "MSE, of the variance"),
+        by_epoch(history, "lr", "Learning rate by epoch", "learning rate"),
+        by_epoch(history, "rhs_forward", "Evaluations of right-hand sides a batch", "evaluations", log=False),
+    ]
+
+
+def _curve(history: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[float, ...], tuple[float | None, ...]] | None:
+    if not history:
+        return None
+    return "test error", tuple(e["epoch"] for e in history), tuple(e["test_mse"] for e in history)
+
+
+def _origin(run: SeriesRun) -> Tab:
+    config = run.config
+    ode = "ode" in config.model
+    cited = citations("latent-ode" if ode else None, (config.gradient or "aca") if ode else None, method=config.method)
+    return origin_tab(run, settings_of(config.as_dict()), [run.data], run.digest, cited)
+
+
+def read_series_of(run: SeriesRun, data: Path | None) -> tuple[IrregularSeries | None, str]:
+    """Return the series of a run, or None and why they cannot be shown."""
+    from physode.datasets.series import read_series
+
+    try:
+        return read_series(data or run.data), ""
+    except (PhysodeError, OSError) as error:
+        return None, f"{error}."
