@@ -40,7 +40,8 @@ class Verdict:
     def of(*, failed: bool, status: str, sentence: str, doubts: Sequence[str] = ()) -> Verdict:
         """Judge: what failed is not to be trusted, what leaves doubts is doubtful."""
         level = UNTRUSTED if failed else DOUBTFUL if doubts else TRUSTED
-        return Verdict(level, status, sentence, tuple(doubts))
+        sentence = sentence.removeprefix(f"{status}: ")
+        return Verdict(level, status, sentence[:1].upper() + sentence[1:], tuple(doubts))
 
     @property
     def words(self) -> str:
@@ -111,6 +112,8 @@ class Chart:
         Below it.
     wide
         Whether it takes a whole row.
+    repeated
+        Whether it stands elsewhere on the page, too: paper has it once.
     """
 
     kind: ClassVar[str] = "chart"
@@ -120,6 +123,7 @@ class Chart:
     layout: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     wide: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,3 +225,8 @@ class RunView:
     settings: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
     curve: tuple[str, tuple[float, ...], tuple[float | None, ...]] | None = None
+
+    @property
+    def first_chart(self) -> Chart | None:
+        """The chart that a reader sees first."""
+        return next((block for tab in self.tabs for block in tab.blocks if isinstance(block, Chart)), None)

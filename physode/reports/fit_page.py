@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def fit_view(run: Run, *, data: Sequence[Path] = (), options: TableOptions | Non
         drawn = _drawn(open_view(run, data=data, options=options), report)
     except DataError as error:
         drawn = [Tab("Series", (Text("No figures of the data", (f"{error}.",)),))]
-    first = [block for block in drawn[0].blocks if isinstance(block, Chart)][:_FIRST]
+    first = [replace(block, repeated=True) for block in drawn[0].blocks if isinstance(block, Chart)][:_FIRST]
     tabs = [Tab("Overview", (*_numbers(report), *first)), *drawn]
     if correlations := _correlations(report.get("correlations")):
         tabs.append(Tab("Correlations", (correlations,)))
@@ -58,7 +59,7 @@ def _what(run: Run) -> str:
     of = config.system or "the data's own system"
     fitted = {"physical": f"constants of {of}", "hybrid": f"{of} and a network for what it lacks"}
     how = {"lm": "Levenberg-Marquardt", "lbfgs": "L-BFGS"}.get(config.optimizer or "", config.optimizer)
-    return f"Fit of {fitted.get(config.rhs, f'a network ({config.rhs})')}, by {how}, gradients by {config.gradient}"
+    return f"Fit of {fitted.get(config.rhs, f'a network ({config.rhs})')}, by {how}"
 
 
 def _unfinished(run: Run, history: Sequence[Mapping[str, Any]], error: DataError) -> RunView:
@@ -80,7 +81,7 @@ def _facts(report: Mapping[str, Any]) -> dict[str, str]:
     spans_by_name = {each["span"]: each for each in report["errors"]}
     found = {"mean squared error, training": short(report.get("loss"), 4)}
     if beyond := spans_by_name.get("beyond"):
-        found["beyond"] = short(beyond["mse"], 4)
+        found["mean squared error, beyond"] = short(beyond["mse"], 4)
     if report.get("chi_square") is not None:
         found["chi-square a degree of freedom"] = short(report["chi_square"], 4)
     return {**found, "epochs": str(report.get("epochs", "")), "free numbers": str(report.get("parameters", ""))}
@@ -267,5 +268,6 @@ def _profiles(folder: Path) -> Gallery | None:
 
 def _origin(run: Run) -> Tab:
     config = run.config
-    cited = citations("lm" if config.optimizer == "lm" else config.optimizer, config.gradient, method=config.method)
+    gradient = None if config.optimizer == "lm" else config.gradient
+    cited = citations(config.optimizer, gradient, method=config.method)
     return origin_tab(run, settings_of(config.as_dict()), run.data, run.digest, cited)

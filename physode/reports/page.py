@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -64,11 +65,14 @@ def page(runs: Sequence[RunView]) -> str:
     if not 0 < len(runs) <= MOST_RUNS:
         raise ValueError(f"`runs` must be 1 to {MOST_RUNS}, got {len(runs)}")
     charts: list[dict[str, Any]] = []
+    places: dict[int, int] = {}
 
     def placed(chart: Chart) -> int:
-        """Keep what a chart draws; return its place on the page."""
-        charts.append({"traces": list(chart.traces), "layout": dict(chart.layout)})
-        return len(charts) - 1
+        """Keep what a chart draws, once; return its place among them."""
+        if id(chart.traces) not in places:
+            places[id(chart.traces)] = len(charts)
+            charts.append({"traces": chart.traces, "layout": chart.layout})
+        return places[id(chart.traces)]
 
     names = _distinct([run.name for run in runs])
     title = names[0] if len(names) == 1 else f"{len(names)} runs"
@@ -106,6 +110,9 @@ def _together(names: Sequence[str], runs: Sequence[RunView]) -> Tab | None:
             name: run.curve[1:] for name, run in zip(names, runs, strict=True) if run.curve and run.curve[0] == what
         }
         blocks.append(compared(curves, f"{what[0].upper()}{what[1:]} by epoch", what))
+    for name, run in zip(names, runs, strict=True):
+        if (chart := run.first_chart) is not None:
+            blocks.append(replace(chart, title=f"{name}: {chart.title}", repeated=True, wide=False))
     return Tab("Side by side", tuple(blocks))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physode.errors import DataError, PhysodeError
+from physode.fit_status import DOUBTFUL, EXPLAINS_NOTHING, percent
 from physode.json_values import read_json
 from physode.reports.blocks import Block, Chart, RunView, Tab, Table, Text, Verdict
 from physode.reports.charts import axis, band, by_epoch, line, points, spans, titled
@@ -72,25 +73,47 @@ def _verdict(run: SeriesRun, history: Sequence[Mapping[str, Any]], found: Mappin
     done, asked = (history[-1]["epoch"] if history else 0), run.config.epochs
     if not history:
         return Verdict.of(failed=True, status="not trained", sentence="no epoch has ended yet")
-    mse = history[-1]["test_mse"] if found is None else found["tasks"][run.config.task]["mse"]
-    sentence = (
-        f"{run.config.task} of the test series leaves {100 * mse:.3g} % of the training series' variance"
-        if mse is not None
-        else "the test error is not finite"
-    )
-    if mse is None or mse >= 1.0:
-        return Verdict.of(failed=True, status="explains nothing", sentence=f"{sentence}; their means say as much")
+    left = _left(run) if found else None
+    of = "training series'" if left is None else "test series' own"
+    left = history[-1]["test_mse"] if left is None else left
+    if left is None:
+        return Verdict.of(failed=True, status="diverged", sentence="the test error is not finite")
+    sentence = f"{run.config.task} of the test series leaves {percent(left)} of the {of} variance"
+    if left >= 1.0:
+        status = EXPLAINS_NOTHING
+        return Verdict.of(failed=True, status=status, sentence=f"{sentence}: their means say as much as the model")
     doubts = [f"only {done} of {asked} epochs are done"] if done < asked else []
-    best = min((entry["test_mse"] for entry in history if entry["test_mse"] is not None), default=mse)
-    if mse > 1.2 * best:
-        doubts.append(f"an earlier epoch was better, with {100 * best:.3g} %: try --checkpoint best")
-    if mse > 0.5:
+    errors = [entry["test_mse"] for entry in history if entry["test_mse"] is not None]
+    if errors and errors[-1] > 1.2 * min(errors):
+        doubts.append("an earlier epoch tested better: try --checkpoint best")
+    if left > DOUBTFUL:
         doubts.append("more than half of the variance is left")
     if found is None:
         doubts.append(f"the last epoch's test says so; errors by channel come with: physode evaluate {run.path}")
     return Verdict.of(
         failed=False, status="trained" if done >= asked else "cut short", sentence=sentence, doubts=doubts
     )
+
+
+def _left(run: SeriesRun) -> float | None:
+    """Return the share of the test series' squares about their channels' means that predictions leave.
+
+    Channels count alike. None where the evaluation has no predictions of the run's task.
+    """
+    import h5py
+
+    path = evaluation_paths(run, "test")["h5"]
+    try:
+        with h5py.File(path) as file:
+            group = file[run.config.task]
+            y, mean = (np.asarray(group[name], np.float64).reshape(-1, len(run.channels)) for name in ("y", "mean"))
+    except (OSError, KeyError, ValueError):
+        return None
+    there = np.isfinite(y) & np.isfinite(mean)
+    y, mean = np.where(there, y, np.nan), np.where(there, mean, np.nan)
+    left, total = np.nansum((y - mean) ** 2, 0), np.nansum((y - np.nanmean(y, 0)) ** 2, 0)
+    shares = left[total > 0] / total[total > 0]
+    return float(shares.mean()) if len(shares) else None
 
 
 def _values(found: Mapping[str, Any] | None) -> dict[str, str]:

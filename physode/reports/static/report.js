@@ -3,7 +3,7 @@
   const root = document.documentElement;
   const charts = JSON.parse(document.getElementById("charts").textContent);
   const plots = Array.from(document.querySelectorAll(".plot"));
-  const height = 320, printed = 640;
+  const height = 320, paper = { wide: 680, narrow: 330, height: 250 };
   root.classList.add("js");
   if (window.matchMedia("(prefers-color-scheme: dark)").matches) root.classList.add("dark");
 
@@ -38,7 +38,7 @@
   function recolour() {
     plots.forEach(function (plot) {
       const chart = charts[Number(plot.dataset.chart)];
-      if (plot.layout) Plotly.react(plot, plot.data, Object.assign(layoutOf(chart.layout), { width: undefined }));
+      if (plot.layout) Plotly.react(plot, plot.data, layoutOf(chart.layout));
     });
   }
 
@@ -105,11 +105,13 @@
   window.addEventListener("beforeprint", function () {
     before = root.classList.contains("dark");
     root.classList.remove("dark");
-    plots.forEach(function (plot) { if (plot.layout) Plotly.relayout(plot, { width: printed, autosize: false }); });
+    plots.forEach(function (plot) { 
+      const wide = plot.closest(".wide") !== null;
+      if (plot.layout) Plotly.relayout(plot, { width: wide ? paper.wide : paper.narrow, height: paper.height, autosize: false });
+    });
   });
   window.addEventListener("afterprint", function () {
     if (before) root.classList.add("dark");
-    plots.forEach(function (plot) { if (plot.layout) Plotly.relayout(plot, { width: null, autosize: true }); });
     recolour();
   });
   window.addEventListener("hashchange", follow);
