@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.progress import progress_bar
 from physode.cli.show import cell, shorten, show_pairs, show_table
+from physode.progress import progress_bar
 
 if TYPE_CHECKING:
     from physode.datasets import TableOptions

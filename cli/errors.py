@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import click
 
-from physode.cli.show import visible
 from physode.errors import PhysodeError
+from physode.progress import visible
 
 # How torch's allocators, which raise plain RuntimeErrors, and its checks of sizes say that memory is out of reach.
 _OUT_OF_MEMORY = re.compile(

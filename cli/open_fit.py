@@ -11,10 +11,11 @@ import click
 from physode.cli.open_run import draw_figures
 from physode.cli.open_source import KEPT, Asked, Source
 from physode.cli.options import given, refuse_beside_resume
-from physode.cli.progress import showing_epochs
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.tables import TABLE_OPTIONS
 from physode.fit_status import CONVERGED
+from physode.progress import showing_epochs
+from physode.summary import error_text
 
 if TYPE_CHECKING:
     from physode.estimation.estimate import Estimate
@@ -156,8 +157,8 @@ def _name(source: Source, data: tuple[Path, ...]) -> str:
 def _show(found: Estimate, path: Path, notes: list[str], figures: list[str]) -> None:
     rows = [
         [
-            one.name, one.unit or None, precise(one.value), one.error,
-            None if one.low is None else precise(one.low), None if one.high is None else precise(one.high),
+            one.name, one.unit or None, precise(one.value, one.error), error_text(one.error),
+            precise(one.low, one.error), precise(one.high, one.error),
             one.remark or None,
         ]
         for one in found.constants[:_MOST_ROWS]

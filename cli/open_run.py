@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physode.cli.open_source import Asked
-from physode.cli.progress import progress_bar
 from physode.cli.show import precise, show_json, show_pairs, show_table
+from physode.progress import progress_bar
 
 if TYPE_CHECKING:
     from physode.datasets import TableOptions

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,18 +16,21 @@ from physode.errors import SolveError
 from physode.events.event import NO_EVENTS, Events, EventTimes
 from physode.gradients.outputs import Outcome, StepRecord, Table
 from physode.problem.dynamics import Calls
-from physode.problem.packing import Packing
+from physode.problem.packing import Packing, as_times
 from physode.problem.problem import Problem
 from physode.solvers.clock import expand
 from physode.solvers.method import StepMethod
 from physode.solvers.recorder import Recorded
 from physode.status import Status
+from physode.summary import Described, Summary, frame
 
 __all__ = ["KnownTimes", "Solution", "Stats", "answer", "raise_failures"]
 
+_MOST_FAILURES = 5  # that are named
 
-@dataclass(frozen=True)
-class Stats:
+
+@dataclass(frozen=True, repr=False)
+class Stats(Described):
     """The work of a solve.
 
     Attributes
@@ -63,9 +67,21 @@ class Stats:
         """Calls of the right-hand side in backward passes so far (a batched replay counts once)."""
         return self._backward.count
 
+    @property
+    def summary(self) -> Summary:
+        """The numbers in words."""
+        facts = {
+            "steps": _counted(self.accepted),
+            "rejected": _counted(self.rejected),
+            "evaluations": f"{self.rhs_forward} forward, {self.rhs_backward} backward",
+            **{f"steps of {name}": str(count) for name, count in self.by_method.items()},
+            **({"one kernel": "yes"} if self.fused else {"no kernel": self.unfused} if self.unfused else {}),
+        }
+        return Summary("Stats of a solve", facts)
 
-@dataclass(frozen=True)
-class Solution:
+
+@dataclass(frozen=True, repr=False)
+class Solution(Described):
     """The solution of an initial value problem.
 
     Attributes
@@ -122,6 +138,39 @@ class Solution:
         rows = enumerate(zip(codes, times, strict=True))
         return {i: (Status(code), time) for i, (code, time) in rows if _failed(code)}
 
+    @property
+    def summary(self) -> Summary:
+        """Shape, span, status, and the work done."""
+        times, parts = torch.as_tensor(self.t), [] if self.y is None else list(_labelled(self.y, "y"))
+        ends = times.reshape(len(times), -1)[[0, -1], 0].tolist()
+        shapes = ", ".join(f"{label} {tuple(part.shape)}" for label, part in parts) or "outputs in a file"
+        failures = [f"{_sample(i, self.status)}{code.reason}, t = {at:.6g}" for i, (code, at) in self.failures.items()]
+        title = f"Solution at {len(times)} times from {ends[0]:.6g} to {ends[1]:.6g}: {shapes}"
+        facts = {"status": "success" if not failures else f"{len(failures)} failed", **self.stats.summary.facts}
+        more = [f"... {len(failures) - _MOST_FAILURES} more"] if len(failures) > _MOST_FAILURES else []
+        return Summary(title, facts, notes=(*failures[:_MOST_FAILURES], *more))
+
+    def to_frame(self) -> Any:
+        """Return the states as a pandas DataFrame: a row a time, a column an element, such as ``y[0, 2]``.
+
+        Raises
+        ------
+        ConfigError
+            If pandas is not installed.
+        ValueError
+            If the states are in a file (``sink``), or samples have times of their own.
+        """
+        times = torch.as_tensor(self.t).detach().cpu()
+        if self.y is None or times.ndim > 1:
+            reason = "its states are in a file" if self.y is None else "its samples have times of their own"
+            raise ValueError(f"this solution is no single table: {reason}")
+        columns: dict[str, Any] = {"t": times.numpy()}
+        for label, part in _labelled(self.y, "y"):
+            states = part.detach().cpu().numpy()
+            for place in np.ndindex(states.shape[1:]):
+                columns[f"{label}[{', '.join(map(str, place))}]" if place else label] = states[:, *place]
+        return frame(columns, index="t")
+
     def __call__(self, t: Tensor | float) -> Any:
         """Evaluate the solution by the method's own interpolant.
 
@@ -156,6 +205,27 @@ class KnownTimes:
     def __call__(self) -> Tensor:
         """Return the times between steps."""
         return self.times
+
+
+def _labelled(state: Any, label: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a state in any structure, with what they are called."""
+    if isinstance(state, Tensor):
+        yield label, state
+        return
+    names = state.items() if isinstance(state, Mapping) else enumerate(state)
+    yield from ((str(name) if isinstance(name, str) else f"{label}{name}", part) for name, part in names)
+
+
+def _counted(count: Tensor) -> str:
+    """Return a count, or of many samples the smallest and the largest."""
+    if count.ndim == 0 or not count.numel():
+        return str(int(count.sum()))
+    low, high = int(count.min()), int(count.max())
+    return str(low) if low == high else f"{low} to {high} a sample"
+
+
+def _sample(index: int, status: Tensor) -> str:
+    return "" if status.ndim == 0 else f"sample {index}: "
 
 
 def _step_times(start: Tensor, record: StepRecord) -> Callable[[], Tensor]:
@@ -270,7 +340,7 @@ class _Reader:
     def _checked(self, t: Any) -> Tensor:
         """Return times in float64 beside the solution."""
         try:
-            times = t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64)
+            times = as_times(t)
         except (TypeError, ValueError, RuntimeError):
             raise TypeError(f"`t` must be a time, or a tensor or sequence of times, got {type(t).__name__}") from None
         if times.is_complex() or times.dtype == torch.bool:

@@ -20,6 +20,7 @@ from physode.gradients import ACA, GradientMethod, find_gradient
 from physode.gradients.naive import Empty, Transformed
 from physode.gradients.outputs import Outcome
 from physode.problem.checks import pose
+from physode.problem.packing import as_state
 from physode.problem.problem import Problem
 from physode.sink import Sink, as_sink, solve_into, step_by_step
 from physode.solution import Solution, answer, raise_failures
@@ -76,7 +77,8 @@ def solve(
         The right-hand side, ``f(t, y, *args)``: a module or any callable in PyTorch. With shared steps ``t`` is
         0-dimensional; with per-sample steps it is shaped ``(batch, 1, ..., 1)`` to broadcast against ``y``.
     y0
-        The initial state: a floating or complex tensor of any shape, or a tuple, list or dict of tensors.
+        The initial state: a floating or complex tensor of any shape, or a tuple, list or dict of tensors. Numbers,
+        lists of numbers and arrays become tensors in double precision, or of the array's own.
     t
         Output times, at least two, strictly rising or falling; the first is the initial time. ``(time,)``, or with
         per-sample steps also ``(time, batch)``.
@@ -198,6 +200,7 @@ def solve(
             f, y0, t, args=args, method=method, step_size=step_size, grid=grid, step_control=step_control,
             gradient=gradient, throw=throw, max_steps=max_steps, others=unused,
         )  # fmt: skip
+    y0 = as_state(y0)
     gradient_method = find_gradient(gradient)
     if not (compile is True or compile is False or compile == "auto"):
         raise ValueError(f"`compile` must be True, False or 'auto', got {compile!r}")

@@ -9,8 +9,8 @@ import click
 
 from physode.cli.numbers import POSITIVE, SECONDS, Real, Whole
 from physode.cli.options import PATH, force_option, json_option
-from physode.cli.progress import progress_bar
 from physode.cli.show import cell, show_json
+from physode.progress import progress_bar
 
 
 def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:

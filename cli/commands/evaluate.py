@@ -11,8 +11,8 @@ from physode.cli.commands.evaluate_series import evaluate_series
 from physode.cli.data import warn_of_skipped
 from physode.cli.numbers import STEP, Real, Whole
 from physode.cli.options import METHODS, PATH, force_option, json_option, other_device_option
-from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
+from physode.progress import progress_bar
 from physode.training.settings import ATOL, RTOL
 
 if TYPE_CHECKING:

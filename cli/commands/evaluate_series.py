@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physode.cli.data import read_shown, say
-from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
+from physode.progress import progress_bar
 
 if TYPE_CHECKING:
     from physode.series import SeriesEvaluation

@@ -22,10 +22,11 @@ from physode.cli.options import (
     run_options,
     threads_option,
 )  # fmt: skip
-from physode.cli.progress import showing_epochs
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.tables import SectionedCommand, say_understood, table_options
 from physode.fitting.config import RHS, FitConfig
+from physode.progress import showing_epochs
+from physode.summary import error_text
 
 if TYPE_CHECKING:
     from physode.fitting import ConstantFit, Epoch, Report, Run
@@ -297,15 +298,17 @@ def _show(report: Report, run: Run) -> None:
 
 def _show_fitted(title: str, fitted: tuple[ConstantFit, ...]) -> None:
     """Show fitted numbers; columns that have nothing to say are left out."""
+    ends = [(None, None) if each.interval is None else each.interval for each in fitted]
+    errors = [each.standard_error for each in fitted]
     columns: dict[str, list[Any]] = {
         "name": [each.name for each in fitted],
         "unit": [each.unit or None for each in fitted],
         "true": [precise(each.true) for each in fitted],
-        "fitted": [precise(each.fitted) for each in fitted],
-        "standard error": [each.standard_error for each in fitted],
-        "95 % from": [None if each.interval is None else precise(each.interval[0]) for each in fitted],
-        "to": [None if each.interval is None else precise(each.interval[1]) for each in fitted],
-        "relative error": [each.relative_error for each in fitted],
+        "fitted": [precise(each.fitted, each.standard_error) for each in fitted],
+        "standard error": list(map(error_text, errors)),
+        "95 % from": [precise(low, error) for (low, _), error in zip(ends, errors, strict=True)],
+        "to": [precise(high, error) for (_, high), error in zip(ends, errors, strict=True)],
+        "relative error": [error_text(each.relative_error) for each in fitted],
     }
     told = {name: cells for name, cells in columns.items() if any(cell is not None for cell in cells)}
     show_table(title, list(told), [[cells[row] for cells in told.values()] for row in range(len(fitted))])

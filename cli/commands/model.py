@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from physode.cli.options import PATH, force_option, json_option
-from physode.cli.show import show_json, show_table, visible
+from physode.cli.show import show_json, show_table
 from physode.cli.tables import SectionedCommand, say_understood, table_options
+from physode.progress import visible
 
 if TYPE_CHECKING:
     from physode.datasets import TableOptions

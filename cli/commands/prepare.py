@@ -10,8 +10,8 @@ import click
 from physode.cli.data import show_classes, show_skipped, writing_images
 from physode.cli.numbers import Whole
 from physode.cli.options import PATH, force_option, json_option
-from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs
+from physode.progress import progress_bar
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images

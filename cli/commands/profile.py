@@ -12,8 +12,8 @@ import click
 from physode.cli.numbers import Real, Whole
 from physode.cli.open_run import profile_open
 from physode.cli.options import PATH, force_option, given, json_option
-from physode.cli.progress import showing_progress
 from physode.cli.show import precise, show_json, show_pairs, show_table
+from physode.progress import showing_progress
 
 if TYPE_CHECKING:
     from physode.fitting import Run

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from physode.cli.options import PATH, force_option, json_option
-from physode.cli.progress import showing_progress
 from physode.cli.show import cell, show_json
 from physode.cli.tables import SectionedCommand, table_options
+from physode.progress import showing_progress
 
 if TYPE_CHECKING:
     from physode.datasets import TableOptions

@@ -11,9 +11,9 @@ import click
 from physode.cli.data import usual_images
 from physode.cli.numbers import THREADS
 from physode.cli.options import PATH, device_option, force_option, json_option, seed_option
-from physode.cli.progress import progress_bar
 from physode.cli.show import show_json, show_pairs, show_table
 from physode.experiments import EXPERIMENTS, ON_IMAGES, find_experiment
+from physode.progress import progress_bar
 
 if TYPE_CHECKING:
     from physode.experiments.report import Result

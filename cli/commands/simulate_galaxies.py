@@ -10,8 +10,8 @@ import click
 from physode.cli.data import writing_images
 from physode.cli.numbers import Real, Whole
 from physode.cli.options import PATH, force_option, json_option, seed_option
-from physode.cli.progress import showing_progress
 from physode.cli.show import show_json, show_pairs, show_table
+from physode.progress import showing_progress
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images

@@ -17,8 +17,8 @@ from physode.cli.options import (
     threads_option,
     tolerance_options,
 )
-from physode.cli.progress import showing_progress
 from physode.cli.show import precise, show_json, show_pairs, show_table
+from physode.progress import showing_progress
 
 if TYPE_CHECKING:
     from physode.petab.simulation import Simulated

@@ -18,8 +18,8 @@ from physode.cli.options import (
     seed_option,
     tolerance_options,
 )
-from physode.cli.progress import showing_progress
 from physode.cli.show import show_json, show_pairs, show_table
+from physode.progress import showing_progress
 
 if TYPE_CHECKING:
     from physode.datasets import Trajectories

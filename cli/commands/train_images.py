@@ -21,9 +21,9 @@ from physode.cli.options import (
     refuse_idle_tolerances,
     training_options,
 )  # fmt: skip
-from physode.cli.progress import progress_bar, showing_epochs
 from physode.cli.show import show_json, show_pairs
 from physode.images.config import TrainConfig
+from physode.progress import progress_bar, showing_epochs
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images

@@ -18,8 +18,8 @@ from physode.cli.options import (
     refuse_idle_tolerances,
     training_options,
 )  # fmt: skip
-from physode.cli.progress import showing_epochs
 from physode.cli.show import show_json, show_pairs
+from physode.progress import showing_epochs
 from physode.series.config import SeriesConfig
 from physode.training.settings import NETWORK
 

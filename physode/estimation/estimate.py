@@ -8,7 +8,7 @@ counts :math:`1 - F / n`, which makes standard errors those of least squares, an
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,7 @@ from physode.estimation.problem import Estimation, Unknown
 from physode.estimation.scoring import NAMED, Minima
 from physode.estimation.search import Problem
 from physode.fit_status import held_against_data, status_of
-from physode.optional_imports import needs
+from physode.summary import Described, Summary, error_text, frame, rounded, short_number
 
 LEVEL = 0.95
 _NEARBY = 1000  # steps of a solve
@@ -58,8 +58,8 @@ class Constant:
     remark: str = ""
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, repr=False)
+class Estimate(Described):
     """The unknowns of an estimation as the data tell them.
 
     Attributes
@@ -298,9 +298,8 @@ class Estimate:
         ConfigError
             If pandas is not installed.
         """
-        pd = needs("pandas", extra="frames", purpose="a table of constants as a DataFrame")
-        rows = [vars(constant) for constant in self.constants]
-        return pd.DataFrame(rows).set_index("name")
+        names = [field.name for field in fields(Constant)]
+        return frame({name: [getattr(each, name) for each in self.constants] for name in names}, index="name")
 
     def as_dict(self) -> dict[str, Any]:
         """Return what can be kept as JSON."""
@@ -322,17 +321,21 @@ class Estimate:
             "method": self.problem.options.method,
         }
 
-    def __repr__(self) -> str:
-        lines = [f"Estimate of {len(self.z)} constants from {len(self.estimation.measurements)} values: {self.reason}"]
-        width = max(len(constant.name) for constant in self.constants)
-        for constant in self.constants:
-            error = f"+- {constant.error:.3g}" if constant.error is not None else f"({constant.remark})"
-            lines.append(f"  {constant.name:<{width}} = {constant.value:.10g} {error} {constant.unit}".rstrip())
-        chi = self.chi_square
-        tail = "" if chi is None else f", chi-square a degree of freedom {chi:.4g}"
-        lines.append(f"  -log L {self.loss:.6g}, AIC {self.aic:.6g}, BIC {self.bic:.6g}{tail}")
-        if len(self.minima.loss) > 1:
-            lines.append(f"  {self.met} of {len(self.minima.loss)} starts met")
-        if self.doubt:
-            lines.append(f"  {self.doubt}")
-        return "\n".join(lines)
+    @property
+    def summary(self) -> Summary:
+        """Constants to the digits that are known, how well they fit, how the search ended."""
+        rows = tuple(
+            (each.name, rounded(each.value, each.error) or "-", error_text(each.error) or "-", each.unit, each.remark)
+            for each in self.constants
+        )
+        starts = len(self.minima.loss)
+        facts = {
+            "-log L": short_number(self.loss),
+            "AIC": short_number(self.aic),
+            "BIC": short_number(self.bic),
+            **({} if self.chi_square is None else {"chi-square a degree of freedom": f"{self.chi_square:.4g}"}),
+            **({"starts that met": f"{self.met} of {starts}"} if starts > 1 else {}),
+        }
+        title = f"Estimate of {len(self.z)} constants from {len(self.estimation.measurements)} values: {self.ended}"
+        heads = ("name", "value", "standard error", "unit", "")
+        return Summary(title, facts, heads, rows, (self.doubt,) if self.doubt else ())

@@ -20,6 +20,7 @@ from physode.estimation.simulation import SolverOptions
 from physode.estimation.spread import search_spread
 from physode.estimation.stages import KeptStages
 from physode.problem.checks import checked_method
+from physode.progress import showing_epochs
 
 Bounds = Mapping[str, tuple[float, float]]
 
@@ -50,6 +51,7 @@ def fit(
     jobs: int | None = None,
     scheduler: str | None = None,
     on_iteration: Callable[[int, Tensor], object] | None = None,
+    progress: bool = False,
 ) -> Estimate:
     r"""Fit the constants of :math:`dx/dt = f(t, x; k)` to data, with standard errors.
 
@@ -99,6 +101,8 @@ def fit(
         one batch in this process.
     on_iteration
         Called after each iteration with its number and the losses; with `jobs` or `scheduler`, never.
+    progress
+        Show how far the search is: a bar on a terminal or in a notebook, else a line a minute on stderr.
 
     Raises
     ------
@@ -126,19 +130,26 @@ def fit(
         stiff=None,
     )
     check_influence(estimation)
-    return estimate(
-        estimation,
-        starts=starts,
-        seed=seed,
-        method=method,
-        rtol=rtol,
-        atol=atol,
-        max_steps=max_steps,
-        iterations=iterations,
-        jobs=jobs,
-        scheduler=scheduler,
-        on_iteration=on_iteration,
-    )
+    with showing_epochs("fitting", shown=progress) as tell:
+
+        def told(count: int, loss: Tensor) -> None:
+            tell(0.0, f"iteration {count}", f"-log L {float(loss.min()):.6g}")
+            if on_iteration is not None:
+                on_iteration(count, loss)
+
+        return estimate(
+            estimation,
+            starts=starts,
+            seed=seed,
+            method=method,
+            rtol=rtol,
+            atol=atol,
+            max_steps=max_steps,
+            iterations=iterations,
+            jobs=jobs,
+            scheduler=scheduler,
+            on_iteration=told if progress else on_iteration,
+        )
 
 
 def estimate(

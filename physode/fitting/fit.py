@@ -34,12 +34,13 @@ from physode.simulators.reach import check_reach
 from physode.solution import Solution
 from physode.solvers.callbacks import checked_seconds
 from physode.solvers.methods import METHODS
+from physode.summary import Described, Summary
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Fit:
+@dataclass(frozen=True, repr=False)
+class Fit(Described):
     """What a fit returns.
 
     Attributes
@@ -64,6 +65,17 @@ class Fit:
     report: Report
     history: tuple[Epoch, ...]
     predictions: Trajectories
+
+    @property
+    def summary(self) -> Summary:
+        """That of the report, with what was fitted to what."""
+        report, data = self.report.summary, self.predictions
+        title = f"Fit of rhs={self.config.rhs!r} to {len(data.y)} x {len(data.t)} states: {self.report.status}"
+        return dataclasses.replace(report, title=title, notes=(self.report.ended, *report.notes))
+
+    def to_frame(self) -> Any:
+        """Return what was fitted, as :meth:`physode.fitting.Report.to_frame`."""
+        return self.report.to_frame()
 
     @property
     def rhs(self) -> System:

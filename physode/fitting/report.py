@@ -21,6 +21,7 @@ from physode.fitting.parameters import raw_constants
 from physode.fitting.sanity_checks import astray, plausibility_notes, share_left
 from physode.fitting.uncertainty import Uncertainty, interval, uncertainty
 from physode.solution import Solution
+from physode.summary import Described, Summary, error_text, frame, rounded, short_number
 
 _UNLIKELY = 5.0  # standard deviations of chi-square
 
@@ -88,8 +89,8 @@ class SpanError:
     mse_clean: float | None
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Described):
     """What a fit found.
 
     Attributes
@@ -125,6 +126,41 @@ class Report:
     chi_square: float | None = None
     correlations: Correlations | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> Summary:
+        """Constants to the digits that are known, errors over the spans, how it ended."""
+        fitted = (*self.constants, *self.initial_states)
+        rows = tuple(
+            (
+                each.name,
+                rounded(each.fitted, each.standard_error) or "-",
+                error_text(each.standard_error) or "-",
+                each.unit,
+            )
+            for each in fitted
+        )
+        facts = {
+            "loss": short_number(self.loss),
+            **{f"MSE {error.span}": short_number(error.mse) for error in self.errors},
+            "epochs": str(self.epochs),
+        }
+        heads = ("name", "fitted", "standard error", "unit")
+        return Summary(f"Report of a fit: {self.status}, {self.ended}", facts, heads, rows, self.notes)
+
+    def to_frame(self) -> Any:
+        """Return constants and initial states as a pandas DataFrame, a row each.
+
+        Raises
+        ------
+        ConfigError
+            If pandas is not installed.
+        """
+        fitted = (*self.constants, *self.initial_states)
+        ends = [(None, None) if each.interval is None else each.interval for each in fitted]
+        names = ("name", "unit", "true", "fitted", "standard_error", "relative_error")
+        columns = {name: [getattr(each, name) for each in fitted] for name in names}
+        return frame({**columns, "low": [end[0] for end in ends], "high": [end[1] for end in ends]}, index="name")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as what JSON can say."""

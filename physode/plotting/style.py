@@ -5,6 +5,7 @@ Figures are made without ``pyplot``: nothing opens a window, needs a display, or
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,13 +77,26 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches whose parts are kept from overlapping."""
+    """Return an empty figure of a size in inches whose parts are kept from overlapping; a notebook shows it inline."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _notebook_figure()(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+@functools.cache
+def _notebook_figure() -> type[Figure]:
+    """Return matplotlib's figure with a picture for notebooks, which show its own only while pyplot is at work."""
+    from matplotlib.figure import Figure
+
+    class InlineFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            drawn = io.BytesIO()
+            self.savefig(drawn, format="png", dpi=100)
+            return drawn.getvalue()
+
+    return InlineFigure
 
 
 def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from physode.problem.dynamics import Dynamics
-from physode.problem.packing import Packing
+from physode.problem.packing import Packing, as_times
 from physode.problem.problem import Problem, default_norm, make_dynamics, user_norm
 from physode.problem.references import Referred
 from physode.rhs_state import Statistics
@@ -246,7 +246,7 @@ def checked_times(t: object, *, batch: int | None, device: torch.device) -> Tens
         If ``t`` is not a tensor or sequence of at least two finite, strictly rising or falling times.
     """
     try:
-        times = t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=torch.float64)
+        times = as_times(t)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"`t` must be a tensor or a sequence of numbers, got {type(t).__name__}") from None
     if times.is_complex() or times.dtype == torch.bool:

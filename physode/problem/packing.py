@@ -6,10 +6,49 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Packing"]
+__all__ = ["Packing", "as_state", "as_times"]
+
+
+def as_times(t: Any) -> Tensor:
+    """Return times given as numbers, an array or a column of a data frame in float64; tensors pass as they are.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        If they are no numbers.
+    """
+    if isinstance(t, Tensor):
+        return t
+    array = np.asarray(t) if hasattr(t, "__array__") else None
+    if array is not None and array.dtype.kind not in "iuf":
+        raise TypeError(f"times must be numbers, got {array.dtype}")
+    return torch.as_tensor(t if array is None else array.astype(np.float64), dtype=torch.float64)
+
+
+def as_state(y0: Any) -> Any:
+    """Return a state given as numbers, lists of numbers or arrays as tensors; tensors pass as they are.
+
+    Numbers are double precision, as NumPy's are, and arrays keep their precision; whole numbers become double, too.
+    In a tuple, list or dict of parts, each part is made a tensor by itself.
+    """
+    if isinstance(y0, Mapping):
+        return {key: as_state(part) for key, part in y0.items()}
+    if isinstance(y0, tuple | list) and any(isinstance(part, Tensor) or hasattr(part, "__array__") for part in y0):
+        parts = [as_state(part) for part in y0]
+        return type(y0)(*parts) if hasattr(y0, "_fields") else type(y0)(parts)
+    if isinstance(y0, Tensor) or not isinstance(y0, int | float | complex | list | tuple | np.ndarray | np.generic):
+        return as_state(y0.__array__()) if hasattr(y0, "__array__") and not isinstance(y0, Tensor) else y0
+    try:
+        array = np.asarray(y0)
+    except ValueError:  # lists of unequal lengths: the error is that of what is no tensor
+        return y0
+    if array.dtype.kind in "iu":
+        array = array.astype(np.float64)
+    return torch.from_numpy(array.copy()) if array.dtype.kind in "fc" and array.size else y0
 
 
 @dataclass(frozen=True)

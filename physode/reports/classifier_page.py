@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physode.errors import DataError, PhysodeError
-from physode.images.data import split
+from physode.images.data import test_places
 from physode.images.run import TrainRun
 from physode.json_values import read_json
 from physode.metrics import Classification, classify
 from physode.optional_imports import needs
 from physode.reports.blocks import Block, Cell, Chart, Gallery, Matrix, Picture, RunView, Tab, Table, Text, Verdict
-from physode.reports.charts import by_epoch, line, titled
+from physode.reports.charts import by_epoch, line, numbers, titled
 from physode.reports.common import citations, origin_tab, settings_of, short
 from physode.training.evaluation_files import evaluation_paths
 
@@ -83,7 +83,7 @@ def classifier_view(run: TrainRun, images: Images | None, why: str = "") -> RunV
     if answers is not None:
         told = classify(answers.probabilities, answers.labels, classes=run.classes)
         testing = _tested(run, images, answers)
-        galleries = [] if testing is None else _galleries(run, testing, answers)
+        galleries = [] if testing is None else _galleries(run, *testing, answers)
         tabs += _judged(told, galleries, why if testing is None else "")
     tabs += [Tab("Training", tuple(_learning(history))), _origin(run)]
     values = {} if told is None else {
@@ -150,22 +150,24 @@ def _facts(
     return {name: value for name, value in found.items() if value}
 
 
-def _tested(run: TrainRun, images: Images | None, answers: Answers) -> Images | None:
-    """Return the test images in the order of the answers; None where they are not those."""
+def _tested(run: TrainRun, images: Images | None, answers: Answers) -> tuple[Images, list[str]] | None:
+    """Return the test images in the order of the answers, and their names; None where they are not those."""
     if images is None or images.digest() != run.digest:
         return None
-    testing = split(images, run.config)[1]
-    return testing if np.array_equal(testing.y, answers.labels) else None
+    places = test_places(images, run.config)
+    testing = images.take(places)
+    if not np.array_equal(testing.y, answers.labels):
+        return None
+    return testing, [f"image {place + 1}" for place in places.tolist()]
 
 
 def _anchor(run: TrainRun, true: int, predicted: int) -> str:
     return f"{run.path.name}-{true}-{predicted}"
 
 
-def _galleries(run: TrainRun, testing: Images, answers: Answers) -> list[Gallery]:
+def _galleries(run: TrainRun, testing: Images, names: Sequence[str], answers: Answers) -> list[Gallery]:
     """Return images by true and predicted class: of mistakes first, the most confident ones of each."""
     predicted, confidence = answers.probabilities.argmax(1), answers.probabilities.max(1)
-    names: Sequence[str] = getattr(testing, "names", None) or [f"test image {i + 1}" for i in range(len(testing))]
     pairs = [(true, other) for true, other in zip(answers.labels.tolist(), predicted.tolist(), strict=True)]
     order = sorted(set(pairs), key=lambda pair: (pair[0] == pair[1], -pairs.count(pair)))
     galleries, left = [], _MOST_IMAGES
@@ -176,7 +178,7 @@ def _galleries(run: TrainRun, testing: Images, answers: Answers) -> list[Gallery
             break
         left -= len(shown)
         pictures = tuple(
-            Picture(_thumbnail(testing.x[i]), str(names[i]), f"p = {confidence[i]:.2f}") for i in shown.tolist()
+            Picture(_thumbnail(testing.x[i]), names[i], f"p = {confidence[i]:.2f}") for i in shown.tolist()
         )
         title = f"{run.classes[true]}" + (" recognised" if true == other else f" taken for {run.classes[other]}")
         note = f"The {len(shown)} most confident of {len(rows)}." if len(shown) < len(rows) else ""
@@ -248,7 +250,14 @@ def _calibration(told: Classification) -> tuple[Chart, Table]:
     rows = own.counts > 0
     traces = (
         line([0, 1], [0, 1], "as it should be", colour="#8A8A8A", dash="dot"),
-        line(own.confidence[rows], own.accuracy[rows], "test images", colour=0, mode="lines+markers"),
+        line(
+            own.confidence[rows],
+            own.accuracy[rows],
+            "test images",
+            colour=0,
+            mode="lines+markers",
+            marker={"size": numbers(6 + 14 * np.sqrt(own.counts[rows] / own.counts.max()))},
+        ),
     )
     chart = Chart(
         f"Calibration, expected error {short(own.error, 2)}", traces,

@@ -12,7 +12,6 @@ from physode.json_values import read_json
 from physode.reports.blocks import Block, Tab, Table, Text
 from physode.training.folder import MADE, RunFolder
 
-_MOST_DECIMALS, _LARGE, _SMALL = 17, 1e6, 1e-4
 _LONG = 300  # letters of a setting
 
 _PAPERS = {
@@ -35,25 +34,6 @@ _PAPERS = {
     "University of Denmark.",
     "adam": "D. P. Kingma, J. Ba (2015), Adam: A Method for Stochastic Optimization, ICLR.",
 }
-
-
-def rounded(value: float | None, error: float | None) -> str:
-    """Return a number to the second digit of its error, or to six digits where that is not known.
-
-    Examples
-    --------
-    >>> rounded(1.0999999994, 5.5e-8), rounded(123456.7, 1200.0), rounded(2 / 3, None)
-    ('1.099999999', '123500', '0.666667')
-    """
-    if value is None or not math.isfinite(value):
-        return ""
-    if error is None or not math.isfinite(error) or error <= 0:
-        return short(value)
-    places = min(1 - math.floor(math.log10(error)), _MOST_DECIMALS)
-    if abs(value) >= _LARGE or 0 < abs(value) < _SMALL:
-        digits = places + math.floor(math.log10(abs(value)))
-        return f"{value:.{min(max(digits, 1), _MOST_DECIMALS)}e}"
-    return f"{round(value, places):.{max(places, 0)}f}"
 
 
 def short(value: float | None, digits: int = 6) -> str:

@@ -16,8 +16,9 @@ from physode.fit_status import CONVERGED, NO_PROGRESS
 from physode.json_values import read_json, read_text
 from physode.reports.blocks import Block, Chart, RunView, Tab, Table, Text, Verdict
 from physode.reports.charts import axis, band, histogram, line, points, spans, titled
-from physode.reports.common import citations, origin_tab, rounded, settings_of, short, told
+from physode.reports.common import citations, origin_tab, settings_of, short, told
 from physode.reports.fit_page import correlation_matrix
+from physode.summary import rounded
 
 _MOST_CURVES, _MOST_PROFILES, _MOST_STARTS = 12, 12, 200
 _LARGEST = 64 * 2**20  # bytes of a table
@@ -53,7 +54,7 @@ def estimate_view(run: EstimateRun) -> RunView:
     if profiles := _profiles(run):
         tabs.append(Tab("Profiles", tuple(profiles)))
     tabs.append(_origin(run, report))
-    values = {each["name"]: rounded(each["value"], each.get("error")) for each in report["constants"]}
+    values = {each["name"]: rounded(each["value"], each.get("error")) or "" for each in report["constants"]}
     return RunView(run.path.name, what, _verdict(report), _facts(report), tuple(tabs), settings, values)
 
 

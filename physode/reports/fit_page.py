@@ -20,7 +20,8 @@ from physode.plotting.run import RunView as FitView
 from physode.plotting.run import open_view
 from physode.reports.blocks import Block, Cell, Chart, Gallery, Matrix, Picture, RunView, Tab, Table, Text, Verdict
 from physode.reports.charts import axis, by_epoch, histogram, line, points, spans, text, titled
-from physode.reports.common import citations, origin_tab, rounded, settings_of, short
+from physode.reports.common import citations, origin_tab, settings_of, short
+from physode.summary import rounded
 
 _MOST_GROUPS, _MOST_STATES, _MOST_NAMES = 12, 24, 40
 _FIRST = 2  # charts beside the constants
@@ -47,7 +48,7 @@ def fit_view(run: Run, *, data: Sequence[Path] = (), options: TableOptions | Non
     if profiles := _profiles(run.figures):
         tabs.append(Tab("Profiles", (profiles,)))
     tabs.append(_origin(run))
-    values = {each["name"]: rounded(each["fitted"], each.get("standard_error")) for each in report["constants"]}
+    values = {each["name"]: rounded(each["fitted"], each.get("standard_error")) or "" for each in report["constants"]}
     return RunView(
         run.path.name, _what(run), verdict, _facts(report), tuple(tabs), settings_of(run.config.as_dict()),
         values, _curve(history),

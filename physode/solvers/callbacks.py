@@ -207,7 +207,7 @@ def progress_bar(description: str = "solving") -> Iterator[Monitor]:
     """Show a bar while the block runs, and give the ``monitor`` of :func:`physode.solve` that moves it.
 
     It shows the finished fraction, the time left, and where the solve is: time, step size, steps and rejected attempts.
-    Where stderr is neither a terminal nor a notebook nothing is shown.
+    Where stderr is neither a terminal nor a notebook, long work says in a line a minute how far it is.
 
     Parameters
     ----------
@@ -225,7 +225,8 @@ def progress_bar(description: str = "solving") -> Iterator[Monitor]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    from physode.progress import Words, is_watched
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -233,14 +234,13 @@ def progress_bar(description: str = "solving") -> Iterator[Monitor]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[where]}"),
     )
-    shown = console.is_terminal or console.is_jupyter
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
+    if not is_watched():
+        with Words(description) as words:
+            yield lambda moment: words.tell(moment.fraction, _where(moment))
+        return
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=1.0, where="")
-
-        def monitor(moment: Moment) -> None:
-            bar.update(task, completed=moment.fraction, where=_where(moment))
-
-        yield monitor
+        yield lambda moment: bar.update(task, completed=moment.fraction, where=_where(moment))
 
 
 def _where(moment: Moment) -> str:

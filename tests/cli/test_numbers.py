@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from physode.cli import progress as progress_module
+from physode import progress as progress_module
 from physode.cli.main import cli
 from physode.cli.numbers import Real, Whole, finite_numbers
-from physode.cli.progress import Words, showing_progress
 from physode.datasets import read_trajectories
+from physode.progress import Words, showing_progress
 
 HUGE, TINY = ("1e19", "1e308", "10000000000000000000"), ("1e-320",)
 NUMERIC = click.types.FloatParamType | click.types.IntParamType

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from physode.cli import progress as progress_module
+from physode import progress as progress_module
 from physode.cli.commands.simulate_systems import PRESETS, physical_systems
 from physode.cli.main import cli
 from physode.cli.options import ADAPTIVE_METHODS
-from physode.cli.progress import progress_bar
 from physode.datasets import read_trajectories
+from physode.progress import progress_bar
 from physode.rhs import SYSTEMS
 from physode.simulators import simulate_system
 

@@ -1,4 +1,6 @@
-"""Progress of long work, on stderr so that results can be piped: a bar on a terminal, now and then a line elsewhere."""
+"""Progress of long work, on stderr so that results can be piped: a bar on a terminal or in a notebook, a line a minute
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import TextIO
 
-import click
+__all__ = ["Words", "is_terminal", "is_watched", "progress_bar", "showing_epochs", "showing_progress", "visible"]
 
-from physode.cli.show import is_terminal, visible
-
-__all__ = ["Words", "progress_bar", "showing_epochs", "showing_progress"]
-
-_FIRST, _LATER = 10.0, 3.0  # seconds until the first line, and the factor to the next
+_FIRST, _LATER = 10.0, 60.0  # seconds until the first line, and from line to line
 
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Callable[[float], None] | None]:
     """Show a bar while the block runs, and give the function that moves it to a fraction.
 
-    Where stderr is no terminal nothing is shown, and None is given: nobody would see it.
+    Where nobody watches nothing is shown, and None is given.
     """
-    if not is_terminal(sys.stderr):
+    if not is_watched():
         yield None
         return
     from rich.console import Console
@@ -83,7 +82,7 @@ def showing_epochs(what: str, *, shown: bool = True) -> Iterator[Callable[..., N
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    hidden = not (shown and is_terminal(sys.stderr))
+    hidden = not (shown and is_watched())
     with (
         Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar,
         Words(what) if hidden and shown else nullcontext() as words,
@@ -103,8 +102,7 @@ def showing_epochs(what: str, *, shown: bool = True) -> Iterator[Callable[..., N
 class Words:
     """Says on stderr, while the block runs, what is done, how far it is and about how long it will take.
 
-    The first line comes after ten seconds, and each next after three times as long: short work says nothing, and the
-    log of long work stays short.
+    The first line comes after ten seconds, and then one a minute: short work says nothing.
 
     Parameters
     ----------
@@ -143,8 +141,8 @@ class Words:
     def _speak(self) -> None:
         after = _FIRST
         while not self._over.wait(max(0.0, self._began + after - time.monotonic())):
-            click.echo(self.line(after), err=True)
-            after *= _LATER
+            print(self.line(after), file=sys.stderr, flush=True)  # noqa: T201 - a report of progress
+            after += _LATER
 
 
 def _length(seconds: float) -> str:
@@ -153,3 +151,24 @@ def _length(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:.0f} s"
+
+
+def is_watched() -> bool:
+    """Return whether somebody sees a bar: on a terminal, or in a notebook."""
+    return is_terminal(sys.stderr) or _in_notebook()
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a stream is a terminal; one that was closed before Python began is None."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def visible(text: str) -> str:
+    r"""Return a text with what cannot be printed, escape sequences above all, written out: ``\x1b[31m``."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _in_notebook() -> bool:
+    from rich.console import Console
+
+    return Console(stderr=True).is_jupyter
