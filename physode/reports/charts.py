@@ -46,7 +46,7 @@ def numbers(values: ArrayLike) -> list[float | None]:
 
 def thinned(count: int, most: int = MOST_POINTS) -> NDArray[np.int64]:
     """Return places of at most some of `count` points, evenly spread, both ends among them."""
-    return np.unique(np.linspace(0, max(count - 1, 0), min(count, most)).round().astype(np.int64))
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
 def line(x: ArrayLike, y: ArrayLike, name: str, *, colour: int | str = 0, dash: str = "solid", **more: Any) -> Trace:
