@@ -17,7 +17,7 @@ from physode.json_values import read_json, read_text
 from physode.reports.blocks import Block, Chart, RunView, Tab, Table, Text, Verdict
 from physode.reports.charts import axis, band, histogram, line, points, spans, titled
 from physode.reports.common import citations, origin_tab, settings_of, short, told
-from physode.reports.fit_page import correlation_matrix
+from physode.reports.fit_page import correlation_matrix, overviewed
 from physode.summary import rounded
 
 _MOST_CURVES, _MOST_PROFILES, _MOST_STARTS = 12, 12, 200
@@ -38,9 +38,10 @@ def estimate_view(run: EstimateRun) -> RunView:
     report = read_json(run.path / "report.json", largest=_LARGEST)
     if not (isinstance(report, dict) and isinstance(report.get("constants"), list)):
         raise DataError(f"{run.path / 'report.json'} is damaged: it does not hold what a report does")
-    tabs = [Tab("Constants", tuple(_numbers(report)))]
+    series = _curves(run, "observable")
+    tabs = [Tab("Overview", (*_numbers(report), *overviewed(series)))]
     for name, charts in (
-        ("Series", _curves(run, "observable")),
+        ("Series", series),
         ("States", _curves(run, "state")),
         ("Residuals", _residuals(run)),
     ):

@@ -40,8 +40,7 @@ def fit_view(run: Run, *, data: Sequence[Path] = (), options: TableOptions | Non
         drawn = _drawn(open_view(run, data=data, options=options), report)
     except DataError as error:
         drawn = [Tab("Series", (Text("No figures of the data", (f"{error}.",)),))]
-    first = [replace(block, repeated=True) for block in drawn[0].blocks if isinstance(block, Chart)][:_FIRST]
-    tabs = [Tab("Overview", (*_numbers(report), *first)), *drawn]
+    tabs = [Tab("Overview", (*_numbers(report), *overviewed(drawn[0].blocks))), *drawn]
     if correlations := _correlations(report.get("correlations")):
         tabs.append(Tab("Correlations", (correlations,)))
     tabs.append(Tab("Convergence", tuple(_convergence(history, report))))
@@ -103,6 +102,11 @@ def _numbers(report: Mapping[str, Any]) -> list[Block]:
         for each in report["errors"]
     ]  # fmt: skip
     return [*blocks, Table.of("Errors", heads, errors)]
+
+
+def overviewed(blocks: Sequence[Block]) -> list[Chart]:
+    """Return the first charts among some blocks, to stand beside the numbers, too."""
+    return [replace(block, repeated=True) for block in blocks if isinstance(block, Chart)][:_FIRST]
 
 
 def _fitted(title: str, rows: Sequence[Mapping[str, Any]], note: str) -> Table:

@@ -133,7 +133,7 @@ def test_an_equation_of_one_s_own_is_shown_from_its_tables(tmp_path, monkeypatch
     view = view_of(tmp_path / "runs" / "decay")
     assert view.verdict.status == "converged"
     assert [tab.name for tab in view.tabs] == [
-        "Constants", "Series", "States", "Residuals", "Correlations", "Starts", "Profiles", "Settings and origin",
+        "Overview", "Series", "States", "Residuals", "Correlations", "Starts", "Profiles", "Settings and origin",
     ]  # fmt: skip
     (chart,) = blocks(view, "Series")
     assert [word["text"] for word in chart.layout["annotations"]] == ["measured", "extrapolated"]
