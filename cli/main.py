@@ -20,6 +20,7 @@ COMMANDS = {
     "model": "Make, check and show files of your own equations.",
     "train": "Train a classifier of images, or a model of time series.",
     "evaluate": "Test trained models.",
+    "predict": "Apply a trained classifier to new images.",
     "plot": "Draw the figures of a run.",
     "report": "Write runs as one HTML page.",
     "profile": "Profile the likelihood of a fitted constant.",

@@ -53,12 +53,12 @@ def draw_open(
     """Draw the figures of a run anew."""
     from physode.estimation.bands import bands
 
-    run, asked, estimate = _reopened(path, data, table)
+    run, asked, estimate = reopened(path, data, table)
     curves = bands(estimate, until=asked.options.get("until"))
     return draw_figures(run.figures, estimate, curves, only=only, overwrite=force, owner=path)
 
 
-def _reopened(path: Path, data: tuple[Path, ...], table: TableOptions | None) -> tuple[EstimateRun, Asked, Estimate]:
+def reopened(path: Path, data: tuple[Path, ...], table: TableOptions | None) -> tuple[EstimateRun, Asked, Estimate]:
     """Return a run's estimate, made again from its equation, its data and where its starts ended."""
     from physode.errors import DataError
     from physode.estimation.estimate import Estimate
@@ -85,7 +85,7 @@ def profile_open(path: Path, name: str, *, points: int, data: tuple[Path, ...], 
     from physode.plotting.estimates import plot_profiles
     from physode.plotting.style import save
 
-    run, _, estimate = _reopened(path, data, None)
+    run, _, estimate = reopened(path, data, None)
     short = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
     figure = run.figures / f"profile_{short}.png"
     check_outputs([figure, run.path / "profiles" / f"{short}.csv"], overwrite=force)

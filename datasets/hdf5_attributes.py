@@ -34,9 +34,9 @@ def fixed_text(words: str | Sequence[str]) -> npt.NDArray[np.bytes_]:
     """Text of a fixed length in UTF-8, one or several.
 
     Text of a variable length would be kept in HDF5's global heap, which has no checksum: there, the HDF5 library can
-    follow a damaged length round and round for ever.
+    follow a damaged length round and round for ever. Names of files that are no UTF-8 keep their bytes.
     """
-    encoded = [word.encode() for word in ([words] if isinstance(words, str) else words)]
+    encoded = [word.encode(errors="surrogateescape") for word in ([words] if isinstance(words, str) else words)]
     kind = h5py.string_dtype("utf-8", max([1, *map(len, encoded)]))
     return np.array(encoded[0] if isinstance(words, str) else encoded, dtype=kind)
 

@@ -118,13 +118,20 @@ def open_hdf5(path: str | os.PathLike[str], *, layout: str, version: int, holdin
         If the file is missing, empty, damaged, no HDF5, or of another layout or version, or holds a link to another
         file or to nothing.
     """
+    with guarded_hdf5(path) as file:
+        _check_schema(file, layout=layout, version=version, holding=holding)
+        check_links(file)
+        yield file
+
+
+@contextmanager
+def guarded_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Open any HDF5 file; what goes wrong in the block, or is damaged, raises `DataError` naming the file."""
     check_file(Path(path))
     if not h5py.is_hdf5(path):
         raise DataError(f"{os.fspath(path)} is not an HDF5 file")
     try:
         with h5py.File(path, "r") as file:
-            _check_schema(file, layout=layout, version=version, holding=holding)
-            check_links(file)
             yield file
     except DataError as error:
         raise DataError(f"{os.fspath(path)}: {error}") from error
@@ -135,8 +142,10 @@ def open_hdf5(path: str | os.PathLike[str], *, layout: str, version: int, holdin
         raise DataError(f"{os.fspath(path)} is damaged or incomplete, make it again: {error}") from error
 
 
-def find_dataset(file: h5py.File, name: str, *, group: str | None = None) -> h5py.Dataset:
+def find_dataset(file: h5py.File, name: str, *, group: str | None = None, kinds: str = "fiub") -> h5py.Dataset:
     """Return the dataset of numbers ``/name``, or ``/group/name``, with all its numbers in this file.
+
+    `kinds` are NumPy's letters of what it may hold: ``"S"`` is text of a fixed length.
 
     Raises
     ------
@@ -147,8 +156,9 @@ def find_dataset(file: h5py.File, name: str, *, group: str | None = None) -> h5p
     dataset = file[path] if holds(file, name if group is None else group) else None
     if not isinstance(dataset, h5py.Dataset):
         raise DataError(f"it has no dataset /{path}; see docs/data.md for the layout")
-    if dataset.dtype.kind not in "fiub":
-        raise DataError(f"/{path} must hold numbers, it holds {dataset.dtype}")
+    if dataset.dtype.kind not in kinds:
+        what = "text of a fixed length" if kinds == "S" else "numbers"
+        raise DataError(f"/{path} must hold {what}, it holds {dataset.dtype}")
     check_stored(file, dataset, path)
     return dataset
 

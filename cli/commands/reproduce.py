@@ -83,6 +83,7 @@ def command(
       physode reproduce table4 table5 --quick --jobs 2
       physode reproduce galaxy-table4 galaxy-fig5 --quick --jobs 2
       physode reproduce table2 table7 --data cifar-10-binary.tar.gz --device cuda
+      physode reproduce table2 --data cifar-100-binary.tar.gz --out cifar100 --device cuda
       physode reproduce table5 --scheduler tcp://127.0.0.1:8786
     """
     if jobs is not None and scheduler is not None:

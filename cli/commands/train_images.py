@@ -71,6 +71,7 @@ def make(kind: str, about: str) -> click.Command:
         usual = " or ".join(USUAL_IMAGES[kind][:2])
         function = click.option("--data", "source", type=PATH, help=f"The images.  [default: {usual}]")(function)
     where = " DATA" if kind == "images" else ""
+    cifar = f"\n      physode train {kind} --form published" if kind.startswith("cifar") else ""
     text = f"""{about}
 
     Settings, history (metrics.jsonl), checkpoints and log go into runs/NAME; a training that was killed goes on after
@@ -80,7 +81,7 @@ def make(kind: str, about: str) -> click.Command:
     Examples:
       physode train {kind}{where}
       physode train {kind}{where} --model {"galaxy-resnet" if kind == "galaxy" else "resnet18"} --epochs 10 --seed 1
-      physode train {kind}{where} --method dopri5 --rtol 1e-3 --atol 1e-3 --gradient adjoint
+      physode train {kind}{where} --method dopri5 --rtol 1e-3 --atol 1e-3 --gradient adjoint{cifar}
       physode train --resume runs/NAME --epochs 100
     """
     return click.command(kind, help=text, short_help=about)(function)
@@ -138,9 +139,9 @@ def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bo
             f"physode train {source}"
         )
     check_model(config, images)
-    about = {
+    about: dict[str, Any] = {
         "dataset": kind,
-        "size": options["size"],
+        "size": images.x.shape[3] if images.x.shape[2] == images.x.shape[3] else None,
         "data": source.resolve(),
         "classes": images.classes,
         "digest": images.digest(),

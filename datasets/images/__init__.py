@@ -6,6 +6,7 @@ from physode.datasets.images.formats import KINDS, ImageKind, kind_of_images, re
 from physode.datasets.images.galaxy_zoo import PUBLISHED_COUNTS, Votes, galaxy_classes, read_votes
 from physode.datasets.images.hdf5 import IMAGE_SCHEMA_VERSION, holds_images, write_images
 from physode.datasets.images.images import Images, Skipped, summarise_images
+from physode.datasets.images.unlabelled import joined, read_unlabelled
 
 __all__ = [
     "IMAGE_SCHEMA_VERSION",
@@ -17,8 +18,10 @@ __all__ = [
     "Votes",
     "galaxy_classes",
     "holds_images",
+    "joined",
     "kind_of_images",
     "read_images",
+    "read_unlabelled",
     "read_votes",
     "summarise_images",
     "write_images",

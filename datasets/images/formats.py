@@ -134,7 +134,7 @@ def read_images(
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}, got {kind!r}")
     if not source.exists():
         raise DataError(f"{source} does not exist")
-    container = _container(source)
+    container = container_of(source)
     found = _BY_KIND[kind or _kind_of(source, container)]
     if found.stored is not None:
         images = found.stored(source, container)
@@ -159,7 +159,7 @@ def kind_of_images(path: str | os.PathLike[str]) -> ImageKind:
         If it is nothing that physode reads, or CIFAR's pickled version, which can run programs and is never read.
     """
     source = Path(path)
-    return _kind_of(source, _container(source))
+    return _kind_of(source, container_of(source))
 
 
 def _needed(path: Path, container: Container | None, kind: ImageKind) -> Container:
@@ -168,7 +168,8 @@ def _needed(path: Path, container: Container | None, kind: ImageKind) -> Contain
     return container
 
 
-def _container(path: Path) -> Container | None:
+def container_of(path: Path) -> Container | None:
+    """Return a folder or an archive as a container; None for another file."""
     if path.is_dir():
         return Folder(path)
     check_file(path)

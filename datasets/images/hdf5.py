@@ -39,8 +39,9 @@ _DESCRIPTIONS = {
     "x": "images, bytes of red, green and blue",
     "y": "numbers of their classes",
     "test": "1 for images that are set aside for the test",
+    "names": "the files that the images came from",
 }
-_AXES = {"x": ("image", "channel", "row", "column"), "y": ("image",), "test": ("image",)}
+_AXES = {"x": ("image", "channel", "row", "column"), "y": ("image",), "test": ("image",), "names": ("image",)}
 _PACKED: Any = {"compression": "gzip", "level": 1, "shuffle": True}
 _MOST_CLASSES = 1_000_000  # labels that are named by their numbers
 
@@ -89,6 +90,9 @@ def fill_images(part: Path, images: Images, *, params: Mapping[str, Parameter] |
         put_header(file, IMAGE_FORMAT, IMAGE_SCHEMA_VERSION, encoded)
         for name, values in (("x", images.x), ("y", images.y), ("test", images.test.astype(np.uint8))):
             put_dataset(file, name, values, **_PACKED, units="", description=_DESCRIPTIONS[name], axes=_AXES[name])
+        if images.names:
+            names = fixed_text(images.names)
+            put_dataset(file, "names", names, **_PACKED, description=_DESCRIPTIONS["names"], axes=_AXES["names"])
         file["y"].attrs["classes"] = fixed_text(images.classes)
         for name, (values, unit, description) in params.items():
             put_dataset(file, f"params/{name}", values, **_PACKED, units=unit, description=description, axes=("image",))
@@ -131,17 +135,28 @@ def read_open(file: h5py.File) -> Images:
     """Read the images of an open file."""
     x, y = find_dataset(file, "x"), find_dataset(file, "y")
     test = find_dataset(file, "test") if holds(file, "test") else None
-    check_total(file, [x, y] if test is None else [x, y, test])
+    names = find_dataset(file, "names", kinds="S") if holds(file, "names") else None
+    check_total(file, [each for each in (x, y, test, names) if each is not None])
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1] != 3 or 0 in x.shape:
         raise DataError(f"/x must be bytes (N, 3, H, W), it is {x.dtype} {x.shape}; see docs/data.md")
     for name, dataset in (("y", y), ("test", test)):
         if dataset is not None and (dataset.shape != x.shape[:1] or dataset.dtype.kind not in "iub"):
             raise DataError(f"/{name} must be integers ({x.shape[0]},), it is {dataset.dtype} {dataset.shape}")
+    if names is not None and names.shape != x.shape[:1]:
+        raise DataError(f"/names must be text ({x.shape[0]},), it is {names.shape}")
     labels = y[()].astype(np.int64)
     attrs = decode_attributes(file.attrs)
     skipped = tuple(Skipped(str(path), str(reason)) for path, reason in attrs.pop("skipped", []))
     split = np.zeros(len(labels), dtype=np.bool_) if test is None else test[()] != 0
-    return Images(x=x[()], y=labels, classes=_classes(y, labels), test=split, attrs=attrs, skipped=skipped)
+    return Images(
+        x=x[()],
+        y=labels,
+        classes=_classes(y, labels),
+        test=split,
+        attrs=attrs,
+        skipped=skipped,
+        names=() if names is None else tuple(name.decode(errors="surrogateescape") for name in names[()].tolist()),
+    )
 
 
 def _classes(dataset: h5py.Dataset, labels: Array) -> tuple[str, ...]:

@@ -201,6 +201,7 @@ def assemble(
         test=np.array([listed[place].test for place in kept], dtype=np.bool_),
         attrs=attrs,
         skipped=tuple(sorted([*skipped, *broken.values()], key=lambda each: each.path)),
+        names=tuple(listed[place].name for place in kept),
     )
 
 

@@ -40,6 +40,8 @@ class Images:
         What else is known: ``name``, ``source``, ...
     skipped
         What could not be read.
+    names
+        Where each image came from: its file's path in the source; empty where images have no names.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class Images:
     test: Array
     attrs: dict[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.x.ndim != 4 or self.x.shape[1] != 3 or self.x.dtype != np.uint8:
@@ -63,6 +66,8 @@ class Images:
             raise DataError(f"`test` must be bool {self.y.shape}, got {self.test.dtype} {self.test.shape}")
         if len(self.y) and (self.y.min() < 0 or self.y.max() >= len(self.classes)):
             raise DataError(f"`y` must be from 0 to {len(self.classes) - 1}, got {self.y.min()} to {self.y.max()}")
+        if self.names and len(self.names) != len(self.x):
+            raise DataError(f"`names` must be {len(self.x)} names or none, got {len(self.names)}")
 
     def __len__(self) -> int:
         return len(self.y)
@@ -76,7 +81,13 @@ class Images:
 
     def take(self, places: Array) -> Images:
         """Return some of them, by places or by a mask."""
-        return replace(self, x=self.x[places], y=self.y[places], test=self.test[places])
+        kept = np.arange(len(self))[places] if self.names else ()
+        names = tuple(self.names[place] for place in kept)
+        return replace(self, x=self.x[places], y=self.y[places], test=self.test[places], names=names)
+
+    def name(self, place: int) -> str:
+        """Return an image's name, or its number where images have none."""
+        return self.names[place] if self.names else str(place)
 
     def training(self) -> Images:
         """Return those that are not for the test."""

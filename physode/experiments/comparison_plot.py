@@ -54,6 +54,7 @@ def draw_comparison(
     *,
     quantity: str,
     title: str,
+    colours: Sequence[str] = (),
 ) -> Figure:
     """Draw one line a name, with ours, filled, and the paper's, hollow.
 
@@ -69,29 +70,52 @@ def draw_comparison(
     quantity
         What the marks say, with its unit.
     title
-        Of the figure; broken after its first colon.
+        Of the figure; broken after its first colon and its semicolons.
+    colours
+        Of the lines, see :func:`colour_of`; without them, of what is compared.
     """
     with styled():
         figure = new_figure(7.6, 1.5 + (0.26 + 0.1 * len(ours)) * len(names))
         axes: Any = figure.add_subplot()
         for number, (key, marks) in enumerate(ours.items()):
             shift = _APART * (number - (len(ours) - 1) / 2)
-            colour = PALETTE[number % len(PALETTE)]
-            _draw(axes, marks, shift, label=key or "here", mfc=colour, mec=colour, marker=_MARKS[number], ms=5.5)
+            own = PALETTE[number % len(PALETTE)]
+            of_lines = list(colours) or [own] * len(marks)
+            here = _Look(key or "here", INK if colours else own, _MARKS[number], 5.5, filled=True)
+            _draw(axes, marks, shift, of_lines, here)
             if key in paper:
-                label = f"{key}, the paper" if key else "the paper"
-                _draw(axes, paper[key], shift, label=label, mfc="none", mec=colour if key else INK, marker="d", ms=7)
+                ink = not (key or colours)
+                theirs = _Look(f"{key}, the paper" if key else "the paper", INK if ink else here.colour, "d", 7.0)
+                _draw(axes, paper[key], shift, [INK] * len(marks) if ink else of_lines, theirs)
         axes.set_yticks(range(len(names)), list(map(plain, names)))
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel(quantity)
-        figure.suptitle(title.replace(": ", ":\n", 1), x=0.01, ha="left", weight="bold", size=11)
+        figure.suptitle(title.replace(": ", ":\n", 1).replace("; ", ";\n"), x=0.01, ha="left", weight="bold", size=11)
         figure.legend(loc="outside lower center", ncols=3)
         return figure
 
 
-def _draw(axes: Any, marks: Sequence[Mark], shift: float, **look: Any) -> None:
-    known = [(place + shift, mark) for place, mark in enumerate(marks) if mark.value is not None]
-    for place, mark in known:
-        if mark.low is not None and mark.high is not None:
-            axes.plot([mark.low, mark.high], [place, place], color=look["mec"], lw=1.0)
-    axes.plot([mark.value for _, mark in known], [place for place, _ in known], ls="", **look)
+@dataclass(frozen=True)
+class _Look:
+    """How marks look; their colour is that of the legend, lines may have others."""
+
+    label: str
+    colour: str
+    marker: str
+    size: float
+    filled: bool = False
+
+    def point(self, axes: Any, values: Sequence[float], places: Sequence[float], colour: str, **more: Any) -> None:
+        """Draw marks in a colour."""
+        face = colour if self.filled else "none"
+        axes.plot(values, places, ls="", mfc=face, mec=colour, marker=self.marker, ms=self.size, **more)
+
+
+def _draw(axes: Any, marks: Sequence[Mark], shift: float, colours: Sequence[str], look: _Look) -> None:
+    """Draw a mark a line, with its interval, in the lines' colours."""
+    look.point(axes, [], [], look.colour, label=look.label)
+    for place, (mark, colour) in enumerate(zip(marks, colours, strict=True)):
+        if mark.low is not None and mark.high is not None and mark.value is not None:
+            axes.plot([mark.low, mark.high], [place + shift] * 2, color=colour, lw=1.0)
+        if mark.value is not None:
+            look.point(axes, [mark.value], [place + shift], colour)

@@ -30,8 +30,8 @@ class Repeats:
 
     @property
     def note(self) -> str:
-        """The failures, for a table; empty where there are none."""
-        return "; ".join(f"failed: {failure}" for failure in self.failures)
+        """The failures, for a table, or that nothing was run; empty where all trainings ended."""
+        return "; ".join(f"failed: {failure}" for failure in self.failures) if self.outcomes else "not run"
 
     @property
     def runs(self) -> str | int:
@@ -43,6 +43,11 @@ class Repeats:
     def parameters(self) -> int | None:
         """The number of the model's parameters; None where no training ended."""
         return next((each["parameters"] for each in self.done), None)
+
+    @property
+    def images(self) -> int | None:
+        """The number of test images; None where no training ended."""
+        return next((len(each["truth"]) for each in self.done), None)
 
     def values(self, name: str) -> list[float]:
         """Return a number of every training that ended."""
@@ -58,6 +63,10 @@ class Repeats:
             float(np.mean([epoch["rhs_forward"] + epoch["rhs_backward"] for epoch in each["history"]]))
             for each in self.done
         ]
+
+    def first_evaluations(self) -> list[float]:
+        """Return those of a batch of the first epoch."""
+        return [each["history"][0]["rhs_forward"] + each["history"][0]["rhs_backward"] for each in self.done]
 
     def tests(self, label: str) -> list[tuple[Mapping[str, Any], float]]:
         """Return the test by another solver, and the error by its own, of every training that ended."""

@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from physode.images.config import RECIPES, TrainConfig
     from physode.images.evaluation import Evaluation, evaluate
     from physode.images.model import Predicted, predict
+    from physode.images.prediction import Catalogue, predict_images
     from physode.images.run import Epoch, TrainRun, TrainState, create_train_run, open_train_run
     from physode.images.trainer import Trainer, train
 
 __all__ = [
     "RECIPES",
+    "Catalogue",
     "Epoch",
     "Evaluation",
     "Predicted",
@@ -26,12 +28,14 @@ __all__ = [
     "evaluate",
     "open_train_run",
     "predict",
+    "predict_images",
     "train",
 ]
 
 import_when_used(
     __name__,
     {
+        "Catalogue": "prediction",
         "Epoch": "run",
         "Evaluation": "evaluation",
         "Predicted": "model",
@@ -44,6 +48,7 @@ import_when_used(
         "evaluate": "evaluation",
         "open_train_run": "run",
         "predict": "model",
+        "predict_images": "prediction",
         "train": "trainer",
     },
 )

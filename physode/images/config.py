@@ -24,14 +24,16 @@ from physode.training.settings import (
 if TYPE_CHECKING:
     from physode.models.solver import Solver
 
-__all__ = ["MODELS", "PRECISIONS", "RECIPES", "SCHEDULES", "TrainConfig"]
+__all__ = ["FORMS", "MODELS", "PRECISIONS", "RECIPES", "SCHEDULES", "TrainConfig"]
 
 MODELS = ("node18", "resnet18", "galaxy-node", "galaxy-resnet", "resnet50", "resnet101")
 """Keys of :data:`physode.models.CLASSIFIERS`, which would have to import torch; a test holds the two together."""
 PRECISIONS = ("float32", "bfloat16", "float16")
 SCHEDULES = ("step", "one-cycle")
+FORMS = ("identity", "published")
+"""Those of :mod:`physode.models.residual`, the default, which runs of other times have too, first."""
 
-_MODEL = ("width", "augmented", "norm", "dropout")
+_MODEL = ("form", "width", "augmented", "norm", "dropout")
 _SOLVER = ("method", "rtol", "atol", "step", "gradient")
 _FULL = "no memory holds so many weights; give less"
 
@@ -49,6 +51,9 @@ class TrainConfig(Settings):
     """
 
     model: str = setting("node18", "The network.", choices=MODELS, shown="galaxy-node or node18")
+    form: str | None = setting(
+        None, "Five ODE blocks, 0 at first, or the paper's four: node18.", choices=FORMS, shown=FORMS[0]
+    )
     width: int | None = setting(None, "Its channels in the first stage.", whole(1, largest=4096, why=_FULL), shown="64")
     augmented: int | None = setting(None, "Channels that begin as 0, of galaxy-node.", whole(largest=4096, why=_FULL))
     norm: str | None = setting(None, "Normalisation.", choices=("batch", "group"), shown="batch")

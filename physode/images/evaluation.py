@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from physode.datasets.hdf5_attributes import fixed_text
 from physode.errors import ConfigError, DataError
 from physode.images.data import on_device, split
 from physode.images.model import Predicted, make_model, predict
@@ -188,7 +189,8 @@ def _check_images(run: TrainRun, images: Images, *, split_again: bool) -> None:
 def keep_evaluation(found: Evaluation, name: str, *, overwrite: bool = False) -> dict[str, Path]:
     """Write ``RUN/evaluations/NAME.json`` and ``NAME.h5``; return both.
 
-    The HDF5 file has ``/probabilities`` (N, classes) and ``/labels`` (N,), and the classes' names as an attribute.
+    The HDF5 file has ``/probabilities`` (N, classes) and ``/labels`` (N,), ``/names`` (N,) where images have names, and
+    the classes' names as an attribute.
 
     Raises
     ------
@@ -199,6 +201,8 @@ def keep_evaluation(found: Evaluation, name: str, *, overwrite: bool = False) ->
     with writing_evaluation(paths, found.as_dict(), overwrite=overwrite) as file:
         file.create_dataset("probabilities", data=found.predicted.probabilities, compression="gzip")
         file.create_dataset("labels", data=found.predicted.labels)
+        if found.images.names:
+            file.create_dataset("names", data=fixed_text(found.images.names))
         file.attrs["classes"] = list(found.run.classes)
         file.attrs["run"] = str(found.run.path)
     return paths

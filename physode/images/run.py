@@ -73,7 +73,7 @@ class TrainRun(TrainingRun[TrainConfig, TrainState]):
     dataset
         What the images are: ``"cifar10"``, ``"cifar100"``, ``"galaxy"`` or ``"images"``.
     size
-        Pixels a side that were asked for; None where the images came as they are.
+        Pixels a side of the images, to which others are scaled; None of oblong ones, which come as they are.
     classes
         Their names.
     """

@@ -9,6 +9,7 @@ from physode.metrics.averaging import Averaged, Spread, averaged
 from physode.metrics.classification import Calibration, Classification, Means, calibrate, classify, wilson_interval
 from physode.metrics.curves import Curve, Curves
 from physode.metrics.reliability import Icc, Reliability, icc, misclassified, reliability
+from physode.metrics.temperature import entropy, fitted_temperature, tempered
 
 __all__ = [
     "Averaged",
@@ -23,8 +24,11 @@ __all__ = [
     "averaged",
     "calibrate",
     "classify",
+    "entropy",
+    "fitted_temperature",
     "icc",
     "misclassified",
     "reliability",
+    "tempered",
     "wilson_interval",
 ]

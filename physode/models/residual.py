@@ -1,78 +1,89 @@
-r"""ResNet18 and NODE18, one network: what differs is how its blocks are integrated.
+r"""ResNet18 and NODE18, one network: what differs is how its blocks are integrated; ResNet50 and ResNet101.
 
-ResNet18 for images of 32x32 (He et al. 2016, Sect. 4.2, at the widths of their ImageNet networks, as is usual for
-CIFAR): a 3x3 convolution, eight blocks of two 3x3 convolutions in four stages, the mean over the image, a linear layer.
-A block of unchanged shape is :math:`\mathrm{relu}(y + f(y))` with f = conv, norm, relu, conv, norm; NODE18 has
-:math:`\mathrm{relu}(y + \int_0^1 f\,dt)` in its place (Zhuang et al. 2020, Eqs. 30-31): five of the eight blocks, all
-but the first of each later stage, where the shape changes. So ResNet18 is NODE18 with one Euler step: weights fit
-either, and the numbers of parameters are equal.
+ResNets for images of 32x32 (He et al. 2016, Sect. 4.2, at the widths of their ImageNet networks, as is usual for
+CIFAR): a 3x3 convolution, blocks in four stages, the mean over the image, a linear layer. A block is
+:math:`\mathrm{relu}(s(y) + f(y))` with f = conv, norm, relu, conv, norm, or, a bottleneck, with three convolutions; the
+shortcut s is a projection where a stage begins with another shape, else the identity.
 
-Weights are He et al.'s (2015), but that the last normalisation of f begins as 0: every f is 0 at first and every block
-the identity (Goyal et al. 2017, Sect. 5.1). Training then begins at smooth, cheap solutions.
+ResNet18 has eight blocks, two a stage. NODE18 has :math:`y + \int_0^1 f\,dt` (Zhuang et al. 2020, Eqs. 30-31) in the
+place of some of the five that keep the shape. Either of two forms, with equal numbers of parameters:
+
+``"identity"``, the default
+    ODEs are all five blocks that keep their shape, with the f and the ReLU after the sum of He et al. Weights are He et
+    al.'s (2015), but that the last normalisation of f begins as 0: every f is 0 at first and every block the identity
+    (Goyal et al. 2017, Sect. 5.1). Training then begins at smooth, cheap solutions.
+``"published"``
+    That of the paper's published script: ODEs are the second blocks of the four stages, the first ones are residual
+    blocks in the first stage, too. A ReLU ends the f of an ODE, in the place of the one after the sum, so that states
+    that begin at :math:`y \geq 0` only grow. Weights are torch's default.
+
+In each form ResNet18 is NODE18 with one Euler step: weights fit either. :mod:`physode.experiments.cifar` has the
+published one, and says in its deviations how the two compare.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from physode.models.layers import conv3x3, he_initialise, normalisation
 from physode.models.ode_block import ODEBlock, begin_as_identity
 from physode.models.solver import EULER, Solver
-from physode.optional_imports import needs
 
-__all__ = ["ResidualNetwork", "node18", "resnet18", "resnet50", "resnet101"]
+__all__ = ["FORMS", "ResidualNetwork", "node18", "resnet18", "resnet50", "resnet101"]
 
+FORMS = ("identity", "published")
+"""Of NODE18 and ResNet18; the first is the default."""
 
-_BLOCKS = 2  # of each of the four stages
+_STAGES = 4
+_EXPANSION = 4  # of channels by the last convolution of a bottleneck
 
 
 class _Change(nn.Sequential):
-    """The residual function f: conv, norm, relu, conv, norm."""
+    """The residual function f: convolutions, a normalisation after each, ReLUs between them, and one at the end."""
+
+    def __init__(self, *convolutions: nn.Conv2d, norm: str, relu: bool = False) -> None:
+        layers: list[nn.Module] = []
+        for convolution in convolutions:
+            layers += [convolution, normalisation(norm, convolution.out_channels), nn.ReLU()]
+        super().__init__(*(layers if relu else layers[:-1]))
 
     @property
     def last(self) -> nn.Module:
-        """What begins as 0: the last normalisation."""
-        return self[-1]
-
-    def __init__(self, channels_in: int, channels: int, *, stride: int, norm: str) -> None:
-        super().__init__(
-            conv3x3(channels_in, channels, stride=stride),
-            normalisation(norm, channels),
-            nn.ReLU(),
-            conv3x3(channels, channels),
-            normalisation(norm, channels),
-        )
+        """What may begin as 0: the last normalisation."""
+        return self[-2] if isinstance(self[-1], nn.ReLU) else self[-1]
 
 
-class _Downsampling(nn.Module):
-    """A block that changes the shape: a residual block with a projection, integrated by nobody."""
+class _Residual(nn.Module):
+    """A residual block before its ReLU, integrated by nobody; the shortcut is a projection where the shape changes."""
 
-    def __init__(self, channels_in: int, channels: int, *, norm: str) -> None:
+    def __init__(self, f: _Change, channels_in: int, channels: int, *, stride: int, norm: str) -> None:
         super().__init__()
-        self.f = _Change(channels_in, channels, stride=2, norm=norm)
-        self.project = nn.Sequential(
-            nn.Conv2d(channels_in, channels, 1, stride=2, bias=False), normalisation(norm, channels)
-        )
+        self.f = f
+        self.project: nn.Module = nn.Identity()
+        if stride > 1 or channels_in != channels:
+            self.project = nn.Sequential(_conv1x1(channels_in, channels, stride=stride), normalisation(norm, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return half the image of twice the channels."""
-        found: Tensor = self.project(x) + self.f(x)
-        return found
+        """Return the shortcut and the change together."""
+        total: Tensor = self.project(x) + self.f(x)
+        return total
 
 
 class ResidualNetwork(nn.Module):
-    """ResNet18 or NODE18 by its solver.
+    """A convolution, blocks, the mean over the image, a linear layer.
 
     Parameters
     ----------
+    blocks
+        What is between: from (B, width, H, W) to (B, features, H', W').
     classes
         How many; the output is (B, classes), before a softmax.
-    solver
-        Of the blocks of unchanged shape.
     width
-        Channels of the first stage; doubled in each further one.
+        Channels of the first convolution.
+    features
+        Channels behind the blocks.
     channels
         Of the images, (B, channels, H, W).
     norm
@@ -80,23 +91,12 @@ class ResidualNetwork(nn.Module):
     """
 
     def __init__(
-        self, classes: int, *, solver: Solver, width: int = 64, channels: int = 3, norm: str = "batch"
+        self, blocks: Sequence[nn.Module], classes: int, *, width: int, features: int, channels: int, norm: str
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(conv3x3(channels, width), normalisation(norm, width), nn.ReLU())
-        blocks: list[nn.Module] = []
-        for stage in range(4):
-            size = width * 2**stage
-            for block in range(_BLOCKS):
-                if stage > 0 and block == 0:
-                    blocks.append(_Downsampling(size // 2, size, norm=norm))
-                else:
-                    blocks.append(ODEBlock(_Change(size, size, stride=1, norm=norm), solver=solver))
-                blocks.append(nn.ReLU())
         self.blocks = nn.Sequential(*blocks)
-        self.classify = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(size, classes))
-        he_initialise(self)
-        begin_as_identity(self)
+        self.classify = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the classes' scores (B, classes) of images (B, channels, H, W)."""
@@ -105,48 +105,99 @@ class ResidualNetwork(nn.Module):
 
 
 def node18(
-    classes: int, *, solver: Solver | None = None, width: int = 64, channels: int = 3, norm: str = "batch"
+    classes: int,
+    *,
+    solver: Solver | None = None,
+    width: int = 64,
+    channels: int = 3,
+    norm: str = "batch",
+    form: str = FORMS[0],
 ) -> ResidualNetwork:
-    """Return NODE18: ResNet18 with ODE blocks; by default HeunEuler at 1e-2 with ACA, as the paper trains it."""
+    """Return NODE18: ResNet18 with ODE blocks; by default HeunEuler at 1e-2 with ACA, as the paper trains it.
+
+    Parameters
+    ----------
+    classes, channels, norm
+        As of :class:`ResidualNetwork`.
+    solver
+        Of the ODE blocks.
+    width
+        Channels of the first stage; doubled in each further one.
+    form
+        One of :data:`FORMS`, see above.
+
+    Raises
+    ------
+    ValueError
+        If `form` or `norm` is unknown.
+    """
+    if form not in FORMS:
+        raise ValueError(f"`form` must be one of {', '.join(FORMS)}, got {form!r}")
     solver = Solver() if solver is None else solver
-    return ResidualNetwork(classes, solver=solver, width=width, channels=channels, norm=norm)
+    published = form == "published"
+    blocks: list[nn.Module] = []
+    for stage in range(_STAGES):
+        size = width * 2**stage
+        for first in (True, False):
+            if first and (stage > 0 or published):
+                blocks += [_basic(size // 2 if stage > 0 else size, size, stride=2 if stage > 0 else 1, norm=norm)]
+                blocks += [nn.ReLU()]
+            else:
+                f = _Change(conv3x3(size, size), conv3x3(size, size), norm=norm, relu=published)
+                blocks += [ODEBlock(f, solver=solver)] + ([] if published else [nn.ReLU()])
+    model = ResidualNetwork(blocks, classes, width=width, features=size, channels=channels, norm=norm)
+    if not published:
+        he_initialise(model)
+        begin_as_identity(model)
+    return model
 
 
 def resnet18(
-    classes: int, *, solver: Solver | None = None, width: int = 64, channels: int = 3, norm: str = "batch"
+    classes: int,
+    *,
+    solver: Solver | None = None,
+    width: int = 64,
+    channels: int = 3,
+    norm: str = "batch",
+    form: str = FORMS[0],
 ) -> ResidualNetwork:
-    """Return ResNet18; another solver than one Euler step tests it as a NODE (Zhuang et al. 2020, Table 6)."""
+    """Return ResNet18, see :func:`node18`; another solver than one Euler step tests it as a NODE (Table 6)."""
     solver = EULER if solver is None else solver
-    return ResidualNetwork(classes, solver=solver, width=width, channels=channels, norm=norm)
+    return node18(classes, solver=solver, width=width, channels=channels, norm=norm, form=form)
 
 
-def resnet50(classes: int) -> nn.Module:
-    """Return ResNet50 for (B, 3, H, W).
-
-    Raises
-    ------
-    ConfigError
-        If torchvision is not installed.
-    """
-    return _small_images("resnet50", classes)
+def resnet50(classes: int, *, width: int = 64, channels: int = 3, norm: str = "batch") -> ResidualNetwork:
+    """Return ResNet50: 3, 4, 6 and 3 bottlenecks; weights are torch's default."""
+    return _bottlenecks((3, 4, 6, 3), classes, width=width, channels=channels, norm=norm)
 
 
-def resnet101(classes: int) -> nn.Module:
-    """Return ResNet101 for (B, 3, H, W).
-
-    Raises
-    ------
-    ConfigError
-        If torchvision is not installed.
-    """
-    return _small_images("resnet101", classes)
+def resnet101(classes: int, *, width: int = 64, channels: int = 3, norm: str = "batch") -> ResidualNetwork:
+    """Return ResNet101: 3, 4, 23 and 3 bottlenecks; weights are torch's default."""
+    return _bottlenecks((3, 4, 23, 3), classes, width=width, channels=channels, norm=norm)
 
 
-def _small_images(name: str, classes: int) -> nn.Module:
-    """Let the first convolution keep the image's size, as is usual for CIFAR (Liu 2017)."""
-    model: Any = getattr(needs("torchvision.models", extra="torchvision"), name)(num_classes=classes)
-    model.conv1 = conv3x3(3, 64)
-    model.maxpool = nn.Identity()
-    he_initialise(model)
-    found: nn.Module = model
-    return found
+def _bottlenecks(counts: Sequence[int], classes: int, *, width: int, channels: int, norm: str) -> ResidualNetwork:
+    """Return a network of so many bottlenecks a stage, `width` channels inside of the first stage's."""
+    blocks: list[nn.Module] = []
+    size = width
+    for stage, count in enumerate(counts):
+        for number in range(count):
+            inner, stride = width * 2**stage, 2 if stage > 0 and number == 0 else 1
+            f = _Change(
+                _conv1x1(size, inner),
+                conv3x3(inner, inner, stride=stride),
+                _conv1x1(inner, _EXPANSION * inner),
+                norm=norm,
+            )
+            blocks += [_Residual(f, size, _EXPANSION * inner, stride=stride, norm=norm), nn.ReLU()]
+            size = _EXPANSION * inner
+    return ResidualNetwork(blocks, classes, width=width, features=size, channels=channels, norm=norm)
+
+
+def _basic(channels_in: int, channels: int, *, stride: int, norm: str) -> _Residual:
+    f = _Change(conv3x3(channels_in, channels, stride=stride), conv3x3(channels, channels), norm=norm)
+    return _Residual(f, channels_in, channels, stride=stride, norm=norm)
+
+
+def _conv1x1(channels_in: int, channels: int, *, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels, 1, stride=stride, bias=False)

@@ -258,6 +258,7 @@ def plot_accuracies(
     accuracies: Mapping[str, Sequence[float]],
     *,
     title: str = "Test accuracy over runs",
+    colours: Mapping[str, str] | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draw every run's accuracy as a point, and beside them the mean with one standard deviation.
@@ -268,6 +269,8 @@ def plot_accuracies(
         Shares from 0 to 1, by the model's name.
     title
         Of the figure.
+    colours
+        By the model's name; None takes one after the other.
     path
         Where to write the figure, if anywhere.
 
@@ -284,16 +287,16 @@ def plot_accuracies(
     with styled():
         figure = new_figure(1.6 + 1.5 * max(len(accuracies), 2), 4.2)
         axes = figure.subplots()
-        for index, values in enumerate(accuracies.values()):
-            _draw(axes, index, 100.0 * np.asarray(values, dtype=np.float64))
+        for index, (name, values) in enumerate(accuracies.items()):
+            colour = (colours or {}).get(name, COLOURS[index % len(COLOURS)])
+            _draw(axes, index, 100.0 * np.asarray(values, dtype=np.float64), colour)
         axes.set_xticks(range(len(accuracies)), [short(name) for name in accuracies])
         axes.set(xlim=(-0.6, len(accuracies) - 0.3), ylabel="accuracy (%)", title=title)
         axes.grid(visible=False, axis="x")
         return finish(figure, path)
 
 
-def _draw(axes: Any, index: int, values: np.ndarray[Any, Any]) -> None:
-    colour = COLOURS[index % len(COLOURS)]
+def _draw(axes: Any, index: int, values: np.ndarray[Any, Any], colour: str) -> None:
     order = np.argsort(values)
     places = np.empty(len(values))
     # Neighbours in value stand apart in x, so that equal runs remain countable.

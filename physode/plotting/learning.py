@@ -11,6 +11,7 @@ import numpy as np
 
 from physode.plotting.style import (
     COLOURS,
+    MUTED,
     finish,
     headline,
     mark_stages,
@@ -53,6 +54,7 @@ def plot_learning(
     quantities: Sequence[str] = ("test_accuracy", "test_loss"),
     against: Sequence[str] = ("epoch",),
     title: str = "",
+    colours: Mapping[str, str] | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draw quantities by epoch, by training time, or by both; several runs are their mean with a band of one deviation.
@@ -71,6 +73,8 @@ def plot_learning(
         ``"epoch"``, ``"time"``, or both: the columns.
     title
         Of the figure.
+    colours
+        By the model's name; None takes one after the other.
     path
         Where to write the figure, if anywhere.
 
@@ -92,17 +96,25 @@ def plot_learning(
         unit, scale = next(pair for pair in _UNITS if span >= 1.5 * pair[1] or pair[1] == 1.0)
         for quantity, row in zip(quantities, panels, strict=True):
             for x, axes in zip(against, row, strict=True):
-                _draw(axes, runs, quantity, x, scale)
+                _draw(axes, runs, quantity, x, scale, colours or {})
             row[0].set_ylabel(_NAMES.get(quantity, plain(quantity.replace("_", " "))))
         for x, axes in zip(against, panels[-1], strict=True):
             axes.set_xlabel("epoch" if x == "epoch" else f"training time ({unit})")
-        if len(runs) > 1:
-            figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=min(len(runs), 4))
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        if len(handles) > 1:
+            figure.legend(handles, labels, loc="outside upper right", ncols=min(len(handles), 4))
         headline(figure, title)
         return finish(figure, path)
 
 
-def _draw(axes: Any, runs: Mapping[str, Sequence[History]], quantity: str, against: str, scale: float) -> None:
+def _draw(
+    axes: Any,
+    runs: Mapping[str, Sequence[History]],
+    quantity: str,
+    against: str,
+    scale: float,
+    colours: Mapping[str, str],
+) -> None:
     drawn = []
     for index, (name, histories) in enumerate(runs.items()):
         epochs = sorted(set.intersection(*({line["epoch"] for line in history} for history in histories)))
@@ -114,11 +126,14 @@ def _draw(axes: Any, runs: Mapping[str, Sequence[History]], quantity: str, again
         else:
             x = np.array(epochs)
         mean = values.mean(axis=0)
-        axes.plot(x, mean, marker="o" if len(x) <= 12 else "", ms=4, label=plain(name), **stroke(index))
+        look = {**stroke(index), **({"color": colours[name], "ls": "-"} if name in colours else {})}
+        axes.plot(x, mean, marker="o" if len(x) <= 12 else "", ms=4, label=plain(name), **look)
         if len(histories) > 1:
             spread = values.std(axis=0, ddof=1)
-            axes.fill_between(x, mean - spread, mean + spread, color=stroke(index)["color"], alpha=0.18, lw=0)
+            axes.fill_between(x, mean - spread, mean + spread, color=look["color"], alpha=0.18, lw=0)
         drawn.append(mean)
+    if any(len(histories) > 1 for histories in runs.values()):
+        axes.fill_between([], [], color=MUTED, alpha=0.3, lw=0, label="± standard deviation of runs")
     if quantity.endswith("loss") or quantity.startswith("test_mse") or quantity == "lr":
         scale_by_spread(axes, *drawn)
     if against == "epoch":

@@ -7,6 +7,7 @@ import functools
 import importlib
 import json
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -16,7 +17,7 @@ from physode.experiments import EXPERIMENTS, ON_IMAGES, find_experiment, schedul
 
 _IMAGES = {
     "cifar": {"images": 30, "width": 1, "batch": 27, "long_epochs": 1, "epochs": 1, "compared_epochs": 1}
-    | {"compared": 1, "repeats": 2},
+    | {"compared": 1, "repeats": 2, "left_out": ("resnet50", "resnet101")},
     "galaxy": {"images": 30, "width": 2, "batch": 15, "epochs": 1, "splits": 2},
 }
 SMALL = {
@@ -269,6 +270,33 @@ def test_cifar_10_is_taken_where_its_archive_lies_and_stand_in_images_are_named(
     (real,) = json.loads(run("table7", "--json", "--force").stdout)
     assert real["title"].endswith("(ACA paper, Table 7): bars")
     assert real["config"]["digest"]
+
+
+def write_cifar100(folder, rng):
+    """Write CIFAR-100's binary version with two training images and a test image of each class."""
+    folder.mkdir()
+    for name, count in (("train.bin", 200), ("test.bin", 100)):
+        fine = np.arange(count) % 100
+        pixels = rng.integers(0, 256, (count, 3 * 32 * 32))
+        (folder / name).write_bytes(np.column_stack([fine // 5, fine, pixels]).astype(np.uint8).tobytes())
+    (folder / "fine_label_names.txt").write_text("\n".join(f"thing {label}" for label in range(100)))
+
+
+def test_cifar_100_goes_from_its_binary_version_to_evaluations_and_tables(run, tmp_path, rng):
+    write_cifar100(tmp_path / "cifar-100-binary", rng)
+    few = ("--model", "resnet18", "--form", "published", "--width", "1", "--epochs", "1", "--no-tensorboard")
+    trained = CliRunner().invoke(cli, ["train", "cifar100", "--data", "cifar-100-binary", *few, "--threads", "1"])
+    assert trained.exit_code == 0, trained.output
+    evaluated = CliRunner().invoke(cli, ["evaluate", "runs/cifar100-resnet18", "--no-figures", "--json"])
+    assert evaluated.exit_code == 0, evaluated.output
+    found = json.loads(evaluated.stdout)
+    assert (found["samples"], found["classes"][99]) == (100, "thing 99")
+    assert np.array(found["confusion"]).shape == (100, 100)
+    (table,) = json.loads(run("table6", "--data", "cifar-100-binary", "--json").stdout)
+    assert table["title"].endswith("(ACA paper, Table 6): cifar100")
+    assert len(table["config"]["classes"]) == 100
+    assert [finding["paper"] for finding in table["findings"]] == ["every training ends"]  # of CIFAR-10 are the others
+    assert {row["test images"] for row in table["rows"]} <= set(range(1, 31))
 
 
 def test_images_that_cannot_be_read_are_one_line_before_any_work(run, tmp_path):

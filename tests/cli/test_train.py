@@ -17,8 +17,8 @@ from physode.cli.commands import train_images
 from physode.cli.main import cli
 from physode.datasets.images import write_images
 from physode.images import RECIPES
-from physode.images.config import MODELS
-from physode.models import CLASSIFIERS
+from physode.images.config import FORMS, MODELS
+from physode.models import CLASSIFIERS, residual
 
 SMALL = ("--model", "galaxy-node", "--width", "8", "--batch", "24", "--epochs", "2", "--lr", "0.05", "--no-tensorboard")
 
@@ -41,6 +41,7 @@ def trained(run):
 
 def test_the_tables_for_help_are_those_of_the_library():
     assert set(MODELS) == set(CLASSIFIERS)
+    assert FORMS == residual.FORMS
     assert set(train_images.KINDS) == set(RECIPES)
 
 
@@ -120,6 +121,26 @@ def test_mistakes_get_one_line(run, words, code, message):
     import re
 
     assert re.search(message, result.stderr.replace("\n", " "))
+
+
+def test_a_run_keeps_its_form_and_runs_of_a_time_with_one_form_only_have_the_default(run, tmp_path):
+    few = ("--width", "1", "--epochs", "1", "--batch", "36", "--no-tensorboard", "--size", "12")
+    for form in FORMS:
+        words = ("train", "bars.h5", "--model", "resnet18", *few, "--form", form, "--name", form)
+        assert run(*words).exit_code == 0
+        assert f'form = "{form}"' in (tmp_path / "runs" / form / "config.toml").read_text()
+    settings = tmp_path / "runs" / "identity" / "config.toml"
+    settings.write_text(settings.read_text().replace('form = "identity"\n', ""))  # as it was before there were forms
+    for form in FORMS:
+        found = run("evaluate", f"runs/{form}", "--no-figures", "--json")
+        assert found.exit_code == 0, found.output
+        history = json.loads((tmp_path / "runs" / form / "metrics.jsonl").read_text())
+        assert json.loads(found.stdout)["log_loss"] == pytest.approx(history["test_loss"], rel=1e-5)
+    other = tmp_path / "runs" / "published" / "config.toml"
+    other.write_text(other.read_text().replace("published", "identity"))
+    refused = run("evaluate", "runs/published", "--no-figures", "--force")
+    assert refused.exit_code == 1
+    assert "has the weights of another model than the run's settings say" in refused.stderr.replace("\n", " ")
 
 
 def test_images_too_small_for_the_network_are_named_before_a_folder_is_made(run, tmp_path, images_of):

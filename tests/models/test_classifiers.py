@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
 
 import pytest
 import torch
 from torch import nn
 
+from physode import ACA, solve
 from physode.errors import ConfigError
 from physode.models import (
     EULER,
+    ODEBlock,
     Solver,
     build_classifier,
     count_parameters,
@@ -21,14 +25,38 @@ from physode.models import (
     resnet18,
     set_solver,
 )
+from physode.models.residual import FORMS
 
 SMALL = {"node18": {"width": 4}, "resnet18": {"width": 4}, "galaxy-node": {"width": 8}, "galaxy-resnet": {"width": 8}}
+SMALL |= {"resnet50": {"width": 4}}
 
 
-def test_node18_has_the_parameters_of_resnet18():
+@pytest.mark.parametrize("form", FORMS)
+def test_node18_has_the_parameters_of_resnet18(form):
     """11,173,962 is the count of ResNet18 for CIFAR-10 as usually built."""
-    assert count_parameters(node18(10)) == count_parameters(resnet18(10)) == 11_173_962
-    assert count_parameters(node18(100)) == count_parameters(resnet18(100)) == 11_173_962 + 90 * 513
+    assert count_parameters(node18(10, form=form)) == count_parameters(resnet18(10, form=form)) == 11_173_962
+    assert count_parameters(node18(100, form=form)) == count_parameters(resnet18(100, form=form))
+    assert count_parameters(node18(100, form=form)) == 11_173_962 + 90 * 513
+
+
+@pytest.mark.parametrize(
+    ("name", "of_imagenet", "of_cifar"),
+    [("resnet18", 11_689_512, 11_173_962), ("resnet50", 25_557_032, 23_520_842), ("resnet101", 44_549_160, 42_512_970)],
+)
+def test_resnets_have_the_parameters_of_torchvision_s_but_for_the_first_convolution(name, of_imagenet, of_cifar):
+    """Counts of torchvision's for 1,000 classes, and with a 3x3 beginning for 10."""
+    first = 64 * 3 * (7 * 7 - 3 * 3)
+    assert count_parameters(build_classifier(name, 1000)) == of_imagenet - first
+    assert count_parameters(build_classifier(name, 10)) == of_cifar
+
+
+def test_bottlenecks_narrow_and_halve_the_image_at_their_3x3_convolution():
+    model = build_classifier("resnet50", 10, width=4).eval()
+    convolutions = [module for module in model.blocks[6].f if isinstance(module, nn.Conv2d)]  # the second stage's first
+    shapes = [(each.in_channels, each.out_channels, each.kernel_size[0], each.stride[0]) for each in convolutions]
+    assert shapes == [(16, 8, 1, 1), (8, 8, 3, 2), (8, 32, 1, 1)]
+    assert model.blocks(model.stem(torch.randn(1, 3, 32, 32))).shape == (1, 128, 4, 4)
+    assert sum(isinstance(module, nn.Conv2d) for module in build_classifier("resnet101", 10, width=4).modules()) == 104
 
 
 def test_the_galaxy_node_has_a_third_of_its_twin_s_parameters():
@@ -36,11 +64,12 @@ def test_the_galaxy_node_has_a_third_of_its_twin_s_parameters():
     assert count_parameters(galaxy_resnet()) / 1e6 == pytest.approx(0.6, abs=0.03)
 
 
-def test_resnet18_is_node18_with_one_euler_step():
+@pytest.mark.parametrize("form", FORMS)
+def test_resnet18_is_node18_with_one_euler_step(form):
     torch.manual_seed(0)
-    node, resnet = node18(10, width=4).eval(), resnet18(10, width=4).eval()
+    node, resnet = node18(10, width=4, form=form).eval(), resnet18(10, width=4, form=form).eval()
     for each in ode_blocks(node):
-        nn.init.ones_(each.f.last.weight)  # 0 at first
+        nn.init.constant_(each.f.last.weight, 5.0)  # 0 at first, of one of them, and small of the other
     resnet.load_state_dict(node.state_dict())
     x = torch.randn(2, 3, 32, 32)
     assert not torch.allclose(node(x), resnet(x), atol=1e-3)
@@ -50,12 +79,86 @@ def test_resnet18_is_node18_with_one_euler_step():
 
 def test_blocks_begin_as_the_identity():
     x = torch.randn(2, 4, 8, 8)
-    for model in (node18(10, width=4, solver=Solver("rk4", step=0.5)), galaxy_node(width=4), galaxy_resnet(width=4)):
+    node = node18(10, width=4, solver=Solver("rk4", step=0.5))
+    for model in (node, galaxy_node(width=4), galaxy_resnet(width=4)):
         torch.testing.assert_close(ode_blocks(model)[0](x), x, rtol=0, atol=0)
+
+
+def test_published_node18_integrates_the_second_block_of_each_stage():
+    model = node18(10, form="published")
+    assert [block.f.last.num_features for block in ode_blocks(model)] == [64, 128, 256, 512]
+    kinds = [type(block).__name__ for block in model.blocks]
+    assert kinds == ["_Residual", "ReLU", "ODEBlock"] * 4
+    assert isinstance(model.blocks[0].project, nn.Identity)
+    assert not isinstance(model.blocks[3].project, nn.Identity)
 
 
 def test_node18_integrates_the_five_blocks_of_unchanged_shape():
     assert [block.f.last.num_features for block in ode_blocks(node18(10))] == [64, 64, 128, 256, 512]
+
+
+def test_states_of_published_blocks_only_grow():
+    """Their f ends with a ReLU, so that a ReLU after the sum would change nothing."""
+    torch.manual_seed(0)
+    model = node18(10, width=4, form="published").eval()
+    x = model.stem(torch.randn(2, 3, 32, 32))
+    for block in model.blocks:
+        y = block(x)
+        if isinstance(block, ODEBlock):
+            assert bool((y >= x).all())
+            assert float((y - x).detach().max()) > 0
+        x = y
+
+
+def heun(f, y, times):
+    """Heun's method by hand on known times."""
+    for start, end in itertools.pairwise(times):
+        first = f(y)
+        second = f(y + (end - start) * first)
+        y = y + (end - start) / 2 * (first + second)
+    return y
+
+
+class Accepted(nn.Module):
+    """An ODE block as plain operations on the steps that its solver accepts."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.f, self.solver, self.attempts = block.f, block.solver, None
+
+    def forward(self, y):
+        searched = copy.deepcopy(self.f)
+        with torch.no_grad():
+            found = solve(lambda t, y: searched(y), y.detach(), [0.0, 1.0], **self.solver.arguments())
+        self.attempts = (float(found.stats.accepted), float(found.stats.rejected))
+        return heun(self.f, y, found.step_times)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("gradient", ["aca", ACA(memory="checkpoint")])
+@pytest.mark.parametrize("form", FORMS)
+def test_node18_by_aca_is_plain_autograd_through_its_accepted_steps(form, gradient):
+    """States, gradients of all weights, and batch norm's statistics, which move once an accepted evaluation."""
+    torch.manual_seed(0)
+    model = node18(5, width=4, form=form, solver=Solver(gradient=gradient)).train()
+    for each in ode_blocks(model):
+        nn.init.constant_(each.f.last.weight, 10.0)  # hard enough that steps are rejected
+    plain = copy.deepcopy(model)
+    plain.blocks = nn.Sequential(*(Accepted(block) if isinstance(block, ODEBlock) else block for block in plain.blocks))
+    x, y = torch.randn(6, 3, 8, 8), torch.arange(6) % 5
+    scores = [network(x) for network in (model, plain)]
+    torch.testing.assert_close(*scores, rtol=1e-9, atol=1e-9)
+    for each in scores:
+        nn.functional.cross_entropy(each, y).backward()
+    for one, other in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-7, atol=1e-9)
+    for one, other in zip(model.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+    attempts = [each.attempts for each in plain.blocks if isinstance(each, Accepted)]
+    assert [(each.work().accepted, each.work().rejected) for each in ode_blocks(model)] == attempts
+    assert sum(rejected for _, rejected in attempts) > 0
+    for block, (accepted, _) in zip(ode_blocks(model), attempts, strict=True):
+        assert int(block.f.last.num_batches_tracked) == 2 * accepted
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -86,11 +189,24 @@ def test_a_classifier_is_a_module_with_a_state_dict(name, tmp_path):
 
 def test_weights_are_he_et_al_s():
     torch.manual_seed(0)
-    convolution = node18(10).blocks[0].f[0]
+    model = node18(1000)
+    convolution, linear = model.blocks[0].f[0], model.classify[-1]
     assert float(convolution.weight.detach().std()) == pytest.approx(math.sqrt(2 / (64 * 9)), rel=0.02)
-    linear = node18(1000).classify[-1]
     assert float(linear.weight.detach().std()) == pytest.approx(math.sqrt(1 / 512), rel=0.02)
     assert float(linear.bias.detach().abs().max()) == 0.0
+
+
+@pytest.mark.parametrize(("name", "form"), [("node18", "published"), ("resnet18", "published"), ("resnet50", None)])
+def test_weights_of_published_networks_are_torch_s_default(name, form):
+    """Uniform within 1 / sqrt(fan in)."""
+    torch.manual_seed(0)
+    model = build_classifier(name, 10, width=16, form=form)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            assert 0.9 * bound < float(module.weight.detach().abs().max()) <= bound
+        elif isinstance(module, nn.BatchNorm2d):
+            assert float(module.weight.detach().min()) == 1.0
 
 
 def test_augmented_channels_begin_at_zero_and_are_used():
@@ -132,22 +248,9 @@ def test_group_norm_makes_samples_independent_in_training_too():
         ("node18", {"dropout": 0.5}, "the model node18 has no `dropout`; it has"),
         ("galaxy-node", {"augmented": 64}, "`augmented` must be at least 0 and below `width` 64, got 64"),
         ("node18", {"norm": "layer"}, "`norm` must be one of batch, group, got 'layer'"),
+        ("resnet18", {"form": "v2"}, "`form` must be one of identity, published, got 'v2'"),
     ],
 )
 def test_what_cannot_be_built_is_named(name, options, message):
     with pytest.raises(ConfigError, match=message):
         build_classifier(name, 5, **options)
-
-
-def test_deeper_networks_need_torchvision(monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    monkeypatch.delitem(sys.modules, "torchvision.models", raising=False)
-    with pytest.raises(ConfigError, match=r"needs torchvision; install it with: pip install 'physode\[torchvision\]'"):
-        build_classifier("resnet50", 10)
-
-
-def test_deeper_networks_are_torchvision_s_with_a_small_beginning():
-    pytest.importorskip("torchvision")
-    assert build_classifier("resnet50", 10).eval()(torch.randn(1, 3, 32, 32)).shape == (1, 10)

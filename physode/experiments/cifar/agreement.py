@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physode.experiments.cells import Cell, Outcome
-from physode.experiments.cifar.config import MODELS, REPEATED, Config, cells_of, repeats_of, trainings
-from physode.experiments.comparison_plot import Mark, draw_comparison
+from physode.experiments.cifar.config import MODELS, REPEATED, TRAININGS, Config, cells_of, repeats_of
+from physode.experiments.comparison_plot import Mark, colour_of, draw_comparison
 from physode.experiments.repeats import Repeats, every_training_ends
 from physode.experiments.report import Finding, Result, Row
 from physode.metrics import Icc, icc, misclassified
@@ -33,7 +33,7 @@ _PAPER: Mapping[tuple[str, str], tuple[tuple[Interval, Interval], tuple[Interval
 
 def cells(config: Config) -> list[Cell]:
     """Return the repeated trainings."""
-    return cells_of(config, REPEATED, trainings()[REPEATED])
+    return cells_of(config, REPEATED, TRAININGS[REPEATED])
 
 
 def aggregate(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
@@ -48,7 +48,7 @@ def aggregate(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
     return config.result(
         config.title("Agreement of trainings from other random weights", "Table 3"),
         rows,
-        [*_findings(rows, config.theirs), every_training_ends(outcomes)],
+        [*(_findings(rows, config.theirs) if config.compares else ()), every_training_ends(outcomes)],
     )
 
 
@@ -58,10 +58,11 @@ def draw(result: Result) -> Figure:
     heading = next(name for name in rows[0] if name.startswith("the paper"))
     return draw_comparison(
         [f"{row['model']}, {row['images']}, {row['of']}" for row in rows],
-        {"": [Mark(row["ICC1"], *_ends(row["ICC1 interval"])) for row in rows]},
+        {"": [Mark(row["ICC1"], *_ends(row["ICC1, 95 % interval"])) for row in rows]},
         {"": [_middle(_ends(row[heading])) for row in rows]},
-        quantity="ICC1 with 95 % interval",
+        quantity="ICC1, lines: 95 % interval",
         title=result.title,
+        colours=[colour_of(row["model"]) for row in rows],
     )
 
 
@@ -74,10 +75,10 @@ def _row(config: Config, key: str, where: str, what: str, found: Mapping[str, Re
         "images": where,
         "model": MODELS[key].label,
         "ICC1": None if each is None else _finite(each.icc1),
-        "ICC1 interval": None if each is None else _shown(each.icc1_interval),
+        "ICC1, 95 % interval": None if each is None else _shown(each.icc1_interval),
         config.theirs: None if paper is None else _shown(paper[0]),
         "ICC1k": None if each is None else _finite(each.icc1k),
-        "ICC1k interval": None if each is None else _shown(each.icc1k_interval),
+        "ICC1k, 95 % interval": None if each is None else _shown(each.icc1k_interval),
         "its ICC1k": None if paper is None else _shown(paper[1]),
         "samples": 0 if each is None else each.targets,
         "runs": repeats.runs,
@@ -107,7 +108,7 @@ def _agreement(repeats: Repeats, what: str, chosen: Array | None) -> Icc | None:
 def _findings(rows: list[Row], heading: str) -> Iterator[Finding]:
     for where in (_WHOLE, _WRONG):
         resnet, node = (row for row in rows if row["images"] == where and row["of"] == _LABELS)
-        known = [row["ICC1 interval"] for row in (node, resnet) if row["ICC1"] is not None]
+        known = [row["ICC1, 95 % interval"] for row in (node, resnet) if row["ICC1"] is not None]
         shown = " and ".join(map(str, known)) or "not known"
         statement = f"{where} images: ICC1 of NODE18-ACA {node[heading]}, of ResNet18 {resnet[heading]}"
         yield Finding(statement, shown, len(known) == 2 and node["ICC1"] > resnet["ICC1"])

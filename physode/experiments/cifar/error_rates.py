@@ -17,13 +17,13 @@ from physode.experiments.cifar.config import (
     REPEATED,
     RESNET_OWN,
     SOLVERS,
+    TRAININGS,
     Config,
     by_label,
     cells_of,
     repeats_of,
-    trainings,
 )
-from physode.experiments.comparison_plot import Mark, draw_comparison
+from physode.experiments.comparison_plot import Mark, colour_of, draw_comparison
 from physode.experiments.repeats import Repeats, deviation, every_training_ends, held_against, mean
 from physode.experiments.report import Finding, Result, Row
 
@@ -42,6 +42,7 @@ _SOLVERS = {
 _OTHERS = {
     (COMPARED, "node18-adjoint"): (9.8, 30.6),
     (COMPARED, "node18-naive"): (9.3, 29.4),
+    (LONG, "anode18"): (6.8, 22.7),
     (LONG, "resnet18"): (6.98, 27.08),
     (LONG, "resnet50"): (6.38, 25.73),
     (LONG, "resnet101"): (6.25, 24.84),
@@ -51,27 +52,25 @@ _OTHERS = {
 _WORST = 1.0  # points by which another solver may raise the error rate: the paper has about 1
 _SLACK = 1.1
 
+SPREAD = "sd of runs"
+"""What the intervals of tables and figures are: standard deviations."""
+
 
 def cells(config: Config) -> list[Cell]:
     """Return the trainings of all models of Table 2."""
-    models = trainings()
-    return cells_of(config, LONG, models[LONG]) + cells_of(config, COMPARED, models[COMPARED])
+    return cells_of(config, LONG, TRAININGS[LONG]) + cells_of(config, COMPARED, TRAININGS[COMPARED])
 
 
 def aggregate(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
-    """Make Table 2: NODE18-ACA by solver, then the other models."""
-    models, which = trainings(), int(config.hundred)
+    """Make Table 2: NODE18-ACA by solver, then the other models; those that are left out are rows that say so."""
+    which = int(config.hundred)
     rows = [_row(config, outcomes, LONG, "node18-aca", paper[which], label) for label, paper in _SOLVERS.items()]
     rows.append(_row(config, outcomes, COMPARED, "node18-aca", None))
-    rows += [
-        _row(config, outcomes, protocol, key, paper[which])
-        for (protocol, key), paper in _OTHERS.items()
-        if key in models[protocol]
-    ]
+    rows += [_row(config, outcomes, protocol, key, paper[which]) for (protocol, key), paper in _OTHERS.items()]
     return config.result(
         config.title("Error rates of NODE18 and ResNets", "Table 2"),
         rows,
-        [*_findings(rows, config.theirs), every_training_ends(outcomes)],
+        [_same_size(rows), *(_findings(rows, config.theirs) if config.compares else ()), every_training_ends(outcomes)],
     )
 
 
@@ -80,16 +79,18 @@ def draw(result: Result) -> Figure:
     theirs = next(name for name in result.rows[0] if name.startswith("the paper"))
     return draw_comparison(
         [_label(row) for row in result.rows],
-        {"": [Mark.within(row["error (%)"], row["sd"] or 0.0) for row in result.rows]},
+        {"": [Mark.within(row["error (%)"], row[SPREAD]) for row in result.rows]},
         {"": [Mark(row[theirs]) for row in result.rows]},
-        quantity="error rate (%)",
+        quantity="error rate (%), lines: ± standard deviation of runs",
         title=result.title,
+        colours=[colour_of(row["model"]) for row in result.rows],
     )
 
 
 def _label(row: Row) -> str:
     own = row["solver of the test"] == "that of training"
-    return f"{row['model']}, {row['epochs']} epochs" if own else f"{row['model']}, {row['solver of the test']}"
+    end = f"{row['epochs']} epochs" if own else row["solver of the test"]
+    return f"{row['model']}, {end}{', not run' if row['runs'] == 0 else ''}"
 
 
 def _row(
@@ -109,21 +110,37 @@ def _row(
         "solver of the test": solver or "that of training",
         "epochs": config.epochs_of(protocol),
         "error (%)": mean(errors),
-        "sd": deviation(errors),
+        SPREAD: deviation(errors),
         config.theirs: paper,
         "runs": repeats.runs,
+        "test images": repeats.images,
         "parameters": repeats.parameters,
         "training time (s)": mean(repeats.seconds()),
-        "rhs evaluations a batch": mean(repeats.evaluations()),
+        "rhs evaluations a batch": mean(repeats.evaluations()) or None,  # 0 without ODE blocks
+        "in the first epoch": mean(repeats.first_evaluations()) or None,
         "note": repeats.note if solver is None else repeats.note_of(solver),
     }
+
+
+def _same_size(rows: Sequence[Row]) -> Finding:
+    """Compare the numbers of parameters, which no preset makes doubtful."""
+    counts = [
+        next((row["parameters"] for row in rows if row["model"] == model and row["parameters"]), None)
+        for model in ("NODE18-ACA", "ResNet18")
+    ]
+    return held_against(
+        "NODE18 has as many parameters as ResNet18",
+        counts,
+        lambda node, resnet: f"{node:,} and {resnet:,}",
+        lambda node, resnet: node == resnet,
+    )
 
 
 def _findings(rows: Sequence[Row], theirs: str) -> Iterator[Finding]:
     tested = [row for row in rows if row["solver of the test"] in _SOLVERS]
     node = tested[0]
     for row in rows:
-        if row not in tested and row[theirs] is not None:
+        if row not in tested and row[theirs] is not None and row["runs"] != 0:
             yield _compared(node, row, theirs)
     rise = max(row[theirs] for row in tested) - node[theirs]
     yield held_against(
@@ -185,28 +202,22 @@ class Robustness:
     def aggregate(self, config: Config, outcomes: Mapping[str, Outcome]) -> Result:
         """Make the table: one row a solver."""
         repeats = repeats_of(config, outcomes, self.protocol, self.model)
-        statement = f"error rate with the solver of training, {self.own}: {self.error:g} %"
-        own = held_against(
-            statement,
-            [mean(repeats.values("error"))],
-            lambda error: f"{error:.4g} %",
-            lambda error: error <= self.error,
-            missing="no training ended",
-        )
+        compared = [self._own(repeats), self._median(repeats)] if config.compares and not config.hundred else []
         return config.result(
             config.title(f"{MODELS[self.model].label} tested by other solvers than in training", self.place),
             [self._row(repeats, label) for label in SOLVERS],
-            [own, self._median(repeats), every_training_ends(outcomes)],
+            [*compared, every_training_ends(outcomes)],
         )
 
     def draw(self, result: Result) -> Figure:
         """Draw the increases beside the paper's."""
         return draw_comparison(
             [str(row["solver"]) for row in result.rows],
-            {"": [Mark.within(row["increase (points)"], row["sd"]) for row in result.rows]},
+            {"": [Mark.within(row["increase (points)"], row[SPREAD]) for row in result.rows]},
             {"": [Mark(row["the paper (CIFAR10)"]) for row in result.rows]},
-            quantity="increase of the error rate (percentage points)",
+            quantity="increase of the error rate (percentage points), lines: ± standard deviation of runs",
             title=result.title,
+            colours=[colour_of(self.model)] * len(result.rows),
         )
 
     @property
@@ -220,13 +231,23 @@ class Robustness:
         return {
             "solver": f"{label} (training)" if label == self.own else label,
             "increase (points)": mean(rises),
-            "sd": deviation(rises),
+            SPREAD: deviation(rises),
             "the paper (CIFAR10)": self.increases[label],
             "error (%)": mean([test["error"] for test in known]),
             "rhs evaluations a batch": mean([test["rhs"] for test in known]),
             "runs": repeats.runs,
+            "test images": repeats.images,
             "note": repeats.note_of(label),
         }
+
+    def _own(self, repeats: Repeats) -> Finding:
+        return held_against(
+            f"error rate with the solver of training, {self.own}: {self.error:g} %",
+            [mean(repeats.values("error"))],
+            lambda error: f"{error:.4g} %",
+            lambda error: error <= self.error,
+            missing="no training ended",
+        )
 
     def _median(self, repeats: Repeats) -> Finding:
         others = [label for label in SOLVERS if label != self.own]

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physode.experiments.cells import Cell, Outcome
-from physode.experiments.cifar.config import COMPARED, MODELS, REPEATED, Config, cells_of, repeats_of, trainings
+from physode.experiments.cifar.config import COMPARED, MODELS, REPEATED, TRAININGS, Config, cells_of, repeats_of
+from physode.experiments.cifar.error_rates import SPREAD
+from physode.experiments.comparison_plot import colour_of
 from physode.experiments.repeats import Repeats, deviation, every_training_ends, held_against, mean
 from physode.experiments.report import Finding, Result, Row
 from physode.plotting import plot_accuracies, plot_learning
@@ -22,23 +24,21 @@ _HALF, _TWICE, _THRICE = 0.6, 1.5, 2.5  # what counts as about half, about twice
 
 def cells(config: Config) -> list[Cell]:
     """Return the trainings of all panels; those with the adjoint method, which take longest, are first."""
-    models = trainings()
-    found = [cell for protocol in (COMPARED, REPEATED) for cell in cells_of(config, protocol, models[protocol])]
-    return sorted(found, key=lambda cell: "adjoint" not in cell.name)
+    of_both = [cell for protocol in (COMPARED, REPEATED) for cell in cells_of(config, protocol, TRAININGS[protocol])]
+    return sorted(of_both, key=lambda cell: "adjoint" not in cell.name)
 
 
 def aggregate(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
     """Make the table of final accuracies, and keep the curves."""
-    models = trainings()
     repeats = {
         (protocol, key): repeats_of(config, outcomes, protocol, key)
         for protocol in (COMPARED, REPEATED)
-        for key in models[protocol]
+        for key in TRAININGS[protocol]
     }
     return config.result(
         config.title("Test accuracy of NODE18 and ResNet18", "Fig. 7"),
         [_row(config, protocol, key, each) for (protocol, key), each in repeats.items()],
-        [*_findings(repeats), every_training_ends(outcomes)],
+        [*(_accuracies(repeats) if config.compares else ()), *_times(repeats), every_training_ends(outcomes)],
         series={f"{protocol} {key}": _curves(each) for (protocol, key), each in repeats.items() if each.done},
     )
 
@@ -54,12 +54,19 @@ def draw(result: Result) -> dict[str, Figure]:
         else:
             accuracies[MODELS[key].label] = values[:, -1, 0].tolist()
     figures = {}
-    where = result.title.partition("): ")[2].replace("; ", ";\n", 1)
+    where = result.title.partition("): ")[2].replace("; ", ";\n")
     if curves:
-        figures["a-b"] = plot_learning(curves, quantities=("test_accuracy",), against=("epoch", "time"), title=where)
+        colours = {label: colour_of(label) for label in curves}
+        figures["a-b"] = plot_learning(
+            curves, quantities=("test_accuracy",), against=("epoch", "time"), title=where, colours=colours
+        )
     if accuracies:
         panel = "d" if len(result.config["classes"]) == 100 else "c"
-        figures[panel] = plot_accuracies(accuracies, title=f"Test accuracy over runs\n{where}".replace(", ", ",\n"))
+        figures[panel] = plot_accuracies(
+            accuracies,
+            title=f"Test accuracy over runs\n{where}".replace(", ", ",\n"),
+            colours={label: colour_of(label) for label in accuracies},
+        )
     return figures
 
 
@@ -71,32 +78,25 @@ def _row(config: Config, protocol: str, key: str, repeats: Repeats) -> Row:
         "model": MODELS[key].label,
         "runs": repeats.runs,
         "accuracy (%)": mean(accuracies),
-        "sd": deviation(accuracies),
+        SPREAD: deviation(accuracies),
         "the paper, about": _PAPER[key][0] if known else None,
+        "test images": repeats.images,
         "training time (s)": mean(repeats.seconds()),
         "the paper's (h)": _PAPER[key][1] if known else None,
         "rhs evaluations a batch": mean(repeats.evaluations()),
+        "in the first epoch": mean(repeats.first_evaluations()),
         "note": repeats.note,
     }
 
 
-def _findings(repeats: Mapping[tuple[str, str], Repeats]) -> Iterator[Finding]:
+def _accuracies(repeats: Mapping[tuple[str, str], Repeats]) -> Iterator[Finding]:
     error = {key: mean(repeats[COMPARED, key].values("error")) for key in _PAPER}
-    seconds = {key: mean(repeats[COMPARED, key].seconds()) for key in _PAPER}
-    for key, hours, enough in (("node18-adjoint", 18, _TWICE), ("node18-naive", 30, _THRICE)):
-        label = MODELS[key].label
+    for key in ("node18-adjoint", "node18-naive"):
         yield held_against(
-            f"NODE18-ACA has about half the error rate of {label} (about 5 and 10 %)",
+            f"NODE18-ACA has about half the error rate of {MODELS[key].label} (about 5 and 10 %)",
             [error["node18-aca"], error[key]],
             "{:.4g} and {:.4g} %".format,
             lambda ours, other: ours <= _HALF * other,
-        )
-        ours, other = seconds["node18-aca"], seconds[key]
-        yield held_against(
-            f"{label} takes about {hours / 9:.2g} times NODE18-ACA's time ({hours} and 9 h)",
-            [other / ours if ours and other else None],
-            "{:.3g} times".format,
-            lambda ratio, enough=enough: ratio >= enough,
         )
     yield held_against(
         "NODE18-ACA is more accurate than ResNet18, mean of all runs",
@@ -104,6 +104,18 @@ def _findings(repeats: Mapping[tuple[str, str], Repeats]) -> Iterator[Finding]:
         lambda node, resnet: f"{100 - node:.4g} and {100 - resnet:.4g} %",
         lambda node, resnet: node < resnet,
     )
+
+
+def _times(repeats: Mapping[tuple[str, str], Repeats]) -> Iterator[Finding]:
+    seconds = {key: mean(repeats[COMPARED, key].seconds()) for key in _PAPER}
+    for key, hours, enough in (("node18-adjoint", 18, _TWICE), ("node18-naive", 30, _THRICE)):
+        ours, other = seconds["node18-aca"], seconds[key]
+        yield held_against(
+            f"{MODELS[key].label} takes about {hours / 9:.2g} times NODE18-ACA's time ({hours} and 9 h)",
+            [other / ours if ours and other else None],
+            "{:.3g} times".format,
+            lambda ratio, enough=enough: ratio >= enough,
+        )
 
 
 def _curves(repeats: Repeats) -> np.ndarray[Any, Any]:

@@ -20,6 +20,7 @@ IMAGES = Images(
     test=np.array([False, True] * 3 + [False]),
     attrs={"name": "pets", "source": "the house", "counts": {"cat": 3}, "seed": 4},
     skipped=(Skipped("cat/1.jpg", "0 bytes"), Skipped("dog/\udce4.png", "truncated")),
+    names=("cat/0.jpg", "dög/a b.png", "in between/\udce4.png", "c", "d", "e", "f" * 200),
 )
 
 
@@ -39,7 +40,7 @@ def test_images_come_back_as_they_were(tmp_path):
     write_images(tmp_path / "a.h5", IMAGES)
     read = read_hdf5(tmp_path / "a.h5")
     assert read.digest() == IMAGES.digest()
-    assert (read.classes, read.skipped) == (IMAGES.classes, IMAGES.skipped)
+    assert (read.classes, read.skipped, read.names) == (IMAGES.classes, IMAGES.skipped, IMAGES.names)
     assert {name: read.attrs[name] for name in IMAGES.attrs} == IMAGES.attrs
     assert {"versions", "created", "command"} <= set(read.attrs)
 
