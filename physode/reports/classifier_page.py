@@ -158,7 +158,7 @@ def _tested(run: TrainRun, images: Images | None, answers: Answers) -> tuple[Ima
     testing = images.take(places)
     if not np.array_equal(testing.y, answers.labels):
         return None
-    return testing, [f"image {place + 1}" for place in places.tolist()]
+    return testing, list(testing.names) or [f"image {place + 1}" for place in places.tolist()]
 
 
 def _anchor(run: TrainRun, true: int, predicted: int) -> str:

@@ -93,18 +93,13 @@ def _together(names: Sequence[str], runs: Sequence[RunView]) -> Tab | None:
     """Return several runs side by side: a column each, what differs in how they were made, and one chart."""
     if len(runs) < 2:
         return None
-    tables = [
-        Table.of("Side by side", ["", *names], list(_compared(runs, [
-            ("what", [run.what for run in runs]),
-            ("status", [run.verdict.status for run in runs]),
-            ("verdict", [run.verdict.words for run in runs]),
-        ], "facts"))),
-        Table.of("Values", ["", *names], list(_compared(runs, [], "values"))[:_MOST_VALUES]),
-        Table.of("Settings that differ", ["setting", *names], [
-            row for row in _compared(runs, [], "settings") if len(set(row[1:])) > 1
-        ]),
-    ]  # fmt: skip
-    blocks: list[Block] = [table for table in tables if table.rows]
+    first = [
+        ["status", *(run.verdict.status for run in runs)],
+        ["verdict", *(run.verdict.words for run in runs)],
+        ["what", *(run.what for run in runs)],
+    ]
+    differing = [row for row in _compared(runs, "settings") if len(set(row[1:])) > 1]
+    blocks: list[Block] = [Table.of("Side by side", ["", *names], [*first, *_compared(runs, "facts")])]
     for what in dict.fromkeys(run.curve[0] for run in runs if run.curve is not None):
         curves = {
             name: run.curve[1:] for name, run in zip(names, runs, strict=True) if run.curve and run.curve[0] == what
@@ -113,13 +108,15 @@ def _together(names: Sequence[str], runs: Sequence[RunView]) -> Tab | None:
     for name, run in zip(names, runs, strict=True):
         if (chart := run.first_chart) is not None:
             blocks.append(replace(chart, title=f"{name}: {chart.title}", repeated=True, wide=False))
-    return Tab("Side by side", tuple(blocks))
+    tables = (
+        Table.of("Values", ["", *names], list(_compared(runs, "values"))[:_MOST_VALUES]),
+        Table.of("Settings that differ", ["setting", *names], differing),
+    )
+    return Tab("Side by side", (*blocks, *(table for table in tables if table.rows)))
 
 
-def _compared(runs: Sequence[RunView], first: Sequence[tuple[str, list[str]]], what: str) -> Iterator[list[str]]:
-    """Yield rows of a table of runs: those given, then one for each name that any of them has."""
-    for name, cells in first:
-        yield [name, *cells]
+def _compared(runs: Sequence[RunView], what: str) -> Iterator[list[str]]:
+    """Yield rows of a table of runs, one for each name that any of them has among its `what`."""
     parts = [getattr(run, what) for run in runs]
     for name in dict.fromkeys(name for part in parts for name in part):
         yield [name, *(part.get(name, "") for part in parts)]

@@ -144,12 +144,16 @@ def test_an_equation_of_one_s_own_is_shown_from_its_tables(tmp_path, monkeypatch
     assert view.verdict.doubts == tuple(report["doubts"])
 
 
-def classifier(folder, *, right):
+def classifier(folder, *, right, names=()):
     """A run of three classes on 60 images, the last 30 for the test, of which a share is recognised."""
     rng = np.random.default_rng(0)
     y = np.arange(60) % 3
     images = Images(
-        rng.integers(0, 255, (60, 3, 8, 8), dtype=np.uint8), y.astype(np.int64), ("a", "<b>", "c"), np.arange(60) >= 30
+        rng.integers(0, 255, (60, 3, 8, 8), dtype=np.uint8),
+        y.astype(np.int64),
+        ("a", "<b>", "c"),
+        np.arange(60) >= 30,
+        names=names,
     )
     write_images(folder / "images.h5", images)
     made = create_train_run(
@@ -187,6 +191,13 @@ def test_a_classifier_s_confusion_leads_to_its_images(tmp_path):
     assert galleries[0].title == "a taken for <b>"  # mistakes come first
     (table,) = blocks(view, "Classes")
     assert table.rows[0][:2] == ("a", "10")
+
+
+def test_images_that_have_names_are_called_by_them(tmp_path):
+    made = classifier(tmp_path, right=0.8, names=tuple(f"sky/{i}.png" for i in range(60)))
+    matrix, *galleries = blocks(view_of(made.path), "Confusion")
+    mistaken = next(gallery for gallery in galleries if gallery.anchor == matrix.cells[1][2].link)
+    assert [picture.name for picture in mistaken.pictures] == ["sky/55.png", "sky/58.png"]
 
 
 def test_a_classifier_without_its_images_says_so_and_keeps_its_numbers(tmp_path):
