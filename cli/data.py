@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.numbers import Real
 from physode.cli.show import cell, shorten, show_pairs, show_table
 from physode.progress import progress_bar
+from physode.training.settings import Range
 
 if TYPE_CHECKING:
     from physode.datasets import TableOptions
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "USUAL_IMAGES",
+    "centre_option",
+    "conditional_option",
     "read_shown",
     "say",
     "show_classes",
@@ -37,6 +41,15 @@ USUAL_IMAGES = {
     "images": (),
 }
 """What images of a kind are called in the working folder, the first ones first."""
+
+centre_option = click.option(
+    "--centre",
+    type=Real.of(Range(above=0, most=1)),
+    help="Keep the square about each image's centre, of this share of its side; Galaxy Zoo's fill about 0.5.",
+)
+conditional_option = click.option(
+    "--conditional", is_flag=True, help="Of Galaxy Zoo, take votes as shares of those who were asked, not of all."
+)
 
 _SKIPPED, _NAMED = 10, 3  # that are named
 

@@ -151,7 +151,7 @@ def _evaluate(
 ) -> Evaluation:
     """Evaluate one run, and keep what is found in its folder."""
     from physode.datasets.files import check_outputs
-    from physode.datasets.images import read_images
+    from physode.datasets.images import kind_of_images, read_images
     from physode.images import evaluate, open_train_run
     from physode.images.evaluation import keep_evaluation
     from physode.plotting.classification import EVALUATION_FIGURES, draw_evaluation
@@ -163,7 +163,8 @@ def _evaluate(
     check_outputs([*evaluation_paths(run, name).values(), *drawn], overwrite=force)
     source = data or run.data
     with progress_bar(f"reading {source.name}") as progress:
-        images = read_images(source, size=run.size, progress=progress)
+        reading = run.reading if data is None else run.reading_of(kind_of_images(data))
+        images = read_images(source, **reading, progress=progress)
     warn_of_skipped(images)
     with progress_bar(f"testing {run.path.name}") as progress:
         found = evaluate(run, images, which=which, solver=solver, progress=progress, **options)
@@ -197,6 +198,7 @@ def _show(found: Evaluation) -> None:
         "evaluation",
         {
             "accuracy": told.accuracy,
+            "balanced accuracy": told.macro.completeness,
             "95 % interval": f"{low:.6g} to {high:.6g}",
             "cross entropy": told.log_loss,
             "calibration error": told.calibration.error,
@@ -249,7 +251,15 @@ def _together(
 
 
 def _mean_rows(means: dict[str, tuple[Averaged, Any]]) -> list[list[Any]]:
-    shown = ("accuracy", "precision_macro", "completeness_macro", "f1_macro", "auc_macro", "log_loss")
+    shown = (
+        "accuracy",
+        "balanced_accuracy",
+        "precision_macro",
+        "completeness_macro",
+        "f1_macro",
+        "auc_macro",
+        "log_loss",
+    )
     rows: list[list[Any]] = [["runs", *(mean.runs for mean, _ in means.values())]]
     for name in shown:
         spreads = [mean.numbers[name] for mean, _ in means.values()]

@@ -96,7 +96,7 @@ class _Rhs(click.ParamType[str]):
 @click.option("--until", type=Real(finite=False), metavar="TIME", help=_OPEN + "extrapolate to this time.")
 @options_of(
     FitConfig,
-    without=("max_steps", "activation", "sequence", "given"),
+    without=("max_steps", "activation", "sequence", "predicts", "given"),
     rhs={"type": _Rhs()},
     train_until={"type": Real(finite=False), "metavar": "TIME"},
     init={"callback": _named("NAME=A,B,..."), "metavar": "NAME=A,B,..."},
@@ -108,6 +108,7 @@ class _Rhs(click.ParamType[str]):
     bounds={"callback": _named("NAME=LOW,HIGH", infinite=True), "metavar": "NAME=LOW,HIGH"},
     priors={"callback": _named("NAME=MEAN,SD"), "metavar": "NAME=MEAN,SD"},
     hidden={"callback": _widths},
+    betas={"callback": _reals, "metavar": "A,B"},
 )
 @click.option("--init-masses", callback=_reals, metavar="A,B,...", help="Short for --init masses=A,B,...")
 @run_options(named_after="DATA and --rhs", resumed="from its last checkpoint")
@@ -150,6 +151,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode fit --rhs physical
       physode fit threebody.h5 --init-masses 1.2,1,0.8 --train-until 0.5
       physode fit --rhs augmented --optimizer adam --gradient adjoint --epochs 50
+      physode fit --rhs augmented --betas 0.5,0.5 --time-weight 0.01 --gravity-units --pairs unordered
       physode fit --rhs augmented --epochs 5000 --compile
       physode fit --rhs lstm-aug --train-until 1
       physode fit vanderpol.h5 --free mu

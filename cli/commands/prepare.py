@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.data import show_classes, show_skipped, writing_images
+from physode.cli.data import centre_option, conditional_option, show_classes, show_skipped, writing_images
 from physode.cli.numbers import Whole
 from physode.cli.options import PATH, force_option, json_option
 from physode.cli.show import show_json, show_pairs
@@ -26,6 +26,8 @@ KINDS = ("cifar10", "cifar100", "folder", "galaxy-zoo", "hdf5", "npz")
 @click.argument("source", type=PATH)
 @click.option("-o", "--out", type=PATH, default="images.h5", show_default=True, help="The file to write.")
 @click.option("--size", type=Whole(1, 2048), default=32, show_default=True, help="Pixels along a side.")
+@centre_option
+@conditional_option
 @click.option("--kind", type=click.Choice(KINDS), help="What SOURCE is, if it is not to be found out.")
 @click.option("--cache/--no-cache", default=True, help="Keep decoded images in the user's cache folder.")
 @click.option("--figure", type=PATH, help="Write a sheet of images of each class, too (PNG, PDF, ...).")
@@ -42,7 +44,7 @@ def command(out: Path, figure: Path | None, force: bool, as_json: bool, **argume
     Examples:
       physode prepare photographs/
       physode prepare cifar-10-binary.tar.gz --out cifar10.h5
-      physode prepare galaxy-zoo/ --size 64 --out galaxies.h5 --figure sheet.png
+      physode prepare galaxy-zoo/ --centre 0.5 --out galaxies.h5 --figure sheet.png
     """
     from physode.datasets.images import summarise_images
 
@@ -56,11 +58,11 @@ def command(out: Path, figure: Path | None, force: bool, as_json: bool, **argume
         _show(summary)
 
 
-def _read(*, source: Path, size: int, kind: Any, cache: bool) -> Images:
+def _read(*, source: Path, **options: Any) -> Images:
     from physode.datasets.images import read_images
 
     with progress_bar(f"reading {source.name}") as progress:
-        return read_images(source, kind=kind, size=size, cache=cache, progress=progress)
+        return read_images(source, **options, progress=progress)
 
 
 def _show(summary: dict[str, Any]) -> None:

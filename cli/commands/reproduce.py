@@ -54,10 +54,10 @@ def command(
     \b
     ACA paper (Zhuang et al. 2020):
       fig4, fig5, fig6, table5               integrals, gradients, three bodies
-      table4                                 irregular series of MuJoCo's hopper (extra mujoco)
+      table4                                 irregular series of a hopper (extra mujoco)
       table2, table3, table6, table7, fig7   NODE18 and ResNet18 on CIFAR
     Galaxies by neural ODEs (Gupta et al. 2022):
-      galaxy-table1 to 4, galaxy-fig2 to 5, galaxy-params
+      galaxy-table1 to 4, galaxy-fig1 to 5, galaxy-passes, galaxy-params
     Of physode itself:
       recovery                               masses recovered from random systems
 
@@ -185,7 +185,8 @@ def _show(result: Result, files: dict[str, str]) -> None:
     rows = list(result.rows)
     show_table(result.title, list(rows[0]), [list(row.values()) for row in rows])
     findings = [[each.paper, each.ours, each.agrees] for each in result.findings]
-    show_table(f"{result.claims} and here", [result.claims, "here", "agrees"], findings)
+    if findings:
+        show_table(f"{result.claims} and here", [result.claims, "here", "agrees"], findings)
     if result.deviations:
         deviations = [[each.item, each.paper, each.here, each.reason] for each in result.deviations]
         show_table("deviations from the paper", ["item", "the paper", "here", "reason"], deviations)

@@ -72,11 +72,11 @@ def periodic(out: Path, force: bool, as_json: bool, **arguments: Any) -> None:
 @times_options(points=100)
 @output_options("hopper.h5")
 def hopper(out: Path, force: bool, as_json: bool, **arguments: Any) -> None:
-    """The hopper of the DeepMind Control Suite, thrown, with its motors at rest (needs MuJoCo).
+    """A planar hopper, thrown, without motors (needs MuJoCo).
 
-    Initial states are drawn as by Rubanova et al. (2019). A sequence is cut from a run at a random place, or with
-    --times random made of random states of it; times are in seconds, 0.005 apart. To install MuJoCo: pip install
-    'physode[mujoco]'
+    It has the measures of the DeepMind Control Suite's. Initial states are drawn as by Rubanova et al. (2019). A
+    sequence is cut from a run at a random place, or with --times random made of random states of it; times are in
+    seconds, 0.005 apart. To install MuJoCo: pip install 'physode[mujoco]'
 
     \b
     Examples:

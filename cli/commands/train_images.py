@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.data import USUAL_IMAGES, usual_images, warn_of_skipped
+from physode.cli.data import USUAL_IMAGES, centre_option, conditional_option, usual_images, warn_of_skipped
 from physode.cli.numbers import Whole
 from physode.cli.options import (
     PATH,
@@ -22,7 +22,7 @@ from physode.cli.options import (
     training_options,
 )  # fmt: skip
 from physode.cli.show import show_json, show_pairs
-from physode.images.config import TrainConfig
+from physode.images.config import TrainConfig, recipe
 from physode.progress import progress_bar, showing_epochs
 
 if TYPE_CHECKING:
@@ -34,16 +34,18 @@ __all__ = ["KINDS", "make"]
 KINDS = {
     "cifar10": "Train on CIFAR-10, from its binary archive.",
     "cifar100": "Train on CIFAR-100, from its binary archive.",
-    "galaxy": "Train on galaxies in five classes: Galaxy Zoo's, or simulated ones.",
+    "galaxy": "Train on galaxies, seen from any side: Galaxy Zoo's, simulated ones, or a folder a class.",
     "images": "Train on images of your own, a folder a class; the word images may be left out.",
 }
-_CLASSES = {"cifar10": 10, "cifar100": 100, "galaxy": 5}
+_CLASSES = {"cifar10": 10, "cifar100": 100}
 _REMEDY = {
     "cifar10": "get cifar-10-binary.tar.gz (the binary version) from the data set's page",
     "cifar100": "get cifar-100-binary.tar.gz (the binary version) from the data set's page",
     "galaxy": "make galaxies.h5 with: physode simulate galaxies",
 }
-_WITH_RESUME = {"resume", "epochs", "source", "device", "threads", "tensorboard", "as_json"}
+_WITH_RESUME = {"resume", "epochs", "source", "data", "device", "threads", "tensorboard", "as_json"}
+
+_READING = ("size", "centre", "conditional")
 
 Function = Callable[..., Any]
 
@@ -51,6 +53,7 @@ Function = Callable[..., Any]
 _OPTIONS = (
     options_of(TrainConfig),
     click.option("--size", type=Whole(8, 1024), help="Pixels a side.  [default: as they are; image files 32]"),
+    centre_option,
     training_options(named_after="the data and --model"),
 )
 
@@ -60,17 +63,21 @@ def make(kind: str, about: str) -> click.Command:
 
     @click.pass_context
     def run(ctx: click.Context, /, **options: Any) -> None:
-        _train(ctx, kind, options)
+        named = options.pop("data", None)
+        if named is not None and options["source"] is not None:
+            raise click.UsageError("name the images once, as DATA or with --data", ctx)
+        _train(ctx, kind, options | {"source": named or options["source"]})
 
     function: Function = run
-    for option in reversed(_OPTIONS):
+    for option in reversed((*_OPTIONS, *([conditional_option] if kind in ("galaxy", "images") else ()))):
         function = option(function)
-    if kind == "images":
-        function = click.argument("source", type=PATH, required=False, metavar="DATA")(function)
-    else:
+    shown = "DATA" if kind == "images" else "[DATA]"
+    function = click.argument("source", type=PATH, required=False, metavar=shown)(function)
+    if kind != "images":
         usual = " or ".join(USUAL_IMAGES[kind][:2])
-        function = click.option("--data", "source", type=PATH, help=f"The images.  [default: {usual}]")(function)
+        function = click.option("--data", type=PATH, help=f"The images, as DATA.  [default: {usual}]")(function)
     where = " DATA" if kind == "images" else ""
+    further = "\n      physode train galaxy my-galaxies/ --centre 0.5" if kind == "galaxy" else ""
     cifar = f"\n      physode train {kind} --form published" if kind.startswith("cifar") else ""
     text = f"""{about}
 
@@ -79,7 +86,7 @@ def make(kind: str, about: str) -> click.Command:
 
     \b
     Examples:
-      physode train {kind}{where}
+      physode train {kind}{where}{further}
       physode train {kind}{where} --model {"galaxy-resnet" if kind == "galaxy" else "resnet18"} --epochs 10 --seed 1
       physode train {kind}{where} --method dopri5 --rtol 1e-3 --atol 1e-3 --gradient adjoint{cifar}
       physode train --resume runs/NAME --epochs 100
@@ -118,20 +125,22 @@ def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
 def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bool) -> tuple[Images, TrainRun]:
     """Read the images, and make the run's folder where this process is the one that writes."""
     from physode.errors import ConfigError
-    from physode.images import RECIPES, create_train_run
+    from physode.images import create_train_run
     from physode.images.data import split
     from physode.images.model import check_model
     from physode.images.run import TrainRun
     from physode.training.folder import check_new_folder, claimed_run
 
     source = _source(kind, options["source"])
-    config = TrainConfig(**{**RECIPES[kind], **given_settings(TrainConfig, options)})
+    changes = given_settings(TrainConfig, options)
+    config = TrainConfig(**{**recipe(kind, changes.get("model")), **changes})
     label = source.name.partition(".")[0] if kind == "images" else kind
     usual = config.model if config.model.startswith(label) else f"{label}-{config.model}"
     path = options["out"] / (options["name"] or usual)
     if create:
         check_new_folder(path, overwrite=options["force"])
-    images = _read(source, options["size"])
+    reading = {name: options.get(name) for name in _READING}
+    images = _read(source, **reading)
     split(images, config)  # what does not fit is said before a folder is made
     if len(images.classes) != _CLASSES.get(kind, len(images.classes)):
         raise ConfigError(
@@ -141,6 +150,7 @@ def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bo
     check_model(config, images)
     about: dict[str, Any] = {
         "dataset": kind,
+        **reading,
         "size": images.x.shape[3] if images.x.shape[2] == images.x.shape[3] else None,
         "data": source.resolve(),
         "classes": images.classes,
@@ -163,7 +173,7 @@ def _resumed(ctx: click.Context, options: dict[str, Any], *, write: bool) -> tup
         ctx.with_resource(claimed_run(run.path))
     changes = {name: options[name] for name in {"epochs", "device"} & given(ctx)}
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, **changes))
-    return _read(options["source"] or run.data, run.size), run
+    return _read(options["source"] or run.data, **run.reading), run
 
 
 def _source(kind: str, given: Path | None) -> Path:
@@ -181,17 +191,18 @@ def _source(kind: str, given: Path | None) -> Path:
     )
 
 
-def _read(source: Path, size: int | None) -> Images:
+def _read(source: Path, *, size: int | None, centre: float | None, conditional: bool | None) -> Images:
     from physode.datasets.images import read_images
 
     with progress_bar(f"reading {source.name}") as progress:
-        images = read_images(source, size=size, progress=progress)
+        images = read_images(source, size=size, centre=centre, conditional=bool(conditional), progress=progress)
     warn_of_skipped(images)
     return images
 
 
 def _told(epoch: Epoch) -> str:
-    return f"loss {epoch.loss:.3f}, test {100 * epoch.test_accuracy:.2f} %"
+    balanced = "" if epoch.test_balanced is None else f", balanced {100 * epoch.test_balanced:.2f} %"
+    return f"loss {epoch.loss:.3f}, test {100 * epoch.test_accuracy:.2f} %{balanced}"
 
 
 def _show(run: TrainRun, model: Any, *, as_json: bool) -> None:
@@ -205,6 +216,7 @@ def _show(run: TrainRun, model: Any, *, as_json: bool) -> None:
         "training accuracy": last["accuracy"],
         "test loss": last["test_loss"],
         "test accuracy": last["test_accuracy"],
+        "balanced test accuracy": last.get("test_balanced"),
         "best test accuracy": f"{best['test_accuracy']:.6g}, epoch {best['epoch']}",
         "rhs evaluations a batch": f"{last['rhs_forward']:.6g} forward, {last['rhs_backward']:.6g} backward",
         "parameters": count_parameters(model),

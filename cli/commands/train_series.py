@@ -31,6 +31,7 @@ __all__ = ["command"]
 
 _WITH_RESUME = {"resume", "epochs", "source", "device", "threads", "tensorboard", "as_json"}
 _DRAWS = 10  # for the log-likelihood at the end
+_SCALED = {"deviation": "standardised", "range": "by range"}
 
 
 @click.command(short_help="Train on irregular time series, each at times of its own.")
@@ -53,7 +54,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode train timeseries hopper.h5 --observed 0.1
       physode train timeseries vanderpol.h5 --latent 6 --units 50 --hidden 32 --lr 0.02
       physode train timeseries visits.csv --model ode-rnn --task extrapolation --min-points 3
-      physode train timeseries set-a/ --model gru --epochs 20
+      physode train timeseries set-a/ --model gru-d --epochs 20
+      physode train timeseries hopper.h5 --optimiser adamax --lr-decay 0.999 --scaling range --sigma 0.001 --samples 3
       physode train timeseries --resume runs/hopper-latent-ode --epochs 200
     """
     import torch
@@ -156,8 +158,8 @@ def _merits(run: SeriesRun, found: SeriesEvaluation) -> dict[str, Any]:
     config, scores = run.config, found.tasks[run.config.task].scores
     return {
         "task": f"{config.task} from {100 * config.observed:g} % of the points, {scores.series} test series",
-        "test MSE": f"{scores.mse:.6g}, standardised",
-        "by range": scores.mse_by_range,
+        "test MSE": f"{scores.mse:.6g}, {_SCALED[config.scaling]}",
+        "by range": f"{scores.mse_by_range:.6g}; of the means {scores.means_by_range:.6g}",
         "by range, points not told": scores.unseen_by_range,
-        "log-likelihood": f"{scores.log_likelihood:.6g} a value, standardised",
+        "log-likelihood": f"{scores.log_likelihood:.6g} a value, {_SCALED[config.scaling]}",
     }

@@ -7,8 +7,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from physode.datasets.images.containers import Container, Folder
 from physode.datasets.images.hdf5 import read_hdf5, write_images
@@ -22,24 +23,27 @@ _KEY, _NAMES = "cache_key", "cache_names"
 _log = logging.getLogger(__name__)
 
 
-def cached(container: Container, *, kind: str, size: int, read: Callable[[], Images]) -> Images:
+def cached(
+    container: Container, *, kind: str, size: int, read: Callable[[], Images], options: Mapping[str, Any] | None = None
+) -> Images:
     """Return what `read` returned the last time, if nothing has changed, or else call it and keep the result.
 
     What counts is the container's path, its files' names, sizes and times of change (of an archive, its own), `kind`,
-    `size` and the version of the readers. There is one file for each path, kind and size. One that is damaged is
-    written again; one that cannot be written is done without.
+    `size`, `options` and the version of the readers. There is one file for each path, kind, size and options. One that
+    is damaged is written again; one that cannot be written is done without.
 
     Parameters
     ----------
     container
         What is read.
-    kind, size
-        As of :func:`physode.datasets.images.read_images`.
+    kind, size, options
+        As of :func:`physode.datasets.images.read_images`: those options of it that are not left alone.
     read
         Reads it.
     """
-    key = _key(container, kind=kind, size=size)
-    path = cache_folder() / f"{_digest([str(container.path.resolve()), kind, size])[:32]}.h5"
+    how = [kind, size, *(sorted(options.items()) if options else ())]
+    key = _key(container, how)
+    path = cache_folder() / f"{_digest([str(container.path.resolve()), *how])[:32]}.h5"
     try:
         kept = read_hdf5(path)
         names = kept.attrs.pop(_NAMES, None)
@@ -70,13 +74,13 @@ def cache_folder() -> Path:
     return base / "physode" / "images"
 
 
-def _key(container: Container, *, kind: str, size: int) -> str:
+def _key(container: Container, how: Sequence[object]) -> str:
     if isinstance(container, Folder):
         files = [[entry.name, entry.size, entry.changed] for entry in container.listing.entries]
     else:
         about = container.path.stat()
         files = [[container.path.name, about.st_size, about.st_mtime_ns]]
-    return _digest([_READER_VERSION, str(container.path.resolve()), kind, size, files])
+    return _digest([_READER_VERSION, str(container.path.resolve()), *how, files])
 
 
 def _digest(value: object) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from physode.datasets.files import check_file, shown
 from physode.datasets.hdf5_file import is_hdf5
@@ -16,7 +16,7 @@ from physode.datasets.images.containers import Container, Folder, Tar, Zip, is_t
 from physode.datasets.images.galaxy_zoo import TABLES, read_galaxy_zoo
 from physode.datasets.images.hdf5 import read_hdf5
 from physode.datasets.images.image_folder import is_image, read_folder
-from physode.datasets.images.images import Images, resized
+from physode.datasets.images.images import Images, centred, resized
 from physode.datasets.images.npz import read_npz
 from physode.errors import DataError
 
@@ -88,6 +88,8 @@ def read_images(
     *,
     kind: ImageKind | None = None,
     size: int | None = None,
+    centre: float | None = None,
+    conditional: bool = False,
     workers: int | None = None,
     progress: Callable[[float], object] | None = None,
     cache: bool = True,
@@ -103,6 +105,12 @@ def read_images(
     size
         Pixels along a side that all images are scaled to; None leaves those of CIFAR, HDF5 and npz as they are, and
         scales files of images to 32.
+    centre
+        Keep only the square about each image's centre, with this share of the shorter side, and scale that; galaxies of
+        Galaxy Zoo fill about half of theirs. None keeps whole images, whose aspect ratio scaling does not keep.
+    conditional
+        Of Galaxy Zoo, let thresholds be of the votes of those who were asked, see
+        :func:`physode.datasets.images.galaxy_classes`.
     workers
         Threads that decode image files; None takes one a processor.
     progress
@@ -130,24 +138,31 @@ def read_images(
         raise ValueError(f"`size` must be from {_SIZES[0]} to {_SIZES[1]} pixels, got {size}")
     if workers is not None and workers < 1:
         raise ValueError(f"`workers` must be at least 1, got {workers}")
+    if centre is not None and not 0 < centre <= 1:
+        raise ValueError(f"`centre` must be above 0 and at most 1, a share of the image's side, got {centre}")
     if kind is not None and kind not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}, got {kind!r}")
     if not source.exists():
         raise DataError(f"{source} does not exist")
     container = container_of(source)
     found = _BY_KIND[kind or _kind_of(source, container)]
+    if conditional and found.kind != "galaxy-zoo":
+        raise DataError(f"{source} has no votes that could be `conditional`; only Kaggle's Galaxy Zoo has")
     if found.stored is not None:
         images = found.stored(source, container)
+        images = images if centre is None else centred(images, centre)
         return images if size is None else resized(images, size)
+    options: dict[str, Any] = {} if centre is None else {"centre": centre}
+    options |= {"conditional": True} if conditional else {}
     if found.kind == "galaxy-zoo":
         container = Folder(source if source.is_dir() else source.parent)
     place = _needed(source, container, found.kind)
     side = size or _USUAL
 
     def read() -> Images:
-        return found.decoded(place, size=side, workers=workers, progress=progress)
+        return found.decoded(place, size=side, workers=workers, progress=progress, **options)
 
-    return cached(place, kind=found.kind, size=side, read=read) if cache else read()
+    return cached(place, kind=found.kind, size=side, read=read, options=options) if cache else read()
 
 
 def kind_of_images(path: str | os.PathLike[str]) -> ImageKind:

@@ -25,6 +25,8 @@ def read_galaxy_zoo(
     path: Path,
     *,
     size: int = 32,
+    centre: float | None = None,
+    conditional: bool = False,
     workers: int | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Images:
@@ -37,15 +39,17 @@ def read_galaxy_zoo(
     ----------
     path
         The folder, or the table in it.
-    size, workers, progress
+    size, centre, workers, progress
         As of :func:`physode.datasets.images.image_files.assemble`.
+    conditional
+        As of :func:`galaxy_classes`.
 
     Returns
     -------
     Images
         In the table's order, none for the test. Of its ``attrs``, ``found_counts`` are the galaxies of each class in
-        the table, ``conditional_counts`` those with ``conditional=True``, ``published_counts`` those of the full table
-        in the literature.
+        the table with ``conditional=False``, ``conditional_counts`` those with ``conditional=True``,
+        ``published_counts`` those of the full table in the literature.
 
     Raises
     ------
@@ -54,7 +58,7 @@ def read_galaxy_zoo(
     """
     folder = path if path.is_dir() else path.parent
     votes = _votes(_table(folder))
-    labels = galaxy_classes(votes)
+    labels = galaxy_classes(votes, conditional=conditional)
     container, names = _images(folder)
     wanted = np.flatnonzero(labels >= 0)
     numbers = {int(votes.galaxies[row]): int(labels[row]) for row in wanted}
@@ -70,12 +74,13 @@ def read_galaxy_zoo(
         attrs={
             "name": "galaxy",
             "source": str(folder),
-            "found_counts": _counts(labels),
+            "found_counts": _counts(galaxy_classes(votes)),
             "conditional_counts": _counts(galaxy_classes(votes, conditional=True)),
             "published_counts": list(PUBLISHED_COUNTS),
         },
         skipped=[Skipped(f"{each}.jpg", "missing") for each in numbers if each not in names],
         size=size,
+        centre=centre,
         workers=workers,
         progress=progress,
     )

@@ -18,7 +18,7 @@ import numpy as np
 
 from physode.datasets.files import shown
 from physode.datasets.images.containers import Container
-from physode.datasets.images.images import Images, Skipped
+from physode.datasets.images.images import Images, Skipped, central_square
 from physode.errors import DataError
 from physode.optional_imports import needs
 
@@ -45,12 +45,13 @@ class UndecodableError(Exception):
     """Bytes that are no image that can be read; the message says why in a few words."""
 
 
-def decode(data: bytes, *, size: int) -> Array:
+def decode(data: bytes, *, size: int, centre: float | None = None) -> Array:
     """Decode an image, turn it upright, and scale it.
 
     The image is turned as its EXIF orientation says, becomes RGB (transparent parts white, 16 bits
     scaled to 8, of an animation the first frame), and is scaled to a square by bilinear interpolation, whose support
-    grows with the scale, so that finer detail is averaged and not sampled. Its aspect ratio is not kept.
+    grows with the scale, so that finer detail is averaged and not sampled. Its aspect ratio is not kept, unless only
+    the square about its centre is.
 
     Parameters
     ----------
@@ -58,6 +59,8 @@ def decode(data: bytes, *, size: int) -> Array:
         An image file: BMP, GIF, JPEG, PNG, PNM, TIFF or WebP.
     size
         Pixels along a side.
+    centre
+        Side of the square about the centre that is kept, a share of the image's shorter side; None keeps the whole.
 
     Returns
     -------
@@ -76,7 +79,10 @@ def decode(data: bytes, *, size: int) -> Array:
         with library.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > _MOST_PIXELS:
                 raise UndecodableError(f"{image.width} x {image.height} pixels, more than {_MOST_PIXELS}")
-            scaled = _rgb(_upright(image)).resize((size, size), library.Resampling.BILINEAR)
+            upright = _rgb(_upright(image))
+            if centre is not None:
+                upright = upright.crop(central_square(upright.width, upright.height, centre))
+            scaled = upright.resize((size, size), library.Resampling.BILINEAR)
     except library.UnidentifiedImageError as error:
         raise UndecodableError("not an image") from error
     except (library.DecompressionBombError, library.DecompressionBombWarning) as error:
@@ -143,6 +149,7 @@ def assemble(
     attrs: dict[str, Any],
     skipped: Iterable[Skipped] = (),
     size: int = 32,
+    centre: float | None = None,
     workers: int | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Images:
@@ -160,6 +167,8 @@ def assemble(
         What has been left out already; images that cannot be decoded are added.
     size
         Pixels along a side of the result.
+    centre
+        What of each image is kept, see :func:`decode`.
     workers
         Threads that decode.
     progress
@@ -178,7 +187,7 @@ def assemble(
     places = {each.name: place for place, each in enumerate(listed)}
 
     def decode_all(chunk: Chunk) -> list[tuple[int, Skipped | None]]:
-        return [(places[name], _decode_into(x[places[name]], name, data)) for name, data in chunk]
+        return [(places[name], _decode_into(x[places[name]], name, data, centre)) for name, data in chunk]
 
     found: dict[int, Skipped | None] = {}
     with _bombs_are_errors():
@@ -205,12 +214,12 @@ def assemble(
     )
 
 
-def _decode_into(pixels: Array, name: str, data: bytes | Skipped) -> Skipped | None:
+def _decode_into(pixels: Array, name: str, data: bytes | Skipped, centre: float | None) -> Skipped | None:
     """Put an image where it belongs; return what is wrong with it, if anything."""
     if isinstance(data, Skipped):
         return data
     try:
-        pixels[:] = decode(data, size=pixels.shape[-1])
+        pixels[:] = decode(data, size=pixels.shape[-1], centre=centre)
     except UndecodableError as error:
         return Skipped(name, str(error))
     return None

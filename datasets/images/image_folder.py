@@ -18,6 +18,7 @@ def read_folder(
     container: Container,
     *,
     size: int = 32,
+    centre: float | None = None,
     workers: int | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Images:
@@ -31,7 +32,7 @@ def read_folder(
     ----------
     container
         A folder or an archive.
-    size, workers, progress
+    size, centre, workers, progress
         As of :func:`physode.datasets.images.image_files.assemble`.
 
     Raises
@@ -52,6 +53,7 @@ def read_folder(
         attrs={"name": container.path.name.partition(".")[0] or "images", "source": str(container.path)},
         skipped=[*refused, *(Skipped(name, "in no folder of a class") for name in loose)],
         size=size,
+        centre=centre,
         workers=workers,
         progress=progress,
     )

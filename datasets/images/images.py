@@ -131,6 +131,19 @@ def resized(images: Images, size: int) -> Images:
     return replace(images, x=x)
 
 
+def central_square(width: int, height: int, share: float) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the square about an image's centre whose side is a share of the shorter."""
+    side = max(1, round(share * min(width, height)))
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def centred(images: Images, share: float) -> Images:
+    """Return the square about the centre of each image, its side `share` of the image's shorter one."""
+    left, top, right, bottom = central_square(images.x.shape[3], images.x.shape[2], share)
+    return replace(images, x=np.ascontiguousarray(images.x[:, :, top:bottom, left:right]))
+
+
 def summarise_images(images: Images) -> dict[str, Any]:
     """Describe images.
 

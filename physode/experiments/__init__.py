@@ -27,6 +27,7 @@ EXPERIMENTS = {
     "table6": "ACA paper, Table 6: ResNet18 tested by other solvers",
     "table7": "ACA paper, Table 7: NODE18 tested by other solvers",
     "fig7": "ACA paper, Fig. 7: accuracy by epoch, by time, and over runs",
+    "galaxy-fig1": "galaxy paper, Fig. 1: images of each class",
     "galaxy-table1": "galaxy paper, Table 1: confusion of ResNet",
     "galaxy-table2": "galaxy paper, Table 2: confusion of NODE",
     "galaxy-table3": "galaxy paper, Table 3: confusion of NODE_ACA",
@@ -35,6 +36,7 @@ EXPERIMENTS = {
     "galaxy-fig3": "galaxy paper, Fig. 3: ROC of NODE",
     "galaxy-fig4": "galaxy paper, Fig. 4: ROC of NODE_ACA",
     "galaxy-fig5": "galaxy paper, Fig. 5: precision and completeness of the three networks",
+    "galaxy-passes": "galaxy paper, Sects. 5.4 and 6: forward passes, time and accuracy by solver",
     "galaxy-params": "galaxy paper, Sect. 6.2: numbers of parameters",
 }
 """The experiments by name, and what each is."""

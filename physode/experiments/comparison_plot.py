@@ -16,15 +16,19 @@ COLOURS = {"aca": PALETTE[0], "adjoint": PALETTE[1], "naive": PALETTE[2], "forwa
 LABELS = {"aca": "ACA", "adjoint": "adjoint", "naive": "naive"}
 """Colours and names of the gradient methods in the figures of their errors."""
 
-_OTHERS = {"rnn-gru": PALETTE[5], "gru-d": PALETTE[5], "rnn": PALETTE[6], "lstm": PALETTE[4], "resnet": PALETTE[3]}
+_OTHERS = {"rnn-gru": PALETTE[5], "gru-d": PALETTE[5], "rnn": PALETTE[6], "lstm": PALETTE[4], "resnet": PALETTE[3]} | {
+    "node, rk4": PALETTE[4],
+    "node, euler": PALETTE[5],
+}
 
 
 def colour_of(name: str) -> str:
     """Return the colour of a method or network, the same in every figure, by what its name contains.
 
-    The gradient methods come first: NODE18-ACA has ACA's colour. Of anything else, the colour is that of text.
+    The gradient methods come first: NODE18-ACA has ACA's colour. The galaxy paper's NODE, without more, is trained by
+    the adjoint method. Of anything else, the colour is that of text.
     """
-    lower = name.lower()
+    lower = "adjoint" if name == "NODE" else name.lower()
     colours = {**{method: COLOURS[method] for method in LABELS}, **_OTHERS}
     return next((colour for part, colour in colours.items() if part in lower), INK)
 
@@ -79,7 +83,7 @@ def draw_comparison(
         axes: Any = figure.add_subplot()
         for number, (key, marks) in enumerate(ours.items()):
             shift = _APART * (number - (len(ours) - 1) / 2)
-            own = PALETTE[number % len(PALETTE)]
+            own = PALETTE[number % len(PALETTE)] if colour_of(key) == INK else colour_of(key)
             of_lines = list(colours) or [own] * len(marks)
             here = _Look(key or "here", INK if colours else own, _MARKS[number], 5.5, filled=True)
             _draw(axes, marks, shift, of_lines, here)

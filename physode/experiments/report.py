@@ -174,15 +174,19 @@ def markdown(result: Result, *, figures: Mapping[str, str] | None = None) -> str
     parts = [
         f"# {result.title}",
         *(f"![{result.title if name == 'figure' else name}]({file})" for name, file in (figures or {}).items()),
-        _table(
-            [result.claims, "here", "agrees"],
-            [[f.paper, f.ours, "yes" if f.agrees else "no"] for f in result.findings],
-        ),
+        *_findings(result),
         _table(columns, [[_cell(row[name]) for name in columns] for row in result.rows]),
         *_deviations(result.deviations),
         "Configuration: " + ", ".join(f"{name} = {_cell(value)}" for name, value in result.config.items()) + ".",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _findings(result: Result) -> list[str]:
+    if not result.findings:
+        return []
+    rows = [[each.paper, each.ours, "yes" if each.agrees else "no"] for each in result.findings]
+    return [_table([result.claims, "here", "agrees"], rows)]
 
 
 def _deviations(deviations: Sequence[Deviation]) -> list[str]:

@@ -35,6 +35,8 @@ LOSSES = ("positions", "state")
 SCHEDULES = ("full", "growing", "shooting", "matching")
 STARTS = ("known", "fit")
 ROBUST = ("huber", "soft_l1", "cauchy")
+PAIRS = ("ordered", "unordered")
+PREDICTED = ("step", "position")
 DTYPES = ("float32", "float64")
 
 _EPOCHS = {"lm": 200, "adam": 100, "sgd": 100, "lbfgs": 30}
@@ -59,6 +61,9 @@ class FitConfig(Settings):
     are compiled at once with `compile`, else once they have taken as long as compiling does. By default dopri8 at 1e-9
     solves physical right-hand sides in double precision, whose constants are then right to some eight digits, else
     dopri5 at the solver's own tolerances. The data up to `train_until` are used, the rest measures the extrapolation.
+
+    The layer of ``"augmented"`` gives accelerations r'', or, in `gravity_units`, what G and the data's velocity scale
+    multiply. With a `time_weight` c, a squared residual at t counts c^(t - t_0), as if variances grew like c^(t_0 - t).
 
     Constants are named whole or by element, such as ``"masses[2]"``, counted from 1; `init` has one number or one an
     element. `free` fits only what it names, the others keep the data's values. `fix` may name further settings of the
@@ -95,6 +100,15 @@ class FitConfig(Settings):
     lr: float | None = setting(None, "Learning rate.", POSITIVE, shown="by optimizer")
     lr_decay: float | None = setting(
         None, "Its factor from epoch to epoch.", Range(above=0, most=1), shown="by optimizer"
+    )
+    betas: tuple[float, ...] | None = setting(
+        None, "Decay rates of adam's two averages.", Range(0, below=1), example=(0.5, 0.5), shown="0.9,0.999"
+    )
+    time_weight: float | None = setting(
+        None,
+        "Squared residuals count this to the power of the time since the start; less than 1 for early ones first.",
+        POSITIVE,
+        shown="1",
     )
     train_until: float | None = setting(None, "Use data up to this time.", Range(), shown="half their span")
     loss: str | None = setting(
@@ -136,10 +150,15 @@ class FitConfig(Settings):
         None, "Widths of hidden layers, or none.", WIDTH, example=(64, 64), shown="64,64; augmented none"
     )
     activation: str = setting("tanh", "Function between the layers of the network.")
+    pairs: str = setting("ordered", "Of augmented, pairs of bodies both ways round, or each once.", choices=PAIRS)
+    gravity_units: bool = setting(
+        False, "Of augmented, outputs in units of the data's gravitational constant.", option="--gravity-units"
+    )
     trajectories: tuple[int, ...] = setting(
         (), "Fit this one; repeat it.", whole(0), shown="all", option="--trajectory"
     )
     sequence: int = setting(20, "Points of the sequences that a recurrent network learns from.", whole(2))
+    predicts: str = setting("step", "What a recurrent network predicts of the next point.", choices=PREDICTED)
     given: int = setting(10, "Points that a recurrent network is given before it feeds on its own.", whole(1))
     seed: int = setting(0, "Seed of every random choice.", SEED)
     device: str = setting("cpu", "Where to compute: cpu, cuda, cuda:1, ...")
@@ -182,6 +201,12 @@ class FitConfig(Settings):
         for name in ("init", "free", "fix", "positive", "bounds", "priors", "system"):
             if getattr(self, name) and not physical:
                 raise ConfigError(f"`{name}` needs a right-hand side with constants; rhs={self.rhs!r} has none")
+        if self.rhs != "augmented" and (self.gravity_units or self.pairs != "ordered"):
+            raise ConfigError(f"`pairs` and `gravity_units` are settings of rhs='augmented', not of {self.rhs!r}")
+        if self.predicts != "step" and not self.recurrent:
+            raise ConfigError(f"`predicts` is a setting of rhs='lstm' and 'lstm-aug', not of {self.rhs!r}")
+        if self.betas is not None and (len(self.betas) != 2 or self.optimizer_name != "adam"):
+            raise ConfigError(f"`betas` must be two numbers, and of optimizer='adam'; got {list(self.betas)}")
         if self.recurrent:
             self._check_recurrent()
         if self.hidden is not None and self.rhs == "physical":
@@ -212,7 +237,7 @@ class FitConfig(Settings):
                 raise ConfigError(f"`{name}` {getattr(self, name)!r} has no part in rhs={self.rhs!r}")
         if self.initial_state == "fit":
             raise ConfigError(f"`initial_state` 'fit' has no part in rhs={self.rhs!r}, which is given first points")
-        for name in ("sigma", "robust"):
+        for name in ("sigma", "robust", "time_weight"):
             if getattr(self, name) is not None:
                 raise ConfigError(f"`{name}` has no part in rhs={self.rhs!r}")
         if self.hidden is not None and len(set(self.hidden)) != 1:

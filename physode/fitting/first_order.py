@@ -90,7 +90,9 @@ class _Descent:
 
     def __init__(self, objective: Objective) -> None:
         self.objective, self.parameters = objective, objective.parameters
-        self.optimizer = _OPTIMIZERS[str(objective.config.optimizer)](self.parameters.tensors)
+        config = objective.config
+        betas = {} if config.betas is None else {"betas": config.betas}
+        self.optimizer = _OPTIMIZERS[str(config.optimizer)](self.parameters.tensors, **betas)
         self._cached: tuple[list[Tensor], list[Tensor | None], Evaluation] | None = None
 
     def restore(self, state: TrainingState) -> None:
@@ -150,7 +152,7 @@ class _Descent:
         )
 
 
-_OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
     # With tolerances that leave it to go on down to rounding.

@@ -82,7 +82,8 @@ class Objective:
 
     :math:`\rho(r) = r^2` unless a robust loss is chosen, :math:`g` the gaps between segments, weighted so that gaps and
     residuals of equal relative size count alike, and :math:`\pi` the distances from priors' means in standard
-    deviations. Without these it is the mean squared error.
+    deviations. Without these it is the mean squared error. With a time weight c, the residuals at t are times
+    :math:`c^{(t - t_0) / 2}`.
     """
 
     parameters: FitParameters
@@ -228,8 +229,22 @@ class Objective:
 
     def _weighted(self, rows: Tensor) -> Tensor:
         """Return what stands at the values that count, over their standard deviations; (..., k) becomes (n, k)."""
-        counted, weights = self.segments.counted, self.segments.weights
-        return rows[counted] if weights is None else rows[counted] * weights[counted].unsqueeze(-1)
+        counted = self.segments.counted
+        for weights in (self.segments.weights, self._early):
+            if weights is not None:
+                rows = rows * weights.unsqueeze(-1)
+        return rows[counted]
+
+    @cached_property
+    def _early(self) -> Tensor | None:
+        """Return by how much residuals count for their time, the root of c^(t - t_0), shaped like the observations."""
+        segments, start = self.segments, self.data.t[0]
+        if self.config.time_weight is None:
+            return None
+        since = (segments.t - (start if start.ndim == 0 else start[list(segments.trajectories)])).abs()
+        root = self.config.time_weight ** (0.5 * since)
+        shape = (len(root), *(1,) * (segments.y.ndim - 1 - root.ndim), *root.shape[1:], 1)
+        return root.reshape(shape).to(segments.y.dtype).expand_as(segments.y)
 
     def _gaps(self, y: Tensor) -> Tensor | None:
         if not self.segments.links:

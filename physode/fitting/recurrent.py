@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,8 @@ def build_recurrent(config: FitConfig, trajectories: Trajectories) -> Trajectory
     bodies = len(columns) // 6
     assert config.hidden is not None
     width = config.hidden[0]
-    model = TrajectoryLSTM(bodies, augmented=config.rhs == "lstm-aug", hidden=width, layers=len(config.hidden))
+    augmented, layers = config.rhs == "lstm-aug", len(config.hidden)
+    model = TrajectoryLSTM(bodies, augmented=augmented, hidden=width, layers=layers, predicts=config.predicts)
     return model.to(device=config.device, dtype=config.torch_dtype)
 
 
@@ -79,6 +80,7 @@ def fit_recurrent(
             epochs=config.epochs,
             lr=config.lr,
             lr_decay=config.lr_decay,
+            betas=config.betas,
             seed=config.seed,
             on_epoch=on_epoch,
             state=state,
@@ -131,6 +133,7 @@ def fit_sequences(
     epochs: int = 5000,
     lr: float = 0.01,
     lr_decay: float = 0.999,
+    betas: Sequence[float] | None = None,
     seed: int = 0,
     on_epoch: OnEpoch | None = None,
     state: TrainingState | None = None,
@@ -143,8 +146,8 @@ def fit_sequences(
         L = \operatorname{mean}_{b,k,c} \bigl( (\hat\Delta_{bkc} - \Delta_{bkc}) / \sigma_c \bigr)^2
 
     over sequences b, points k and components c, with the true points fed in and :math:`\sigma_c` the standard deviation
-    of the steps :math:`\Delta`: 1 is a model that knows the mean step only. Adam goes at the rate
-    :math:`\mathrm{lr} \cdot \mathrm{lr\_decay}^{\mathrm{epoch}}`.
+    of the steps :math:`\Delta`, or, of a model that predicts positions, of these: 1 is a model that knows the mean
+    only. Adam goes at the rate :math:`\mathrm{lr} \cdot \mathrm{lr\_decay}^{\mathrm{epoch}}`.
 
     Parameters
     ----------
@@ -153,7 +156,7 @@ def fit_sequences(
         of all epochs. Computations are in its dtype and on its device.
     sequences
         Shape (B, T, 3 n), from :func:`cut`.
-    epochs, lr, lr_decay
+    epochs, lr, lr_decay, betas
         As :class:`physode.fitting.FitConfig`. The defaults are the paper's.
     seed
         Of the order of batches; nothing else is drawn.
@@ -183,7 +186,7 @@ def fit_sequences(
         model.standardise(sequences)
     else:
         model.load_state_dict(state.model)
-    trainer = _Trainer(model, sequences, seed=seed, batch=batch, state=state)
+    trainer = _Trainer(model, sequences, betas=betas, seed=seed, batch=batch, state=state)
     loss = trainer.evaluate()
     if state is None:
         state = trainer.state_after(0, loss, None)
@@ -207,7 +210,14 @@ class _Trainer:
     """A model, its standardised sequences, Adam, and the order of batches."""
 
     def __init__(
-        self, model: TrajectoryLSTM, sequences: Tensor, *, seed: int, batch: int | None, state: TrainingState | None
+        self,
+        model: TrajectoryLSTM,
+        sequences: Tensor,
+        *,
+        betas: Sequence[float] | None,
+        seed: int,
+        batch: int | None,
+        state: TrainingState | None,
     ) -> None:
         like = model.step_mean
         positions = sequences.to(like.device)
@@ -215,7 +225,8 @@ class _Trainer:
         self._inputs, self._targets = model.inputs(positions[:, :-1]).to(like), model.targets(positions).to(like)
         self._model, self._count = model, len(sequences)
         self._batch = self._count if batch is None else min(batch, self._count)
-        self._optimizer = torch.optim.Adam(model.parameters())
+        first, second = betas or (0.9, 0.999)
+        self._optimizer = torch.optim.Adam(model.parameters(), betas=(first, second))
         self._order = torch.Generator().manual_seed(seed)
         if state is not None:
             self._optimizer.load_state_dict(copy.deepcopy(state.optimizer))

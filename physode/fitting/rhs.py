@@ -64,10 +64,20 @@ def _augmented(config: FitConfig, trajectories: Trajectories) -> System:
             "rhs='augmented' needs bodies' positions and velocities, columns r1_x, ..., vn_z; "
             f"the data have {', '.join(trajectories.columns)}; try rhs='neural'"
         )
-    scale = float(told_settings(trajectories).get("velocity_scale", 1.0))
-    hidden = config.hidden or ()
-    n = len(trajectories.columns) // 6
-    return AugmentedNBody(n, hidden=hidden, activation=config.activation, velocity_scale=scale)
+    told = told_settings(trajectories)
+    if config.gravity_units and "G" not in told:
+        raise ConfigError(
+            "`gravity_units` needs data that say their gravitational constant G, as simulated ones do; leave it away"
+        )
+    arguments = {
+        "n": len(trajectories.columns) // 6,
+        "hidden": config.hidden or (),
+        "activation": config.activation,
+        "velocity_scale": float(told.get("velocity_scale", 1.0)),
+        "acceleration_scale": float(told["G"]) if config.gravity_units else None,
+        "ordered": config.pairs == "ordered",
+    }
+    return build(AugmentedNBody.name, arguments)
 
 
 def _neural(config: FitConfig, trajectories: Trajectories) -> System:

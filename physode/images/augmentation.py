@@ -26,15 +26,18 @@ class Changes:
         By how many pixels it is moved down and right, (B, 2).
     angle
         By how many radians it is turned, (B,).
+    zoom
+        By what it is magnified, (B,); below 1, it is shrunk.
     """
 
     flip: Tensor
     shift: Tensor
     angle: Tensor
+    zoom: Tensor
 
     def part(self, rows: slice, device: torch.device) -> Changes:
         """Return those of some images, on a device."""
-        return Changes(*(values[rows].to(device) for values in (self.flip, self.shift, self.angle)))
+        return Changes(*(values[rows].to(device) for values in (self.flip, self.shift, self.angle, self.zoom)))
 
 
 def draw(config: TrainConfig, count: int, generator: Generator) -> Changes:
@@ -42,17 +45,19 @@ def draw(config: TrainConfig, count: int, generator: Generator) -> Changes:
     flip = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
     shift = torch.randint(-config.crop, config.crop + 1, (count, 2), generator=generator)
     angle = torch.rand(count, generator=generator) * (2 * math.pi if config.rotate else 0.0)
-    return Changes(flip, shift, angle)
+    reach = math.log(config.zoom)
+    zoom = torch.exp((2 * torch.rand(count, generator=generator) - 1) * reach) if reach else torch.ones(count)
+    return Changes(flip, shift, angle, zoom)
 
 
 def augment(x: Tensor, changes: Changes) -> Tensor:
-    """Return changed images (B, C, H, W): flipped, then shifted, black coming in, or turned about the centre.
+    """Return changed images (B, C, H, W): flipped, then magnified and turned about the centre, and shifted.
 
-    Shifts alone move whole pixels. With turns, both are one bilinear interpolation, and what was outside is as the
-    nearest edge.
+    Shifts alone move whole pixels, black coming in. With turns or magnification, all is one bilinear interpolation, and
+    what was outside is as the nearest edge.
     """
     x = torch.where(changes.flip[:, None, None, None], x.flip(-1), x)
-    if bool((changes.angle != 0).any()):
+    if bool((changes.angle != 0).any()) or bool((changes.zoom != 1).any()):
         return _turn(x, changes)
     return _shift(x, changes.shift) if bool((changes.shift != 0).any()) else x
 
@@ -70,7 +75,7 @@ def _shift(x: Tensor, shift: Tensor) -> Tensor:
 
 def _turn(x: Tensor, changes: Changes) -> Tensor:
     height, width = x.shape[-2:]
-    cos, sin = changes.angle.cos(), changes.angle.sin()
+    cos, sin = changes.angle.cos() / changes.zoom, changes.angle.sin() / changes.zoom
     down, right = (changes.shift.to(x) * torch.tensor([2 / height, 2 / width]).to(x)).unbind(1)
     aspect = height / width
     # Where each pixel of the result comes from, in units of half the image: x right, y down.

@@ -73,6 +73,20 @@ class DeviceImages:
         deviation = (square / count - mean.square()).clamp(min=0.0).sqrt()
         return mean.cpu(), torch.where(deviation > 1e-3, deviation, torch.ones_like(deviation)).cpu()
 
+    def weights(self, balance: float, classes: int) -> Tensor:
+        r"""Return a weight for each class, (classes,): :math:`n_c^{-b}`, scaled so that the images' mean is 1.
+
+        Parameters
+        ----------
+        balance
+            b, from 0, all images alike, to 1, all classes alike. A class without images gets 0.
+        classes
+            How many.
+        """
+        counts = torch.bincount(self.y, minlength=classes).double()
+        weights = torch.where(counts > 0, counts.clamp(min=1.0) ** -balance, torch.zeros_like(counts))
+        return (weights * counts.sum() / (weights * counts).sum()).to(torch.get_default_dtype())
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -55,7 +55,7 @@ def check_model(config: TrainConfig, images: Images) -> None:
         network = build_classifier(config.model, len(images.classes), **config.model_options()).eval()
         try:
             network(torch.zeros(1, 3, *size))
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"images of {size[0]}x{size[1]} pixels are too small for {config.model}; enlarge them with --size"
             ) from error
@@ -102,6 +102,12 @@ class Predicted:
     def accuracy(self) -> float:
         """Share of images whose likeliest class is the true one."""
         return float((self.probabilities.argmax(1) == self.labels).mean())
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean over the classes that are there of the share of a class's images that are right."""
+        right = self.probabilities.argmax(1) == self.labels
+        return float(np.mean([right[self.labels == label].mean() for label in np.unique(self.labels)]))
 
     @property
     def loss(self) -> float:

@@ -25,8 +25,9 @@ class Epoch(training_run.Epoch):
     ----------
     loss, accuracy
         Means over the epoch's training images as they were seen: changed, and by the weights of the moment.
-    test_loss, test_accuracy
-        Over all test images by the weights at its end.
+    test_loss, test_accuracy, test_balanced
+        Over all test images by the weights at its end; the last is the mean of the classes' accuracies, and
+        missing in runs of old.
     test_rhs
         Evaluations, a test batch.
     memory
@@ -37,6 +38,7 @@ class Epoch(training_run.Epoch):
     test_loss: float
     test_accuracy: float
     test_rhs: float
+    test_balanced: float | None = None
     memory: int | None = None
 
 
@@ -76,6 +78,8 @@ class TrainRun(TrainingRun[TrainConfig, TrainState]):
         Pixels a side of the images, to which others are scaled; None of oblong ones, which come as they are.
     classes
         Their names.
+    centre, conditional
+        As they were read, see :func:`physode.datasets.images.read_images`.
     """
 
     kind: ClassVar[str] = "train"
@@ -87,6 +91,21 @@ class TrainRun(TrainingRun[TrainConfig, TrainState]):
     dataset: str
     size: int | None
     classes: tuple[str, ...]
+    centre: float | None = None
+    conditional: bool | None = None
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the images are to be read again: arguments of :func:`physode.datasets.images.read_images`."""
+        return {"size": self.size, "centre": self.centre, "conditional": bool(self.conditional)}
+
+    def reading_of(self, kind: str) -> dict[str, Any]:
+        """How other images, of a kind, are to be read: of pixels that are stored, the centre has been cut already."""
+        return {
+            "size": self.size,
+            "centre": self.centre if kind in ("folder", "galaxy-zoo") else None,
+            "conditional": kind == "galaxy-zoo" and bool(self.conditional),
+        }
 
     def kept_of_best(self, state: TrainState) -> Weights:
         """Return the weights only: nobody goes on from the best epoch."""
@@ -106,6 +125,8 @@ def create_train_run(
     data: Path,
     classes: Sequence[str],
     digest: str,
+    centre: float | None = None,
+    conditional: bool | None = None,
     overwrite: bool = False,
 ) -> TrainRun:
     """Make a training's folder and write its settings.
@@ -115,7 +136,7 @@ def create_train_run(
     ConfigError
         If something stands at `path`, unless it is a run and `overwrite` is set.
     """
-    run = TrainRun(path, config, data.resolve(), digest, dataset, size, tuple(classes))
+    run = TrainRun(path, config, data.resolve(), digest, dataset, size, tuple(classes), centre, conditional)
     return run.create(overwrite=overwrite)
 
 

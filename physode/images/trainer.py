@@ -70,6 +70,7 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
         self, config: TrainConfig, classes: int, training: DeviceImages, testing: DeviceImages, *, place: Place
     ) -> None:
         self._training, self._testing = training, testing
+        self._weights = training.weights(config.balance, classes) if config.balance else None
         self.model = make_model(config, classes, training.moments()).to(place.device)
         if place.size > 1:
             share_batch_norm(self.model)
@@ -118,7 +119,7 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
         with mixed_precision(config, device):
             with self.solving(self.epoch + 1):
                 scores: Tensor = self._parallel(x)
-            loss = functional.cross_entropy(scores.to(x.dtype), y, label_smoothing=config.label_smoothing)
+            loss = self._loss(scores.to(x.dtype), y)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if config.clip is not None:
@@ -129,6 +130,14 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
         right = (scores.detach().argmax(1) == y).sum()
         seen = torch.tensor(len(y), device=device)
         return torch.stack([loss.detach() * len(y), right.to(loss.dtype), seen.to(loss.dtype)])
+
+    def _loss(self, scores: Tensor, y: Tensor) -> Tensor:
+        """Return the mean cross entropy of a batch, each image with the weight of its class."""
+        smoothing = self.config.label_smoothing
+        if self._weights is None:
+            return functional.cross_entropy(scores, y, label_smoothing=smoothing)
+        losses = functional.cross_entropy(scores, y, label_smoothing=smoothing, reduction="none")
+        return (losses * self._weights[y]).mean()
 
     def line(self, sums: Tensor, work: Work, seconds: float) -> Epoch:
         """Test on all images: in all processes on the same ones, so that none has to wait for another's result."""
@@ -144,6 +153,7 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
             accuracy=right / seen,
             test_loss=tested.loss,
             test_accuracy=tested.accuracy,
+            test_balanced=tested.balanced_accuracy,
             test_rhs=tested.rhs,
             memory=torch.cuda.max_memory_allocated(self.place.device) if cuda else None,
             seconds=seconds,

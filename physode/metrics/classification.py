@@ -61,7 +61,8 @@ class Classification:
     precision, completeness, f1
         By class, (C,).
     macro, weighted
-        Their plain means over classes, and those weighted by `support`.
+        Their plain means over classes, and those weighted by `support`. The plain mean of the completeness is the
+        balanced accuracy.
     roc, precision_recall
         The curves, whose areas are AUC and average precision.
     calibration
@@ -87,6 +88,7 @@ class Classification:
         """Return every figure of merit by name: a number, or (C,) for one by class."""
         found: dict[str, Any] = {
             "accuracy": self.accuracy,
+            "balanced_accuracy": self.macro.completeness,
             "log_loss": self.log_loss,
             "calibration_error": self.calibration.error,
         }

@@ -7,7 +7,7 @@ from physode.models.latent_ode import LatentODE
 from physode.models.layers import count_parameters
 from physode.models.lstm import TrajectoryLSTM
 from physode.models.ode_block import ODEBlock, ode_blocks, set_solver
-from physode.models.recurrent import ODERNN, GapRNN
+from physode.models.recurrent import GRUD, ODERNN, GapRNN
 from physode.models.registry import CLASSIFIERS, SERIES_MODELS, build_classifier, build_series_model
 from physode.models.residual import ResidualNetwork, node18, resnet18
 from physode.models.solver import EULER, Solver
@@ -17,6 +17,7 @@ from physode.models.windows import cut, time_step
 __all__ = [
     "CLASSIFIERS",
     "EULER",
+    "GRUD",
     "ODERNN",
     "SERIES_MODELS",
     "GalaxyNetwork",

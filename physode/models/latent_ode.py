@@ -10,6 +10,9 @@ An ODE-RNN that runs backwards in time through the observations gives the approx
 .. math::
 
     \mathbb{E}_q [\log p(x \mid z_0)] - w \, \mathrm{KL}(q \,\|\, N(0, 1)) .
+
+With K draws :math:`z_0^k` a series, as in the authors' programs, it raises
+:math:`\log \frac1K \sum_k e^{b_k}` with the bound :math:`b_k` by the k-th draws, a mean over all values of a batch.
 """
 
 from __future__ import annotations
@@ -127,14 +130,14 @@ class LatentODE(SeriesModel):
         self.latent = latent
         initialise(self.flow)
 
-    def loss(self, observed: Points, target: Points, *, kl_weight: float = 1.0) -> Tensor:
-        """Return the negative evidence lower bound, by one draw of the initial state, nats a value."""
+    def loss(self, observed: Points, target: Points, *, kl_weight: float = 1.0, draws: int = 1) -> Tensor:
+        """Return the negative evidence lower bound, by draws of the initial state, nats a value."""
         start = earliest(observed, target.times, None)
         posterior = self.recognition(observed, start)
-        path = self._path(posterior.draw(1), target.times, start)[0]
-        likelihood = self.noise.log_density(target.x, self.readout(path), target.mask)
-        bound = likelihood - kl_weight * divergence(*posterior)
-        return -bound.sum() / target.mask.sum()
+        paths = self._path(posterior.draw(draws), target.times, start)
+        likelihood = self.noise.log_density(target.x, self.readout(paths), target.mask)
+        bounds = (likelihood - kl_weight * divergence(*posterior)).sum(-1) / target.mask.sum()
+        return math.log(draws) - bounds.logsumexp(0)
 
     def predict(self, observed: Points, times: Times, *, start: Tensor | None = None, draws: int = 0) -> Prediction:
         """Follow the posterior's mean, and `draws` initial states drawn from it."""

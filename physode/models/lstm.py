@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from physode.errors import DataError
-from physode.rhs.neural import pair_features
+from physode.rhs.neural import pair_features, pair_features_width
 
 __all__ = ["TrajectoryLSTM"]
 
@@ -30,11 +30,11 @@ class TrajectoryLSTM(nn.Module):
     ``state_dict()`` is all that a forecast needs. A component that always takes the same step has
     :math:`\sigma_\Delta = 0` and is continued by it.
 
-    The paper says neither what the network predicts nor how large it is. It learns the step here, not the next
-    position: a position differs from the one before by some thousandths of its range, so a network of positions spends
-    its accuracy on repeating its input, and its forecasts leave the training data much sooner. One layer of 64 is the
-    smallest width, of 32, 64 and 128, beyond which forecasts of the paper's three bodies no longer improved for both
-    inputs.
+    The paper says neither what the network predicts nor how large it is. By default it learns the step, not the next
+    position, :math:`r_{k+1} = \mu_r + \sigma_r \odot (W h_k + b)`: a position differs from the one before by some
+    thousandths of its range, so a network of positions spends its accuracy on repeating its input. One layer of 64 is
+    the smallest width, of 32, 64 and 128, beyond which forecasts of the paper's three bodies no longer improved for
+    both inputs.
 
     The weights follow torch's default initialisation: call ``torch.manual_seed`` before, and ``.double()`` after, where
     positions are float64.
@@ -49,11 +49,13 @@ class TrajectoryLSTM(nn.Module):
         Width of the hidden state.
     layers
         Number of LSTM layers, one above the other.
+    predicts
+        ``"step"`` or ``"position"``; ``step_mean`` and ``step_scale`` are those of what is predicted.
 
     Raises
     ------
     ValueError
-        If a number is too small.
+        If a number is too small, or `predicts` is neither.
     """
 
     input_mean: Tensor
@@ -61,16 +63,27 @@ class TrajectoryLSTM(nn.Module):
     step_mean: Tensor
     step_scale: Tensor
 
-    def __init__(self, bodies: int = 3, *, augmented: bool = False, hidden: int = 64, layers: int = 1) -> None:
+    def __init__(
+        self,
+        bodies: int = 3,
+        *,
+        augmented: bool = False,
+        hidden: int = 64,
+        layers: int = 1,
+        predicts: str = "step",
+    ) -> None:
         super().__init__()
         for name, value in (("bodies", bodies), ("hidden", hidden), ("layers", layers)):
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {value}")
         if augmented and bodies < 2:
             raise ValueError(f"`augmented` needs distances, `bodies` at least 2, got {bodies}; leave it False")
+        if predicts not in ("step", "position"):
+            raise ValueError(f"`predicts` must be 'step' or 'position', got {predicts!r}")
         self.bodies, self.augmented, self.hidden, self.layers = bodies, augmented, hidden, layers
+        self.predicts = predicts
         components = 3 * bodies
-        features = components + 12 * bodies * (bodies - 1) if augmented else components
+        features = pair_features_width(bodies) if augmented else components
         self.lstm = nn.LSTM(features, hidden, layers, batch_first=True)
         self.readout = nn.Linear(hidden, components)
         self.register_buffer("input_mean", torch.zeros(features))
@@ -80,7 +93,13 @@ class TrajectoryLSTM(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """Return constructor arguments; weights and standardisation are in ``state_dict()``."""
-        return {"bodies": self.bodies, "augmented": self.augmented, "hidden": self.hidden, "layers": self.layers}
+        return {
+            "bodies": self.bodies,
+            "augmented": self.augmented,
+            "hidden": self.hidden,
+            "layers": self.layers,
+            "predicts": self.predicts,
+        }
 
     def standardise(self, sequences: Tensor) -> None:
         """Take means and standard deviations from training sequences, (B, T, 3 n) with T at least 2.
@@ -102,7 +121,7 @@ class TrajectoryLSTM(nn.Module):
         mean, scale = _moments(features, features)
         self.input_mean.copy_(mean)
         self.input_scale.copy_(torch.where(scale > 0, scale, 1.0))
-        mean, scale = _moments(sequences.diff(dim=1), sequences)
+        mean, scale = _moments(self._predicted(sequences), sequences)
         self.step_mean.copy_(mean)
         self.step_scale.copy_(scale)
 
@@ -111,12 +130,12 @@ class TrajectoryLSTM(nn.Module):
         return (self._features(sequence) - self.input_mean) / self.input_scale
 
     def targets(self, sequence: Tensor) -> Tensor:
-        """Return the standardised steps between points of (B, T, 3 n): (B, T - 1, 3 n)."""
+        """Return what is to be predicted along (B, T, 3 n), standardised: (B, T - 1, 3 n)."""
         scale = torch.where(self.step_scale > 0, self.step_scale, 1.0)
-        return (sequence.diff(dim=1) - self.step_mean) / scale
+        return (self._predicted(sequence) - self.step_mean) / scale
 
     def steps(self, inputs: Tensor, carried: Carried | None = None) -> tuple[Tensor, Carried]:
-        """Return the standardised step after each of :meth:`inputs`, (B, T, 3 n), and what the network remembers."""
+        """Return what is predicted after each of :meth:`inputs`, as :meth:`targets`, and what the network remembers."""
         outputs, carried = self.lstm(inputs, carried)
         return self.readout(outputs), carried
 
@@ -176,8 +195,13 @@ class TrajectoryLSTM(nn.Module):
     def _features(self, sequence: Tensor) -> Tensor:
         return pair_features(torch.unflatten(sequence, -1, (self.bodies, 3))) if self.augmented else sequence
 
+    def _predicted(self, sequence: Tensor) -> Tensor:
+        """Return the steps between points of (B, T, 3 n), or the points after the first: (B, T - 1, 3 n)."""
+        return sequence.diff(dim=1) if self.predicts == "step" else sequence[:, 1:]
+
     def _after(self, positions: Tensor, steps: Tensor) -> Tensor:
-        return positions + self.step_mean + self.step_scale * steps
+        ahead = self.step_mean + self.step_scale * steps
+        return positions + ahead if self.predicts == "step" else ahead
 
 
 def _moments(values: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:

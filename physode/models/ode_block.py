@@ -31,17 +31,21 @@ class ODEBlock(Solving):
         A module from and to states of one shape, (B, ...).
     solver
         How it is integrated. Assign to :attr:`solver` to change it; no weights depend on it.
+    timed
+        Whether f is a function of time, too, and is called as ``f(t, y)``: :math:`\dot y = f(t, y)`, with t of shape ()
+        or, in steps chosen sample by sample, (B,).
 
     Attributes
     ----------
-    f, solver
+    f, solver, timed
         As given.
     """
 
-    def __init__(self, f: nn.Module, *, solver: Solver | None = None) -> None:
+    def __init__(self, f: nn.Module, *, solver: Solver | None = None, timed: bool = False) -> None:
         super().__init__()
         self.f = f
         self.solver = Solver() if solver is None else solver
+        self.timed = timed
 
     def forward(self, y: Tensor) -> Tensor:
         """Integrate from a state (B, ...) over unit time.
@@ -56,7 +60,7 @@ class ODEBlock(Solving):
             self._count(evaluations=1, steps=1)
             return self._residual(y)
         alone = not self.training and self.solver.adaptive
-        field = functools.partial(_evaluate, self.f, _autocast(y.device.type))
+        field = functools.partial(_evaluate, self.f, self.timed, _autocast(y.device.type))
         solution = solve(
             field,
             y,
@@ -78,7 +82,7 @@ class ODEBlock(Solving):
 
     def _residual(self, y: Tensor) -> Tensor:
         """Take the one Euler step without a solver: the residual network's own speed."""
-        change: Tensor = self.f(y)
+        change: Tensor = self.f(y.new_zeros(()), y) if self.timed else self.f(y)
         return y + change.to(y.dtype)
 
 
@@ -114,10 +118,11 @@ def _autocast(device: str) -> dict[str, Any]:
     }
 
 
-def _evaluate(f: nn.Module, mixed: dict[str, Any], t: Tensor, y: Tensor) -> Tensor:
-    """Return f in the precision of the state; an autonomous right-hand side."""
+def _evaluate(f: nn.Module, timed: bool, mixed: dict[str, Any], t: Tensor, y: Tensor) -> Tensor:
+    """Return f in the precision of the state."""
+    arguments = (t, y) if timed else (y,)
     if not mixed["enabled"]:
-        found: Tensor = f(y)
-        return found
+        slope: Tensor = f(*arguments)
+        return slope
     with torch.autocast(**mixed):
-        return torch.as_tensor(f(y)).to(y.dtype)
+        return torch.as_tensor(f(*arguments)).to(y.dtype)

@@ -1,4 +1,7 @@
-"""ODE-RNN: a hidden state that flows between observations and jumps at them (Rubanova et al. 2019, Algorithm 1)."""
+"""Recurrent models of irregular series: what becomes of a hidden state between observations.
+
+It flows (ODE-RNN: Rubanova et al. 2019, Algorithm 1), is told how long it was, or decays (GRU-D: Che et al. 2018).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from physode.models.series_model import CausalModel, initialise
 from physode.models.solver import EULER, Solver
 from physode.rhs.neural import fully_connected
 
-__all__ = ["ODERNN", "GapRNN", "JumpFlow"]
+__all__ = ["GRUD", "ODERNN", "GapRNN", "JumpFlow"]
 
 
 class JumpFlow(nn.Module):
@@ -107,7 +110,7 @@ class ODERNN(CausalModel):
 
 
 class GapRNN(CausalModel):
-    r"""A recurrent network with time gaps as an input (the RNN and RNN-GRU of the ACA paper's Table 4).
+    r"""A recurrent network with time gaps as an input (the RNN of the ACA paper's Table 4).
 
     .. math::
 
@@ -149,6 +152,86 @@ class GapRNN(CausalModel):
         _, hidden = self.recurrent(inputs[:, None], left.flatten(0, 1)[None])
         found: Tensor = hidden[0].reshape(left.shape)
         return found
+
+
+class GRUD(CausalModel):
+    r"""A GRU whose inputs and hidden state decay while nothing is observed (Che et al. 2018, GRU-D).
+
+    .. math::
+
+        \gamma^x_i = e^{-\max(0, w \odot \delta_i + b)}, \qquad \gamma^h_i = e^{-\max(0, W_\gamma \delta_i + b_\gamma)}
+
+    .. math::
+
+        \hat x_i = m_i \odot x_i + (1 - m_i) \odot \gamma^x_i \odot x'_i, \qquad \hat h_i = \gamma^h_i \odot h_{i-1}
+
+    .. math::
+
+        z_i, r_i = \sigma(W [\hat x_i, m_i] + U \hat h_i + b), \qquad
+        h_i = (1 - z_i) \odot \hat h_i + z_i \odot \tanh(W' [\hat x_i, m_i] + U' (r_i \odot \hat h_i) + b')
+
+    with masks :math:`m_i`, the value :math:`x'_i` that was last observed of each channel, and how long ago that was,
+    :math:`\delta_i`; of a channel never observed the mean, which is 0, and the time since the first observation of any.
+    A wanted time takes a step of its own, at which nothing is observed.
+
+    Parameters
+    ----------
+    channels
+        C.
+    hidden
+        Components of h.
+    sigma
+        Standard deviation of the observations' noise, see :class:`~physode.models.gaussian.Noise`.
+    """
+
+    def __init__(self, channels: int, *, hidden: int = 100, sigma: float | None = None) -> None:
+        super().__init__()
+        self.input_decay = nn.Parameter(torch.zeros(2, channels))  # w and b
+        self.hidden_decay = nn.Linear(channels, hidden)
+        self.gates = nn.Linear(2 * channels + hidden, 2 * hidden)
+        self.candidate = nn.Linear(2 * channels + hidden, hidden)
+        self.readout = fully_connected((hidden, hidden, channels), activation="tanh")
+        self.noise = Noise(channels, sigma=sigma)
+
+    def ahead(self, observed: Points, before: Latest) -> Tensor:
+        """Take the step to the times that are asked for from the last observations before them."""
+        last, since = _last_observed(observed)
+        t = torch.cat([observed.t[:, :1], observed.t], 1)  # of the observation that each state has seen last
+        ages = (observed.t[..., None] - since[:, :-1]).to(last.dtype)
+        h = last.new_zeros(len(last), self.hidden_decay.out_features)
+        states = [h]
+        for place in range(observed.t.shape[1]):
+            h = self._step(h, observed.x[:, place], observed.mask[:, place], last[:, place], ages[:, place])
+            states.append(h)
+        left = torch.stack(states, 1)
+        h, old, start = (each.gather(1, _places(before, each)) for each in (left, last, since))
+        now = t.gather(1, before.number) + before.gap
+        return self._step(h, old, torch.zeros_like(old, dtype=torch.bool), old, (now[..., None] - start).to(old.dtype))
+
+    def _step(self, h: Tensor, x: Tensor, mask: Tensor, last: Tensor, age: Tensor) -> Tensor:
+        """Let ages (..., C) pass, and take in what is observed then, (..., C); h is (..., hidden)."""
+        weight, bias = self.input_decay
+        given = torch.cat([torch.where(mask, x, _decay(weight * age + bias) * last), mask.to(x.dtype)], -1)
+        h = _decay(self.hidden_decay(age)) * h
+        update, reset = self.gates(torch.cat([given, h], -1)).sigmoid().chunk(2, -1)
+        new = self.candidate(torch.cat([given, reset * h], -1)).tanh()
+        return torch.lerp(h, new, update)
+
+
+def _decay(rate: Tensor) -> Tensor:
+    return torch.exp(-rate.relu())
+
+
+def _last_observed(observed: Points) -> tuple[Tensor, Tensor]:
+    """Return the last value of each channel, and when it was, after 0, 1, ..., K observations: (B, K + 1, C) each."""
+    count = observed.t.shape[1]
+    number = torch.arange(count, device=observed.t.device)[:, None]
+    place = torch.where(observed.mask, number, -1).cummax(1).values
+    place = nn.functional.pad(place, (0, 0, 1, 0), value=-1)
+    at, ever = place.clamp(min=0), place >= 0
+    times = observed.t[..., None].expand_as(observed.x)
+    since = torch.where(ever, times.gather(1, at), observed.t[:, :1, None])
+    return torch.where(ever, observed.x.gather(1, at), 0.0), since
 
 
 def _places(before: Latest, like: Tensor) -> Tensor:

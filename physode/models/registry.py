@@ -12,7 +12,7 @@ from torch import nn
 from physode.errors import ConfigError
 from physode.models.galaxy import galaxy_node, galaxy_resnet
 from physode.models.latent_ode import LatentODE
-from physode.models.recurrent import ODERNN, GapRNN
+from physode.models.recurrent import GRUD, ODERNN, GapRNN
 from physode.models.residual import node18, resnet18, resnet50, resnet101
 from physode.models.series_model import SeriesModel
 
@@ -43,6 +43,7 @@ SERIES_MODELS: dict[str, Callable[..., SeriesModel]] = {
     "ode-rnn": ODERNN,
     "rnn": functools.partial(GapRNN, cell="rnn"),
     "gru": functools.partial(GapRNN, cell="gru"),
+    "gru-d": GRUD,
 }
 """Each from the number of channels and options of its own."""
 

@@ -46,7 +46,7 @@ class SeriesModel(nn.Module):
     causal: bool
     noise: Noise
 
-    def loss(self, observed: Points, target: Points, *, kl_weight: float = 1.0) -> Tensor:
+    def loss(self, observed: Points, target: Points, *, kl_weight: float = 1.0, draws: int = 1) -> Tensor:
         """Return what training makes small: nats for each value of the target, a number.
 
         Parameters
@@ -57,6 +57,8 @@ class SeriesModel(nn.Module):
             What it shall say.
         kl_weight
             Of the latent state's divergence from its prior, where there is one.
+        draws
+            Latent states that are drawn for each series, where there are any.
         """
         raise NotImplementedError
 
@@ -99,7 +101,7 @@ class CausalModel(SeriesModel):
         """Return the hidden states (B, Q, hidden) that the last observations before Q times lead to there."""
         raise NotImplementedError
 
-    def loss(self, observed: Points, target: Points, *, kl_weight: float = 1.0) -> Tensor:
+    def loss(self, observed: Points, target: Points, *, kl_weight: float = 1.0, draws: int = 1) -> Tensor:
         """Return the negative log-likelihood of the target, nats a value."""
         return -self.log_likelihood(observed, target).sum() / target.mask.sum()
 

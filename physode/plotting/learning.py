@@ -34,7 +34,7 @@ _NAMES = {
     "test_accuracy": "test accuracy (%)",
     "loss": "training loss",
     "test_loss": "test loss",
-    "test_mse": "test MSE\n(standardised)",
+    "test_mse": "test MSE\n(as scaled)",
     "test_mse_by_range": "test MSE\n(by range)",
     "lr": "learning rate",
     "rhs_forward": "rhs evaluations\nforward, a batch",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _TOLD_APART = 14  # classes that have a colour and a line of their own
+_DEVIATION = "standard deviation"
 _CROWDED = 0.9  # area from which the corner is drawn again, larger
 
 
@@ -41,11 +42,12 @@ def plot_roc(
     *,
     classes: Sequence[str],
     title: str = "ROC",
+    spread: str = _DEVIATION,
     path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draw the ROC curve of every class against the rest, and the micro and macro means.
 
-    More than 14 classes are thin grey lines. Curves averaged over runs have bands of one standard deviation. Where all
+    More than 14 classes are thin grey lines. Curves averaged over runs have bands of one `spread`. Where all
     areas are above 0.9 the corner is drawn again, larger.
 
     Parameters
@@ -56,6 +58,8 @@ def plot_roc(
         Names of the classes.
     title
         Of the figure.
+    spread
+        What the curves' deviations are, in words; the legend says it.
     path
         Where to write the figure, if anywhere.
 
@@ -64,7 +68,7 @@ def plot_roc(
     ValueError
         If there is not one name a class, or these are no ROC curves.
     """
-    return _plot_classes("roc", curves, classes, title, path)
+    return _plot_classes("roc", curves, classes, title, spread, path)
 
 
 def plot_precision_recall(
@@ -72,10 +76,11 @@ def plot_precision_recall(
     *,
     classes: Sequence[str],
     title: str = "Precision and completeness",
+    spread: str = _DEVIATION,
     path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draw precision against completeness (recall); parameters and errors are those of :func:`plot_roc`."""
-    return _plot_classes("precision-recall", curves, classes, title, path)
+    return _plot_classes("precision-recall", curves, classes, title, spread, path)
 
 
 def compare_curves(
@@ -83,6 +88,8 @@ def compare_curves(
     curves: Mapping[str, Curve],
     *,
     title: str = "",
+    colours: Mapping[str, str] | None = None,
+    spread: str = _DEVIATION,
     path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draw one curve a model, such as their macro means.
@@ -95,6 +102,10 @@ def compare_curves(
         By the model's name.
     title
         Of the figure.
+    colours
+        By the model's name; None takes one after the other.
+    spread
+        What the curves' deviations are, in words; the legend says it.
     path
         Where to write the figure, if anywhere.
 
@@ -107,12 +118,16 @@ def compare_curves(
         raise ValueError(f"`kind` must be one of {', '.join(_LOOKS)}; got {kind!r}")
     if not curves:
         raise ValueError("`curves` must hold at least one curve, got none")
-    lines = [(curve, {"label": plain(name), "lw": 1.8, **stroke(i)}) for i, (name, curve) in enumerate(curves.items())]
-    return _draw(kind, lines, title, path)
+    own = {name: {"color": colour} for name, colour in (colours or {}).items()}
+    lines = [
+        (curve, {"label": plain(name), "lw": 1.8, **stroke(index), **own.get(name, {})})
+        for index, (name, curve) in enumerate(curves.items())
+    ]
+    return _draw(kind, lines, title, spread, path)
 
 
 def _plot_classes(
-    kind: Kind, curves: Curves, classes: Sequence[str], title: str, path: str | os.PathLike[str] | None
+    kind: Kind, curves: Curves, classes: Sequence[str], title: str, spread: str, path: str | os.PathLike[str] | None
 ) -> Figure:
     if curves.kind != kind:
         raise ValueError(f"`curves` must be of kind {kind!r}, got {curves.kind!r}")
@@ -129,11 +144,15 @@ def _plot_classes(
     if curves.macro is not None:
         lines.append((curves.macro, {"label": "macro mean", "lw": 2.2, "color": INK}))
     lines.append((curves.micro, {"label": "micro mean", "lw": 2.2, "color": INK, "ls": (0, (1, 1))}))
-    return _draw(kind, lines, title, path)
+    return _draw(kind, lines, title, spread, path)
 
 
 def _draw(
-    kind: Kind, lines: Sequence[tuple[Curve, dict[str, Any]]], title: str, path: str | os.PathLike[str] | None
+    kind: Kind,
+    lines: Sequence[tuple[Curve, dict[str, Any]]],
+    title: str,
+    spread: str,
+    path: str | os.PathLike[str] | None,
 ) -> Figure:
     look = _LOOKS[kind]
     with styled():
@@ -151,7 +170,9 @@ def _draw(
         unnamed = sum("label" not in line for _, line in lines)
         if unnamed:
             axes.plot([], [], color=MUTED, lw=0.8, label=_range([c.area for c, line in lines if "label" not in line]))
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, title=look.area, alignment="left")
+        several = any(curve.area_deviation is not None for curve, _ in lines)
+        heading = f"{look.area} ± {spread}" if several else look.area
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, title=heading, alignment="left")
         return finish(figure, path)
 
 

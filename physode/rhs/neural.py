@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
@@ -80,14 +81,17 @@ def fully_connected(widths: Sequence[int], *, activation: str) -> nn.Sequential:
 
 
 class AugmentedNBody(System):
-    r"""Second-order motion whose accelerations are a network of augmented positions (Eq. 34).
+    r"""Second-order motion whose accelerations are a network of augmented positions (ACA paper, Eq. 34).
 
     .. math::
 
-        \dot r = K v, \qquad \dot v = \mathrm{FC}(\mathrm{Aug}(r))
+        \dot r = K v, \qquad \dot v = s \, \mathrm{FC}(\mathrm{Aug}(r)), \qquad
+        \text{so that} \quad \ddot r = K s \, \mathrm{FC}(\mathrm{Aug}(r))
 
-    with :func:`pair_features` as Aug and :math:`K` = `velocity_scale`. The state is that of
-    :class:`~physode.rhs.NBody`: (..., 6 n). The network sees neither velocities nor masses.
+    with :func:`pair_features` as Aug, :math:`K` = `velocity_scale` and :math:`s` = `acceleration_scale`. The paper's
+    :math:`\ddot r = \mathrm{FC}(\mathrm{Aug})` is :math:`s = 1 / K`; with `s` the gravitational constant outputs are
+    masses over squared distances. The state is that of :class:`~physode.rhs.NBody`: (..., 6 n). The network sees
+    neither velocities nor masses.
 
     Parameters
     ----------
@@ -99,25 +103,49 @@ class AugmentedNBody(System):
         Between the layers, one of ``ACTIVATIONS``.
     velocity_scale
         Length unit covered in a time unit at unit velocity.
+    acceleration_scale
+        Change of velocity in a time unit at an output of 1; 1 / `velocity_scale` where it is None.
+    ordered
+        Whether features are those of the ordered pairs, as in the paper, or of each pair once: see
+        :func:`pair_features`.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 bodies, or a scale is not finite and above 0.
     """
 
     name = "augmented_n_body"
 
     def __init__(
-        self, n: int = 3, *, hidden: Sequence[int] = (), activation: str = "tanh", velocity_scale: float = 1.0
+        self,
+        n: int = 3,
+        *,
+        hidden: Sequence[int] = (),
+        activation: str = "tanh",
+        velocity_scale: float = 1.0,
+        acceleration_scale: float | None = None,
+        ordered: bool = True,
     ) -> None:
         super().__init__()
         if n < 2:
             raise ValueError(f"`n` must be at least 2 bodies, got {n}")
-        self.n, self.hidden, self.activation, self.velocity_scale = n, tuple(hidden), activation, velocity_scale
+        self.n, self.hidden, self.activation, self.ordered = n, tuple(hidden), activation, ordered
+        for name, scale in (("velocity_scale", velocity_scale), ("acceleration_scale", acceleration_scale)):
+            if scale is not None and not 0 < scale < math.inf:
+                raise ValueError(f"`{name}` must be finite and above 0, got {scale!r}")
+        self.velocity_scale = velocity_scale
+        self.acceleration_scale = 1.0 / velocity_scale if acceleration_scale is None else acceleration_scale
         self.columns, self.units = body_columns(n), ("",) * (6 * n)
-        self.layers = fully_connected((3 * n + 12 * n * (n - 1), *self.hidden, 3 * n), activation=activation)
+        widths = (pair_features_width(n, ordered=ordered), *self.hidden, 3 * n)
+        self.layers = fully_connected(widths, activation=activation)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dy/dt, shaped like `y`."""
         r, v = torch.unflatten(y, -1, (2, 3 * self.n)).unbind(-2)
-        a: Tensor = self.layers(pair_features(torch.unflatten(r, -1, (self.n, 3))))
-        return torch.cat((self.velocity_scale * v, a), -1)
+        features = pair_features(torch.unflatten(r, -1, (self.n, 3)), ordered=self.ordered)
+        output: Tensor = self.layers(features)
+        return torch.cat((self.velocity_scale * v, self.acceleration_scale * output), -1)
 
     def config(self) -> dict[str, Any]:
         """Return constructor arguments; the weights are in ``state_dict()``."""
@@ -126,30 +154,49 @@ class AugmentedNBody(System):
             "hidden": list(self.hidden),
             "activation": self.activation,
             "velocity_scale": self.velocity_scale,
+            "acceleration_scale": self.acceleration_scale,
+            "ordered": self.ordered,
         }
 
 
-def pair_features(r: Tensor) -> Tensor:
-    r"""Return the augmented input of Eq. 33 for positions `r` of shape (..., n, 3).
+def pair_features(r: Tensor, *, ordered: bool = True) -> Tensor:
+    r"""Return the augmented input of the ACA paper's Eq. 33 for positions `r` of shape (..., n, 3).
 
     .. math::
 
         \mathrm{Aug} = \Bigl\{ r_i,\; d_{ij},\; \frac{d_{ij}}{|d_{ij}|},\; \frac{d_{ij}}{|d_{ij}|^2},\;
         \frac{d_{ij}}{|d_{ij}|^3} \Bigr\}_{j \ne i}, \qquad d_{ij} = r_i - r_j
 
+    The pairs (i, j) and (j, i) differ in sign only: a linear layer that sees each pair once can do the same.
+
+    Parameters
+    ----------
+    r
+        Positions, (..., n, 3).
+    ordered
+        Whether pairs are taken both ways round, as in the equation, or once, i < j.
+
     Returns
     -------
     Tensor
-        Shape (..., 3 n + 12 n (n - 1)): the positions, then for each power of the distance from 0 to 3 the ordered
-        pairs (1,2), (1,3), ..., (n,n-1), three coordinates each.
+        Shape (..., 3 n + 12 n (n - 1)), or 3 n + 6 n (n - 1) where pairs are not `ordered`: the positions, then for
+        each power of the distance from 0 to 3 the pairs (1,2), (1,3), ..., (n,n-1), three coordinates each.
     """
     n = r.shape[-2]
-    # Bodies with themselves are left out: of the n*n pairs in a row, the first and every (n+1)-th after it.
-    d = (r.unsqueeze(-2) - r.unsqueeze(-3)).flatten(-3, -2)[..., 1:, :]
-    d = torch.unflatten(d, -2, (n - 1, n + 1))[..., :-1, :].flatten(-3, -2)
+    if ordered:
+        # Bodies with themselves are left out: of the n*n pairs in a row, the first and every (n+1)-th after it.
+        d = (r.unsqueeze(-2) - r.unsqueeze(-3)).flatten(-3, -2)[..., 1:, :]
+        d = torch.unflatten(d, -2, (n - 1, n + 1))[..., :-1, :].flatten(-3, -2)
+    else:
+        d = torch.cat([r[..., i : i + 1, :] - r[..., i + 1 :, :] for i in range(n - 1)], -2)
     distance = d.square().sum(-1, keepdim=True).sqrt()
     powers = (r, d, d / distance, d / distance.square(), d / (distance.square() * distance))
     return torch.cat([power.flatten(-2) for power in powers], -1)
+
+
+def pair_features_width(n: int, *, ordered: bool = True) -> int:
+    """Return the number of :func:`pair_features` of `n` bodies."""
+    return 3 * n + (12 if ordered else 6) * n * (n - 1)
 
 
 class Hybrid(System):

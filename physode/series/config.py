@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "TASKS", "SeriesConfig"]
 
-MODELS = ("latent-ode", "ode-rnn", "rnn", "gru")
+MODELS = ("latent-ode", "ode-rnn", "rnn", "gru", "gru-d")
 """Keys of :data:`physode.models.SERIES_MODELS`, which would have to import torch; a test holds the two together."""
 TASKS = ("interpolation", "extrapolation")
+OPTIMISERS = ("adamw", "adamax")
+SCALINGS = ("deviation", "range")
 
 _MODEL = ("latent", "units", "hidden", "encoder_units", "sigma")
 _SOLVER = ("method", "rtol", "atol", "step", "gradient")
@@ -43,8 +45,9 @@ class SeriesConfig(Settings):
     :class:`physode.models.Solver`. The model is told a share `observed` of each series' points, drawn anew in every
     epoch of the training and once for the test, and asked for the whole series (``"interpolation"``), or for what comes
     after the share `until` of its span from points before (``"extrapolation"``). The rate is one cycle's (Smith and
-    Topin 2019), the optimiser AdamW; the divergence of the latent state from its prior is weighed by a ramp.
-    `clip` may be infinite.
+    Topin 2019), or with `lr_decay` d it is lr d^n in the n-th update, at least lr / 10. The divergence of the latent
+    state from its prior has no weight in the first `kl_delay` epochs; then it rises to `kl_weight` by a ramp, or with
+    `kl_decay` a it is kl_weight (1 - a^n) in the n-th epoch after them. `clip` may be infinite.
     """
 
     model: str = setting("latent-ode", "The model.", choices=MODELS)
@@ -63,7 +66,8 @@ class SeriesConfig(Settings):
     encoder_units: tuple[int, ...] | None = setting(
         None, "Widths in latent-ode's encoder.", WIDTH, example=(100, 100), shown="100"
     )
-    sigma: float | None = setting(None, "Observations' noise, standardised.", NETWORK, shown="learnt by channel")
+    sigma: float | None = setting(None, "Observations' noise, as scaled.", NETWORK, shown="learnt by channel")
+    scaling: str = setting("deviation", "By what of each channel values are divided.", choices=SCALINGS)
     method: str | None = setting(None, "Of the latent path.", shown="dopri5")
     rtol: float | None = setting(None, "Relative tolerance of the latent path.", RTOL, shown="0.001")
     atol: float | None = setting(None, "Absolute tolerance of the latent path.", ATOL, shown="0.0001")
@@ -74,7 +78,11 @@ class SeriesConfig(Settings):
     )
     epochs: int = setting(100, "How often all series are seen.", EPOCHS)
     batch: int = setting(50, "Series an update.", whole(1))
-    lr: float = setting(0.01, "Largest learning rate of Adam, in one cycle.", NETWORK)
+    optimiser: str = setting("adamw", "The optimiser.", choices=OPTIMISERS)
+    lr: float = setting(0.01, "Largest learning rate.", NETWORK)
+    lr_decay: float | None = setting(
+        None, "Factor of the rate in each update, until a tenth is left.", Range(above=0, most=1), shown="one cycle"
+    )
     weight_decay: float = setting(0.0, "Of the weights.", Range(0, largest=1e18, why="no weight is left; give less"))
     clip: float = setting(10.0, "Largest norm of a gradient.", dataclasses.replace(NETWORK, finite=False))
     kl_weight: float = setting(
@@ -82,7 +90,14 @@ class SeriesConfig(Settings):
         "Of the divergence from the prior.",
         Range(0, largest=1e18, why="single precision cannot hold the loss; give less"),
     )
-    kl_rise: float = setting(0.5, "Share of the training in which it is reached.", Range(0, 1))
+    kl_delay: int = setting(0, "Epochs before it has any weight.", whole())
+    kl_rise: float = setting(0.5, "Share of the training in which it is reached from then on.", Range(0, 1))
+    kl_decay: float | None = setting(
+        None, "Factor of what is missing in each epoch from then on.", SHARE, shown="a ramp by --kl-rise"
+    )
+    samples: int | None = setting(
+        None, "Initial states drawn for a series in an update, latent-ode.", whole(1, largest=1000), shown="1"
+    )
     min_points: int | None = setting(None, "Leave out series of fewer points.", whole(2))
     test_fraction: float = setting(0.2, "Share of all series for the test, drawn at random.", SHARE)
     split: int = setting(0, "Seed of that draw.", SEED)
@@ -100,6 +115,8 @@ class SeriesConfig(Settings):
                 raise ConfigError(f"the model {self.model} has no `{name}`")
         if self.encoder_steps is not None and self.encoder_solver() is None:
             raise ConfigError(f"the model {self.model} has no flow between observations for `encoder_steps`")
+        if self.samples is not None and self.model != "latent-ode":
+            raise ConfigError(f"the model {self.model} has no initial state to draw for `samples`")
         given = [name for name in _SOLVER if getattr(self, name) is not None]
         if given and self.model != "latent-ode":
             raise ConfigError(f"the model {self.model} has no latent path for `{given[0]}`")

@@ -16,11 +16,11 @@ __all__ = ["Standardised", "make_model"]
 
 
 class Standardised(nn.Module):
-    r"""A model of :math:`(x - \mu_c) / \sigma_c` by :math:`t / T`.
+    r"""A model of :math:`(x - \mu_c) / s_c` by :math:`t / T`.
 
-    Mean :math:`\mu` and standard deviation :math:`\sigma` of each channel are those of the training series, T is their
-    longest span. They are buffers: ``state_dict()`` is all that a prediction needs. They are float64, as the data are:
-    1e9 + 1 and 1e9 differ here, in float32 they would not. The network has a precision of its own.
+    Mean :math:`\mu` and scale s of each channel, its standard deviation or its range, are those of the training series,
+    T is their longest span. They are buffers: ``state_dict()`` is all that a prediction needs. They are float64, as the
+    data are: 1e9 + 1 and 1e9 differ here, in float32 they would not. The network has a precision of its own.
 
     Parameters
     ----------
@@ -28,13 +28,15 @@ class Standardised(nn.Module):
         The model.
     channels
         C.
+    scaling
+        The scale: ``"deviation"`` or ``"range"``.
 
     Attributes
     ----------
     network
         As given.
     mean, scale, extent
-        Of each channel: mean, standard deviation (1 of a constant one), and largest less smallest value, (C,).
+        Of each channel: mean, scale, and largest less smallest value (both 1 of a constant one), (C,).
     time_scale
         T.
     """
@@ -45,16 +47,16 @@ class Standardised(nn.Module):
     extent: Tensor
     time_scale: Tensor
 
-    def __init__(self, network: SeriesModel, channels: int) -> None:
+    def __init__(self, network: SeriesModel, channels: int, *, scaling: str = "deviation") -> None:
         super().__init__()
-        self.network = network
+        self.network, self.scaling = network, scaling
         self.register_buffer("mean", torch.zeros(channels, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(channels, dtype=torch.float64))
         self.register_buffer("extent", torch.ones(channels, dtype=torch.float64))
         self.register_buffer("time_scale", torch.ones((), dtype=torch.float64))
 
     def learn_scales(self, points: Points) -> None:
-        """Take means, deviations and the time scale from training series.
+        """Take means, scales and the time scale from training series.
 
         Raises
         ------
@@ -75,7 +77,7 @@ class Standardised(nn.Module):
         if not bool((mean.isfinite() & (flat | (spread.isfinite() & wide.isfinite()))).all()):
             raise DataError("values are so large that their differences are no numbers; divide them by a power of ten")
         self.mean.copy_(mean)
-        self.scale.copy_(torch.where(flat, 1.0, spread))
+        self.scale.copy_(torch.where(flat, 1.0, wide if self.scaling == "range" else spread))
         self.extent.copy_(torch.where(flat, 1.0, wide))
         first = torch.where(points.used, points.t, torch.inf).amin(1)
         last = torch.where(points.used, points.t, -torch.inf).amax(1)
@@ -115,4 +117,4 @@ def make_model(config: SeriesConfig, channels: int) -> Standardised:
     """Build a model; the seed alone decides its weights."""
     with own_randomness(config.seed, torch.device("cpu")):
         network = build_series_model(config.model, channels, **config.model_options())
-    return Standardised(network, channels)
+    return Standardised(network, channels, scaling=config.scaling)

@@ -1,4 +1,4 @@
-"""The training of models of series: Adam over shuffled batches, points told anew in every epoch."""
+"""The training of models of series: Adam or Adamax over shuffled batches, points told anew in every epoch."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from physode.datasets.series import IrregularSeries
 
 __all__ = ["Trainer", "test_points", "train"]
+
+_LEAST_RATE = 0.1  # of the largest, in a decay
+_SCALED = {"deviation": "standardised", "range": "centred, and divided by their range,"}
 
 _TEST = 2**32 - 1  # in place of an epoch: no epoch's points are those of the test
 
@@ -61,7 +64,6 @@ class Trainer(trainer.Trainer[tuple[Points, Points], Epoch, SeriesState]):
     merit = "best_mse"
     worst = math.inf
     sums = 2  # of losses, of updates
-    moments = ("exp_avg", "exp_avg_sq")
     curves = ("loss", "test_mse", "test_mse_by_range", "lr", "kl_weight", "rhs_forward", "rhs_backward", "seconds")
     told = ("loss", "test_mse")
 
@@ -72,15 +74,18 @@ class Trainer(trainer.Trainer[tuple[Points, Points], Epoch, SeriesState]):
         self._training = self.model.inward(training)
         self.test = test_points(testing, config)
         self.kl_weight = 0.0
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        kind = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}[config.optimiser]
+        optimizer = kind(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        self.moments = ("exp_avg", {"adamw": "exp_avg_sq", "adamax": "exp_inf"}[config.optimiser])
         count = math.ceil(len(training.t) / config.batch)
         place = Place(0, 1, training.t.device)
         super().__init__(config, self.model, optimizer, updates=count, place=place, stream=1)
 
     def rates(self, done: int) -> Iterator[float]:
-        """Return the rates of one cycle."""
-        total = self.config.epochs * self._updates
-        return learning_rates(self._optimizer, self.config.lr, total=total, done=done)
+        """Return the rates of one cycle, or those that decay with every update."""
+        total, decay = self.config.epochs * self._updates, self.config.lr_decay
+        falls = None if decay is None else lambda share: max(decay ** (share * total), _LEAST_RATE)
+        return learning_rates(self._optimizer, self.config.lr, total=total, done=done, falls=falls)
 
     def batches(self) -> Iterator[tuple[Points, Points]]:
         """Pose the task anew, and shuffle the series: what the model is told of each, and what it is asked for."""
@@ -91,19 +96,29 @@ class Trainer(trainer.Trainer[tuple[Points, Points], Epoch, SeriesState]):
             yield compact(told.rows(index)), compact(target.rows(index))
 
     def update(self, batch: tuple[Points, Points], share: float) -> Tensor:
-        """Take one step of Adam; none with series that extrapolation has nothing to ask of."""
+        """Take one step of the optimiser; none with series that extrapolation has nothing to ask of."""
         config, (told, target) = self.config, batch
-        self.kl_weight = config.kl_weight * min(1.0, share / config.kl_rise if config.kl_rise else 1.0)
+        self.kl_weight = config.kl_weight * self._kl_share(share)
         if not bool(target.mask.any()):
             return torch.zeros(self.sums, dtype=torch.float64, device=target.t.device)
         with self.solving(self.epoch + 1):
-            loss = self.model.network.loss(told, target, kl_weight=self.kl_weight)
+            loss = self.model.network.loss(told, target, kl_weight=self.kl_weight, draws=config.samples or 1)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self._optimizer.step()
         found = loss.detach().double()
         return torch.stack([found, torch.ones_like(found)])
+
+    def _kl_share(self, share: float) -> float:
+        """Return the share of the weight of the divergence after a share of the training."""
+        config, after = self.config, self.epoch - self.config.kl_delay
+        if after < 0:
+            return 0.0
+        if config.kl_decay is not None:
+            return 1.0 - float(config.kl_decay**after)
+        ahead = share - config.kl_delay / config.epochs
+        return min(1.0, ahead / config.kl_rise) if config.kl_rise else 1.0
 
     def line(self, sums: Tensor, work: Work, seconds: float) -> Epoch:
         """Ask the model for the test series."""
@@ -203,7 +218,7 @@ def _notes(series: IrregularSeries, config: SeriesConfig, trainer: Trainer) -> l
     unit = series.attrs.get("time_unit", "")
     lines = [
         f"times are divided by {float(trainer.model.time_scale):.6g}{f' {unit}' if unit else ''}, the longest span of "
-        "the training series; values are standardised by channel"
+        f"the training series; values are {_SCALED[config.scaling]} by channel"
     ]
     least = config.min_points or 0
     short = int((series.points < least).sum())

@@ -1,12 +1,12 @@
-"""Sequences of MuJoCo's hopper: a planar leg that is thrown, falls and comes to rest."""
+"""Sequences of a planar hopper in MuJoCo: a leg of five segments that is thrown, falls and comes to rest."""
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,8 +21,45 @@ from physode.simulators.sampling import Floats, checked_count, generator
 from physode.simulators.times import Times, check_kind
 from physode.typing import Progress
 
-__all__ = ["JOINTS", "HopperBody", "load_hopper", "simulate_hopper"]
+__all__ = ["JOINTS", "SEGMENTS", "HopperBody", "Segment", "hopper_mjcf", "load_hopper", "simulate_hopper"]
 
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A rigid part of the hopper, which a hinge holds to the one before; in its frame x is ahead and z up.
+
+    Attributes
+    ----------
+    name, joint
+        Of the segment and its hinge, which is at its origin.
+    height
+        Of its origin above that of the segment before, of the first above the floor, in m.
+    capsules
+        What it is made of, all of 1000 kg/m^3: both ends (x, z) of an axis, and a radius, in m.
+    limits
+        Of the hinge's angle, in degrees; None where it turns freely.
+    """
+
+    name: str
+    joint: str
+    height: float
+    capsules: tuple[tuple[Point, Point, float], ...]
+    limits: tuple[float, float] | None = None
+
+
+SEGMENTS = (
+    Segment("torso", "rooty", 1.0, (((0.0, -0.05), (0.0, 0.2), 0.0653), ((0.08, 0.13), (0.15, 0.14), 0.03))),
+    Segment("pelvis", "waist", -0.05, (((0.0, 0.0), (0.0, -0.15), 0.065),), (-30.0, 30.0)),
+    Segment("thigh", "hip", -0.2, (((0.0, 0.0), (0.0, -0.33), 0.04),), (-170.0, 10.0)),
+    Segment("calf", "knee", -0.33, (((0.0, 0.0), (0.0, -0.32), 0.03),), (5.0, 150.0)),
+    Segment("foot", "ankle", -0.32, (((-0.08, 0.0), (0.17, 0.0), 0.04),), (-45.0, 45.0)),
+)
+"""From the top down, with the measures of the hopper of the DeepMind Control Suite (Tassa et al. 2018)."""
+
+_STEP, _DAMPING, _ARMATURE = 0.005, 0.05, 0.2  # s; N m s/rad and kg m^2 of hinges with limits
 
 JOINTS = ("rootx", "rootz", "rooty", "waist", "hip", "knee", "ankle")
 """The model's joints: two slides and the turn of the torso, then four hinges."""
@@ -44,9 +81,10 @@ def simulate_hopper(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Trajectories:
-    """Simulate `n` sequences of the hopper of the DeepMind Control Suite, its motors at rest.
+    """Simulate `n` sequences of a planar hopper without motors.
 
-    The data of Rubanova, Chen and Duvenaud (2019). Initial positions of the two slides are uniform in [0, 0.5], the
+    The data of Rubanova, Chen and Duvenaud (2019), who took the hopper of the DeepMind Control Suite; this one has its
+    measures, see :data:`SEGMENTS`. Initial positions of the two slides are uniform in [0, 0.5], the
     angles in [-2, 2], all velocities in [-5, 5]: most hoppers begin beyond their joints' limits, which throw them. A
     run has `steps` states, one every physics step (0.005 s); a sequence is `points` of them. Nothing is rendered. Needs
     the extra ``mujoco``.
@@ -79,7 +117,7 @@ def simulate_hopper(
     ValueError
         If an argument is out of range.
     ConfigError
-        If MuJoCo or the Control Suite is not installed.
+        If MuJoCo is not installed.
     SolveError
         If every run is unstable.
     """
@@ -144,7 +182,6 @@ def _about(*, steps: int, failures: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "system": "hopper",
         "method": f"mujoco {version('mujoco')}",
-        "dm_control": version("dm_control"),
         "steps": steps,
         "time_unit": "s",
         "param_descriptions": {"first_step": "step of the run at which the sequence begins"},
@@ -177,7 +214,7 @@ class HopperBody:
         return float(self.model.opt.timestep)
 
     def run(self, state: Floats, *, steps: int) -> tuple[Floats, int | None]:
-        """Run from `state`, (14,), positions then velocities, with the motors at rest.
+        """Run from `state`, (14,), positions then velocities.
 
         Returns
         -------
@@ -210,16 +247,41 @@ class HopperBody:
 
 
 def load_hopper() -> HopperBody:
-    """Read the hopper from the files of the Control Suite, whose Python modules would load a renderer, too.
+    """Make the model; an unstable run of it ends, and does not start anew.
 
     Raises
     ------
     ConfigError
-        If MuJoCo or the Control Suite is not installed.
+        If MuJoCo is not installed.
     """
-    mujoco, suite = (needs(name, **_NEEDED) for name in ("mujoco", "dm_control"))
-    folder = Path(str(suite.__file__)).parent / "suite"
-    parts = {f"./common/{path.name}": path.read_bytes() for path in (folder / "common").glob("*.xml")}
-    model = mujoco.MjModel.from_xml_string((folder / "hopper.xml").read_text(), parts)
-    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET  # an unstable run ends, and does not start anew
+    mujoco = needs("mujoco", **_NEEDED)
+    model = mujoco.MjModel.from_xml_string(hopper_mjcf())
+    model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     return HopperBody(mujoco, model, mujoco.MjData(model))
+
+
+def hopper_mjcf() -> str:
+    """Return the model in MuJoCo's XML: a floor, and the segments, which the first one's slides hold in y = 0."""
+    root = ET.Element("mujoco", model="hopper")
+    ET.SubElement(root, "option", timestep=_text(_STEP))
+    world = ET.SubElement(root, "worldbody")
+    ET.SubElement(world, "geom", name="floor", type="plane", size="50 1 0.2")
+    parent = world
+    for segment in SEGMENTS:
+        parent = ET.SubElement(parent, "body", name=segment.name, pos=_text(0.0, 0.0, segment.height))
+        hinge = {"name": segment.joint, "axis": "0 1 0"}
+        if segment.limits is None:
+            for slide, axis in zip(JOINTS[:2], ("1 0 0", "0 0 1"), strict=True):
+                ET.SubElement(parent, "joint", name=slide, type="slide", axis=axis)
+        else:
+            hinge |= {"limited": "true", "range": _text(*segment.limits)}
+            hinge |= {"damping": _text(_DAMPING), "armature": _text(_ARMATURE)}
+        ET.SubElement(parent, "joint", hinge)
+        for (x1, z1), (x2, z2), radius in segment.capsules:
+            ends = _text(x1, 0.0, z1, x2, 0.0, z2)
+            ET.SubElement(parent, "geom", type="capsule", fromto=ends, size=_text(radius), density="1000")
+    return ET.tostring(root, encoding="unicode")
+
+
+def _text(*numbers: float) -> str:
+    return " ".join(map(str, numbers))

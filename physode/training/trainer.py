@@ -78,7 +78,7 @@ class Trainer(ABC, Generic[Batch, Line, State]):
     merit: ClassVar[str]  # the state's name of the best test's figure
     worst: ClassVar[float]  # figure of merit
     sums: ClassVar[int]  # how many numbers each update returns
-    moments: ClassVar[tuple[str, ...]]  # what the optimiser keeps of a parameter in its shape
+    moments: tuple[str, ...]  # what the optimiser keeps of a parameter in its shape
     curves: ClassVar[tuple[str, ...]]  # numbers of an epoch that TensorBoard shows
     told: ClassVar[tuple[str, ...]]  # numbers of an epoch that the log has
 

@@ -72,6 +72,16 @@ def test_json_has_all_of_it(pets):
     assert found["digest"] == read_images("some.h5").digest()
 
 
+def test_the_square_about_the_centre_is_kept_on_request(tmp_path):
+    x = np.zeros((4, 16, 16, 3), dtype=np.uint8)
+    x[:, 4:12, 4:12] = 200
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=np.arange(4) % 2, label_names=["a", "b"])
+    assert run("prepare", tmp_path / "a.npz", "--size", 8, "--centre", 0.5).exit_code == 0
+    assert read_images("images.h5").x.min() == 200
+    refused = run("prepare", tmp_path / "a.npz", "--force", "--conditional")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+
+
 def test_npz_of_another_size_is_scaled_and_drawn_on_request(tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
     np.savez(tmp_path / "a.npz", x_train=x, y_train=np.arange(6) % 3, label_names=["a", "b", "c"])

@@ -16,7 +16,7 @@ from PIL import Image
 from physode.cli.commands import train_images
 from physode.cli.main import cli
 from physode.datasets.images import write_images
-from physode.images import RECIPES
+from physode.images import RECIPES, open_train_run
 from physode.images.config import FORMS, MODELS
 from physode.models import CLASSIFIERS, residual
 
@@ -56,6 +56,29 @@ def test_a_run_is_left_behind(run, tmp_path, words):
     assert (told["epoch"], told["run"]) == (2, "runs/one")
     files = {path.relative_to(tmp_path / "runs" / "one").as_posix() for path in (tmp_path / "runs/one").rglob("*.*")}
     assert files == {"config.toml", "metrics.jsonl", "log.txt", "checkpoints/last.pt", "checkpoints/best.pt"}
+
+
+def test_galaxies_of_any_classes_are_trained_on_and_read_again_as_they_were(run, tmp_path):
+    result = run(
+        "train",
+        "galaxy",
+        "bars.h5",
+        *SMALL,
+        "--centre",
+        "0.75",
+        "--start",
+        "he",
+        "--timed",
+        "--norm",
+        "batch",
+        "--json",
+    )
+    assert result.exit_code == 0, result.output
+    kept = open_train_run("runs/galaxy-node")
+    assert (kept.centre, kept.config.rotate, kept.config.timed, kept.config.start) == (0.75, True, True, "he")
+    told = run("evaluate", "runs/galaxy-node", "--json")
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["balanced_accuracy"] == pytest.approx(json.loads(result.stdout)["test_balanced"])
 
 
 def test_the_run_is_named_after_data_and_model_and_not_replaced_unasked(trained, tmp_path):
@@ -109,7 +132,10 @@ def test_folders_of_images_are_trained_on(run, tmp_path, rng):
             1,
             "runs/none is not a folder; name the folder of a run, such as",
         ),
-        (("train", "galaxy", "--data", "bars.h5"), 1, "bars.h5 has 3 classes, galaxy has 5; train on it with: physode"),
+        (("train", "cifar10", "--data", "bars.h5"), 1, "bars.h5 has 3 classes, cifar10 has 10; train on it with"),
+        (("train", "galaxy", "bars.h5", "--data", "bars.h5"), 2, "name the images once, as DATA or with --data"),
+        (("train", "galaxy", "bars.h5", "--conditional"), 1, "bars.h5 has no votes that could be `conditional`"),
+        (("train", "galaxy", "bars.h5", "--centre", "2"), 2, "--centre"),
         (("train", "--epochs", "2", "galaxy"), 2, "the kind of data comes first: physode train galaxy --epochs"),
         (("train", "bars.h5", "--name", ".."), 2, "is not the name of a folder"),
     ],

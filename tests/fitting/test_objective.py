@@ -52,6 +52,9 @@ CASES = {
     "a fixed constant": (observed(), {"free": ("mu",), "init": {"mu": (0.8,)}, **SHOOTING}),
     "logarithms": (observed(), {"positive": True, "initial_state": "fit"}),
     "weights": (observed(sigma=True), {"initial_state": "fit"}),
+    "early times first": (observed(), {"time_weight": 0.01}),
+    "early times of several first": (observed(2, own_times=True), {"time_weight": 0.1, "initial_state": "fit"}),
+    "early times of segments first": (observed(2, sigma=True, missing=True), {**SHOOTING, "time_weight": 0.1}),
     "priors": (observed(), {"sigma": 0.02, "priors": {"mu": (0.6, 0.1), "threshold": (0.5, 0.2)}}),
     "everything": (
         observed(2, sigma=True, missing=True),
@@ -166,3 +169,15 @@ def test_states_at_other_beginnings_are_those_of_the_solution():
     y = objective.predict().y
     last = objective.stage.times - 1
     torch.testing.assert_close(states, torch.stack([y[0, 0], y[5, 1], y[last, 1]]), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("own_times", [False, True])
+def test_squared_residuals_count_a_power_of_the_time_since_the_start(own_times):
+    data = observed(2, own_times=own_times)
+    plain, early = objective_of(data), objective_of(data, time_weight=0.01)
+    since = torch.as_tensor(data.t - data.t[..., :1]).expand(2, POINTS)
+    predicted = plain.predict().y
+    squares = (predicted - plain.data.y).square() * plain.data.training
+    expected = (0.01 ** since.T[..., None] * squares).sum() / plain.data.training.sum()
+    assert early.loss() == pytest.approx(float(expected), rel=1e-12)
+    assert early.loss() < plain.loss()

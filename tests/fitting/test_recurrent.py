@@ -166,6 +166,16 @@ def test_a_sine_wave_is_learnt_and_continued_at_phases_never_seen():
     assert (forecast[10:] - unseen[10:]).square().mean() < 0.01 * unseen[10:].square().mean()
 
 
+def test_adam_has_the_decay_rates_that_it_is_given():
+    sequences = cut(wave(60), 20)
+    usual, same_as_usual, other = (
+        fitted(sequences, model=made(), epochs=4, **betas)[0]
+        for betas in ({}, {"betas": (0.9, 0.999)}, {"betas": (0.5, 0.5)})
+    )
+    assert usual.loss == same_as_usual.loss != other.loss
+    assert other.optimizer["param_groups"][0]["betas"] == (0.5, 0.5)
+
+
 def test_the_loss_is_the_mean_square_of_steps_in_units_of_their_deviation():
     sequences = cut(wave(60, bodies=2), 15)[..., [0, 1, 3, 4, 0, 1]]
     model = made(2, augmented=True)

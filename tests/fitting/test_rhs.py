@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from physode.errors import DataError
+from physode.errors import ConfigError, DataError
 from physode.fitting import FitConfig, create_run, effective_config, fit
 from physode.fitting.data import digest
-from physode.fitting.rhs import residual_parts
+from physode.fitting.rhs import build_rhs, residual_parts
 from physode.fitting.run import fitted_rhs
 from physode.rhs import MLP, Hybrid, LotkaVolterra, Pendulum
-from physode.simulators import simulate
+from physode.simulators import simulate, simulate_three_body
 
 T = np.linspace(0.0, 1.0, 21)
 Y = np.random.default_rng(0).normal(size=(21, 2))
@@ -29,6 +30,18 @@ def fitted_run(data, folder, **settings):
     config = effective_config(FitConfig(epochs=2, seed=5, **settings), data)
     run = create_run(folder, config, data=[Path("swing.h5")], digest=digest(data))
     return run, fit(data, config, run=run)
+
+
+def test_the_layer_has_the_units_and_the_pairs_that_are_asked_for():
+    data = simulate_three_body(preset="aca", t_end=0.1, points=5)
+    G, scale = data.attrs["rhs"]["G"], data.attrs["rhs"]["velocity_scale"]
+    literal = build_rhs(FitConfig(rhs="augmented"), data)
+    other = build_rhs(FitConfig(rhs="augmented", pairs="unordered", gravity_units=True), data)
+    assert (literal.acceleration_scale, literal.layers[0].in_features) == (1 / scale, 81)
+    assert (other.velocity_scale, other.acceleration_scale, other.layers[0].in_features) == (scale, G, 45)
+    unknown = dataclasses.replace(data, attrs={})
+    with pytest.raises(ConfigError, match="`gravity_units` needs data that say their gravitational constant G"):
+        build_rhs(FitConfig(rhs="augmented", gravity_units=True), unknown)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 import physode as po
 from physode.errors import SolveError
@@ -189,3 +190,24 @@ def test_times_have_gradients_where_no_step_was_accepted():
     swing, y0, c = problem()
     sol = assert_same(swing, y0, times, args=(c,), leaves=[y0, times], **options)
     assert sol.stats.accepted.item() == 0
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_right_hand_side_that_does_not_exist_at_0_has_its_gradients_in_whole_matrices(samples):
+    """Lanes without a sample, or with one that has arrived, add nothing to what lanes share."""
+
+    class Inverse(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(40, 8).double()
+
+        def forward(self, t, y):
+            powers = [y / t, *(y / y.square().sum(-1, keepdim=True).sqrt() ** k for k in range(4))]
+            return 0.1 * self.layer(torch.cat(powers, -1))
+
+    torch.manual_seed(3)
+    f = Inverse()
+    y0 = (1.0 + torch.rand(samples, 8, dtype=torch.float64)).requires_grad_()
+    t = torch.linspace(1.0, 2.0, 7, dtype=torch.float64)
+    found = assert_same(f, y0, t, leaves=[y0, *f.parameters()], step_control="per-sample", rtol=1e-4)
+    assert bool(torch.isfinite(found.y).all())

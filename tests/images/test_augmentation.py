@@ -13,13 +13,14 @@ from physode.images.augmentation import Changes, augment, draw
 from physode.images.config import TrainConfig
 from physode.images.data import Normalise
 
-NONE = {"flip": False, "shift": (0, 0), "angle": 0.0}
+NONE = {"flip": False, "shift": (0, 0), "angle": 0.0, "zoom": 1.0}
 
 
 def changes(*rows):
     full = [{**NONE, **row} for row in rows]
     flip, shift = (torch.tensor([row[name] for row in full]) for name in ("flip", "shift"))
-    return Changes(flip, shift, torch.tensor([row["angle"] for row in full], dtype=torch.float64))
+    angle, zoom = (torch.tensor([row[name] for row in full], dtype=torch.float64) for name in ("angle", "zoom"))
+    return Changes(flip, shift, angle, zoom)
 
 
 def images(count=1, size=9, seed=0):
@@ -74,6 +75,29 @@ def test_any_angle_is_scipy_s_bilinear_rotation_inside():
     found = augment(torch.from_numpy(smooth)[None, None].expand(1, 3, -1, -1), changes({"angle": 0.7}))
     expected = ndimage.rotate(smooth, math.degrees(0.7), reshape=False, order=1, mode="nearest")
     np.testing.assert_allclose(found[0, 0, 4:-4, 4:-4], expected[4:-4, 4:-4], atol=1e-6)
+
+
+def test_magnification_is_scipy_s_bilinear_one_inside():
+    x = images(size=15)
+    changed = augment(x, changes({"zoom": 1.5}))[0, 0].numpy()
+    expected = ndimage.affine_transform(x[0, 0].numpy(), [1 / 1.5] * 2, offset=7 - 7 / 1.5, order=1)
+    np.testing.assert_allclose(changed, expected, atol=1e-9)
+
+
+def test_turned_and_magnified_images_keep_what_is_symmetric_about_the_centre():
+    across = (torch.arange(33, dtype=torch.float64) - 16) ** 2
+    blob = torch.exp(-(across[:, None] + across) / 50).expand(1, 3, 33, 33)
+    changed = augment(blob, changes({"zoom": 2.0, "angle": 0.7}))
+    larger = torch.exp(-(across[:, None] + across) / 200)
+    inside = across[:, None] + across < 100
+    assert float((changed[0, 0] - larger)[inside].abs().max()) < 0.01
+
+
+def test_factors_of_magnification_are_spread_evenly_by_their_logarithm():
+    drawn = draw(TrainConfig(zoom=1.5), 4000, torch.Generator().manual_seed(0)).zoom.log()
+    assert float(drawn.abs().max()) <= math.log(1.5)
+    assert float(drawn.mean()) == pytest.approx(0, abs=0.02)
+    assert float(drawn.std()) == pytest.approx(math.log(1.5) / math.sqrt(3), rel=0.05)
 
 
 def test_normalisation_keeps_what_it_was_given_apart():

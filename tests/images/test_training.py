@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics
 
 from physode.errors import ConfigError, DataError, SolveError
-from physode.images import TrainConfig, Trainer, create_train_run, open_train_run, train
-from physode.images.data import DeviceImages, batches, split
+from physode.images import TrainConfig, Trainer, config, create_train_run, open_train_run, predict, train
+from physode.images.data import DeviceImages, batches, on_device, split
+from physode.models import galaxy
 from physode.training.distributed import Place
 from physode.training.trainer import learning_rates
 
@@ -75,6 +77,31 @@ def test_compiled_blocks_learn_the_same(bars):
     found = [train(bars, TrainConfig(**SMALL, epochs=1, compile=given)).model for given in (False, True)]
     for one, other in zip(*(model.parameters() for model in found), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_classes_are_weighed_by_their_numbers_of_images():
+    y = torch.tensor([0] * 8 + [1] * 2)
+    images = DeviceImages(torch.zeros(10, 3, 4, 4, dtype=torch.uint8), y)
+    for balance, ratio in ((0.0, 1.0), (0.5, 2.0), (1.0, 4.0)):
+        weights = images.weights(balance, 3).double()
+        assert float(weights[1] / weights[0]) == pytest.approx(ratio)
+        assert float(weights[y].mean()) == pytest.approx(1.0)
+        assert float(weights[2]) == 0.0
+
+
+def test_balanced_accuracy_is_scikit_learn_s(bars):
+    told = []
+    model = train(
+        bars, TrainConfig(**SMALL, epochs=1, balance=1.0), on_epoch=lambda epoch, state: told.append(epoch)
+    ).model
+    testing = on_device(split(bars, TrainConfig(**SMALL))[1], torch.device("cpu"))
+    predicted = predict(model, testing, TrainConfig(**SMALL))
+    expected = metrics.balanced_accuracy_score(predicted.labels, predicted.probabilities.argmax(1))
+    assert told[0].test_balanced == predicted.balanced_accuracy == pytest.approx(expected)
+
+
+def test_the_choices_of_first_weights_are_those_of_the_models():
+    assert config.STARTS == galaxy.STARTS
 
 
 # Batches and rates.

@@ -14,6 +14,7 @@ SIZES = {
     "ode-rnn": {"hidden": 5, "units": (6,)},
     "rnn": {"hidden": 5},
     "gru": {"hidden": 5},
+    "gru-d": {"hidden": 5},
 }
 
 

@@ -196,6 +196,67 @@ def test_weights_are_he_et_al_s():
     assert float(linear.bias.detach().abs().max()) == 0.0
 
 
+@pytest.mark.parametrize("make", [galaxy_node, galaxy_resnet])
+def test_he_s_start_leaves_the_last_layers_as_they_were_drawn(make):
+    torch.manual_seed(0)
+    theirs = make(width=8, start="he")
+    torch.manual_seed(0)
+    ours = make(width=8)
+    apart = {name for name, value in theirs.state_dict().items() if not torch.equal(value, ours.state_dict()[name])}
+    ends = {f"blocks.{name}" for name, block in theirs.blocks.named_modules() if block in ode_blocks(theirs)}
+    assert len(apart) == len(ends) == len(ode_blocks(theirs))
+    x = torch.randn(2, 8, 7, 7)
+    assert not torch.allclose(ode_blocks(theirs)[0](x), x, atol=0.1)
+    with pytest.raises(ConfigError, match="`start` must be one of identity, he"):
+        build_classifier("galaxy-node", 5, start="zero")
+
+
+def test_a_timed_block_sees_the_time_in_one_more_channel():
+    torch.manual_seed(0)
+    model = galaxy_node(width=8, timed=True, start="he").double().eval()
+    f, y = model.blocks.f, torch.randn(3, 8, 7, 7, dtype=torch.float64)
+    early, late = f(torch.tensor(0.25), y), f(torch.tensor(0.75), y)
+    assert not torch.allclose(early, late, atol=1e-3)
+    each = f(torch.tensor([0.25, 0.75, 0.25]), y)
+    torch.testing.assert_close(each, torch.stack([early[0], late[1], early[2]]))
+    kernel = f.convolutions[0].weight[:, -1].sum((1, 2))  # of the channel of time, away from edges
+    inner = nn.functional.conv2d(y, f.convolutions[0].weight[:, :-1], padding=1)[:, :, 3, 3] + 0.75 * kernel
+    together = torch.cat([y, torch.full((3, 1, 7, 7), 0.75, dtype=torch.float64)], 1)
+    torch.testing.assert_close(f.convolutions[0](together)[:, :, 3, 3], inner)
+
+
+def test_a_timed_block_is_integrated_as_the_equation_that_depends_on_time():
+    model = ODEBlock(Cosine(), solver=Solver("dopri5", 1e-9, 1e-9), timed=True).eval()
+    y = torch.zeros(2, 1, dtype=torch.float64)
+    torch.testing.assert_close(model(y), torch.full_like(y, math.sin(1)), rtol=1e-8, atol=0)
+    model.solver = EULER
+    torch.testing.assert_close(model(y), torch.ones_like(y))
+
+
+class Cosine(nn.Module):
+    """dy/dt = cos t."""
+
+    def forward(self, t, y):
+        return torch.cos(t.to(y)).reshape(-1, 1).expand_as(y)
+
+
+@pytest.mark.parametrize("gradient", ["aca", "adjoint"])
+def test_gradients_of_a_timed_network_are_the_naive_ones(gradient):
+    found = {}
+    for method in ("naive", gradient):
+        torch.manual_seed(0)
+        model = galaxy_node(
+            3, width=4, timed=True, start="he", norm="group", solver=Solver("rk4", step=0.1, gradient=method)
+        )
+        model.double()
+        model(torch.randn(2, 3, 32, 32, dtype=torch.float64)).square().sum().backward()
+        found[method] = [parameter.grad for parameter in model.parameters()]
+    tolerance = 1e-9 if gradient == "aca" else 1e-2
+    largest = max(float(each.abs().max()) for each in found["naive"])
+    for one, other in zip(found["naive"], found[gradient], strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * largest)
+
+
 @pytest.mark.parametrize(("name", "form"), [("node18", "published"), ("resnet18", "published"), ("resnet50", None)])
 def test_weights_of_published_networks_are_torch_s_default(name, form):
     """Uniform within 1 / sqrt(fan in)."""

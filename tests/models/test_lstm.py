@@ -53,6 +53,21 @@ def test_a_forward_pass_is_the_lstm_equations_written_out(rng, augmented):
         np.testing.assert_allclose(model(sequences)[:, k].detach().numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
+def test_positions_can_be_predicted_in_place_of_steps(rng):
+    sequences = positions(rng, 3, 5, 6)
+    model = made(2, sequences, predicts="position")
+    standardised, _ = model.steps(model.inputs(sequences))
+    ahead = sequences[:, 1:]
+    expected = ahead.mean((0, 1)) + ahead.std((0, 1), correction=0) * standardised
+    torch.testing.assert_close(model(sequences), expected, rtol=1e-12, atol=1e-12)
+    targets = model.targets(sequences)
+    torch.testing.assert_close(targets.mean((0, 1)), torch.zeros(6).double(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(model.step_mean + model.step_scale * targets, ahead, rtol=1e-12, atol=1e-12)
+    assert TrajectoryLSTM(**model.config()).predicts == "position"
+    with pytest.raises(ValueError, match="`predicts` must be 'step' or 'position', got 'speed'"):
+        made(predicts="speed")
+
+
 @pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_forecast_is_the_forward_pass_over_all_that_was_predicted_so_far(rng, augmented, layers):

@@ -116,7 +116,7 @@ def test_values_that_are_masked_are_never_read(name, model_of, points_of):
     assert torch.equal(model.predict(points, times).mean, model.predict(junk, times).mean)
 
 
-@pytest.mark.parametrize("name", ["ode-rnn", "rnn", "gru"])
+@pytest.mark.parametrize("name", ["ode-rnn", "rnn", "gru", "gru-d"])
 def test_a_causal_model_does_not_see_what_is_observed_at_a_time_or_after_it(name, model_of, points_of):
     model, points = model_of(name), points_of(missing=0.0)
     place = 3
@@ -204,6 +204,83 @@ def test_the_divergence_weighs_what_it_is_told_to(weight, model_of, points_of):
         torch.manual_seed(1)
         values.append(float(model.loss(points, points, kl_weight=each).detach()))
     assert values[1] - values[0] == pytest.approx(added, rel=1e-9, abs=1e-12)
+
+
+def test_the_loss_of_several_draws_is_that_of_their_mean_density_a_value(model_of, points_of):
+    model, observed, target = model_of("latent-ode"), points_of(missing=0.5), points_of(seed=1)
+    alone = []
+    torch.manual_seed(4)
+    noise = torch.randn(3, 4, 3)  # the draws, batch after batch
+    with torch.no_grad():
+        start = torch.minimum(observed.t[:, 0], target.t[:, 0])
+        posterior = model.recognition(observed, start)
+        for each in noise:
+            z = posterior.mean + posterior.log_sigma.exp() * each
+            mean = model.readout(model.flow.path(z, Times(target.t - start[:, None], target.used)))
+            likelihood = Normal(mean, model.noise.sigma).log_prob(target.x)[target.mask].mean()
+            apart = kl_divergence(Normal(posterior.mean, posterior.log_sigma.exp()), Normal(0.0, 1.0)).sum()
+            alone.append(float(likelihood - 0.7 * apart / target.mask.sum()))
+        torch.manual_seed(4)
+        together = float(model.loss(observed, target, kl_weight=0.7, draws=3))
+    assert together == pytest.approx(-np.log(np.mean(np.exp(alone))), rel=1e-9)
+
+
+# GRU-D.
+
+
+def sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def gru_d(weights, t, x, mask, wanted):
+    """Che et al.'s equations for one series, channel by channel, up to a wanted time at which nothing is observed."""
+    (w, b), C = weights["input_decay"], x.shape[1]
+    h, last, since = np.zeros(len(weights["candidate.bias"])), np.zeros(C), np.full(C, t[0])
+
+    def step(h, now, values, m):
+        delta = np.array([now - since[c] for c in range(C)])
+        filled = np.zeros(C)
+        for c in range(C):
+            decay = math.exp(-max(0.0, w[c] * delta[c] + b[c]))
+            filled[c] = values[c] if m[c] else decay * last[c] + (1 - decay) * 0.0
+        h = np.exp(-np.maximum(0.0, weights["hidden_decay.weight"] @ delta + weights["hidden_decay.bias"])) * h
+        both = np.concatenate([filled, m.astype(float), h])
+        z, r = np.split(sigmoid(weights["gates.weight"] @ both + weights["gates.bias"]), 2)
+        again = np.concatenate([filled, m.astype(float), r * h])
+        return (1 - z) * h + z * np.tanh(weights["candidate.weight"] @ again + weights["candidate.bias"])
+
+    for place in range(len(t)):
+        if t[place] >= wanted:
+            break
+        h = step(h, t[place], x[place], mask[place])
+        for c in range(C):
+            if mask[place, c]:
+                last[c], since[c] = x[place, c], t[place]
+    now = wanted if t[0] < wanted else t[0]
+    return step(h, now, last, np.zeros(C, dtype=bool))
+
+
+def test_gru_d_is_its_equations_one_series_and_channel_at_a_time(model_of, points_of):
+    model = model_of("gru-d", channels=3)
+    observed, target = points_of(channels=3, missing=0.5, single=True), points_of(seed=1, channels=3, places=9)
+    weights = {name: value.detach().numpy() for name, value in model.named_parameters()}
+    found = model.predict(observed, target.times).latent.detach()
+    for row in range(4):
+        used = observed.used[row]
+        t, x, mask = (part[row][used].numpy() for part in (observed.t, observed.x, observed.mask))
+        for place in target.used[row].nonzero().flatten().tolist():
+            expected = gru_d(weights, t, x, mask, float(target.t[row, place]))
+            np.testing.assert_allclose(found[row, place].numpy(), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_gru_d_forgets_what_was_long_ago(model_of, points_of):
+    """All decays on: after ages nothing of the observations is left in what it says."""
+    model, points = model_of("gru-d"), points_of(missing=0.0)
+    with torch.no_grad():
+        model.input_decay[0], model.hidden_decay.weight[:] = 1.0, 1.0
+    late = Times(torch.full((4, 1), 1e3, dtype=torch.float64), torch.ones(4, 1, dtype=torch.bool))
+    mean = model.predict(points, late).mean
+    torch.testing.assert_close(mean, mean[:1].expand_as(mean), rtol=0, atol=1e-12)
 
 
 # Gradients.
@@ -296,7 +373,7 @@ def test_a_latent_ode_learns_a_linear_oscillator():
 
 def test_unknown_models_options_and_widths_are_refused():
     for call, why in (
-        (lambda: build_series_model("gpt", 2), "`model` must be one of latent-ode, ode-rnn, rnn, gru; got 'gpt'"),
+        (lambda: build_series_model("gpt", 2), f"`model` must be one of {', '.join(SERIES_MODELS)}; got 'gpt'"),
         (lambda: build_series_model("gru", 2, latent=3), "the model gru has no `latent`; it has hidden, sigma"),
         (lambda: build_series_model("ode-rnn", 2, units=(0,)), "widths of the model ode-rnn must be at least 1"),
         (lambda: build_series_model("latent-ode", 2, sigma=0.0), "`sigma` must be above 0"),

@@ -119,14 +119,54 @@ def test_features_of_a_batch_are_those_of_its_samples(rng):
 
 
 def test_acceleration_is_one_linear_layer_of_the_features_and_velocity_is_exact(rng, float64):
-    system = AugmentedNBody(velocity_scale=2.0)
+    system = AugmentedNBody(velocity_scale=2.0, acceleration_scale=0.2)
     y = torch.from_numpy(rng.normal(size=(6, 18)))
     dy = system(T0, y)
     weight, bias = system.layers[0].weight, system.layers[0].bias
     expected = torch.stack([weight @ pair_features(row[:9].reshape(3, 3)) + bias for row in y])
     assert len(system.layers) == 1
     assert torch.equal(dy[:, :9], 2.0 * y[:, 9:])
-    torch.testing.assert_close(dy[:, 9:], expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(dy[:, 9:], 0.2 * expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("velocity_scale", [1.0, 7.24])
+def test_the_second_derivative_of_positions_is_the_layer_whatever_the_unit_of_velocities(rng, float64, velocity_scale):
+    """Equation 34: r'' = FC(Aug)."""
+    system = AugmentedNBody(velocity_scale=velocity_scale)
+    y = torch.from_numpy(rng.normal(size=18))
+
+    step = 1e-3
+    dy = system(T0, y)
+    ahead, behind = (system(T0, y + sign * step * dy)[:9] for sign in (1.0, -1.0))
+    second = (ahead - behind) / (2 * step)  # r' is linear in the state
+    torch.testing.assert_close(second, system.layers(pair_features(y[:9].reshape(3, 3))), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_pairs_taken_once_are_the_first_of_each_two_that_are_ordered(rng, n):
+    r = torch.from_numpy(rng.normal(size=(5, n, 3)))
+    both, once = pair_features(r), pair_features(r, ordered=False)
+    assert once.shape == (5, 3 * n + 6 * n * (n - 1))
+    assert torch.equal(once[:, : 3 * n], both[:, : 3 * n])
+    pairs = [(i, j) for i in range(n) for j in range(n) if i != j]
+    ordered = both[:, 3 * n :].reshape(5, 4, len(pairs), 3)
+    first = [place for place, (i, j) in enumerate(pairs) if i < j]
+    assert torch.equal(once[:, 3 * n :].reshape(5, 4, -1, 3), ordered[:, :, first])
+
+
+def test_a_layer_on_pairs_taken_once_can_be_newton_s_law(float64):
+    truth = ThreeBody([1.1, 1.1, 0.9], G=0.2, velocity_scale=7.24)
+    system = AugmentedNBody(velocity_scale=7.24, acceleration_scale=0.2, ordered=False)
+    with torch.no_grad():
+        weight = system.layers[0].weight.zero_().reshape(3, 3, 45)
+        system.layers[0].bias.zero_()
+        for place, (i, j) in enumerate([(0, 1), (0, 2), (1, 2)]):
+            for axis in range(3):
+                column = 9 + 27 + 3 * place + axis  # d / |d|^3
+                weight[i, axis, column] = -truth.masses[j]
+                weight[j, axis, column] = truth.masses[i]
+    y = torch.randn(4, 18)
+    torch.testing.assert_close(system(T0, y), truth(T0, y), rtol=1e-12, atol=1e-12)
 
 
 def test_network_does_not_see_the_velocities(rng, float64):
@@ -150,6 +190,8 @@ def test_vmap_and_gradients_work(rng, float64):
     [
         ({"n": 1}, "`n` must be at least 2 bodies, got 1"),
         ({"hidden": (0,)}, "`hidden` and `dim` must be at least 1"),
+        ({"velocity_scale": 0.0}, "`velocity_scale` must be finite and above 0, got 0.0"),
+        ({"acceleration_scale": -1.0}, "`acceleration_scale` must be finite and above 0, got -1.0"),
         ({"activation": "sigmoidal"}, "`activation` must be one of: .*tanh; got 'sigmoidal'"),
     ],
 )

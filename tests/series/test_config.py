@@ -16,7 +16,7 @@ from physode.training.toml import dumps
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"model": "transformer"}, "`model` must be one of latent-ode, ode-rnn, rnn, gru; got 'transformer'"),
+        ({"model": "transformer"}, "`model` must be one of latent-ode, ode-rnn, rnn, gru, gru-d; got 'transformer'"),
         ({"epochs": 0}, "`epochs` must be a whole number, at least 1; got 0"),
         ({"epochs": 2.5}, "`epochs` must be a whole number, at least 1; got 2.5"),
         ({"batch": True}, "`batch` must be a whole number, at least 1; got True"),
@@ -38,6 +38,10 @@ from physode.training.toml import dumps
         ({"model": "rnn", "units": (4,)}, "the model rnn has no `units`"),
         ({"model": "gru", "encoder_steps": 2}, "the model gru has no flow between observations for `encoder_steps`"),
         ({"model": "ode-rnn", "gradient": "aca"}, "the model ode-rnn has no latent path for `gradient`"),
+        ({"model": "gru-d", "samples": 3}, "the model gru-d has no initial state to draw for `samples`"),
+        ({"optimiser": "sgd"}, "`optimiser` must be one of adamw, adamax; got 'sgd'"),
+        ({"lr_decay": 1.5}, "`lr_decay` must be above 0, at most 1; got 1.5"),
+        ({"kl_decay": 1.0}, "`kl_decay` must be between 0 and 1; got 1.0"),
         ({"gradient": "magic"}, "gradient"),
         ({"method": "rk17"}, "rk17"),
         ({"rtol": 0.0}, "`rtol` must be above 0, finite; got 0.0"),
@@ -56,6 +60,7 @@ def test_what_cannot_be_is_refused_in_one_line(settings, why):
         SeriesConfig(),
         SeriesConfig(units=(), encoder_units=(3, 4), clip=math.inf, gradient="adjoint", limit=7, min_points=2),
         SeriesConfig(model="gru", hidden=9, task="extrapolation"),
+        SeriesConfig(optimiser="adamax", lr_decay=0.999, samples=3, kl_delay=10, kl_decay=0.99, scaling="range"),
     ],
 )
 def test_settings_survive_toml(config):

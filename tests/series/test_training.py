@@ -92,8 +92,9 @@ def test_the_points_of_the_test_are_the_same_whatever_the_seed_and_the_observed_
 # Interruptions.
 
 
-def test_a_fresh_trainer_goes_on_from_a_state_to_the_same_numbers(series_of, config_of):
-    config = config_of(epochs=4)
+@pytest.mark.parametrize("settings", [{}, {"optimiser": "adamax", "lr_decay": 0.9, "kl_delay": 1, "kl_decay": 0.5}])
+def test_a_fresh_trainer_goes_on_from_a_state_to_the_same_numbers(settings, series_of, config_of):
+    config = config_of(epochs=4, **settings)
     parts = [points_of(part) for part in split(series_of(), config)]
     lines, states = [], []
 
@@ -227,6 +228,25 @@ def test_progress_rises_and_rates_and_weights_follow_their_schedules(series_of, 
     assert lines[0]["lr"] < lines[1]["lr"] > lines[3]["lr"]
 
 
+def test_a_rate_that_decays_loses_a_share_in_each_update_until_a_tenth_is_left(series_of, config_of):
+    lines, _ = history(series_of(), config_of(epochs=4, lr=0.02, lr_decay=0.7))
+    updates = [2 * epoch - 1 for epoch in (1, 2, 3, 4)]  # the last of each epoch, from 0
+    assert [line["lr"] for line in lines] == pytest.approx([0.02 * max(0.7**n, 0.1) for n in updates])
+
+
+def test_the_divergence_has_no_weight_before_its_delay_is_over(series_of, config_of):
+    settings = {"epochs": 6, "kl_weight": 2.0, "kl_delay": 2}
+    ramp, _ = history(series_of(), config_of(**settings, kl_rise=0.5))
+    assert [line["kl_weight"] for line in ramp] == pytest.approx([0, 0, 1 / 3, 1, 5 / 3, 2])
+    slow, _ = history(series_of(), config_of(**settings, kl_decay=0.5))
+    assert [line["kl_weight"] for line in slow] == [0, 0, 0, 1, 1.5, 1.75]
+
+
+def test_several_initial_states_of_each_series_are_drawn_where_that_is_asked(series_of, config_of):
+    one, three, again = (history(series_of(), config_of(epochs=1, samples=count))[0] for count in (1, 3, None))
+    assert numbers(one[0]) == numbers(again[0]) != numbers(three[0])
+
+
 # What is learnt, and from what.
 
 
@@ -280,6 +300,9 @@ def test_scores_are_means_over_what_was_observed(series_of, config_of):
 
     assert found.mse == pytest.approx(mean_of(squares, scale), rel=1e-9)
     assert found.mse_by_range == pytest.approx(mean_of(squares, extent), rel=1e-9)
+    means = [float(each.mean()) for each in columns]
+    apart = [(c, (float(asked.x[row, k, c]) - means[c]) ** 2) for row, k, c in asked.mask.nonzero().tolist()]
+    assert found.means_by_range == pytest.approx(mean_of(apart, extent), rel=1e-9)
     assert found.unseen_by_range == pytest.approx(mean_of(others, extent), rel=1e-9)
     rmse = [np.sqrt(np.mean([square for at, square in squares if at == channel])) for channel in range(2)]
     assert found.rmse == pytest.approx(rmse, rel=1e-9)
@@ -371,4 +394,8 @@ def test_scales_are_numpy_s_of_what_was_observed(series_of):
     np.testing.assert_allclose(model.mean, np.nanmean(y, 0), rtol=1e-12)
     np.testing.assert_allclose(model.scale, np.nanstd(y, 0), rtol=1e-12)
     np.testing.assert_allclose(model.extent, np.nanmax(y, 0) - np.nanmin(y, 0), rtol=1e-12)
+    ranged = Standardised(torch.nn.Module(), 2, scaling="range")
+    ranged.learn_scales(points_of(series))
+    assert torch.equal(ranged.scale, model.extent)
+    assert torch.equal(ranged.mean, model.mean)
     assert float(model.time_scale) == float(np.diff(series.spans, axis=1).max())

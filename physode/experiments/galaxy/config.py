@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from physode.experiments.cells import Cell, Outcome
 from physode.experiments.classifiers import ImagesConfig, probabilities_of
 from physode.experiments.repeats import Repeats
+from physode.experiments.report import Result
 from physode.metrics import Averaged, averaged, classify
 
 _FUNCTION = "physode.experiments.classifiers:train_and_test"
@@ -30,15 +31,29 @@ class Model:
     settings: Mapping[str, Any]
 
 
+_NODE: Mapping[str, Any] = {"model": "galaxy-node", "start": "he", "timed": True}
+_ADJOINT: Mapping[str, Any] = {**_NODE, "gradient": "adjoint"}
+_ACA: Mapping[str, Any] = {"method": "heun_euler", "rtol": 1e-2, "atol": 1e-2, "gradient": "aca"}
+
 MODELS: Mapping[str, Model] = {
-    "resnet": Model("ResNet", {"model": "galaxy-resnet"}),
-    "node": Model(
-        "NODE", {"model": "galaxy-node", "method": "dopri5", "rtol": 1e-3, "atol": 1e-3, "gradient": "adjoint"}
-    ),
-    "node-aca": Model(
-        "NODE_ACA", {"model": "galaxy-node", "method": "heun_euler", "rtol": 1e-2, "atol": 1e-2, "gradient": "aca"}
-    ),
+    "resnet": Model("ResNet", {"model": "galaxy-resnet", "start": "he"}),
+    "node": Model("NODE", {**_ADJOINT, "method": "dopri5", "rtol": 1e-3, "atol": 1e-3}),
+    "node-aca": Model("NODE_ACA", {**_NODE, **_ACA}),
 }
+"""The three of Tables 1 to 4 and Figs. 2 to 5."""
+
+FURTHER: Mapping[str, Model] = {
+    "node-rk4": Model("NODE, RK4", {**_ADJOINT, "method": "rk4", "step": 0.5}),
+    "node-euler": Model("NODE, Euler", {**_ADJOINT, "method": "euler", "step": 1 / 6}),
+    "node-aca-identity": Model("NODE_ACA, ours", {"model": "galaxy-node", "start": "identity", **_ACA}),
+    "resnet-identity": Model("ResNet, ours", {"model": "galaxy-resnet", "start": "identity"}),
+}
+"""The other solvers of Sects. 4.1 and 6.2, and networks of ours: f of h alone, and 0 at first."""
+
+ALL: Mapping[str, Model] = {**MODELS, **FURTHER}
+
+TOLERANCES = ("1e-1", "1e-2", "1e-3", "1e-4")
+"""NODE_ACA is tested with each, without further training."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +94,31 @@ class Config(ImagesConfig):
         return range(self.seed, self.seed + self.splits)
 
     @property
+    def compares(self) -> bool:
+        """Whether accuracies are held against each other and the paper's: those of few test images say no order."""
+        return self.preset != "quick"
+
+    @property
     def comparable(self) -> bool:
         """Whether the paper's figures by class have a meaning: its five classes."""
         return len(self.classes) == 5
 
     def title(self, subject: str, place: str) -> str:
         """Return a table's title, which names the images."""
-        quick = self.shortened("a narrow network, few images and epochs")
+        quick = self.shortened("narrow networks, few images and epochs, whose accuracies tell no order")
         return f"{subject} (galaxy paper, {place}): {self.data}{quick}"
+
+
+def heading(result: Result) -> str:
+    """Return a result's title in lines that fit a figure."""
+    broken = result.title.replace(" (", "\n(", 1).replace("; quick: ", ";\nquick, ", 1)
+    return broken.replace(", whose", ",\nwhose", 1)
 
 
 def cells_of(config: Config, models: Sequence[str]) -> list[Cell]:
     """Return the trainings of some models on all splits; those with the adjoint method, the longest, first."""
-    found = [_cell(config, key, seed) for seed in config.seeds for key in models]
-    return sorted(found, key=lambda cell: cell.name.startswith("node split"), reverse=True)
+    cells = [_cell(config, key, seed) for seed in config.seeds for key in models]
+    return sorted(cells, key=lambda cell: cell.name.startswith("node split"), reverse=True)
 
 
 def repeats_of(config: Config, outcomes: Mapping[str, Outcome], key: str) -> Repeats:
@@ -103,21 +129,21 @@ def repeats_of(config: Config, outcomes: Mapping[str, Outcome], key: str) -> Rep
 def averages_of(config: Config, outcomes: Mapping[str, Outcome], key: str) -> Averaged | None:
     """Return a model's averages over the splits whose trainings ended; None where none did."""
     done = repeats_of(config, outcomes, key).done
-    found = [classify(probabilities_of(each), each["truth"], classes=config.classes) for each in done]
-    return averaged(found) if found else None
+    judged = [classify(probabilities_of(each), each["truth"], classes=config.classes) for each in done]
+    return averaged(judged) if judged else None
 
 
 def notes(config: Config, outcomes: Mapping[str, Outcome], keys: Iterable[str]) -> str:
     """Return why trainings of several models did not end."""
-    found = {key: repeats_of(config, outcomes, key).note for key in keys}
-    return "; ".join(f"{MODELS[key].label} {note}" for key, note in found.items() if note)
+    reasons = {key: repeats_of(config, outcomes, key).note for key in keys}
+    return "; ".join(f"{ALL[key].label} {reason}" for key, reason in reasons.items() if reason)
 
 
 def _cell(config: Config, key: str, seed: int) -> Cell:
     """Return one training; only settings that matter are named, so that cells stay valid when others are added."""
     recipe = ("test_fraction", "epochs", "decay", "batch", "lr", "weight_decay", "dropout")
     settings = {
-        **MODELS[key].settings,
+        **ALL[key].settings,
         **{name: getattr(config, name) for name in recipe},
         "milestones": list(config.milestones),
         "crop": 0,
@@ -126,7 +152,9 @@ def _cell(config: Config, key: str, seed: int) -> Cell:
     }
     if config.width is not None:
         settings["width"] = config.width
-    arguments = {"data": config.source(), "settings": settings, "all_classes": True}
+    arguments: dict[str, Any] = {"data": config.source(), "settings": settings, "all_classes": True}
+    if key == "node-aca":
+        arguments["tests"] = [{"label": each, "rtol": float(each), "atol": float(each)} for each in TOLERANCES]
     return Cell(_name(key, seed), _FUNCTION, arguments)
 
 

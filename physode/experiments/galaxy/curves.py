@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physode.experiments.cells import Cell, Outcome
-from physode.experiments.galaxy.config import MODELS, Config, averages_of, cells_of, notes
+from physode.experiments.comparison_plot import colour_of
+from physode.experiments.galaxy.config import MODELS, Config, averages_of, cells_of, heading, notes
 from physode.experiments.repeats import every_training_ends
 from physode.experiments.report import Finding, Result, Row
 from physode.metrics import Averaged, Curve, Curves
@@ -18,6 +19,7 @@ from physode.plotting import compare_curves, plot_roc
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_ERROR = "standard error"  # what bands and intervals are
 _CLOSE = 0.01  # of an area that counts as very close
 
 Array = np.ndarray[Any, Any]
@@ -56,8 +58,8 @@ class Roc:
         return config.result(
             config.title(f"Mean ROC of {MODELS[self.model].label}", self.place),
             _rows(config, outcomes, found, "auc"),
-            [*self._findings(found), every_training_ends(outcomes)],
-            series={} if own is None else _series(own.roc),
+            [*(self._findings(found) if config.compares else ()), every_training_ends(outcomes)],
+            series={} if own is None else _series(own.roc, own.runs),
         )
 
     def draw(self, result: Result) -> dict[str, Figure]:
@@ -68,7 +70,7 @@ class Roc:
         classes = result.config["classes"]
         each = tuple(_curve(f"class {number}", result.series) for number in range(len(classes)))
         curves = Curves("roc", each, micro, _curve("macro", result.series))
-        return {"roc": plot_roc(curves, classes=classes, title=result.title.replace(": ", ":\n", 1))}
+        return {"roc": plot_roc(curves, classes=classes, title=heading(result), spread=_ERROR)}
 
     def _findings(self, found: Mapping[str, Averaged | None]) -> Iterator[Finding]:
         if self.model == "resnet":
@@ -95,11 +97,11 @@ class PrecisionRecall:
         found = {key: averages_of(config, outcomes, key) for key in MODELS}
         series: dict[str, Any] = {}
         for key, each in found.items():
-            series |= {} if each is None else _kept(key, each.precision_recall.macro)
+            series |= {} if each is None else _kept(key, each.precision_recall.macro, each.runs)
         return config.result(
             config.title("Mean precision and completeness", "Fig. 5"),
             _rows(config, outcomes, found, "average_precision"),
-            [*self._findings(found), every_training_ends(outcomes)],
+            [*(self._findings(found) if config.compares else ()), every_training_ends(outcomes)],
             series=series,
         )
 
@@ -109,8 +111,9 @@ class PrecisionRecall:
         curves = {label: curve for label, curve in known.items() if curve is not None}
         if not curves:
             return {}
-        heading = result.title.replace(": ", ":\n", 1)
-        return {"precision-recall": compare_curves("precision-recall", curves, title=heading)}
+        colours = {label: colour_of(label) for label in curves}
+        drawn = compare_curves("precision-recall", curves, title=heading(result), colours=colours, spread=_ERROR)
+        return {"precision-recall": drawn}
 
     def _findings(self, found: Mapping[str, Averaged | None]) -> Iterator[Finding]:
         resnet = found["resnet"]
@@ -145,35 +148,33 @@ def _area(found: Averaged | None, name: str, place: int | str) -> str | None:
     return f"{float(mean):.4f}" + (f" ± {float(error):.4f}" if np.isfinite(error) else "")
 
 
-def _series(curves: Curves) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _series(curves: Curves, runs: int) -> dict[str, Any]:
+    series: dict[str, Any] = {}
     named: Sequence[tuple[str, Curve | None]] = [
         *((f"class {number}", curve) for number, curve in enumerate(curves.each)),
         ("micro", curves.micro),
         ("macro", curves.macro),
     ]
     for name, curve in named:
-        found |= _kept(name, curve)
-    return found
+        series |= _kept(name, curve, runs)
+    return series
 
 
-def _kept(name: str, curve: Curve | None) -> dict[str, Array]:
-    """Return a curve as a result's series hold it."""
+def _kept(name: str, curve: Curve | None, runs: int) -> dict[str, Array]:
+    """Return a mean curve as a result's series hold it: x, y and the standard error of y; area and its error."""
     if curve is None:
         return {}
-    spread = np.zeros_like(curve.y) if curve.deviation is None else curve.deviation
-    return {name: np.stack([curve.x, curve.y, spread]), f"{name} area": np.array([curve.area, _area_spread(curve)])}
+    root = np.sqrt(runs)
+    spread = np.zeros_like(curve.y) if curve.deviation is None else curve.deviation / root
+    error = np.nan if curve.area_deviation is None else curve.area_deviation / root
+    return {name: np.stack([curve.x, curve.y, spread]), f"{name} area": np.array([curve.area, error])}
 
 
 def _curve(name: str, series: Mapping[str, Array]) -> Curve | None:
-    """Return what :func:`_kept` has kept."""
+    """Return what :func:`_kept` has kept, with standard errors in the place of deviations."""
     if name not in series:
         return None
     x, y, spread = series[name]
-    area, deviation = series[f"{name} area"].tolist()
-    several = bool(np.isfinite(deviation))
-    return Curve(x, y, area, spread if several else None, deviation if several else None)
-
-
-def _area_spread(curve: Curve) -> float:
-    return float("nan") if curve.area_deviation is None else curve.area_deviation
+    area, error = series[f"{name} area"].tolist()
+    several = bool(np.isfinite(error))
+    return Curve(x, y, area, spread if several else None, error if several else None)

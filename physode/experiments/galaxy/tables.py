@@ -10,8 +10,8 @@ import numpy as np
 
 from physode.experiments.cells import Cell, Outcome
 from physode.experiments.comparison_plot import Mark, draw_comparison
-from physode.experiments.galaxy.config import MODELS, Config, averages_of, cells_of, notes, repeats_of
-from physode.experiments.repeats import every_training_ends, held_against, mean
+from physode.experiments.galaxy.config import MODELS, Config, averages_of, cells_of, heading, notes, repeats_of
+from physode.experiments.repeats import every_training_ends, held_against
 from physode.experiments.report import Finding, Result
 from physode.experiments.study import StudyConfig
 from physode.metrics import Averaged
@@ -76,7 +76,6 @@ PARAMETERS: Mapping[str, float] = {"resnet": 0.6e6, "node": 0.2e6, "node-aca": 0
 _CLOSE = 0.01  # of the accuracy, below the paper's
 _NAMES = {"precision": "precision", "completeness": "completeness (accuracy of the class)", "f1": "F1"}
 _COMPARABLE = 0.02  # of a mean over classes
-_TWICE, _EIGHTFOLD = 1.5, 4.0  # what counts as about twice, and about 8 times
 _THIRD = 0.4
 
 
@@ -115,7 +114,10 @@ class Confusion:
         return config.result(
             config.title(f"Mean confusion of {MODELS[self.model].label}", self.place),
             rows,
-            [*(self._findings(found) if config.comparable else ()), every_training_ends(outcomes)],
+            [
+                *(self._findings(found) if config.comparable and config.compares else ()),
+                every_training_ends(outcomes),
+            ],
             series={} if found is None else {"confusion": found.confusion.mean},
         )
 
@@ -123,8 +125,7 @@ class Confusion:
         """Draw the matrix; of no training, an empty one."""
         classes = result.config["classes"]
         empty = np.zeros((len(classes), len(classes)))
-        heading = result.title.replace(" (", "\n(", 1).replace(": ", ":\n", 1).replace("; ", ";\n", 1)
-        return plot_confusion(result.series.get("confusion", empty), classes=classes, title=heading)
+        return plot_confusion(result.series.get("confusion", empty), classes=classes, title=heading(result))
 
     def _findings(self, found: Averaged | None) -> Iterator[Finding]:
         theirs = np.array(CONFUSION[self.model], dtype=float)
@@ -165,7 +166,7 @@ def aggregate_merits(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
     return config.result(
         config.title("Precision, completeness and F1 by class", "Table 4"),
         rows,
-        [*_comparisons(found), *_costs(config, outcomes), every_training_ends(outcomes)],
+        [*(_comparisons(found) if config.compares else ()), every_training_ends(outcomes)],
         series={f"{key} {merit}": _values(each, merit) for key, each in found.items() if each for merit in _NAMES},
     )
 
@@ -182,8 +183,8 @@ def draw_merits(result: Result) -> dict[str, Figure]:
                 if len(classes) == len(MERITS[merit][key]):
                     theirs[model.label] = [_mark(*pair) for pair in MERITS[merit][key]]
         if ours:
-            quantity = f"{name}, with standard error"
-            figures[merit] = draw_comparison(classes, ours, theirs, quantity=quantity, title=result.title)
+            quantity = f"{name}, lines: ± standard error"
+            figures[merit] = draw_comparison(classes, ours, theirs, quantity=quantity, title=heading(result))
     return figures
 
 
@@ -230,21 +231,6 @@ def _macro(found: Averaged | None, merit: str) -> float | None:
     return None if found is None else float(found.numbers[f"{merit}_macro"].mean)
 
 
-def _costs(config: Config, outcomes: Mapping[str, Outcome]) -> Iterator[Finding]:
-    """Compare what trainings take (Sect. 5.4)."""
-    seconds = {key: mean(repeats_of(config, outcomes, key).seconds()) for key in MODELS}
-    for statement, above, below, enough in (
-        ("NODE takes about twice NODE_ACA's time", "node", "node-aca", _TWICE),
-        ("NODE_ACA takes about 8 times ResNet's time (11 h and 80 min)", "node-aca", "resnet", _EIGHTFOLD),
-    ):
-        yield held_against(
-            statement,
-            [seconds[above], seconds[below] or None],
-            lambda more, less: f"{more / less:.2g} times",
-            lambda more, less, enough=enough: more / less >= enough,
-        )
-
-
 @dataclass(frozen=True)
 class ParametersConfig(StudyConfig):
     """The networks' width, and the classes; the seed and the images' name and fingerprint are without a part."""
@@ -261,7 +247,11 @@ class ParametersConfig(StudyConfig):
 def count(config: ParametersConfig, *, progress: Progress | None = None) -> Result:
     """Count the parameters of each network."""
     counts = {
-        key: count_parameters(build_classifier(model.settings["model"], len(config.classes), width=config.width))
+        key: count_parameters(
+            build_classifier(
+                model.settings["model"], len(config.classes), width=config.width, timed=model.settings.get("timed")
+            )
+        )
         for key, model in MODELS.items()
     }
     if progress is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,7 @@ def fit_lstm(
     *,
     data: Mapping[str, Any],
     augmented: bool,
+    predicts: str,
     seed: int,
     epochs: int,
     lr: float,
@@ -69,22 +70,23 @@ def fit_lstm(
     sequence: int,
     given: int,
     shown: int,
+    betas: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Fit an LSTM to sequences of `sequence` points, and continue the first `given` points over the whole span.
 
     Returns
     -------
     dict
-        ``mse``, ``failed_at``, ``training_mse`` (of standardised steps), ``epochs``, ``ended`` and ``positions``, as
-        :func:`fit_equation`.
+        ``mse``, ``failed_at``, ``training_mse`` (of what is predicted, standardised), ``epochs``, ``ended`` and
+        ``positions``, as :func:`fit_equation`.
     """
     truth = simulate_three_body(**data)
     positions = torch.from_numpy(truth.y[0, :, :9])
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        model = TrajectoryLSTM(bodies=3, augmented=augmented).double()
+        model = TrajectoryLSTM(bodies=3, augmented=augmented, predicts=predicts).double()
     sequences = cut(positions[truth.t <= train_until], sequence)
-    state = fit_sequences(model, sequences, epochs=epochs, lr=lr, lr_decay=lr_decay, seed=seed)
+    state = fit_sequences(model, sequences, epochs=epochs, lr=lr, lr_decay=lr_decay, betas=betas, seed=seed)
     predicted = model.forecast(positions[None, :given], len(positions) - given)[0].numpy()
     return {
         **_error(truth, predicted),
@@ -93,6 +95,16 @@ def fit_lstm(
         "ended": state.finished,
         "positions": _positions(predicted, shown),
     }
+
+
+def constant_error(data: Mapping[str, Any]) -> float:
+    r"""Return the mean squared error of the best constant prediction, the positions' own mean over the whole span.
+
+    That is their variance, the mean over times after the first and the nine coordinates: what predicts worse has learnt
+    nothing on this measure.
+    """
+    positions = simulate_three_body(**data).y[0, 1:, :9]
+    return float(positions.var(0).mean())
 
 
 def true_positions(data: Mapping[str, Any], shown: int) -> Array:

@@ -5,18 +5,25 @@
 INLINE void pull_step(const Args& a, Back& x) {
     V y[D], d_y[D];
     W end = x.t;
+    int busy = 0;
     EACH_LANE {
-        if (!LANE(x.active, l)) {
-            LANE(x.h, l) = 0;
-            for (int d = 0; d < D; ++d) LANE(y[d], l) = 0;
-            continue;
-        }
+        if (!LANE(x.active, l)) continue;
+        busy = l;
         const Long i = x.step[l], at = x.row[l] * a.clock_by_row + i * a.clock_by_step;
         LANE(x.t, l) = a.starts[at];
         LANE(x.h, l) = a.sizes[at];
         LANE(end, l) = a.ends[at];
         const S* from = a.nodes + (x.row[l] * a.rows + i) * D;
         for (int d = 0; d < D; ++d) LANE(y[d], l) = from[d];
+    }
+    // Idle lanes stand still where a busy one is: f exists there, so that 0 is all that they add to what lanes share.
+    EACH_LANE if (!LANE(x.active, l)) {
+        LANE(x.t, l) = LANE(end, l) = LANE(x.t, busy);
+        LANE(x.h, l) = 0;
+        LANE(x.low, l) = LANE(x.low, busy);
+        LANE(x.high, l) = LANE(x.high, busy);
+        for (int d = 0; d < D; ++d) LANE(y[d], l) = LANE(y[d], busy);
+        for (int d = 0; d < Q; ++d) LANE(x.q[d], l) = LANE(x.q[d], busy);
     }
     x.d_start = x.d_size = clocks(0);
     for (int d = 0; d < D; ++d) d_y[d] = vector(0);

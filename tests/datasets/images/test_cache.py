@@ -61,6 +61,12 @@ def test_another_size_is_decoded_for_itself(source, decoded):
     assert decoded == [4, 5]
 
 
+def test_another_centre_is_decoded_for_itself(source, decoded):
+    for centre in (None, 0.5, None, 0.5):
+        read_images(source, centre=centre)
+    assert decoded == [32, 32]
+
+
 def _touch(source):
     about = (source / "cat/1.png").stat()
     os.utime(source / "cat/1.png", ns=(about.st_atime_ns, about.st_mtime_ns + 1))

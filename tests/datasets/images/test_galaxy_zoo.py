@@ -80,6 +80,16 @@ def test_counts_stand_beside_the_published_ones_and_those_by_the_other_reading(t
     assert attrs["published_counts"] == [8434, 8069, 578, 3903, 7806]
 
 
+def test_classes_by_those_who_were_asked_have_more_galaxies(tmp_path):
+    write_table(tmp_path)
+    write_images(tmp_path)
+    images = read(tmp_path, conditional=True)
+    assert images.y.tolist() == [4, 0, 3, 0]
+    assert images.attrs["found_counts"] == [1, 0, 0, 1, 1]
+    with pytest.raises(DataError, match="only Kaggle's Galaxy Zoo has"):
+        read(tmp_path / "images_training_rev1", kind="folder", conditional=True)
+
+
 def test_the_folder_is_recognised_and_may_be_named_by_its_table(tmp_path):
     write_table(tmp_path)
     write_images(tmp_path)

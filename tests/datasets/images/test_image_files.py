@@ -108,6 +108,17 @@ def test_another_shape_becomes_a_square():
     assert_array_equal(corners(pixels), COLOURS)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_the_square_about_the_centre_keeps_its_shape(share):
+    side = round(20 * share)
+    pixels = np.full((20, 32, 3), 9, dtype=np.uint8)
+    left, top = (32 - side) // 2, (20 - side) // 2
+    pixels[top : top + side, left : left + side] = 200
+    whole = decode(encoded(Image.fromarray(pixels)), size=8, centre=share)
+    assert whole.min() == whole.max() == 200
+    assert decode(encoded(Image.fromarray(pixels)), size=8).min() == 9
+
+
 def bomb(width, height):
     """Return a PNG that says it is large, and has no pixels."""
 
