@@ -88,6 +88,12 @@ def _verdict(run: SeriesRun, history: Sequence[Mapping[str, Any]], found: Mappin
         doubts.append("an earlier epoch tested better: try --checkpoint best")
     if left > DOUBTFUL:
         doubts.append("more than half of the variance is left")
+    doubts += [
+        f"of {task}, which it was not trained for, it knows less than the means of the training series do "
+        f"(error {short(each['mse'], 3)})"
+        for task, each in (found["tasks"] if found else {}).items()
+        if task != run.config.task and (each["mse"] is None or each["mse"] >= 1.0)
+    ]
     if found is None:
         doubts.append(f"the last epoch's test says so; errors by channel come with: physode evaluate {run.path}")
     return Verdict.of(
@@ -155,7 +161,7 @@ def _chart(run: SeriesRun, found: Reconstruction, channel: int) -> Chart:
     std = np.asarray(path.std)[0, :, channel]
     y, told = found.y[:, channel], found.told
     traces = [
-        band(t, mean - _NORMAL * std, mean + _NORMAL * std, "95 % of new observations", colour=0),
+        band(t, mean - _NORMAL * std, mean + _NORMAL * std, "95 %", colour=0),
         line(t, mean, "forecast"),
         points(found.t[~told], y[~told], "not told", colour=1),
         points(found.t[told], y[told], "told", colour="#444444"),

@@ -14,12 +14,21 @@
     return { ink: ink, axis: { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true, title: { standoff: 8 } } };
   }
 
-  function layoutOf(own) {
-    const theme = themed(), layout = Object.assign({
-      height: height, margin: { l: 60, r: 14, t: 24, b: 84 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+  // Rows of the legend, which stands below the axis and makes a chart taller where it has many.
+  function legendRows(traces, width) {
+    const named = traces.filter(function (trace) { return trace.name; });
+    const total = named.reduce(function (sum, trace) { return sum + 60 + 6.5 * trace.name.length; }, 0);
+    return named.length < 2 ? 0 : Math.min(named.length, Math.ceil(1.15 * total / Math.max(width - 74, 100)));
+  }
+
+  function layoutOf(chart, width, tall) {
+    const own = chart.layout, rows = legendRows(chart.traces, width);
+    const theme = themed(), layout = Object.assign({}, {
+      margin: { l: 60, r: 14, t: 24, b: 50 + 20 * rows }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: theme.ink }, hovermode: "closest",
-      legend: { orientation: "h", yanchor: "top", yref: "container", y: 0.1, x: 0 }, autosize: true
+      legend: { orientation: "h", yanchor: "bottom", yref: "container", y: 0, x: 0 }, autosize: true
     }, own);
+    layout.height = (own.height && !tall ? own.height : tall || height) + 20 * Math.max(rows - 1, 0);
     ["xaxis", "yaxis"].forEach(function (name) {
       const axis = own[name] || {};
       layout[name] = Object.assign({ exponentformat: "power" }, theme.axis, axis);
@@ -30,7 +39,7 @@
 
   function draw(plot) {
     const chart = charts[Number(plot.dataset.chart)];
-    return Plotly.newPlot(plot, chart.traces, layoutOf(chart.layout), {
+    return Plotly.newPlot(plot, chart.traces, layoutOf(chart, plot.clientWidth), {
       responsive: true, displaylogo: false, displayModeBar: false
     });
   }
@@ -38,7 +47,7 @@
   function recolour() {
     plots.forEach(function (plot) {
       const chart = charts[Number(plot.dataset.chart)];
-      if (plot.layout) Plotly.react(plot, plot.data, layoutOf(chart.layout));
+      if (plot.layout) Plotly.react(plot, plot.data, layoutOf(chart, plot.clientWidth));
     });
   }
 
@@ -106,8 +115,9 @@
     before = root.classList.contains("dark");
     root.classList.remove("dark");
     plots.forEach(function (plot) { 
-      const wide = plot.closest(".wide") !== null;
-      if (plot.layout) Plotly.relayout(plot, { width: wide ? paper.wide : paper.narrow, height: paper.height, autosize: false });
+      const width = plot.closest(".wide") ? paper.wide : paper.narrow;
+      const layout = layoutOf(charts[Number(plot.dataset.chart)], width, paper.height);
+      if (plot.layout) Plotly.react(plot, plot.data, Object.assign(layout, { width: width, autosize: false }));
     });
   });
   window.addEventListener("afterprint", function () {
