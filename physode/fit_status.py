@@ -36,7 +36,9 @@ def is_trusted(status: str) -> bool:
     return status not in FAILED
 
 
-def held_against_data(ended: str, *, left: float, chi_square: float | None = None, freedom: int = 1) -> str:
+def held_against_data(
+    ended: str, *, left: float, remedy: str, chi_square: float | None = None, freedom: int = 1
+) -> str:
     """Return how a fit ended, its claim held against the data.
 
     Parameters
@@ -45,6 +47,8 @@ def held_against_data(ended: str, *, left: float, chi_square: float | None = Non
         What the optimiser says; what has failed already, or goes on, stays as it is.
     left
         Share of the training data's squares about their means that the fit leaves; NaN where these do not vary.
+    remedy
+        What to do where that is too much.
     chi_square
         A degree of freedom, where standard deviations are known.
     freedom
@@ -52,18 +56,16 @@ def held_against_data(ended: str, *, left: float, chi_square: float | None = Non
 
     Examples
     --------
-    >>> held_against_data("converged: the loss no longer falls", left=1.25)
-    "explains nothing: the fit leaves 125 % of the data's variance, their means leave less; start closer, ..."
+    >>> status_of(held_against_data("converged: the loss no longer falls", left=1.25, remedy="start closer"))
+    'explains nothing'
     """
     if status_of(ended) not in (CONVERGED, MAX_EPOCHS) or not left > 1.0:
         return ended
     if chi_square is not None and chi_square - 1.0 < _AGREES * math.sqrt(2.0 / max(freedom, 1)):
         return ended
     how = "the search came to rest where" if status_of(ended) == CONVERGED else f"{ended};"
-    return (
-        f"{EXPLAINS_NOTHING}: {how} the fit leaves {percent(left)} of the data's variance, their means leave less; "
-        "start closer, bound the constants, or choose another `schedule`"
-    )
+    left_over = f"the fit leaves {percent(left)} of the data's variance, their means leave less"
+    return f"{EXPLAINS_NOTHING}: {how} {left_over}; {remedy}"
 
 
 def percent(share: float) -> str:

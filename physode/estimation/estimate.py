@@ -115,7 +115,8 @@ class Estimate(Described):
         """How the search ended, its status first, held against the data: :mod:`physode.fit_status`."""
         told = NAMED[self.reason]
         freedom = len(self.estimation.measurements) - len(self.z)
-        return held_against_data(told, left=self.left, chi_square=self.chi_square, freedom=freedom)
+        remedy = "start closer, bound the constants, or give more starts"
+        return held_against_data(told, left=self.left, remedy=remedy, chi_square=self.chi_square, freedom=freedom)
 
     @property
     def status(self) -> str:

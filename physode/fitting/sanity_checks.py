@@ -67,7 +67,8 @@ def astray(ended: str, mse: float | None, left: float, *, chi_square: float | No
     """
     if mse is None:
         return f"{DIVERGED}: the prediction ends within the training span; start closer, or choose another `schedule`"
-    return held_against_data(ended, left=left, chi_square=chi_square, freedom=freedom)
+    remedy = "start closer, bound the constants, or choose another `schedule`"
+    return held_against_data(ended, left=left, remedy=remedy, chi_square=chi_square, freedom=freedom)
 
 
 Array = np.ndarray[Any, Any]
