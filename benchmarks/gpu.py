@@ -11,7 +11,7 @@ import argparse
 import copy
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,9 +22,11 @@ import physode as po
 from benchmarks.cases import three_body
 from benchmarks.jax_peer import diffrax
 from benchmarks.peers import Peer, physode, torchdiffeq
+from benchmarks.race import first_line
 from benchmarks.task import Task, Twin
+from physode.experiments.report import cell
 
-__all__ = ["lorenz", "main", "measured", "on", "three_bodies"]
+__all__ = ["lorenz", "main", "measured", "on", "rows", "three_bodies"]
 
 _JUDGED = 100
 _TOL = 1e-5
@@ -85,13 +87,8 @@ def _right(problem: Callable[..., Task]) -> Tensor:
         return po.solve(task.f, task.y0, task.t, rtol=task.tol, atol=task.tol, step_control="per-sample").y[-1]
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--batch", type=int, default=100_000, help="samples (default 100,000)")
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default 5)")
-    parser.add_argument("--device", default="cuda", help="cuda (default), or cpu to try the script")
-    chosen = parser.parse_args()
+def rows(batch: int, rounds: int, device: str) -> Iterator[dict[str, Any]]:
+    """Yield a row for every system, precision, work and contestant; a contestant that is missing or fails says why."""
     own: dict[str, Any] = {"step_control": "per-sample"}
     peers = [
         physode(compiled=True, **own),
@@ -99,33 +96,47 @@ def main() -> None:
         torchdiffeq(),
         diffrax(),
     ]
-    print(f"{torch.cuda.get_device_name() if chosen.device == 'cuda' else 'CPU'}, B = {chosen.batch:,}\n")
-    print("| system | precision | work | contestant | seconds | error |\n|---|---|---|---|---:|---:|")
     for name, problem in (("Lorenz", lorenz), ("three bodies", three_bodies)):
         right = _right(problem)
         for dtype in (torch.float32, torch.float64):
             # of a larger batch the first samples are others: the judged ones are put in their places
-            task = problem(chosen.batch, dtype)
+            task = problem(batch, dtype)
             start = problem(_JUDGED, dtype).y0.detach()
             task = replace(task, y0=torch.cat([start, task.y0.detach()[_JUDGED:]]).requires_grad_())
             for gradient in (False, True):
+                work = "forward, gradient" if gradient else "forward"
+                about = {"system": name, "samples": batch, "precision": str(dtype)[6:], "work": work}
                 for peer in peers:
-                    _say(peer, task, right, chosen, gradient=gradient, title=f"| {name} | {str(dtype)[6:]} ")
+                    outcome = _outcome(peer, task, right, rounds, device, gradient=gradient)
+                    yield about | {"contestant": peer.name} | outcome
 
 
-def _say(peer: Peer, task: Task, right: Tensor, chosen: argparse.Namespace, *, gradient: bool, title: str) -> None:
-    work = "forward, gradient" if gradient else "forward"
-    row = f"{title}| {work} | {peer.name} |"
+def _outcome(
+    peer: Peer, task: Task, right: Tensor, rounds: int, device: str, *, gradient: bool
+) -> dict[str, float | str | None]:
     if peer.missing:
-        print(f"{row} {peer.missing} | |")
-        return
+        return {"seconds": None, "error": None, "note": peer.missing}
     try:
-        seconds, end = measured(peer, task, chosen.rounds, gradient=gradient, device=chosen.device)
+        seconds, end = measured(peer, task, rounds, gradient=gradient, device=device)
     except (RuntimeError, ValueError, ArithmeticError) as error:  # out of memory, or a refusal
-        print(f"{row} {type(error).__name__} | |")
-        torch.cuda.empty_cache()
-        return
-    print(f"{row} {seconds:.4f} | {float((end - right).norm() / right.norm()):.1e} |", flush=True)
+        if device == "cuda":
+            torch.cuda.empty_cache()
+        return {"seconds": None, "error": None, "note": first_line(error)}
+    return {"seconds": seconds, "error": float((end - right).norm() / right.norm()), "note": ""}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("--batch", type=int, default=100_000, help="samples (default 100,000)")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default 5)")
+    parser.add_argument("--device", default="cuda", help="cuda (default), or cpu to try the script")
+    chosen = parser.parse_args()
+    print(f"{torch.cuda.get_device_name() if chosen.device == 'cuda' else 'CPU'}, B = {chosen.batch:,}\n")
+    for number, row in enumerate(rows(chosen.batch, chosen.rounds, chosen.device)):
+        if not number:
+            print(f"| {' | '.join(row)} |\n|{'---|' * len(row)}")
+        print(f"| {' | '.join(map(cell, row.values()))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,19 @@
 #!/bin/sh
-# What needs a GPU: the same answers as on the CPU, then times beside peers. Run in the checkout, on a machine with
-# PyTorch for CUDA, cuda-bindings (which comes with it) and, for peers, torchdiffeq, diffrax and jax[cuda].
+# What needs a GPU, in pieces of some minutes each: see `benchmarks/gpu.sh --help`. Pieces that are done are not done
+# again, trainings go on after their last epoch: the same command goes on. Results (Markdown and JSON, which
+# docs/reproduction.py takes in) go to $OUT, or to build/gpu/results.
+#
+# Run from anywhere on a machine with PyTorch for CUDA, cuda-bindings (which comes with it) and, for peers, torchdiffeq,
+# diffrax and jax[cuda]. physode need not be installed.
 set -eu
+cd "$(dirname "$0")/.."
 export XLA_PYTHON_CLIENT_PREALLOCATE=false # jax and PyTorch share the memory
-python -m pytest -q -n 0 tests/test_cuda.py tests/fused/test_cuda_source.py
-python -m benchmarks.gpu "$@"
+python=${PYTHON:-python3}
+if ! "$python" -c 'import physode.cli, physode.datasets' 2>/dev/null; then
+  # cli/ and datasets/ install inside physode: a folder of links has all three as an installation has them
+  mkdir -p build/site/physode
+  for part in physode/* cli datasets; do ln -sfn "$PWD/$part" "build/site/physode/$(basename "$part")"; done
+  PYTHONPATH="$PWD/build/site:$PWD${PYTHONPATH:+:$PYTHONPATH}"
+  export PYTHONPATH
+fi
+exec "$python" -m benchmarks.gpu_pieces "$@"

@@ -11,9 +11,12 @@ import click
 from physode.cli.open_run import draw_figures
 from physode.cli.open_source import KEPT, Asked, Source
 from physode.cli.options import given, refuse_beside_resume
+from physode.cli.paths import check_source
+from physode.cli.rhs_spec import check_place
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.tables import TABLE_OPTIONS
 from physode.fit_status import CONVERGED
+from physode.optional_imports import check_installed
 from physode.progress import showing_epochs
 from physode.summary import error_text
 
@@ -35,6 +38,12 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
     """Fit, show and keep the result."""
     _refuse_idle(ctx, source)
     _refuse_both(options)
+    for path in options["data"]:
+        check_source(path)
+    if source.kind == "python":
+        check_place(source.name)
+    else:
+        check_source(Path(source.name))
     import torch
 
     from physode.estimation.bands import check_until
@@ -64,7 +73,9 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
 
 def resume_open(ctx: click.Context, options: Mapping[str, Any]) -> None:
     """Go on with a run that was interrupted."""
-    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--jobs, --scheduler and --threads")
+    refuse_beside_resume(
+        ctx, allowed=_WITH_RESUME, changeable="--jobs, --scheduler and --threads", example="runs/swing"
+    )
     _refuse_both(options)
     import torch
 
@@ -130,6 +141,8 @@ def _carry_out(run: EstimateRun, asked: Asked, problem: Problem, options: Mappin
 def _refuse_both(options: Mapping[str, Any]) -> None:
     if options["jobs"] is not None and options["scheduler"] is not None:
         raise click.UsageError("--jobs and --scheduler do not go together: a cluster has its own workers")
+    if options["jobs"] is not None or options["scheduler"] is not None:
+        check_installed("distributed", extra="cluster", purpose="--jobs or --scheduler of a fit")
 
 
 def _refuse_idle(ctx: click.Context, source: Source) -> None:

@@ -1,7 +1,8 @@
 """A custom equation in ten lines, with gradients.
+===============================================
 
 A swing that is pushed: its damping and the push's frequency are parameters. We ask for the motion, then for the
-derivative of its final angle with respect to every parameter, to the initial state, and to the time itself.
+derivative of its final angle with respect to every parameter, to the initial state, and to the time itself. ::
 
     python examples/01_custom_ode.py --out .
 """

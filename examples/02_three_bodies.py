@@ -1,8 +1,9 @@
 """Three bodies: simulate them, then find their masses from where they were seen.
+==============================================================================
 
 The observed orbits carry noise. Adam follows the gradient of the mean squared error (ACA computes it) and creeps;
 Levenberg-Marquardt is fed the exact Jacobian of the same discrete solution and arrives after some twenty solves, with
-standard errors. The fit sees times up to 1 and is judged up to 2.
+standard errors. The fit sees times up to 1 and is judged up to 2. ::
 
     python examples/02_three_bodies.py --out .
 """

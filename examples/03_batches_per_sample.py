@@ -1,8 +1,9 @@
 """A batch whose samples go their own ways.
+========================================
 
 Van der Pol oscillators from gentle to violent, solved together. With shared steps the most violent one sets the pace
 for all; with per-sample steps each has its own clock, step size and status. Then one sample starts from NaN: it is
-named, and the others' results do not change by a single bit.
+named, and the others' results do not change by a single bit. ::
 
     python examples/03_batches_per_sample.py --out .
 """

@@ -1,10 +1,11 @@
 """Three ways to the gradient of one solve: ACA, the adjoint method, and the naive one, step sizes and all.
+========================================================================================================
 
 The question: how does the end of a van der Pol trajectory depend on its start? The exact answer comes from a solve at
 the tightest tolerance. At each looser tolerance all three methods take the same forward steps; they differ in how they
 go back. The adjoint method integrates the state back along a limit cycle that repels it, and may not arrive at all; ACA
 reads it from its record. The naive method of the papers differentiates the choice of step sizes, too ("naive", without
-"-steps", takes them as constants and agrees with ACA).
+"-steps", takes them as constants and agrees with ACA)::
 
     python examples/04_gradient_methods.py --out .
 """

@@ -1,8 +1,9 @@
 """A neural network learns an equation from trajectories.
+======================================================
 
 The data are trajectories of van der Pol's oscillator. A network takes the place of the unknown right-hand side: it is
 trained on short pieces of the trajectories, many at once, and must then run from a start that it has not seen, for as
-long as we like.
+long as we like. ::
 
     python examples/05_neural_ode.py --out .
 """

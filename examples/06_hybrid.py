@@ -1,9 +1,10 @@
 """Physics where it is known, a network where it is not.
+=====================================================
 
 A pendulum swings through air: drag grows with the square of the speed, which the model's physics leaves out. The bare
 pendulum cannot fit the data. With a small network added to its acceleration, zero at first, it can; and beyond the data
 the hybrid goes on swinging like a pendulum, since most of what it does is physics. It is trained on pieces of a second
-each, which keeps the fit from getting lost in a swing's phase.
+each, which keeps the fit from getting lost in a swing's phase. ::
 
     python examples/06_hybrid.py --out .
 """

@@ -1,7 +1,8 @@
 """A script written for torchdiffeq, run on this engine: one import has changed.
+=============================================================================
 
 It fits the frequency and the damping of an oscillator, as such scripts do, with ``odeint`` for the data and
-``odeint_adjoint`` for the fit. Everything below the imports is what it was.
+``odeint_adjoint`` for the fit. Everything below the imports is what it was. ::
 
     python examples/07_torchdiffeq_script.py --out .
 """

@@ -1,4 +1,5 @@
 r"""Masses of Jupiter and Saturn, from twelve years of positions.
+=============================================================
 
 The Sun and the giant planets pull at each other, and so each one's mass shows in where the others were seen. Positions
 are all that is given: the fit finds the velocities with the masses, and the errors of the masses' ratios to the Sun's
@@ -8,13 +9,13 @@ With real positions (JPL Horizons) the residuals show what the model leaves out.
 about its common centre with the inner planets, which the fit counts with the Sun: its mass comes out too large by
 theirs, 6.0e-6. Saturn's 290 km are Titan's pull at the planet, Neptune's 75 km Triton's: Newton's equations are for the
 centre of planet and moons. None of this is random, and so standard errors, which take residuals for independent noise,
-are only a rough measure here.
+are only a rough measure here. ::
 
     python examples/08_planets.py --out .                       # a simulated stand-in
     python examples/convert_horizons.py barystate.npz planets.h5
     python examples/08_planets.py --data planets.h5 --out .     # or --data sun.txt jupiter.txt saturn.txt ...
 
-The same fit from a shell, from the file or from Horizons' own tables of vectors, one a body, the Sun first:
+The same fit from a shell, from the file or from Horizons' own tables of vectors, one a body, the Sun first::
 
     physode fit planets.h5 --init-masses 1,1e-3,1e-3,1e-4,1e-4 --train-until 12
     physode fit sun.txt jupiter.txt saturn.txt uranus.txt neptune.txt --init-masses 1,1e-3,1e-3,1e-4,1e-4 \

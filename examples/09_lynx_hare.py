@@ -1,4 +1,5 @@
 r"""Lynx and hare: predators and prey in the fur trade's books, 1900 to 1920.
+=========================================================================
 
 The pelts that the Hudson's Bay Company took in, in thousands, rise and fall with both populations. Lotka and Volterra's
 equations are fitted to them with everything unknown: four rates and the numbers of 1900. Three things an ecologist
@@ -13,12 +14,12 @@ would do:
 
 The standard errors take the equations for the truth and the counts for independent; the hunters' effort, the weather
 and what else hares die of are neither. Published fits of these pelts have alpha 0.55, beta 0.028, delta 0.024 to 0.026
-and gamma 0.80 to 0.84 a year (Howard 2009; Carpenter 2018, whose errors are a quarter of the numbers).
+and gamma 0.80 to 0.84 a year (Howard 2009; Carpenter 2018, whose errors are a quarter of the numbers)::
 
     python examples/09_lynx_hare.py --out .                          # a simulated stand-in
     python examples/09_lynx_hare.py --data lynx_hare.csv --out .     # columns year, lynx, hare
 
-From a shell the columns must stand in the order of the state, prey before predators; all numbers then weigh the same:
+From a shell the columns must stand in the order of the state, prey before predators; all numbers then weigh the same::
 
     awk -F, -v OFS=, '{print $1, $3, $2}' lynx_hare.csv > pelts.csv
     physode fit pelts.csv --system lotka_volterra --positive --schedule shooting --train-until 1920 \

@@ -1,4 +1,5 @@
 """A pendulum on film: g / L and damping from the angle that a camera saw.
+=======================================================================
 
 The recording is one run of 95 units of time, six pictures a unit (M. Schmidt and H. Lipson, *Distilling free-form
 natural laws from experimental data*, Science 324, 2009). A look at it before the fit:
@@ -17,7 +18,7 @@ while swings shrink by a third. Linear damping it is.
 
 What is left over, 0.6 degrees, is less than a pixel, but no white noise: neighbours go together (correlation 0.75),
 which the standard errors know nothing of. They are printed as they are, and multiplied by sqrt((1 + r) / (1 - r)),
-which makes up for neighbours' correlation r.
+which makes up for neighbours' correlation r. ::
 
     python examples/10_pendulum.py --out .                                        # a simulated stand-in
     python examples/10_pendulum.py --data schmidt_lipson_real.tar.xz --out .      # or the file real_pend_h_1.txt in it

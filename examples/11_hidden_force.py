@@ -1,4 +1,5 @@
 """Forces that nobody told the model of: a drag, then a fourth body that is not seen.
+==================================================================================
 
 Three bodies attract each other, and something else acts on them. Their masses are known, and where they are is seen
 with an error of 1e-4. The orbits are chaotic: within the training span the known physics alone misses by hundreds of
@@ -15,7 +16,7 @@ unseen body's mass and place follow. The drag, a law of the velocity, holds beyo
 learnt where the bodies were, when they were there, and is less and less good later.
 
 What is recovered is good to some per cent, 3 to 8 between seeds: the width, the prior and the part of the span that is
-fitted first were chosen among some twenty tried.
+fitted first were chosen among some twenty tried. ::
 
     python examples/11_hidden_force.py --out .
 """

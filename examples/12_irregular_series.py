@@ -1,4 +1,5 @@
 """An oscillator seen now and then: a Latent-ODE learns its motion from gaps, noise and halves of measurements.
+============================================================================================================
 
 Two hundred runs of van der Pol's oscillator, each from a state of its own, are measured at forty random times with an
 error of 0.1. No measurement is whole: each is of the position or of the velocity, never of both. No two runs share a
@@ -12,7 +13,7 @@ Then the model is asked about runs that it has not seen: for the whole path from
 told the first half only, for the second (extrapolation). The truth is known here, free of noise, and the misses are
 root mean squares of the distance from it. Who always says the mean of all runs misses by their spread, some 1.5.
 
-Paths drawn from the prior are what the model takes for typical runs before it has seen a single measurement.
+Paths drawn from the prior are what the model takes for typical runs before it has seen a single measurement. ::
 
     python examples/12_irregular_series.py --out .
 """

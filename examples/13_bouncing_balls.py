@@ -1,9 +1,10 @@
 """A thousand bouncing balls at once, and what their bounces tell.
+===============================================================
 
 Each ball falls from its own height and loses the same share of its speed at every bounce: an event with a jump. All are
 solved together, each with its own clock, and each bounce's time has its gradient. So the times at which one real ball
 is heard are enough to fit both unknowns, the height that it fell from and the share of speed that it keeps: no
-position is ever measured. The closed form says what the times should be.
+position is ever measured. The closed form says what the times should be. ::
 
     python examples/13_bouncing_balls.py --out .
 """

@@ -1,4 +1,5 @@
 """Motion that conserves: an energy kept, an energy learnt, and bodies that meet.
+==============================================================================
 
 A comet's orbit of eccentricity 0.6 is followed by leapfrog and by a Runge-Kutta method with as many forces. The error
 of leapfrog's energy goes up and down with every passage of the Sun and stays what it is; the other one's grows.
@@ -9,7 +10,7 @@ their gradients come by running the trajectories backwards (gradient="mali"): no
 
 At last Burrau's three bodies, masses 3, 4 and 5 at rest on a Pythagorean triangle. They meet three times within a
 hundredth of the triangle before t = 16, where ordinary steps become very small; a time of their own carries them
-through.
+through. ::
 
     python examples/14_hamiltonian.py --out .
 """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         simulators,
         training,
     )
-    from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve
+    from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve, odesolve_adjoint
     from physode.estimation.fit import fit
     from physode.estimation.posterior import log_posterior
     from physode.events.event import Event
@@ -64,6 +64,7 @@ __all__ = [
     "odeint_dense",
     "odeint_event",
     "odesolve",
+    "odesolve_adjoint",
     "plotting",
     "progress_bar",
     "rhs",
@@ -106,6 +107,7 @@ _HOMES = {
     "odeint_dense": "physode.compat",
     "odeint_event": "physode.compat",
     "odesolve": "physode.compat",
+    "odesolve_adjoint": "physode.compat",
     "progress_bar": "physode.solvers.callbacks",
     "solve": "physode.solve",
     "solve_regularised": "physode.regularized_n_body",

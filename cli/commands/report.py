@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from physode.cli.options import PATH, force_option, json_option
+from physode.cli.options import force_option, json_option
+from physode.cli.paths import FITTED, PATH, SOURCE
 from physode.cli.show import cell, show_json
 from physode.cli.tables import SectionedCommand, table_options
 from physode.progress import showing_progress
@@ -21,10 +22,13 @@ __all__ = ["command"]
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=FITTED, metavar="RUN...")
 @click.option("-o", "--out", type=PATH, default="report.html", show_default=True, help="The page to write.")
 @click.option(
-    "--data", type=PATH, multiple=True, help="The data of RUN, where they are no longer where it found them; repeat it."
+    "--data",
+    type=SOURCE,
+    multiple=True,
+    help="The data of RUN, where they are no longer where it found them; repeat it.",
 )
 @force_option
 @json_option

@@ -28,6 +28,7 @@ def read_unlabelled(
     path: str | os.PathLike[str],
     *,
     size: int | None = None,
+    centre: float | None = None,
     workers: int | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Images:
@@ -40,6 +41,8 @@ def read_unlabelled(
         (HDF5, npz, CIFAR), whose labels are left out.
     size
         Pixels along a side, as of :func:`physode.datasets.images.read_images`.
+    centre
+        As there, of image files; of pixels that are stored, the centre has been cut already.
     workers, progress
         As there.
 
@@ -59,7 +62,7 @@ def read_unlabelled(
     if not source.exists():
         raise DataError(f"{source} does not exist")
     if source.is_file() and is_image(source.name):
-        return _single(source, size or _USUAL)
+        return _single(source, size or _USUAL, centre)
     container = container_of(source)
     names = [] if container is None else [each.name for each in container.listing.entries if is_image(each.name)]
     if container is None or not names:
@@ -71,6 +74,7 @@ def read_unlabelled(
         attrs={"name": source.name.partition(".")[0] or "images", "source": str(source)},
         skipped=[each for each in container.listing.skipped if is_image(each.path)],
         size=size or _USUAL,
+        centre=centre,
         workers=workers,
         progress=progress,
     )
@@ -107,10 +111,10 @@ def _in_order(names: Sequence[str]) -> list[Labelled]:
     return [Labelled(name, 0, False) for name in sorted(names)]
 
 
-def _single(path: Path, size: int) -> Images:
+def _single(path: Path, size: int, centre: float | None) -> Images:
     check_file(path)
     try:
-        pixels = decode(path.read_bytes(), size=size)
+        pixels = decode(path.read_bytes(), size=size, centre=centre)
     except UndecodableError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     none = np.zeros(1, dtype=np.int64)

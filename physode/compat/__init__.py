@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from physode.compat.torch_aca import odesolve
+from physode.compat.torch_aca import odesolve, odesolve_adjoint
 from physode.compat.torchdiffeq import odeint, odeint_adjoint, odeint_dense, odeint_event
 
-__all__ = ["odeint", "odeint_adjoint", "odeint_dense", "odeint_event", "odesolve"]
+__all__ = ["odeint", "odeint_adjoint", "odeint_dense", "odeint_event", "odesolve", "odesolve_adjoint"]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["EXPERIMENTS", "ON_IMAGES", "find_experiment"]
 
 EXPERIMENTS = {
+    "table1": "ACA paper, Table 1: computation, memory and depth by gradient method, counted",
+    "theorem32": "ACA paper, Theorem 3.2: the reverse solve's error on a linear equation",
     "fig4": "ACA paper, Figs. 4 and 9: van der Pol, forward and in reverse",
     "fig5": "ACA paper, Fig. 5: an image sent through a convolution and back",
     "fig6": "ACA paper, Fig. 6: errors of the three gradient methods on dz/dt = k z",

@@ -12,9 +12,9 @@ from physode.plotting.style import INK, new_figure, plain, styled
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS = {"aca": PALETTE[0], "adjoint": PALETTE[1], "naive": PALETTE[2], "forward": INK, "reverse": PALETTE[3]}
+_METHODS = {"aca": PALETTE[0], "adjoint": PALETTE[1], "naive": PALETTE[2], "forward": INK, "reverse": PALETTE[3]}
 LABELS = {"aca": "ACA", "adjoint": "adjoint", "naive": "naive"}
-"""Colours and names of the gradient methods in the figures of their errors."""
+"""Names of the gradient methods in figures."""
 
 _OTHERS = {"rnn-gru": PALETTE[5], "gru-d": PALETTE[5], "rnn": PALETTE[6], "lstm": PALETTE[4], "resnet": PALETTE[3]} | {
     "node, rk4": PALETTE[4],
@@ -29,8 +29,7 @@ def colour_of(name: str) -> str:
     the adjoint method. Of anything else, the colour is that of text.
     """
     lower = "adjoint" if name == "NODE" else name.lower()
-    colours = {**{method: COLOURS[method] for method in LABELS}, **_OTHERS}
-    return next((colour for part, colour in colours.items() if part in lower), INK)
+    return next((colour for part, colour in {**_METHODS, **_OTHERS}.items() if part in lower), INK)
 
 
 _MARKS = "osD^v"

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.experiments.comparison_plot import COLOURS, LABELS
-from physode.experiments.report import Finding, Result, Row, Series
+from physode.experiments.comparison_plot import LABELS, colour_of
+from physode.experiments.report import Deviation, Finding, Result, Row, Series
 from physode.experiments.study import Study, StudyConfig
 from physode.plotting.style import new_figure, styled
 from physode.rhs import VanDerPol
@@ -181,24 +181,24 @@ def draw(result: Result) -> Figure:
 
 
 def _draw_over_time(axes: Any, data: Series) -> None:
-    axes.plot(data["t"], data["forward"][:, 0], color=COLOURS["forward"], label="forward")
-    axes.plot(data["t"], data["reverse"][:, 0], "--", color=COLOURS["reverse"], label="reverse, from y(T)")
+    axes.plot(data["t"], data["forward"][:, 0], color=colour_of("forward"), label="forward")
+    axes.plot(data["t"], data["reverse"][:, 0], "--", color=colour_of("reverse"), label="reverse, from y(T)")
     axes.plot(
-        data["t_checkpoints"], data["checkpoints"][:, 0], "o", ms=3.5, color=COLOURS["aca"], label="ACA's checkpoints"
+        data["t_checkpoints"], data["checkpoints"][:, 0], "o", ms=3.5, color=colour_of("aca"), label="ACA's checkpoints"
     )
     axes.set(xlabel="t", ylabel="$y_1$", title="Over time", ylim=(-1.3, 2.6))
     axes.legend(loc="upper right")
 
 
 def _draw_phase_plane(axes: Any, data: Series) -> None:
-    axes.plot(*data["forward"].T, color=COLOURS["forward"])
-    axes.plot(*data["reverse"].T, "--", color=COLOURS["reverse"])
-    axes.plot(*data["checkpoints"].T, "o", ms=3.5, color=COLOURS["aca"])
+    axes.plot(*data["forward"].T, color=colour_of("forward"))
+    axes.plot(*data["reverse"].T, "--", color=colour_of("reverse"))
+    axes.plot(*data["checkpoints"].T, "o", ms=3.5, color=colour_of("aca"))
     for point, marker, text, offset in (
         (data["forward"][0], "*", "y(0)", (4, 12)),
         (data["reverse"][0], "X", "the reverse\nsolve ends here", (-12, -12)),
     ):
-        color = "black" if marker == "*" else COLOURS["reverse"]
+        color = "black" if marker == "*" else colour_of("reverse")
         axes.plot(*point, marker, ms=11, color=color, zorder=5)
         axes.annotate(text, point, xytext=offset, textcoords="offset points", color=color, ha="right")
     axes.set(xlabel="$y_1$", ylabel="$y_2$", title="Phase plane")
@@ -210,17 +210,31 @@ def _draw_errors(axes: Any, rows: Sequence[Row]) -> None:
         ("reverse", "s--", "reverse error at 0", "reverse solve, |error of y(0)|"),
         ("forward", "s-", "forward error at T", "forward solve, |error of y(T)|"),
     ):
-        axes.semilogy(spans, [row[column] for row in rows], style, ms=4, color=COLOURS[name], label=label)
+        axes.semilogy(spans, [row[column] for row in rows], style, ms=4, color=colour_of(name), label=label)
     for method in _METHODS:
         values = [row[f"gradient error, {method}"] for row in rows]
-        color = COLOURS[method]
+        color = colour_of(method)
         axes.semilogy(spans, values, "o-", ms=4, color=color, label=f"{LABELS[method]}, gradient (relative)")
         failed = [span for span, value in zip(spans, values, strict=True) if not math.isfinite(value)]
         axes.plot(failed, [0.97] * len(failed), "x", color=color, transform=axes.get_xaxis_transform())
     if any(not math.isfinite(row["gradient error, adjoint"]) for row in rows):
-        axes.plot([], [], "x", color=COLOURS["adjoint"], label="adjoint: its reverse solve diverges")
+        axes.plot([], [], "x", color=colour_of("adjoint"), label="adjoint: its reverse solve diverges")
     axes.set(xlabel="span T", ylabel="error", title="Errors against the span")
     axes.legend(fontsize="x-small", loc="lower right", frameon=True)
 
 
-STUDIES = {"fig4": Study(Config, draw, run=run)}
+STUDIES = {
+    "fig4": Study(
+        Config,
+        draw,
+        run=run,
+        deviations=(
+            Deviation(
+                "Figs. 4 and 9",
+                "MATLAB's ode45 with its default settings; the end T is not given",
+                "dopri5, which is ode45's pair, with ode45's tolerances, error norm and largest step, to several T",
+                "MATLAB is no part of this",
+            ),
+        ),
+    )
+}

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from physode.experiments.comparison_plot import COLOURS
-from physode.experiments.report import Finding, Result, Row
+from physode.experiments.comparison_plot import colour_of
+from physode.experiments.report import Deviation, Finding, Result, Row
 from physode.experiments.study import Study, StudyConfig
 from physode.plotting.style import MUTED, new_figure, styled
 from physode.solution import Solution
@@ -206,12 +206,26 @@ def _draw_errors(axes: Any, result: Result) -> None:
     for style, (precision, rtol) in zip(("-", "--", ":"), result.config["variants"], strict=False):
         rows = [row for row in result.rows if (row["precision"], row["rtol"]) == (precision, rtol)]
         for name, key in (("adjoint", "adjoint reconstruction error"), ("forward", "forward error")):
-            axes.semilogy([row["T"] for row in rows], [row[key] for row in rows], style, color=COLOURS[name])
+            axes.semilogy([row["T"] for row in rows], [row[key] for row in rows], style, color=colour_of(name))
         axes.plot([], [], style, color=MUTED, label=f"{precision}, rtol {rtol:g}")
-    axes.plot([], [], color=COLOURS["adjoint"], label="integrated back: the input")
-    axes.plot([], [], color=COLOURS["forward"], label="forward: y(T)")
+    axes.plot([], [], color=colour_of("adjoint"), label="integrated back: the input")
+    axes.plot([], [], color=colour_of("forward"), label="forward: y(T)")
     axes.set(xlabel="T", title="Relative error (ACA's input: 0)")
     axes.legend(fontsize="x-small")
 
 
-STUDIES = {"fig5": Study(Config, draw, run=run)}
+STUDIES = {
+    "fig5": Study(
+        Config,
+        draw,
+        run=run,
+        deviations=(
+            Deviation(
+                "Fig. 5",
+                "an image, a random 3x3 kernel and an end T that are not given",
+                "a drawn galaxy, a normal kernel that --seed draws, and several T, tolerances and precisions",
+                "they have to be chosen",
+            ),
+        ),
+    )
+}

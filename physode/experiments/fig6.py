@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from physode.experiments.comparison_plot import COLOURS, LABELS
-from physode.experiments.report import Finding, Result, Row
+from physode.experiments.comparison_plot import LABELS, colour_of
+from physode.experiments.report import Deviation, Finding, Result, Row
 from physode.experiments.study import Study, StudyConfig
 from physode.plotting.style import new_figure, styled
 from physode.solve import solve
@@ -178,12 +178,12 @@ def draw(result: Result) -> Figure:
         for (top, bottom), rate in zip(axes.T, rates, strict=True):
             rows = [row for row in result.rows if row["k"] == rate]
             spans = [row["T"] for row in rows]
-            bottom.axhline(1.0, color=COLOURS["aca"], lw=2.5)
+            bottom.axhline(1.0, color=colour_of("aca"), lw=2.5)
             for name in (*_METHODS, *_PEERS):
                 if name not in rows[0]:
                     continue
                 peer, method = name in _PEERS, name.split()[-1]
-                style = {"color": COLOURS[method], "ls": ":" if peer else "-", "marker": "o", "ms": 3}
+                style = {"color": colour_of(method), "ls": ":" if peer else "-", "marker": "o", "ms": 3}
                 label = f"{LABELS[method]}{' (torchdiffeq)' if peer else ''}"
                 top.semilogy(spans, [row[name] * row["exact dL/dz0"] for row in rows], label=label, **style)
                 if name != "aca":
@@ -195,4 +195,24 @@ def draw(result: Result) -> Figure:
         return figure
 
 
-STUDIES = {"fig6": Study(Config, draw, run=run)}
+STUDIES = {
+    "fig6": Study(
+        Config,
+        draw,
+        run=run,
+        deviations=(
+            Deviation(
+                "Fig. 6, Eqs. 27-29",
+                "k, z0 and the precision are not given",
+                "a positive and a negative k, from z0 = 1, in double precision",
+                "which error is the smallest depends on the sign of k",
+            ),
+            Deviation(
+                "Fig. 6",
+                "the naive and the adjoint method are torchdiffeq's, whose last step passes T",
+                "both methods on this engine, whose last step ends at T, and torchdiffeq's where it is installed",
+                "so that methods differ in their gradients alone",
+            ),
+        ),
+    )
+}

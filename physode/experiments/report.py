@@ -161,6 +161,7 @@ def as_dict(result: Result) -> dict[str, Any]:
     return {
         "name": result.name,
         "title": result.title,
+        "claims": result.claims,
         "config": plain(result.config),
         "rows": [plain(row) for row in result.rows],
         "findings": [vars(finding) for finding in result.findings],
@@ -175,39 +176,39 @@ def markdown(result: Result, *, figures: Mapping[str, str] | None = None) -> str
         f"# {result.title}",
         *(f"![{result.title if name == 'figure' else name}]({file})" for name, file in (figures or {}).items()),
         *_findings(result),
-        _table(columns, [[_cell(row[name]) for name in columns] for row in result.rows]),
+        markdown_table(columns, [[cell(row[name]) for name in columns] for row in result.rows]),
         *_deviations(result.deviations),
-        "Configuration: " + ", ".join(f"{name} = {_cell(value)}" for name, value in result.config.items()) + ".",
+        "Configuration: " + ", ".join(f"{name} = {cell(value)}" for name, value in result.config.items()) + ".",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _findings(result: Result) -> list[str]:
-    if not result.findings:
-        return []
     rows = [[each.paper, each.ours, "yes" if each.agrees else "no"] for each in result.findings]
-    return [_table([result.claims, "here", "agrees"], rows)]
+    return [markdown_table([result.claims, "here", "agrees"], rows)] if rows else []
 
 
 def _deviations(deviations: Sequence[Deviation]) -> list[str]:
     if not deviations:
         return []
     rows = [[each.item, each.paper, each.here, each.reason] for each in deviations]
-    return ["Deviations:", _table(["item", "the paper", "here", "reason"], rows)]
+    return ["Deviations:", markdown_table(["item", "the paper", "here", "reason"], rows)]
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Return a value as tables show it, numbers to four digits."""
     match value:
         case None:
             return "-"
         case float():
             return f"{value:.4g}"
         case list() | tuple():
-            return ", ".join(map(_cell, value))
+            return ", ".join(map(cell, value))
         case _:
             return str(value)

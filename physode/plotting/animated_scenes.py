@@ -91,7 +91,7 @@ def _space(figure: Figure, comparison: Comparison, tail: float, rotate: float) -
         fitted, true = _near(comparison, columns, positions), comparison.observed[:, columns]
         parts.append(Mover(space, comparison.t, true, fitted, colour=colour, points=points, tail=tail).show)
     style_space(space, comparison, zoom=1.02)
-    handles = Mover.legend(comparison.observed_is, points=points) + _names(comparison)
+    handles = Mover.legend(comparison, points=points) + _names(comparison)
     space.legend(handles=handles, loc="upper left", bbox_to_anchor=(-0.22, 1.0))
     parts += [Clock(figure, comparison).show, _distances(bottom, comparison)]
     start = float(space.azim)
@@ -105,7 +105,7 @@ def _plane(figure: Figure, comparison: Comparison, tail: float) -> Scene:
     fitted, true = _near(comparison, slice(0, 2), 2), comparison.observed[:, :2]
     mover = Mover(plane, comparison.t, true, fitted, colour=COLOURS[0], points=points, tail=tail)
     plane.set(xlabel=comparison.axis(0), ylabel=comparison.axis(1))
-    handles = Mover.legend(comparison.observed_is, points=points)
+    handles = Mover.legend(comparison, points=points)
     plane.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
     panels = [figure.add_subplot(grid[row, 1]) for row in range(2)]
     cursors = [_component(axes, comparison, column) for column, axes in enumerate(panels)]
@@ -244,15 +244,15 @@ class Mover:
         _put(self._head, trail[-1:])
 
     @staticmethod
-    def legend(observed_is: str, *, points: bool) -> list[Any]:
+    def legend(comparison: Comparison, *, points: bool) -> list[Any]:
         """Return what a legend shows."""
         from matplotlib.lines import Line2D
 
         ring: dict[str, Any] = {"color": MUTED, "alpha": 0.5, "lw": 5, "marker": "o", "ms": 11}
         style = observed_style(points=True) if points else ring | {"mfc": "none", "mec": MUTED, "mew": 1.4}
         return [
-            Line2D([], [], label=observed_is, **{"color": MUTED} | style),
-            Line2D([], [], color=MUTED, lw=1.6, marker="o", ms=7, mec="white", label="fitted"),
+            Line2D([], [], label=comparison.observed_is, **{"color": MUTED} | style),
+            Line2D([], [], color=MUTED, lw=1.6, marker="o", ms=7, mec="white", label=comparison.model_is),
         ]
 
 

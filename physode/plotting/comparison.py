@@ -72,6 +72,22 @@ class Comparison:
         return found
 
     @property
+    def spans(self) -> tuple[str, str]:
+        """What a curve of the model is called in the span that it was trained on, and beyond; the latter may be empty.
+
+        ``("trained on [0, 1]", "predicted to 2")``.
+        """
+        start, end = float(self.t[0]), float(self.t[-1])
+        if bool(self.inside(self.t).all()):
+            return f"trained on [{start:g}, {end:g}]", ""
+        return f"trained on [{start:g}, {self.train_until:g}]", f"predicted to {end:g}"
+
+    @property
+    def model_is(self) -> str:
+        """What a curve of the model is called over both spans."""
+        return ", ".join(filter(None, self.spans))
+
+    @property
     def bodies(self) -> int:
         """How many bodies the columns r1_x, ..., vn_z are of; three components are one point's path."""
         return max(1, len(self.columns) // 6)

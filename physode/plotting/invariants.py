@@ -46,7 +46,7 @@ def plot_drift(
     t
         Times, (T,).
     invariants
-        By curve (such as "fitted"), then by quantity: (T,) for a number, (T, 3) for a vector.
+        By curve (such as "true"), then by quantity: (T,) for a number, (T, 3) for a vector.
     train_until
         End of the training span.
     time_unit

@@ -305,7 +305,7 @@ def _invariants(view: RunView) -> dict[str, dict[str, Any]]:
     """Return what fitted and true states conserve, each by its own constants, or by the true ones where it has none."""
     truth, fitted = _known(view, view.observed), _known(view, view.predicted)
     shown = view.comparison
-    curves = {"fitted": _conserved(fitted or truth, shown.fitted)}
+    curves = {shown.model_is: _conserved(fitted or truth, shown.fitted)}
     if shown.observed_is == "true":  # errors of measurement would hide what is conserved
         curves["true"] = _conserved(truth, shown.observed)
     return {name: found for name, found in curves.items() if found}

@@ -90,7 +90,7 @@ def _draw_space(part: Any, comparison: Comparison) -> None:
     style_space(space, comparison)
     handles = path_legend(comparison, points=points)
     space.legend(handles=handles, loc="upper left", bbox_to_anchor=(-0.08, 1.0))
-    part.suptitle(f"Fitted against {comparison.observed_is} orbits", x=0.02, ha="left", weight="bold")
+    part.suptitle(f"Orbits of the model over the {comparison.observed_is} ones", x=0.02, ha="left", weight="bold")
 
 
 def _draw_distances(part: Any, comparison: Comparison) -> None:
@@ -109,7 +109,7 @@ def _draw_distances(part: Any, comparison: Comparison) -> None:
     axes.set(ylabel=label("distance", comparison.units[0]), xlabel=label("time", comparison.time_unit))
     axes.margins(x=0)
     axes.legend(loc="best", **BOXED)
-    title = f"Distance of fitted from {comparison.observed_is} positions"
+    title = f"Distance from {comparison.observed_is} positions"
     part.suptitle(title, x=0.02, ha="left", weight="bold")
 
 
@@ -119,7 +119,7 @@ def _draw_component(axes: Any, comparison: Comparison, column: int) -> None:
     mark_training(axes, float(t[0]), comparison.train_until)
     axes.plot(t, comparison.observed[:, column], color=colour, label=comparison.observed_is, **style)
     times, fitted = comparison.fine
-    axes.plot(times, fitted[:, column], color=INK, lw=1.1, label="fitted")
+    axes.plot(times, fitted[:, column], color=INK, lw=1.1, label=comparison.model_is)
     axes.set_ylabel(comparison.axis(column))
     axes.margins(x=0)
 
@@ -206,10 +206,11 @@ def path_legend(comparison: Comparison, *, points: bool) -> list[Any]:
     """Return what a legend of :func:`draw_path` shows."""
     from matplotlib.lines import Line2D
 
+    trained, predicted = comparison.spans
     return [
         Line2D([], [], color=MUTED, label=comparison.observed_is, **observed_style(points=points) | {"alpha": 0.5}),
-        Line2D([], [], color=MUTED, lw=1.4, label="fitted, training"),
-        Line2D([], [], color=INK, lw=1.0, ls=_DASHES, label="fitted, beyond"),
+        Line2D([], [], color=MUTED, lw=1.4, label=trained),
+        *([Line2D([], [], color=INK, lw=1.0, ls=_DASHES, label=predicted)] if predicted else []),
         Line2D([], [], color=MUTED, marker="o", ls="", ms=6, label="start"),
         Line2D([], [], mfc="white", mec=MUTED, mew=1.6, marker="o", ls="", ms=6, label="training ends"),
     ]

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import physode
 from physode import json_values
 from physode.datasets.atomic_write import append_line, write_text
-from physode.datasets.files import check_folder, shown
+from physode.datasets.files import check_folder, check_run_folder, shown
 from physode.datasets.locks import claimed_folder, new_part
 from physode.datasets.provenance import provenance
 from physode.errors import ConfigError, DataError
@@ -262,8 +262,7 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
         If it is missing, no run, one of another kind or version, or its settings are damaged.
     """
     folder = Path(path)
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder; name the folder of a run, such as {example}")
+    check_run_folder(folder, example=example)
     settings = folder / _SETTINGS
     if not settings.is_file():
         remedy = "; it was killed before it had one: begin it again" if _hardly_begun(folder) else ""

@@ -21,6 +21,8 @@ _IMAGES = {
     "galaxy": {"images": 30, "width": 2, "batch": 15, "epochs": 1, "splits": 2},
 }
 SMALL = {
+    "table1": {"cases": ((2, 1e-3, 1.0),), "span": 1.0, "width": 4, "batch": 2},
+    "theorem32": {"methods": ("euler", "midpoint"), "steps": (4, 8)},
     "fig4": {"spans": (5.0,), "points": 51},
     "fig5": {"size": 12, "span": 2.0, "spans": (1.0, 2.0)},
     "fig6": {"spans": (1.0, 2.0), "peers": False},
@@ -31,7 +33,7 @@ SMALL = {
     | {"preset_points": 10, "preset_end": 0.02, "preset_until": 0.01},
     **{name: _IMAGES[study] for name, study in ON_IMAGES.items() if name != "galaxy-params"},
 }
-SINGLE = {"fig4", "fig5", "fig6", "table2", "table3", "table6", "table7", "galaxy-params"} | {
+SINGLE = {"table1", "theorem32", "fig4", "fig5", "fig6", "table2", "table3", "table6", "table7", "galaxy-params"} | {
     f"galaxy-table{number}" for number in (1, 2, 3)
 }
 """Those of one figure, which has no folder."""

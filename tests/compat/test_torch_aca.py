@@ -41,6 +41,7 @@ OPTIONS = {"h": None, "t0": 0.0, "t1": 2.0, "rtol": 1e-6, "atol": 1e-8, "print_n
 
 def test_odesolve_stands_at_the_top_level():
     assert physode.odesolve is odesolve
+    assert physode.odesolve_adjoint is odesolve_adjoint
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -272,14 +272,14 @@ def test_every_method_and_noise_has_a_row_with_its_shares():
     assert len({tuple(row) for row in result.rows}) == 1
     assert len(rows) == 2 + 1 + 1 + 3 * 2
     ours = rows["LM, growing span", 1e-2]
-    assert (ours["systems"], ours["recovered to 1 %"]) == (3, "3 of 3, 100.0 +- 0.0 %")
-    assert ours["coverage"] == "9 of 9, 100.0 +- 0.0 %"
-    assert ours["coverage, nearest < 0.1 AU"] == "3 of 3, 100.0 +- 0.0 %"
+    assert (ours["systems"], ours["recovered to 1 % (+- standard error)"]) == (3, "3 of 3, 100.0 +- 0.0 %")
+    assert ours["coverage (+- standard error)"] == "9 of 9, 100.0 +- 0.0 %"
+    assert ours["coverage, nearest < 0.1 AU (+- standard error)"] == "3 of 3, 100.0 +- 0.0 %"
     assert (ours["seconds"], ours["evaluations"]) == (2.0, 4.0)
-    assert rows["LM, growing span", 0.0]["coverage"] is None
+    assert rows["LM, growing span", 0.0]["coverage (+- standard error)"] is None
     plain = rows["LM, full span at once", 0.0]
     assert (plain["data not met"], plain["note"]) == (2, "data not met: 0/0, 0/1")
-    assert rows["Adam, ACA", 1e-2]["recovered to 1 %"] == "1 of 2, 50.0 +- 35.4 %"
+    assert rows["Adam, ACA", 1e-2]["recovered to 1 % (+- standard error)"] == "1 of 2, 50.0 +- 35.4 %"
 
 
 def test_findings_say_what_was_found_whether_or_not_it_is_as_hoped():
@@ -287,7 +287,7 @@ def test_findings_say_what_was_found_whether_or_not_it_is_as_hoped():
     plain = findings["noise 0: the default fit recovers at least as many systems as LM, full span at once"]
     assert (plain.ours, plain.agrees) == ("2 and 0 of 2", True)
     covered = findings["noise 0.01, LM, growing span: 95 % intervals cover 90 to 99 % of the masses"]
-    assert (covered.ours, covered.agrees) == ("9 of 9, 100.0 +- 0.0 %", False)
+    assert (covered.ours, covered.agrees) == ("9 of 9, 100.0 +- 0.0 % (+- standard error)", False)
     (preset,) = [finding for text, finding in findings.items() if text.startswith("preset aca")]
     assert preset.agrees
     assert findings["every fit gives masses"].agrees
@@ -301,11 +301,12 @@ def test_no_failure_is_dropped():
     result = aggregate(SMALL, outcomes)
     rows = {(row["method"], row["noise (AU)"]): row for row in result.rows}
     ours = rows["LM, growing span", 1e-2]
-    assert (ours["recovered to 1 %"], ours["failed"]) == ("1 of 3, 33.3 +- 27.2 %", 2)
+    assert (ours["recovered to 1 % (+- standard error)"], ours["failed"]) == ("1 of 3, 33.3 +- 27.2 %", 2)
     assert ours["note"] == "0/0: its process died; 0/1: its process died"
-    assert ours["coverage"].startswith("3 of 9")
+    assert ours["coverage (+- standard error)"].startswith("3 of 9")
     lost = rows["Adam, adjoint", 0.0]
-    assert (lost["recovered to 1 %"], lost["failed"], lost["seconds"]) == ("0 of 2, 0.0 +- 0.0 %", 2, None)
+    assert lost["recovered to 1 % (+- standard error)"] == "0 of 2, 0.0 +- 0.0 %"
+    assert (lost["failed"], lost["seconds"]) == (2, None)
     complete = next(each for each in result.findings if each.paper == "every fit gives masses")
     assert not complete.agrees
     assert complete.ours.startswith("16 of 22 do; not LM, growing span at 0.01: 0/0, ")

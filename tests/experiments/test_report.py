@@ -10,10 +10,13 @@ import pytest
 
 from physode.errors import DataError
 from physode.experiments import EXPERIMENTS, find_experiment, report
+from physode.experiments.comparison_plot import colour_of
 from physode.experiments.report import Finding, Result
 from physode.plotting.style import new_figure
 
 SMALL = {
+    "table1": {"cases": ((2, 1e-3, 1.0), (2, 1e-3, 4.0)), "span": 1.0, "width": 4, "batch": 2},
+    "theorem32": {"methods": ("euler", "midpoint"), "steps": (4, 8)},
     "fig4": {"spans": (5.0,), "points": 51},
     "fig5": {"size": 12, "span": 2.0, "spans": (1.0, 2.0)},
     "fig6": {"spans": (1.0, 2.0), "peers": False},
@@ -115,3 +118,10 @@ def test_tables_and_json_hold_what_is_not_a_plain_number():
     assert "| inf | x\\|y | - | 0.1235 | 1, 2.5 |" in report.markdown(result)
     assert "| p | o | no |" in report.markdown(result)
     assert report.as_dict(result)["rows"] == [{"a": None, "b": "x|y", "c": None, "d": 0.123456, "e": [1, 2.5]}]
+
+
+def test_a_method_has_one_colour_whatever_it_is_called():
+    assert len({colour_of(name) for name in ("aca", "ACA, graphs kept", "NODE18-ACA", "ODE, ACA: K1")}) == 1
+    several = ("aca", "adjoint", "naive", "resnet", "lstm", "rnn", "gru-d")
+    assert len(set(map(colour_of, several))) == len(several)
+    assert colour_of("anything else") == colour_of("forward")

@@ -152,6 +152,22 @@ def test_mixed_precision_holds_in_the_backward_pass_too(gradient):
     assert y.dtype == block.f[0].weight.grad.dtype == torch.float32
 
 
+@pytest.mark.parametrize("gradient", ["aca", "naive", "adjoint"])
+def test_in_mixed_precision_states_are_single_though_layers_before_give_half(gradient):
+    """Steps of a hundredth in a state of eight bits would be lost: 0.01 is below half a unit of 4 in bfloat16."""
+    f = nn.Conv2d(2, 2, 1).float()
+    nn.init.zeros_(f.weight)
+    nn.init.constant_(f.bias, 1.0)
+    block = ODEBlock(f, solver=Solver("rk4", step=0.01, gradient=gradient))
+    start = torch.full((1, 2, 3, 3), 4.0, dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = block(start)
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, torch.full_like(y, 5.0), rtol=1e-5, atol=0)
+    y.sum().backward()
+    torch.testing.assert_close(start.grad, torch.ones_like(start))
+
+
 # Evaluation.
 
 

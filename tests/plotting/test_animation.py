@@ -51,7 +51,8 @@ def test_bodies_stand_where_the_fit_has_them_at_a_time(bodies):
     grown = distances.get_lines()[2]
     assert grown.get_xdata()[-1] == 0.5
     np.testing.assert_allclose(grown.get_ydata()[1:], np.sqrt(3) * 0.01 * bodies.t[1:11])
-    assert [text.get_text() for text in space.get_legend().get_texts()] == ["true", "fitted", "Sun", "Jupiter"]
+    named = [text.get_text() for text in space.get_legend().get_texts()]
+    assert named == ["true", "trained on [0, 1], predicted to 2", "Sun", "Jupiter"]
 
 
 def test_the_clock_says_what_the_fit_has_not_seen(bodies):

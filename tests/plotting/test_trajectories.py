@@ -118,7 +118,7 @@ def test_velocities_that_were_never_observed_break_no_figure(orbits):
     assert space.get_lines()[0].get_linestyle() == "None"
     planes = plot_phase_planes(orbits)
     assert np.isfinite(planes.axes[0].get_lines()[1].get_ydata()).all()
-    assert planes.legends[0].get_texts()[0].get_text() == "fitted, training"
+    assert planes.legends[0].get_texts()[0].get_text().startswith("trained on [0, ")
     assert len(plot_series(orbits, most=18).axes) == 18
 
 

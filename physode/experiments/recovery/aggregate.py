@@ -27,6 +27,7 @@ _EXACT = 1e-5  # AU; residuals beyond this are none of the solvers' errors, whic
 _ABOVE = 1.5  # standard deviations; 900 residuals have a root mean square within 1.1
 _ENOUGH = 0.95  # of all systems
 _COVERED = (0.90, 0.99)
+_SPREAD = "(+- standard error)"  # what a share has to either side
 
 
 def aggregate(config: Config, outcomes: Mapping[str, Outcome]) -> Result:
@@ -76,13 +77,17 @@ def _row(key: str, noise: float, fits: Fits) -> Row:
         "method": METHODS[key].label,
         "noise (AU)": noise,
         "systems": len(fits),
-        "recovered to 1 %": str(share),
+        f"recovered to 1 % {_SPREAD}": str(share),
         "median error": float(np.median(errors)) if np.isfinite(np.median(errors)) else None,
         "data not met": None if wrong is None else len(wrong),
         "failed": len(failures),
-        "coverage": str(coverage(fits)) if sure else None,
-        f"coverage, nearest < {CLOSE:g} AU": str(coverage(fits, lambda distance: distance < CLOSE)) if sure else None,
-        f"coverage, nearest >= {CLOSE:g} AU": str(coverage(fits, lambda distance: distance >= CLOSE)) if sure else None,
+        f"coverage {_SPREAD}": str(coverage(fits)) if sure else None,
+        f"coverage, nearest < {CLOSE:g} AU {_SPREAD}": str(coverage(fits, lambda distance: distance < CLOSE))
+        if sure
+        else None,
+        f"coverage, nearest >= {CLOSE:g} AU {_SPREAD}": str(coverage(fits, lambda distance: distance >= CLOSE))
+        if sure
+        else None,
         "seconds": float(np.mean(seconds)) if seconds else None,
         "evaluations": float(np.mean(work)) if work else None,
         "note": "; ".join([*failures, *([f"data not met: {', '.join(wrong)}"] if wrong else [])]),
@@ -94,13 +99,13 @@ def _findings(config: Config, all_fits: _AllFits) -> Iterator[Finding]:
     for noise in noises_of(config, "growing"):
         share = recovered(all_fits["growing", noise])
         text = f"noise {noise:g}: at least 95 % of the systems recovered to {100 * RECOVERED:g} % by the default fit"
-        yield Finding(text, str(share), share.value >= _ENOUGH)
+        yield Finding(text, f"{share} {_SPREAD}", share.value >= _ENOUGH)
     for (key, noise), fits in all_fits.items():
         if noise > 0 and not METHODS[key].adam:
             share, (low, high) = coverage(fits), _COVERED
             expected = f"95 % intervals cover {100 * low:g} to {100 * high:g} % of the masses"
             text = f"noise {noise:g}, {METHODS[key].label}: {expected}"
-            yield Finding(text, str(share), low <= share.value <= high)
+            yield Finding(text, f"{share} {_SPREAD}", low <= share.value <= high)
     for key in METHODS:
         if key not in ("growing", "sigma"):
             yield from _compared(config, all_fits, key)

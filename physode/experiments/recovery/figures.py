@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from physode.experiments.comparison_plot import colour_of
 from physode.experiments.recovery.aggregate import CLOSE, RECOVERED, Share
 from physode.experiments.recovery.config import METHODS
 from physode.experiments.report import Result
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-_COLOUR = dict(zip(METHODS, COLOURS, strict=False))
+_COLOUR = {key: colour_of(key) for key in METHODS} | {"sigma": COLOURS[3], "plain": COLOURS[4]}
 _MARKS = dict(zip(METHODS, "osD^v<", strict=True))
 _REACH = 5.0  # standard errors to which pulls are shown; those beyond are in the outermost bars
 _TALLEST, _SMALLEST = 1e2, 1e-12  # errors beyond are shown there
@@ -53,7 +54,11 @@ def _shares(result: Result) -> Figure:
         )  # fmt: skip
     axes.set_xticks(range(len(noises)), [f"{noise:g}" for noise in noises])
     axes.set_ylim(-3, 104)
-    axes.set(xlabel="noise of positions (AU)", ylabel="systems (%)", title="All three masses right within 1 %")
+    axes.set(
+        xlabel="noise of positions (AU)",
+        ylabel="systems (%), ± standard error",
+        title="All three masses right within 1 %",
+    )
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 

@@ -252,7 +252,7 @@ def body_columns(n: int) -> tuple[str, ...]:
 
 
 def pair_distances(y: Tensor) -> Tensor:
-    """Return |r_i - r_j| for the pairs (1,2), (1,3), ..., (n-1,n): shape (..., n (n-1) / 2) from `y` (..., 6 n)."""
+    r"""Return :math:`|r_i - r_j|` for the pairs (1,2), (1,3), ..., (n-1,n): (..., n (n-1) / 2) from `y` (..., 6 n)."""
     n = y.shape[-1] // 6
     r = torch.unflatten(y[..., : 3 * n], -1, (n, 3))
     i, j = torch.triu_indices(n, n, 1, device=y.device)

@@ -1,0 +1,125 @@
+"""What needs a GPU: pieces in order, stopped and gone on with, and results that the documentation takes in."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import gpu_pieces
+from benchmarks.gpu_pieces import PIECES, Piece, chosen_pieces, run_here, write_result
+from benchmarks.gpu_work import NETWORKS, Settings, report_images, result
+from physode.images import TrainConfig, create_train_run
+from physode.images.run import Epoch
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(device="cpu", work=tmp_path / "work", images=tmp_path / "images.tar")
+
+
+def epoch(number, accuracy, memory=None):
+    common = {"epoch": number, "loss": 1.0 / number, "lr": 0.1, "rhs_forward": 10.0, "rhs_backward": 5.0}
+    more = {"accepted": 4.0, "rejected": 1.0, "seconds": 2.0, "test_seconds": 0.5, "test_rhs": 8.0, "memory": memory}
+    names = {name for each in Epoch.__mro__ for name in getattr(each, "__annotations__", {})}
+    found = {**common, **more, "accuracy": accuracy, "test_loss": 1.0, "test_accuracy": accuracy}
+    return {name: value for name, value in found.items() if name in names}
+
+
+def begun(settings, name, accuracies):
+    """Make the folder of a training with as many epochs."""
+    config = TrainConfig(**NETWORKS[name], epochs=5)
+    about = {"dataset": "images", "size": None, "classes": ("a", "b"), "digest": "0" * 64}
+    run = create_train_run(settings.work / "runs" / name, config, data=settings.images, **about)
+    lines = [json.dumps(epoch(number, value)) for number, value in enumerate(accuracies, start=1)]
+    (run.path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_pieces_come_in_the_order_of_their_worth_whatever_is_asked_first():
+    assert [piece.name for piece in chosen_pieces([])] == list(PIECES)
+    assert [piece.name for piece in chosen_pieces(["galaxies", "images", "tests"])] == [
+        "tests", "node18-aca", "node18-adjoint", "node18-naive", "resnet18", "galaxies",
+    ]  # fmt: skip
+
+
+def test_an_unknown_piece_is_named_beside_the_known():
+    with pytest.raises(ValueError, match="unknown pieces galaxy; known: ensembles, galaxies"):
+        list(chosen_pieces(["galaxy", "tests"]))
+
+
+def test_networks_are_compared_after_the_epochs_that_all_have(settings):
+    begun(settings, "node18-aca", [0.5, 0.6, 0.7])
+    begun(settings, "resnet18", [0.4, 0.55])
+    rows = {row["network"]: row for row in report_images(settings)["rows"]}
+    assert rows["node18-aca"]["test error (%)"] == pytest.approx(40.0)
+    assert rows["resnet18"]["test error (%)"] == pytest.approx(45.0)
+    assert (rows["node18-aca"]["epochs"], rows["node18-aca"]["of"]) == (2, 3)
+    assert rows["resnet18"]["seconds of training"] == 4.0
+
+
+def test_a_result_is_written_whole_and_names_no_place(settings, tmp_path):
+    found = result("ensembles", "Ensembles", settings, [{"system": "Lorenz", "seconds": 0.25}], [])
+    write_result(found, tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / "gpu-ensembles.json").read_text())
+    assert kept["rows"] == found["rows"]
+    assert "| Lorenz | 0.25 |" in (tmp_path / "out" / "gpu-ensembles.md").read_text()
+    assert str(tmp_path) not in json.dumps(kept["config"])
+
+
+def test_what_is_missing_leaves_a_piece_out_in_one_line(settings, tmp_path, capsys):
+    settings.work.mkdir()
+    assert run_here(PIECES["node18-aca"], settings, tmp_path / "out") == gpu_pieces._MISSING
+    assert capsys.readouterr().out == (
+        f"node18-aca: left out, {settings.images} is not there; name the images with --images\n"
+    )
+
+
+def test_a_training_that_is_stopped_still_reports_its_epochs(settings, tmp_path):
+    begun(settings, "node18-aca", [0.5])
+
+    def stopped(_):
+        raise KeyboardInterrupt
+
+    piece = replace(PIECES["node18-aca"], run=stopped)
+    assert run_here(piece, settings, tmp_path / "out") == gpu_pieces._STOPPED
+    assert json.loads((tmp_path / "out" / "gpu-images.json").read_text())["rows"][0]["of"] == 1
+
+
+def test_what_is_done_is_not_done_again_and_what_was_stopped_is(monkeypatch, tmp_path, capsys):
+    codes = {"tests": [0], "ensembles": [gpu_pieces._STOPPED, 0]}
+    monkeypatch.setattr(gpu_pieces, "run_apart", lambda piece, arguments, limit: codes[piece.name].pop(0))
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--work", str(tmp_path), "--pieces", "tests", "ensembles"])
+    said = []
+    for _ in range(3):
+        with pytest.raises(SystemExit) as ended:
+            gpu_pieces.main()
+        assert ended.value.code == 0
+        said.append(capsys.readouterr().out)
+    assert "ensembles  stopped, goes on after 0 s" in said[0]
+    assert "tests      done before\nensembles  done after 0 s" in said[1]
+    assert "ensembles  done before" in said[2]
+    assert codes == {"tests": [], "ensembles": []}
+
+
+def test_no_piece_is_begun_that_has_no_time_left(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(gpu_pieces, "run_apart", lambda *_: pytest.fail("begun"))
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--work", str(tmp_path), "--within", "50"])
+    with pytest.raises(SystemExit):
+        gpu_pieces.main()
+    assert "tests           not begun" in capsys.readouterr().out
+
+
+def test_a_failure_is_an_exit_code(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu_pieces, "run_apart", lambda *_: 1)
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--work", str(tmp_path), "--pieces", "hopper"])
+    with pytest.raises(SystemExit) as ended:
+        gpu_pieces.main()
+    assert ended.value.code == 1
+
+
+@pytest.mark.slow
+def test_a_process_is_stopped_at_its_limit(tmp_path):
+    piece = Piece("galaxies", PIECES["galaxies"].run)
+    assert gpu_pieces.run_apart(piece, ["--device", "cpu", "--work", str(tmp_path)], 20.0) == gpu_pieces._STOPPED
