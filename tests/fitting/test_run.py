@@ -157,7 +157,7 @@ fit(read_data(run.data), run.config, run=run, checkpoint_seconds=0.0)
     names = {
         path.name for path in run.path.rglob("*") if not (path.name.startswith(".") and path.name.endswith(".part"))
     }
-    assert names == {"config.toml", "metrics.jsonl", "log.txt", "checkpoints", "last.pt", "best.pt"}
+    assert names == {"config.toml", "made.json", "metrics.jsonl", "log.txt", "checkpoints", "last.pt", "best.pt"}
     last = run.last()
     read_checkpoint(run.path / "checkpoints" / "best.pt")
     epochs = last.epoch + 2
