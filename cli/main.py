@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "Test trained models.",
     "predict": "Apply a trained classifier to new images.",
     "plot": "Draw the figures of a run.",
+    "report": "Write runs as one HTML page.",
     "profile": "Profile the likelihood of a fitted constant.",
     "animate": "Animate a run: fitted against true trajectories.",
     "inspect": "Describe a file of trajectories or images.",

@@ -15,6 +15,7 @@ from physode.cli.paths import check_source
 from physode.cli.rhs_spec import check_place
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.tables import TABLE_OPTIONS
+from physode.fit_status import CONVERGED
 from physode.optional_imports import check_installed
 from physode.progress import showing_epochs
 from physode.summary import error_text
@@ -122,17 +123,19 @@ def _carry_out(run: EstimateRun, asked: Asked, problem: Problem, options: Mappin
         )
         tell(1.0, "bands and figures")
         curves = bands(found, until=asked.options.get("until"))
+        tests, determined = residual_tests(found), identifiability(found)
         notes = [found.doubt] if found.doubt else []
-        notes += [test.sentence for test in residual_tests(found)] + list(identifiability(found).sentences)
+        doubts = notes + [test.sentence for test in tests if test.suspicious] + list(determined.complaints)
+        notes += [test.sentence for test in tests] + list(determined.sentences)
         figures = draw_figures(run.figures, found, curves, overwrite=True)
         petab = Path(asked.source.name) if asked.source.kind == "petab" else None
-        write_results(run, found, curves, notes=notes, petab=petab)
+        write_results(run, found, curves, notes=notes, doubts=doubts, petab=petab)
     if options["as_json"]:
         show_json({"run": str(run.path), **found.as_dict(), "notes": notes, "figures": list(map(str, figures))})
     else:
         _show(found, run.path, notes, list(map(str, figures)))
-    if not found.converged:
-        raise click.ClickException(f"no fit, {found.reason} ({run.path})")
+    if found.status != CONVERGED:
+        raise click.ClickException(f"no fit, {found.ended} ({run.path})")
 
 
 def _refuse_both(options: Mapping[str, Any]) -> None:
@@ -179,7 +182,8 @@ def _show(found: Estimate, path: Path, notes: list[str], figures: list[str]) -> 
     if len(found.constants) > _MOST_ROWS:
         click.echo(f"{len(found.constants) - _MOST_ROWS} more are in {path / 'constants.csv'}\n")
     pairs: dict[str, Any] = {
-        "ended": found.reason,
+        "status": found.status,
+        "ended": found.ended,
         "values": len(found.estimation.measurements),
         "starts that met": f"{found.met} of {len(found.minima.loss)}",
         "-log likelihood": found.loss,

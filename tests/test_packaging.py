@@ -101,6 +101,7 @@ model new none.csv
 model show none.toml
 gradcheck none.py:f
 simulate none.yaml
+report none
 reproduce table2 --data none
 """
 

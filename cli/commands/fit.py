@@ -135,8 +135,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     DATA is HDF5, a table (time,body,x,y,z or a column a component: CSV in any dialect, .xlsx or .mat), or JPL Horizons
     vector tables, one file a body.
     Settings, history, checkpoints, predictions and the report go into the run's folder, runs/NAME. How the fit ended is
-    its status: converged, max epochs, out of time; or, with exit code 1, diverged or no progress: what is kept is then
-    the best that was seen, be it the initial guess.
+    its status: converged, max epochs, out of time; or, with exit code 1, diverged, no progress, or explains nothing:
+    what is kept is then the best that was seen, be it the initial guess.
 
     An equation of your own comes from a model file (--model), from Python (--rhs FILE.py:NAME, a function f(t, x, k=1)
     or a module of torch; the file is imported, and so run) or from a PEtab problem (DATA is its .yaml). Its constants
@@ -177,8 +177,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     if run is None:
         run = _new_run(ctx, options)
     from physode.datasets import read_data
+    from physode.fit_status import is_trusted
     from physode.fitting import fit
-    from physode.fitting.sanity_checks import FAILED
 
     trajectories = read_data(run.data, options=run.table)
     say_understood(trajectories.attrs.get("understood"))
@@ -198,7 +198,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         show_json({"run": str(run.path), **found.report.as_dict()})
     else:
         _show(found.report, run)
-    if found.report.status in FAILED:
+    if not is_trusted(found.report.status):
         raise click.ClickException(f"no fit, {found.report.ended} ({run.path})")
 
 
