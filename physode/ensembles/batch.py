@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from physode import fit_status
 from physode.ensembles.least_squares import CONVERGED, EXHAUSTED, STUCK, Box, Normal, Searched, minimise
 from physode.ensembles.members import Members, Part
 from physode.ensembles.normal_equations import Cholesky, pairwise_sum
 from physode.ensembles.problem import Fits, Posed
 from physode.estimation.modes import OPEN
-from physode.fitting import sanity_checks
 
 _SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of a member's times, where it begins
 _LOOSE, _FEW = 1e-2, 20
@@ -61,7 +61,7 @@ class Outcome:
     @property
     def satisfies(self) -> bool:
         """Whether no other start is needed: it has converged, and explains half of the data's variance."""
-        return self.status == sanity_checks.CONVERGED and self.explained >= _EXPLAINS
+        return self.status == fit_status.CONVERGED and self.explained >= _EXPLAINS
 
     def better_than(self, other: Outcome) -> bool:
         """Whether it is to be preferred to what came of another start: it has a smaller loss, or the only one."""
@@ -251,7 +251,7 @@ class _Batch:
             status, reason = _verdict(ended, loss, far, off, size, names)
             own = tuple(physical[i].tolist())
             explained = 1.0 - off / size if size > 0 else math.nan
-            if status == sanity_checks.CONVERGED and explained < _EXPLAINS:
+            if status == fit_status.CONVERGED and explained < _EXPLAINS:
                 reason = f"it explains {max(explained, 0.0):.0%} of the data's variance: start closer, or bound it"
             outcomes.append(
                 Outcome(status, reason, own, tuple(errors[i].tolist()), loss, explained, n[i], int(spent[i]))
@@ -291,16 +291,16 @@ def _verdict(ended: int, loss: float, far: bool, off: float, size: float, left: 
         return UNSOLVED, "the solve fails, or predictions are not finite, at its start; start closer"
     if far:
         return (
-            sanity_checks.DIVERGED,
+            fit_status.DIVERGED,
             f"the search came to rest where squares sum to {off / size:.3g} times the data's; start closer"
             if size > 0
             else "the search came to rest far from data that are all the same; start closer",
         )
     if ended == EXHAUSTED:
-        return sanity_checks.MAX_EPOCHS, "all evaluations used up before it converged; raise `iterations`"
+        return fit_status.MAX_EPOCHS, "all evaluations used up before it converged; raise `iterations`"
     if left:
         return OPEN_ENDED, f"the data leave {', '.join(left)} open; fix some, or add data"
     if ended == STUCK:
-        return sanity_checks.NO_PROGRESS, "no step lowers the loss any more; start closer"
+        return fit_status.NO_PROGRESS, "no step lowers the loss any more; start closer"
     assert ended == CONVERGED
-    return sanity_checks.CONVERGED, ""
+    return fit_status.CONVERGED, ""
