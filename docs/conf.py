@@ -33,7 +33,7 @@ extensions = [
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "figures", "results"]
 
-suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
+suppress_warnings = ["config.cache", "myst.header"]  # the gallery's settings hold functions; tables taken in
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
