@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import gpu_pieces
 from benchmarks.gpu_pieces import PIECES, Piece, chosen_pieces, run_here, write_result
@@ -123,3 +127,22 @@ def test_a_failure_is_an_exit_code(monkeypatch, tmp_path):
 def test_a_process_is_stopped_at_its_limit(tmp_path):
     piece = Piece("galaxies", PIECES["galaxies"].run)
     assert gpu_pieces.run_apart(piece, ["--device", "cpu", "--work", str(tmp_path)], 20.0) == gpu_pieces._STOPPED
+
+
+def test_the_script_finds_all_of_physode_where_it_is_not_installed(tmp_path):
+    # -S leaves out the .pth files through which a checkout is installed; packages are still there
+    packages = f"{Path(torch.__file__).parents[1]}"
+    python = tmp_path / "python3"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    python.chmod(0o755)
+    script = Path(gpu_pieces.__file__).with_name("gpu.sh")
+    arguments = ["--one", "node18-aca", "--device", "cpu", "--images", str(tmp_path / "none.tar")]
+    done = subprocess.run(
+        ["sh", str(script), *arguments, "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")],
+        env={**os.environ, "PYTHON": str(python), "PYTHONPATH": packages},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == f"node18-aca: left out, {tmp_path / 'none.tar'} is not there; name the images with --images\n"
