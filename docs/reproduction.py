@@ -198,7 +198,7 @@ def _here(by: Mapping[str, Made], item: Mapping[str, Any]) -> Iterator[str]:
             yield f"[{'quick' if made.quick else 'full'} preset](#{anchor(name)}){owed}"
     for test in item.get("tests", ()):
         file, _, function = test.partition("::")
-        sentence = function.removeprefix("test_").replace("_s_", "'s ").replace("_", " ")
+        sentence = re.sub(r"_s(?=_|$)", "'s", function.removeprefix("test_")).replace("_", " ")
         yield f"test: [{sentence}](../{file})"
     if "here" in item:
         yield item["here"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from physode.experiments import EXPERIMENTS
+from physode.experiments import EXPERIMENTS, find_experiment
 from physode.experiments.report import Deviation, Finding, Result, as_dict
 from physode.experiments.study import configuration
 
@@ -107,6 +107,13 @@ def test_statements_that_are_chosen_are_made():
             if item["experiment"] in by:
                 statements = [finding["paper"] for finding in by[item["experiment"]].data["findings"]]
                 assert any(statement.startswith(beginning) for statement in statements), beginning
+
+
+def test_deviations_that_are_chosen_are_declared():
+    for item in ITEMS["item"]:
+        for beginning in item.get("deviations", ()):
+            declared = [deviation.item for deviation in find_experiment(item["experiment"]).deviations]
+            assert any(name.startswith(beginning) for name in declared), (item["name"], beginning)
 
 
 def test_what_is_kept_names_no_place_of_a_machine():
