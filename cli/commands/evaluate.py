@@ -10,9 +10,11 @@ import click
 from physode.cli.commands.evaluate_series import evaluate_series
 from physode.cli.data import warn_of_skipped
 from physode.cli.numbers import STEP, Real, Whole
-from physode.cli.options import METHODS, PATH, force_option, json_option, other_device_option
+from physode.cli.options import METHODS, force_option, json_option, other_device_option
+from physode.cli.paths import PATH, check_run
 from physode.cli.show import show_json, show_pairs, show_table
 from physode.cli.tables import TABLE_OPTIONS, SectionedCommand, series_table_options
+from physode.optional_imports import check_installed
 from physode.progress import progress_bar
 from physode.training.settings import ATOL, RTOL
 
@@ -44,7 +46,9 @@ _ONLY = {False: ("ratings", "out"), True: ("observed", "draws", *TABLE_OPTIONS)}
     help="Weights after the last epoch, or after that of the best test.",
 )
 @click.option(
-    "--data", type=PATH, help="Other images of the same classes, or series of the same channels.  [default: the run's]"
+    "--data",
+    type=PATH,
+    help="Other images of the same classes, or series of the same channels.  [default: the run's]",
 )
 @click.option("--all", "everything", is_flag=True, help="Test on all of the data, not on the part for the test only.")
 @click.option("--batch", type=Whole(1), help="Images or series at once.  [default: as in training]")
@@ -109,10 +113,14 @@ def command(
     """
     solver = {name: value for name in _SOLVER if (value := options.pop(name)) is not None}
     shared = {"solver": solver, "figures": figures, "force": force, **options}
-    if _of_series(ctx, runs):
+    of_series = _of_series(ctx, runs)
+    for run in runs:
+        check_run(run, example="runs/galaxy-node")
+    if of_series:
         about: dict[str, Any] = {"observed": observed, "draws": draws or 100, "all_series": everything}
         evaluate_series(runs, as_json=as_json, table=table, **about, **shared)
         return
+    check_installed("sklearn", extra="images", purpose="evaluating classifiers")
     if len(runs) > 1:
         _check_shared(runs, out, figures=figures, force=force)
     found = [_evaluate(run, all_images=everything, **shared) for run in runs]

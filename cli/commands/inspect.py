@@ -9,7 +9,8 @@ import click
 
 from physode.cli.advice import next_commands
 from physode.cli.data import show_classes, show_skipped
-from physode.cli.options import PATH, json_option
+from physode.cli.options import json_option
+from physode.cli.paths import SOURCE
 from physode.cli.show import cell, shorten, show_json, show_pairs, show_table
 from physode.cli.tables import SectionedCommand, series_table_options
 
@@ -20,7 +21,7 @@ __all__ = ["command"]
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", type=SOURCE, nargs=-1, required=True)
 @json_option
 @series_table_options
 def command(files: tuple[Path, ...], table: TableOptions, as_json: bool) -> None:
