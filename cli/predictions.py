@@ -166,6 +166,9 @@ def _not_known(series: IrregularSeries, run: SeriesRun, source: Path) -> Iterato
         names = tuple(name for name in names if name not in others)
         if names:
             yield f"channels {what}: {', '.join(names)}"
+    unit = str(series.attrs.get("time_unit", ""))
+    if unit and run.time_unit and unit != run.time_unit:
+        yield f"times are in {unit}, those that the model was trained on in {run.time_unit}"
 
 
 def _setting(text: str) -> tuple[str, float]:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 from physode.datasets.series import IrregularSeries, read_series
 from physode.datasets.table import TableOptions, meant
+from physode.datasets.tables.clock import unit_in_name
+from physode.datasets.tables.options import TIME_UNITS
 from physode.errors import ConfigError
 from physode.series.config import SeriesConfig
 from physode.training import run as training_run
@@ -94,7 +96,7 @@ class SeriesRun(TrainingRun[SeriesConfig, SeriesState]):
         options: TableOptions | None = None,
         progress: Callable[[float], object] | None = None,
     ) -> IrregularSeries:
-        """Read the series that it was trained on, or others, as these were read.
+        """Read the series that it was trained on, or others, as these were read; times of other tables in their unit.
 
         Parameters
         ----------
@@ -111,7 +113,11 @@ class SeriesRun(TrainingRun[SeriesConfig, SeriesState]):
             As of :attr:`reading` and :func:`physode.datasets.series.read_series`.
         """
         path = self.data if source is None else source
-        known = meant(path, self.reading) if path.exists() else TableOptions()
+        reading = self.reading
+        unit = self.time_unit if self.time_unit in TIME_UNITS else unit_in_name(self.time_unit)
+        if source is not None and unit:
+            reading = replace(reading, time_unit=unit)
+        known = meant(path, reading) if path.exists() else TableOptions()
         said = {} if options is None else options.given
         return read_series(path, options=replace(known, **said), progress=progress)
 

@@ -85,6 +85,8 @@ def test_a_run_keeps_how_its_table_was_read(tmp_path):
     assert run.read(tmp_path / "c.csv", options=other).names == ("1",)
     with pytest.raises(DataError, match="it has no column subject, as --columns series= says"):
         run.read(tmp_path / "c.csv", options=TableOptions(decimal="."))
+    (tmp_path / "d.csv").write_text("subject;hours [min];x\n1;30;1\n1;90;2\n")
+    assert run.read(tmp_path / "d.csv").t.tolist() == [[0.5, 1.5]]
     damaged = (tmp_path / "run" / "config.toml").read_text().replace('decimal = ","', 'decimal = ";"')
     (tmp_path / "run" / "config.toml").write_text(damaged)
     with pytest.raises(ConfigError, match=r"config.toml: `decimal` must be one of"):
