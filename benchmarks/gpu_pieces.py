@@ -101,7 +101,7 @@ def chosen_pieces(names: Sequence[str]) -> Iterator[Piece]:
 
 def run_here(piece: Piece, settings: Settings, out: Path) -> int:
     """Run a piece in this process, write its result or what there is of it, and return the exit code."""
-    from physode.errors import ConfigError
+    from physode.errors import ConfigError, DataError
 
     if piece.missing:
         print(f"{piece.name}: left out, without {', '.join(piece.missing)}", flush=True)
@@ -111,7 +111,7 @@ def run_here(piece: Piece, settings: Settings, out: Path) -> int:
     except KeyboardInterrupt:
         print(f"{piece.name}: stopped; the same command goes on", flush=True)
         return _STOPPED
-    except (ImportError, FileNotFoundError, ConfigError) as error:
+    except (ImportError, FileNotFoundError, ConfigError, DataError) as error:
         print(f"{piece.name}: left out, {error}", flush=True)
         return _MISSING
     finally:
@@ -164,8 +164,8 @@ def parser() -> argparse.ArgumentParser:
         "  benchmarks/gpu.sh --device cpu --tiny          everything but the device, in minutes\n",
     )
     made.add_argument("--pieces", nargs="+", default=[], help=f"some of: {', '.join(PIECES)}, images (default all)")
-    made.add_argument("--limit", type=float, default=480.0, help="seconds a piece (default 480)")
-    made.add_argument("--within", type=float, default=float("inf"), help="seconds all together (default: no limit)")
+    made.add_argument("--limit", type=_seconds, default=480.0, help="seconds a piece (default 480)")
+    made.add_argument("--within", type=_seconds, default=float("inf"), help="seconds all together (default: no limit)")
     made.add_argument("--resume", action="store_true", help="leave out pieces that are done (the default)")
     made.add_argument("--again", action="store_true", help="do what is done again; trainings go on from where they are")
     made.add_argument("--tiny", action="store_true", help="tiny sizes, to try the script")
@@ -185,6 +185,24 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--jobs", type=int, default=default.jobs, help="cells of the hopper at a time (default 1)")
     return made
+
+
+def _seconds(text: str) -> float:
+    """Read a time; the error is argparse's."""
+    if not (value := float(text)) > 0.0:
+        raise argparse.ArgumentTypeError(f"{text} is no time above 0")
+    return value
+
+
+def _obstacle(device: str) -> str | None:
+    """Return why nothing can be computed there; None where it can."""
+    if importlib.util.find_spec("torch") is None:
+        return f"{sys.executable} has no PyTorch; name a Python that has it: PYTHON=/path/to/python3 benchmarks/gpu.sh"
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        return "PyTorch sees no GPU here; --device cpu tries the script without one"
+    return None
 
 
 def settings_of(chosen: argparse.Namespace) -> Settings:
@@ -217,6 +235,8 @@ def main() -> None:
         pieces = list(chosen_pieces(chosen.pieces))
     except ValueError as error:
         parser().error(str(error))
+    if (obstacle := _obstacle(settings.device)) is not None:
+        parser().error(obstacle)
     arguments = [argument for argument in sys.argv[1:] if argument not in ("--again", "--resume")]
     marks = settings.work / "done"
     marks.mkdir(parents=True, exist_ok=True)

@@ -122,7 +122,10 @@ def read_results(paths: Sequence[Path]) -> Iterator[Made]:
     """Yield the results in files and folders; other JSON files in folders are passed over."""
     for path in paths:
         for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
-            data = json.loads(file.read_text(encoding="utf-8"))
+            try:
+                data = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError:
+                data = None
             if isinstance(data, dict) and {"name", "config", "rows", "findings"} <= data.keys():
                 yield Made(kept(data))
             elif not path.is_dir():

@@ -95,7 +95,8 @@ def test_a_training_that_is_stopped_still_reports_its_epochs(settings, tmp_path)
 def test_what_is_done_is_not_done_again_and_what_was_stopped_is(monkeypatch, tmp_path, capsys):
     codes = {"tests": [0], "ensembles": [gpu_pieces._STOPPED, 0]}
     monkeypatch.setattr(gpu_pieces, "run_apart", lambda piece, arguments, limit: codes[piece.name].pop(0))
-    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--work", str(tmp_path), "--pieces", "tests", "ensembles"])
+    here = ["--device", "cpu", "--work", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", *here, "--pieces", "tests", "ensembles"])
     said = []
     for _ in range(3):
         with pytest.raises(SystemExit) as ended:
@@ -110,15 +111,33 @@ def test_what_is_done_is_not_done_again_and_what_was_stopped_is(monkeypatch, tmp
 
 def test_no_piece_is_begun_that_has_no_time_left(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(gpu_pieces, "run_apart", lambda *_: pytest.fail("begun"))
-    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--work", str(tmp_path), "--within", "50"])
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--device", "cpu", "--work", str(tmp_path), "--within", "50"])
     with pytest.raises(SystemExit):
         gpu_pieces.main()
     assert "tests           not begun" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--limit", "-5"], "-5 is no time above 0"),
+        (["--within", "0"], "0 is no time above 0"),
+        (["--device", "cuda"], "PyTorch sees no GPU here; --device cpu tries the script without one"),
+        (["--pieces", "galaxy"], "unknown pieces galaxy"),
+    ],
+)
+def test_wrong_commands_are_a_line(arguments, message, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--work", str(tmp_path), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        gpu_pieces.main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_failure_is_an_exit_code(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu_pieces, "run_apart", lambda *_: 1)
-    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--work", str(tmp_path), "--pieces", "hopper"])
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--device", "cpu", "--work", str(tmp_path), "--pieces", "hopper"])
     with pytest.raises(SystemExit) as ended:
         gpu_pieces.main()
     assert ended.value.code == 1
