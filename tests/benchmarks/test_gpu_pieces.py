@@ -227,6 +227,18 @@ def test_ensembles_that_are_stopped_go_on_after_the_rows_that_are_there(settings
     assert [len(done) for done in asked] == [0, 1, 0]
 
 
+def test_what_a_piece_had_no_time_to_write_is_written_after_it(monkeypatch, tmp_path, capsys):
+    row = {**dict.fromkeys(gpu.ABOUT, "x"), "seconds": 1.0}
+    (tmp_path / "ensembles-cpu-100.jsonl").write_text(json.dumps(row) + "\n")
+    monkeypatch.setattr(gpu_pieces, "run_apart", lambda *_: gpu_pieces._KILLED)
+    here = ["--device", "cpu", "--tiny", "--work", str(tmp_path), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", *here, "--pieces", "ensembles"])
+    with pytest.raises(SystemExit):
+        gpu_pieces.main()
+    assert json.loads((tmp_path / "out" / "gpu-ensembles.json").read_text())["rows"] == [row]
+    assert "ensembles  stopped, goes on" in capsys.readouterr().out
+
+
 def test_a_contestant_that_fails_in_whatever_way_is_a_row(monkeypatch):
     def fails(*_, **__):
         raise AttributeError("another version")
