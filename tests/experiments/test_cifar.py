@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from physode.experiments import find_experiment
-from physode.experiments.cells import Outcome
 from physode.experiments.cifar.config import MODELS, SOLVERS
 from physode.experiments.cifar.error_rates import NODE, RESNET
 from physode.metrics import reliability
+from physode.sweeps.cells import Outcome
 
 VIEWS = ("table2", "table3", "table6", "table7", "fig7")
 IMAGES = 40

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from physode.datasets.series import IrregularSeries
-from physode.experiments.cells import Outcome
 from physode.experiments.comparison_plot import colour_of
-from physode.experiments.schedulers import run_cells
 from physode.experiments.table4 import MODELS, Config, aggregate, cell_name, cells, draw, train_and_test
 from physode.series import SeriesConfig, create_series_run, open_series_run, score, train
 from physode.series.run import SeriesRun
 from physode.simulators import simulate_hopper
+from physode.sweeps.cells import Outcome
+from physode.sweeps.schedulers import run_cells
 
 pytest.importorskip("mujoco")
 

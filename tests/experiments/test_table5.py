@@ -10,8 +10,6 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from physode.experiments.cells import Outcome, outcome_of, perform
-from physode.experiments.schedulers import run_cells
 from physode.experiments.table5 import fits
 from physode.experiments.table5.aggregate import aggregate
 from physode.experiments.table5.config import MODELS, OURS, RECIPES, Config, cells, data_of
@@ -19,6 +17,8 @@ from physode.experiments.table5.deviations import DEVIATIONS
 from physode.experiments.table5.figures import draw
 from physode.experiments.table5.fits import constant_error, fit_equation, fit_lstm, shown_times, true_positions
 from physode.rhs import ThreeBody
+from physode.sweeps.cells import Outcome, outcome_of, perform
+from physode.sweeps.schedulers import run_cells
 
 KEYS = ("lstm", "node-aca", "ode-aca")
 SHORT = {"t_end": 0.5, "train_until": 0.25}

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.experiments.cells import Cell, Outcome
 from physode.experiments.cifar.config import COMPARED, MODELS, REPEATED, TRAININGS, Config, cells_of, repeats_of
 from physode.experiments.cifar.error_rates import SPREAD
 from physode.experiments.comparison_plot import colour_of
 from physode.experiments.repeats import Repeats, deviation, every_training_ends, held_against, mean
 from physode.experiments.report import Finding, Result, Row
 from physode.plotting import plot_accuracies, plot_learning
+from physode.sweeps.cells import Cell, Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.experiments.cells import Outcome
 from physode.experiments.comparison_plot import colour_of
 from physode.experiments.repeats import Repeats, deviation, every_training_ends, mean, mean_and_deviation
 from physode.experiments.report import Finding, Result, Row
 from physode.experiments.table4.trainings import MODELS, Config, cell_name
 from physode.plotting import plot_learning
+from physode.sweeps.cells import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

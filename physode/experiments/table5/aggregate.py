@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from physode.experiments.cells import Outcome
 from physode.experiments.repeats import Repeats, deviation, mean
 from physode.experiments.report import Finding, Result, Row
 from physode.experiments.table5.config import (
@@ -22,6 +21,7 @@ from physode.experiments.table5.config import (
 )
 from physode.experiments.table5.fits import constant_error, shown_times, true_positions
 from physode.rhs import ThreeBody
+from physode.sweeps.cells import Outcome
 
 EXAMPLE, OWN = "published example", "own systems"
 SUMMED = 9
