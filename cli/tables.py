@@ -111,7 +111,7 @@ def series_table_options(command: Decorated) -> Decorated:
 def _with_options(command: Decorated, options: tuple[Callable[[Any], Any], ...]) -> Decorated:
     @functools.wraps(command)
     def called(*arguments: Any, **given: Any) -> Any:
-        from physode.datasets import TableOptions
+        from physode.datasets.tables.options import TableOptions
 
         said = {name: value for name in TABLE_OPTIONS if (value := given.pop(name, None)) not in (None, (), {})}
         try:
