@@ -26,20 +26,25 @@ _COMMANDS: dict[Kind, str] = {
 
 
 @contextmanager
-def advising(source: Path, *, takes: tuple[Kind, ...]) -> Iterator[None]:
+def advising(source: Path, *, takes: tuple[Kind, ...], options: TableOptions | None = None) -> Iterator[None]:
     """Say what a file is that cannot be read as a command `takes` it, and which command takes it.
+
+    With `options`, of a table that cannot be read as trajectories, also what its columns may be.
 
     Raises
     ------
     DataError
         In place of a `DataError` of the block, where the file is of another kind.
     """
+    from physode.datasets.summary import asked_of
     from physode.errors import DataError
 
     try:
         yield
     except DataError as error:
         kind = _kind_of(source)
+        if kind == "table" and options is not None and (asked := asked_of([source], options, error)) is not None:
+            raise asked from error
         if kind is None or kind in takes:
             raise
         raise DataError(f"{source} {_COMMANDS[kind].format(path=shlex.quote(str(source)))}") from error

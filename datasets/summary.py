@@ -91,13 +91,10 @@ def summarise_data(paths: Sequence[str | os.PathLike[str]], *, options: TableOpt
     try:
         trajectories = read_data(files, options=options)
     except DataError as error:
-        option = suggestion(files[0], options) if len(files) == 1 and format_of(files[0]).table else None
-        if option is None or options.columns:
+        asked = asked_of(files, options, error)
+        if asked is None:
             raise
-        why = "" if "is not a number" in str(error) or "no column of times" in str(error) else f" ({error})"
-        raise DataError(
-            f"{files[0]} may hold series, whose columns have names of their own: say what they are, {option}{why}"
-        ) from error
+        raise asked from error
     # Arrays give their shapes and slices as datasets of a file do.
     layout = Layout(
         **{name: getattr(trajectories, name) for name in ("t", "y", "y_clean", "sigma", "params", "columns", "units")}
@@ -109,6 +106,19 @@ def summarise_data(paths: Sequence[str | os.PathLike[str]], *, options: TableOpt
         "schema_version": None,
         **_described(layout, trajectories.t, dict(trajectories.attrs)),
     }
+
+
+def asked_of(files: Sequence[Path], options: TableOptions, error: DataError) -> DataError | None:
+    """Return what to say of a table that cannot be read as trajectories, if it would make sense with ``--columns``."""
+    if options.columns or len(files) != 1 or not files[0].is_file() or not format_of(files[0]).table:
+        return None
+    option = suggestion(files[0], options)
+    if option is None:
+        return None
+    why = "" if "is not a number" in str(error) or "no column of times" in str(error) else f" ({error})"
+    return DataError(
+        f"{files[0]} may hold series, whose columns have names of their own: say what they are, {option}{why}"
+    )
 
 
 def _check_layout(path: Path) -> None:

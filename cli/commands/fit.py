@@ -233,7 +233,7 @@ def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
     config = FitConfig(**{**given_settings(FitConfig, options), "init": options["init"] | short})
     path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")
     check_new_folder(path, overwrite=options["force"])
-    with advising(data[0], takes=("trajectories", "table")):
+    with advising(data[0], takes=("trajectories", "table"), options=options["table"]):
         trajectories = read_data(data, options=options["table"])
     with naming(Path(", ".join(map(str, data)))):
         config = effective_config(config, trajectories)

@@ -109,6 +109,7 @@ def test_other_names_are_said_anew(run, tmp_path):
         (("inspect", "lab.csv", "--columns", "who=subject"), 2, "`columns` knows no 'who'"),
         (("train", "timeseries", "lab.csv", "--columns", "time=minutes"), 1, f"such as {' '.join(COLUMNS)}"),
         (("train", "timeseries", "--resume", "runs/x", *COLUMNS), 2, "--resume and --columns do not go together"),
+        (("fit", "lab.csv"), 1, f"say what they are, {' '.join(COLUMNS)}"),
         (("fit", "lab.csv", *COLUMNS), 1, "--columns channel= has a part in tables of series only"),
         (("train", "timeseries", "one.csv"), 1, "--columns series=NAME says which column tells them apart"),
     ],
