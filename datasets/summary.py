@@ -115,7 +115,8 @@ def asked_of(files: Sequence[Path], options: TableOptions, error: DataError) -> 
     option = suggestion(files[0], options)
     if option is None:
         return None
-    why = "" if "is not a number" in str(error) or "no column of times" in str(error) else f" ({error})"
+    usual = ("is not a number", "no column of times", "name it, or remove")
+    why = "" if any(words in str(error) for words in usual) else f" ({error})"
     return DataError(
         f"{files[0]} may hold series, whose columns have names of their own: say what they are, {option}{why}"
     )

@@ -199,7 +199,7 @@ def read_table(
         wanted = Wanted(words, times, texts, only)
         if kind == "MATLAB":
             return _of_matlab(Path(path), wanted, options)
-        source = _source(path, kind, options)
+        source = _source(path, kind, options, unnamed=only is not None)
         heading = heading_of(source, words, options.units_row, unnamed=only is not None)
         return _table(source, heading, read_columns(source, heading, wanted, options), options)
 
@@ -229,16 +229,18 @@ def read_header(
         from physode.datasets.tables.matlab import read_matlab  # SciPy's reader takes its time to load
 
         return tuple(named(list(read_matlab(Path(path), options.variable).columns), words))
-    source = _source(path, kind, options)
+    source = _source(path, kind, options, unnamed=unnamed)
     with source.rows() as rows:
         names = named([str(cell) for cell in next(rows, (0, []))[1]], words, unnamed=unnamed)
     return tuple(name for name in names if not name.startswith("("))
 
 
-def _source(path: Any, kind: Kind | None, options: TableOptions) -> Source:
+def _source(path: Any, kind: Kind | None, options: TableOptions, *, unnamed: bool) -> Source:
     if kind is None:
         return FrameSource.of(path)
-    return sheet_source(Path(path), options.sheet) if kind == "Excel" else text_source(Path(path), options)
+    if kind == "Excel":
+        return sheet_source(Path(path), options.sheet, unnamed=unnamed)
+    return text_source(Path(path), options)
 
 
 def meant(source: Path | Any, options: TableOptions) -> TableOptions:

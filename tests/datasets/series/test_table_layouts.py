@@ -84,7 +84,7 @@ def test_dates_and_workbooks_are_read(tmp_path):
     pytest.importorskip("openpyxl")
     frame = laboratory()
     frame["drawn"] = pd.Timestamp("2024-02-28 23:00") + pd.to_timedelta(frame.minutes, unit="min")
-    frame.drop(columns="minutes").to_excel(tmp_path / "lab.xlsx", index=False)
+    frame.drop(columns="minutes").to_excel(tmp_path / "lab.xlsx")
     found = read_series(
         tmp_path / "lab.xlsx", columns={**ROLES, "time": "drawn"}, options=TableOptions(time_unit="min")
     )
