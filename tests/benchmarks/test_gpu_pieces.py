@@ -149,6 +149,7 @@ def test_a_process_is_stopped_at_its_limit(tmp_path):
     assert gpu_pieces.run_apart(piece, ["--device", "cpu", "--work", str(tmp_path)], 20.0) == gpu_pieces._STOPPED
 
 
+@pytest.mark.slow
 def test_the_script_finds_all_of_physode_where_it_is_not_installed(tmp_path):
     # -S leaves out the .pth files through which a checkout is installed; packages are still there
     packages = f"{Path(torch.__file__).parents[1]}"
