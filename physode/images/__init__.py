@@ -9,6 +9,7 @@ from physode.optional_imports import import_when_used
 if TYPE_CHECKING:
     from physode.images.config import RECIPES, TrainConfig
     from physode.images.evaluation import Evaluation, evaluate
+    from physode.images.export import Exported, export_classifier
     from physode.images.model import Predicted, predict
     from physode.images.prediction import Catalogue, predict_images
     from physode.images.run import Epoch, TrainRun, TrainState, create_train_run, open_train_run
@@ -19,6 +20,7 @@ __all__ = [
     "Catalogue",
     "Epoch",
     "Evaluation",
+    "Exported",
     "Predicted",
     "TrainConfig",
     "TrainRun",
@@ -26,6 +28,7 @@ __all__ = [
     "Trainer",
     "create_train_run",
     "evaluate",
+    "export_classifier",
     "open_train_run",
     "predict",
     "predict_images",
@@ -38,6 +41,7 @@ import_when_used(
         "Catalogue": "prediction",
         "Epoch": "run",
         "Evaluation": "evaluation",
+        "Exported": "export",
         "Predicted": "model",
         "RECIPES": "config",
         "TrainConfig": "config",
@@ -46,6 +50,7 @@ import_when_used(
         "Trainer": "trainer",
         "create_train_run": "run",
         "evaluate": "evaluation",
+        "export_classifier": "export",
         "open_train_run": "run",
         "predict": "model",
         "predict_images": "prediction",
