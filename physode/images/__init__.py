@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from physode.images.model import Predicted, predict
     from physode.images.prediction import Catalogue, predict_images
     from physode.images.run import Epoch, TrainRun, TrainState, create_train_run, open_train_run
-    from physode.images.trainer import Trainer, train
+    from physode.images.trainer import Trainer, epoch_seconds, train
 
 __all__ = [
     "RECIPES",
@@ -27,6 +27,7 @@ __all__ = [
     "TrainState",
     "Trainer",
     "create_train_run",
+    "epoch_seconds",
     "evaluate",
     "export_classifier",
     "open_train_run",
@@ -49,6 +50,7 @@ import_when_used(
         "TrainState": "run",
         "Trainer": "trainer",
         "create_train_run": "run",
+        "epoch_seconds": "trainer",
         "evaluate": "evaluation",
         "export_classifier": "export",
         "open_train_run": "run",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,13 +23,14 @@ from physode.images.model import compile_blocks, make_model, mixed_precision, pr
 from physode.images.run import Epoch, TrainRun, TrainState
 from physode.models import Work
 from physode.training import trainer
+from physode.training.device import own_randomness, seed_of, usable
 from physode.training.distributed import Place, joined, share_batch_norm
 from physode.training.trainer import Progress, keep_training, learning_rates
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
 
-__all__ = ["Trainer", "train"]
+__all__ = ["Trainer", "epoch_seconds", "train"]
 
 _log = logging.getLogger(__name__)
 
@@ -131,6 +135,20 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
         seen = torch.tensor(len(y), device=device)
         return torch.stack([loss.detach() * len(y), right.to(loss.dtype), seen.to(loss.dtype)])
 
+    def seconds_an_update(self, most: int, enough: float) -> float:
+        """Take the epoch's first updates, at most so many, until they have taken enough seconds; return one's mean."""
+        self.model.train()
+        spent: list[float] = []
+        for batch in itertools.islice(self.batches(), most):
+            begin = time.perf_counter()
+            self.rate = next(self._rates)
+            float(self.update(batch, 0.0)[0])  # which waits for a GPU
+            spent.append(time.perf_counter() - begin)
+            if sum(spent) > enough:
+                break
+        counted = spent[1:] or spent
+        return sum(counted) / len(counted)
+
     def _loss(self, scores: Tensor, y: Tensor) -> Tensor:
         """Return the mean cross entropy of a batch, each image with the weight of its class."""
         smoothing = self.config.label_smoothing
@@ -169,6 +187,42 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
         super().load_state_dicts(state)
         if state.scaler:
             self._scaler.load_state_dict(state.scaler)
+
+
+def epoch_seconds(images: Images, config: TrainConfig, *, most: int = 3, enough: float = 20.0) -> float:
+    """Return about how many seconds an epoch of a training takes here, its test included.
+
+    A model of its own takes the first updates of the first epoch, and tests one batch; the first update, which sets
+    memory aside, is not counted where there are others. A training that follows gives the same numbers, bit for bit, as
+    without: nothing is shared with it, and torch's random numbers go on as if nothing had been drawn.
+
+    Parameters
+    ----------
+    images, config
+        As of :func:`train`.
+    most
+        How many updates are taken, at most.
+    enough
+        Seconds after which no other update is begun.
+
+    Raises
+    ------
+    ConfigError, DataError, SolveError
+        As of :func:`train`.
+    """
+    from physode.fused.choice import without_kernels  # the engine takes a while to import
+
+    config = dataclasses.replace(config, compile=False)  # that would take longer than what is timed
+    training, testing = split(images, config)
+    device = usable(config.device)
+    one, some = on_device(training, device), on_device(testing.take(np.arange(len(testing))[: config.batch]), device)
+    trainer = Trainer(config, len(images.classes), one, some, place=Place(0, 1, device))
+    with without_kernels(), own_randomness(seed_of(config.seed, 0), device):
+        update = trainer.seconds_an_update(most, enough)
+        begin = time.perf_counter()
+        predict(trainer.model, some, config)
+        tested = (time.perf_counter() - begin) * len(testing) / len(some)
+    return update * updates(len(training), config.batch) + tested
 
 
 def train(
