@@ -11,7 +11,7 @@ import argparse
 import copy
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -26,10 +26,14 @@ from benchmarks.race import first_line
 from benchmarks.task import Task, Twin
 from physode.experiments.report import cell
 
-__all__ = ["lorenz", "main", "measured", "on", "rows", "three_bodies"]
+__all__ = ["ABOUT", "lorenz", "main", "measured", "on", "rows", "three_bodies"]
 
 _JUDGED = 100
 _TOL = 1e-5
+_LONG = 20.0  # seconds of the first run beyond which one more is enough
+
+ABOUT = ("system", "samples", "precision", "work", "contestant")
+"""What tells rows apart."""
 
 
 def lorenz(batch: int, dtype: torch.dtype, tol: float = _TOL) -> Task:
@@ -67,12 +71,14 @@ def on(task: Task, device: str) -> Task:
 
 
 def measured(peer: Peer, task: Task, rounds: int, *, gradient: bool, device: str) -> tuple[float, Tensor]:
-    """Return the median of some rounds' seconds, after one that is not timed, and the first end states."""
+    """Return the median of some rounds' seconds, after a run that does not count, and the first end states."""
     runner = peer.prepare(task if peer.package == "diffrax" else on(task, device), gradient)
     wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else lambda: None
+    begin = time.perf_counter()
     end = runner.answer(runner.run()).outputs[-1, :_JUDGED].detach().double().cpu()
+    long = time.perf_counter() - begin > _LONG
     seconds = []
-    for _ in range(rounds):
+    for _ in range(1 if long else rounds):
         wait()
         before = time.perf_counter()
         runner.run()
@@ -87,8 +93,11 @@ def _right(problem: Callable[..., Task]) -> Tensor:
         return po.solve(task.f, task.y0, task.t, rtol=task.tol, atol=task.tol, step_control="per-sample").y[-1]
 
 
-def rows(batch: int, rounds: int, device: str) -> Iterator[dict[str, Any]]:
-    """Yield a row for every system, precision, work and contestant; a contestant that is missing or fails says why."""
+def rows(batch: int, rounds: int, device: str, done: Collection[tuple[Any, ...]] = ()) -> Iterator[dict[str, Any]]:
+    """Yield a row for every system, precision, work and contestant; a contestant that is missing or fails says why.
+
+    Rows whose :data:`ABOUT` are among `done` are left out.
+    """
     own: dict[str, Any] = {"step_control": "per-sample"}
     peers = [
         physode(compiled=True, **own),
@@ -107,8 +116,9 @@ def rows(batch: int, rounds: int, device: str) -> Iterator[dict[str, Any]]:
                 work = "forward, gradient" if gradient else "forward"
                 about = {"system": name, "samples": batch, "precision": str(dtype)[6:], "work": work}
                 for peer in peers:
-                    outcome = _outcome(peer, task, right, rounds, device, gradient=gradient)
-                    yield about | {"contestant": peer.name} | outcome
+                    if (*about.values(), peer.name) not in done:
+                        outcome = _outcome(peer, task, right, rounds, device, gradient=gradient)
+                        yield about | {"contestant": peer.name} | outcome
 
 
 def _outcome(
@@ -118,7 +128,7 @@ def _outcome(
         return {"seconds": None, "error": None, "note": peer.missing}
     try:
         seconds, end = measured(peer, task, rounds, gradient=gradient, device=device)
-    except (RuntimeError, ValueError, ArithmeticError) as error:  # out of memory, or a refusal
+    except Exception as error:  # noqa: BLE001 - out of memory, a refusal, versions that do not fit: the others go on
         if device == "cuda":
             torch.cuda.empty_cache()
         return {"seconds": None, "error": None, "note": first_line(error)}

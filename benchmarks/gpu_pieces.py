@@ -8,6 +8,7 @@ begun that could not run for a minute within ``--within`` seconds.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import signal
@@ -22,11 +23,13 @@ from typing import Any
 from benchmarks.gpu_work import (
     NETWORKS,
     Settings,
-    begun,
     cuda_tests,
     ensembles,
     galaxies,
     hopper,
+    report_ensembles,
+    report_galaxies,
+    report_hopper,
     report_images,
     train_network,
 )
@@ -45,23 +48,38 @@ class Piece:
     ----------
     name, run
         What it is called, and what it does.
+    so_far
+        What there is of its result when it is stopped; None where there is nothing.
+    needs
+        Packages without which it is left out, beside physode's own.
     group
         Further pieces of one result have the same.
     """
 
     name: str
     run: Callable[[Settings], dict[str, Any]]
+    so_far: Callable[[Settings], dict[str, Any] | None] = lambda settings: None
+    needs: tuple[str, ...] = ()
     group: str = ""
+
+    @property
+    def missing(self) -> list[str]:
+        """The packages that it needs and that are not installed."""
+        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+
+
+def _network(name: str) -> Piece:
+    return Piece(name, lambda settings: train_network(name, settings), report_images, ("PIL",), "images")
 
 
 PIECES: Mapping[str, Piece] = {
     piece.name: piece
     for piece in (
-        Piece("tests", cuda_tests),
-        Piece("ensembles", ensembles),
-        *(Piece(name, lambda settings, name=name: train_network(name, settings), "images") for name in NETWORKS),
-        Piece("hopper", hopper),
-        Piece("galaxies", galaxies),
+        Piece("tests", cuda_tests, needs=("pytest", "hypothesis")),
+        Piece("ensembles", ensembles, report_ensembles),
+        *map(_network, NETWORKS),
+        Piece("hopper", hopper, report_hopper, ("mujoco",)),
+        Piece("galaxies", galaxies, report_galaxies, ("sklearn",)),
     )
 }
 """All pieces, in the order of their worth."""
@@ -82,9 +100,12 @@ def chosen_pieces(names: Sequence[str]) -> Iterator[Piece]:
 
 
 def run_here(piece: Piece, settings: Settings, out: Path) -> int:
-    """Run a piece in this process, write its result, and return the exit code."""
+    """Run a piece in this process, write its result or what there is of it, and return the exit code."""
     from physode.errors import ConfigError
 
+    if piece.missing:
+        print(f"{piece.name}: left out, without {', '.join(piece.missing)}", flush=True)
+        return _MISSING
     try:
         found = piece.run(settings)
     except KeyboardInterrupt:
@@ -94,8 +115,8 @@ def run_here(piece: Piece, settings: Settings, out: Path) -> int:
         print(f"{piece.name}: left out, {error}", flush=True)
         return _MISSING
     finally:
-        if piece.group and any(begun(settings, name) for name in NETWORKS):
-            write_result(report_images(settings), out)
+        if (known := piece.so_far(settings)) is not None:
+            write_result(known, out)
     write_result(found, out)
     return 0
 

@@ -19,6 +19,10 @@ __all__ = [
     "ensembles",
     "galaxies",
     "hopper",
+    "json_lines",
+    "report_ensembles",
+    "report_galaxies",
+    "report_hopper",
     "report_images",
     "result",
     "train_network",
@@ -70,6 +74,8 @@ def cuda_tests(settings: Settings) -> dict[str, Any]:
     counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
     rows = [{"outcome": word, "tests": number} for word, number in counts.items()]
     print(done.stdout[-4000:], done.stderr[-2000:], sep="\n")
+    if not counts:
+        raise SystemExit(f"tests: none ran, {last}")
     finding = {
         "paper": "the same answers on a GPU as on the CPU",
         "ours": last.strip("= "),
@@ -79,11 +85,38 @@ def cuda_tests(settings: Settings) -> dict[str, Any]:
 
 
 def ensembles(settings: Settings) -> dict[str, Any]:
-    """Time Lorenz's system and three bodies beside torchdiffeq and diffrax."""
+    """Time Lorenz's system and three bodies beside torchdiffeq and diffrax; go on after rows that are there."""
     from benchmarks import gpu
 
-    rows = list(gpu.rows(settings.batch, settings.rounds, settings.device))
-    return result("ensembles", f"Ensembles of {settings.batch:,} samples, physode beside its peers", settings, rows, [])
+    kept = _rows_of_ensembles(settings)
+    settings.work.mkdir(parents=True, exist_ok=True)
+    done = [tuple(row[name] for name in gpu.ABOUT) for row in json_lines(kept)]
+    for row in gpu.rows(settings.batch, settings.rounds, settings.device, done):
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    found = report_ensembles(settings)
+    kept.unlink()  # the next time all is measured anew
+    assert found is not None
+    return found
+
+
+def report_ensembles(settings: Settings) -> dict[str, Any] | None:
+    """Return the rows that are there; None without any."""
+    rows = json_lines(_rows_of_ensembles(settings))
+    title = f"Ensembles of {settings.batch:,} samples, physode beside its peers"
+    return result("ensembles", title, settings, rows, []) if rows else None
+
+
+def _rows_of_ensembles(settings: Settings) -> Path:
+    return settings.work / f"ensembles-{settings.device}-{settings.batch}.jsonl"
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a file with one a line, but for a last one that is cut off; none where there is no file."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
@@ -116,7 +149,9 @@ def train_network(name: str, settings: Settings) -> dict[str, Any]:
     about = {"dataset": "images", "size": None, "classes": images.classes}
     folder = settings.work / "runs" / name
     trained(train, images, config, str(folder), opened=open_train_run, created=create_train_run, about=about)
-    return report_images(settings)
+    found = report_images(settings)
+    assert found is not None
+    return found
 
 
 def _images(settings: Settings) -> Any:
@@ -131,11 +166,16 @@ def _images(settings: Settings) -> Any:
     return read_images(decoded)
 
 
-def report_images(settings: Settings) -> dict[str, Any]:
-    """Return what is known of the trainings that were begun, each after the epochs that all of them have."""
+def report_images(settings: Settings) -> dict[str, Any] | None:
+    """Return what is known of the trainings that were begun, each after the epochs that all of them have.
+
+    None where none was begun.
+    """
     from physode.images import open_train_run
 
     runs = {name: open_train_run(settings.work / "runs" / name) for name in NETWORKS if begun(settings, name)}
+    if not runs:
+        return None
     histories = {name: run.history() for name, run in runs.items()}
     equal = min(len(history) for history in histories.values())
     rows = []
@@ -172,24 +212,79 @@ def begun(settings: Settings, name: str) -> bool:
 
 def hopper(settings: Settings) -> dict[str, Any]:
     """Go on with the full preset of Table 4."""
-    return _study("table4", settings, settings.hopper or {}, jobs=settings.jobs)
+    return _study("table4", settings, _changes("table4", settings), jobs=settings.jobs)
 
 
 def galaxies(settings: Settings) -> dict[str, Any]:
     """Go on with the galaxy paper's three networks on its number of simulated galaxies, one split."""
-    changes = {"splits": 1, "epochs": 12, **(settings.galaxies or {})}
+    changes = _changes("galaxy-table4", settings)
     found = _study("galaxy-table4", settings, changes)
     return found | {"name": "gpu-galaxies", "title": f"{found['title']}; {changes['epochs']} epochs, one split"}
 
 
+def report_hopper(settings: Settings) -> dict[str, Any] | None:
+    """Return how far the trainings of Table 4 are; None where none was begun."""
+    return _trainings("table4", "hopper", settings, {"test MSE x 100": ("test_mse_by_range", 100.0)})
+
+
+def report_galaxies(settings: Settings) -> dict[str, Any] | None:
+    """Return how far the trainings on galaxies are; None where none was begun."""
+    return _trainings("galaxy-table4", "galaxies", settings, {"test accuracy (%)": ("test_accuracy", 100.0)})
+
+
+def _changes(name: str, settings: Settings) -> dict[str, Any]:
+    if name == "table4":
+        return dict(settings.hopper or {})
+    return {"splits": 1, "epochs": 12, **(settings.galaxies or {})}
+
+
 def _study(name: str, settings: Settings, changes: Mapping[str, Any], jobs: int = 1) -> dict[str, Any]:
+    from physode.errors import ConfigError
     from physode.experiments.study import carry_out, configuration
 
     config = replace(configuration(name), **changes)
     done = carry_out(name, config, folder=settings.work, jobs=jobs, device=settings.device, overwrite=True)
+    if len(done.failures) == done.cells:
+        raise ConfigError(next(iter(done.failures.values())))
     found: dict[str, Any] = json.loads(done.files["data"].read_text(encoding="utf-8"))
     found["made"]["device"] = _device(settings)
     return found
+
+
+def _trainings(
+    name: str, piece: str, settings: Settings, numbers: Mapping[str, tuple[str, float]]
+) -> dict[str, Any] | None:
+    """Return a row for each training of a study that has an epoch: those that are over, and those begun.
+
+    Parameters
+    ----------
+    name, piece
+        The study, and the piece that carries it out.
+    numbers
+        By column, what of the last epoch it shows, and times what.
+    """
+    from physode.experiments.study import configuration
+
+    config = replace(configuration(name), **_changes(name, settings))
+    home = settings.work / config.folder
+    histories = {path.parent.name: json_lines(path) for path in home.glob("runs/*/metrics.jsonl")}
+    for path in home.glob("cells/*.json"):
+        ended = json.loads(path.read_text(encoding="utf-8"))
+        if ended["failure"] is None:
+            histories[path.stem] = ended["result"]["history"]
+    rows = [
+        {
+            "training": training.replace("-", " "),
+            "epochs": len(history),
+            "of": config.epochs,
+            **{column: times * history[-1][key] for column, (key, times) in numbers.items()},
+            "seconds of training": sum(epoch["seconds"] for epoch in history),
+            "evaluations a batch": history[-1]["rhs_forward"] + history[-1]["rhs_backward"] or None,
+        }
+        for training, history in sorted(histories.items())
+        if history
+    ]
+    return result(piece, f"Trainings of {name} so far", settings, rows, []) if rows else None
 
 
 _TOLD = {

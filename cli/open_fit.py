@@ -11,8 +11,12 @@ import click
 from physode.cli.open_run import draw_figures
 from physode.cli.open_source import KEPT, Asked, Source
 from physode.cli.options import given, refuse_beside_resume
+from physode.cli.paths import check_source
+from physode.cli.rhs_spec import check_place
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.tables import TABLE_OPTIONS
+from physode.fit_status import CONVERGED
+from physode.optional_imports import check_installed
 from physode.progress import showing_epochs
 from physode.summary import error_text
 
@@ -34,6 +38,12 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
     """Fit, show and keep the result."""
     _refuse_idle(ctx, source)
     _refuse_both(options)
+    for path in options["data"]:
+        check_source(path)
+    if source.kind == "python":
+        check_place(source.name)
+    else:
+        check_source(Path(source.name))
     import torch
 
     from physode.estimation.bands import check_until
@@ -63,7 +73,9 @@ def fit_open(ctx: click.Context, source: Source, options: Mapping[str, Any]) -> 
 
 def resume_open(ctx: click.Context, options: Mapping[str, Any]) -> None:
     """Go on with a run that was interrupted."""
-    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--jobs, --scheduler and --threads")
+    refuse_beside_resume(
+        ctx, allowed=_WITH_RESUME, changeable="--jobs, --scheduler and --threads", example="runs/swing"
+    )
     _refuse_both(options)
     import torch
 
@@ -111,22 +123,26 @@ def _carry_out(run: EstimateRun, asked: Asked, problem: Problem, options: Mappin
         )
         tell(1.0, "bands and figures")
         curves = bands(found, until=asked.options.get("until"))
+        tests, determined = residual_tests(found), identifiability(found)
         notes = [found.doubt] if found.doubt else []
-        notes += [test.sentence for test in residual_tests(found)] + list(identifiability(found).sentences)
+        doubts = notes + [test.sentence for test in tests if test.suspicious] + list(determined.complaints)
+        notes += [test.sentence for test in tests] + list(determined.sentences)
         figures = draw_figures(run.figures, found, curves, overwrite=True)
         petab = Path(asked.source.name) if asked.source.kind == "petab" else None
-        write_results(run, found, curves, notes=notes, petab=petab)
+        write_results(run, found, curves, notes=notes, doubts=doubts, petab=petab)
     if options["as_json"]:
         show_json({"run": str(run.path), **found.as_dict(), "notes": notes, "figures": list(map(str, figures))})
     else:
         _show(found, run.path, notes, list(map(str, figures)))
-    if not found.converged:
-        raise click.ClickException(f"no fit, {found.reason} ({run.path})")
+    if found.status != CONVERGED:
+        raise click.ClickException(f"no fit, {found.ended} ({run.path})")
 
 
 def _refuse_both(options: Mapping[str, Any]) -> None:
     if options["jobs"] is not None and options["scheduler"] is not None:
         raise click.UsageError("--jobs and --scheduler do not go together: a cluster has its own workers")
+    if options["jobs"] is not None or options["scheduler"] is not None:
+        check_installed("distributed", extra="cluster", purpose="--jobs or --scheduler of a fit")
 
 
 def _refuse_idle(ctx: click.Context, source: Source) -> None:
@@ -166,7 +182,8 @@ def _show(found: Estimate, path: Path, notes: list[str], figures: list[str]) -> 
     if len(found.constants) > _MOST_ROWS:
         click.echo(f"{len(found.constants) - _MOST_ROWS} more are in {path / 'constants.csv'}\n")
     pairs: dict[str, Any] = {
-        "ended": found.reason,
+        "status": found.status,
+        "ended": found.ended,
         "values": len(found.estimation.measurements),
         "starts that met": f"{found.met} of {len(found.minima.loss)}",
         "-log likelihood": found.loss,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import click
 
 from physode.cli.numbers import THREADS, Real, Whole, numbers_between_commas
+from physode.cli.paths import PATH, check_run, folder_name
+from physode.optional_imports import check_installed
 from physode.training.settings import ATOL, RTOL, SEED, Range, Setting, Settings, whole
 
 __all__ = [
@@ -18,10 +19,8 @@ __all__ = [
     "FIXED_METHODS",
     "GRADIENTS",
     "METHODS",
-    "PATH",
     "device_option",
     "dtype_option",
-    "folder_name",
     "force_option",
     "given",
     "given_settings",
@@ -59,9 +58,6 @@ ADAPTIVE_METHODS = (
 )
 METHODS = FIXED_METHODS + ADAPTIVE_METHODS
 GRADIENTS = ("aca", "adjoint", "naive", "naive-steps")
-
-PATH = click.Path(path_type=Path)
-"""A file or folder. Whether it exists is the library's question: its answer is a failure (1), not a usage error (2)."""
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Decorated], Decorated]
@@ -111,15 +107,6 @@ def _check_device(ctx: click.Context, param: click.Parameter, value: str | None)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise click.BadParameter(f"{value!r} cannot be used here: {reason}", ctx=ctx, param=param) from error
-    return value
-
-
-def folder_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Check the name of a folder: one, not a path."""
-    if value is not None and (Path(value).name != value or value in ("", ".", "..")):
-        raise click.BadParameter(
-            f"{value!r} is not the name of a folder; --out says where it is.", ctx=ctx, param=param
-        )
     return value
 
 
@@ -174,6 +161,8 @@ def training_options(*, named_after: str) -> Decorator[Any]:
 
 
 def _where_installed(ctx: click.Context, param: click.Parameter, value: bool | None) -> bool:
+    if value:
+        check_installed("tensorboard", extra="images", purpose="--tensorboard")
     return importlib.util.find_spec("tensorboard") is not None if value is None else value
 
 
@@ -268,8 +257,8 @@ def given(ctx: click.Context) -> set[str]:
     return {name for name in ctx.params if ctx.get_parameter_source(name) is commandline}
 
 
-def refuse_beside_resume(ctx: click.Context, *, allowed: Collection[str], changeable: str) -> None:
-    """Raise a usage error where something is given with ``--resume`` that does not go with it.
+def refuse_beside_resume(ctx: click.Context, *, allowed: Collection[str], changeable: str, example: str) -> None:
+    """Raise a usage error where something is given with ``--resume`` that does not go with it, or a failure without it.
 
     Parameters
     ----------
@@ -279,6 +268,8 @@ def refuse_beside_resume(ctx: click.Context, *, allowed: Collection[str], change
         Names of parameters that go with it.
     changeable
         The settings that a run may be given anew, in words.
+    example
+        A run that the command has made.
     """
     known = given(ctx) - set(allowed)
     others = [each for each in ctx.command.params if each.name in known]
@@ -287,6 +278,7 @@ def refuse_beside_resume(ctx: click.Context, *, allowed: Collection[str], change
         raise click.UsageError(
             f"--resume and {word} do not go together; a run goes on with its own settings, but for {changeable}", ctx
         )
+    check_run(ctx.params["resume"], example=example)
 
 
 def refuse_idle_tolerances(ctx: click.Context) -> None:

@@ -53,6 +53,13 @@ def find_target(name: str) -> Target:
     return Target(_right_hand_side(found, name))
 
 
+def check_place(name: str) -> None:
+    """Raise ``ConfigError`` if the file of ``file.py:attribute`` is not there: asked before torch is imported."""
+    place = name.rpartition(":")[0]
+    if place.endswith(".py") and not Path(place).is_file():
+        raise ConfigError(f"there is no file {place}")
+
+
 def _system(name: str) -> Target:
     from physode.rhs import SYSTEMS
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from physode.errors import DataError
+from physode.errors import ConfigError, DataError
 
 
 def check_file(path: Path, *, largest: int | None = None) -> None:
@@ -23,6 +24,12 @@ def check_file(path: Path, *, largest: int | None = None) -> None:
         raise DataError(f"{path} is empty; make it again")
     if largest is not None and size > largest:
         raise DataError(f"{path} has {size} bytes, more than {largest}; store its numbers as HDF5")
+
+
+def check_run_folder(folder: Path, *, example: str) -> None:
+    """Raise `ConfigError` unless there is a folder of this name; `example` is one that a run might have."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder; name the folder of a run, such as {example}")
 
 
 @contextmanager
@@ -115,7 +122,11 @@ def check_different(**paths: Path | None) -> None:
 
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Say of a name that the system refuses to look up why it does."""
+    """Say of a name that the system refuses to look up why it does; on Windows, why none is written."""
+    if sys.platform == "win32":  # neither locks nor folders that can be synced, nor names given to open files
+        raise DataError(
+            f"cannot write {path}: on Windows physode solves, and reads files, but writes none; run it under WSL"
+        )
     try:
         yield
     except OSError as error:

@@ -33,7 +33,7 @@ extensions = [
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "figures", "results"]
 
-suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
+suppress_warnings = ["config.cache", "myst.header"]  # the gallery's settings hold functions; tables taken in
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -98,6 +98,7 @@ PUBLIC = {
     "physode.rhs": "Right-hand sides",
     "physode.simulators": "Simulators",
     "physode.estimation": "Estimates of equations of one's own",
+    "physode.sweeps": "Sweeps",
     "physode.fitting": "Fits of built-in systems and networks",
     "physode.models": "Layers and networks",
     "physode.images": "Image classifiers",

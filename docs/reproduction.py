@@ -195,10 +195,10 @@ def _here(by: Mapping[str, Made], item: Mapping[str, Any]) -> Iterator[str]:
         else:
             yield from _verdicts(made, item)
             owed = f"; the full one is owed: {item['owed']}" if made.quick and "owed" in item else ""
-            yield f"[{'quick' if made.quick else 'full'} preset](#{name}){owed}"
+            yield f"[{'quick' if made.quick else 'full'} preset](#{anchor(name)}){owed}"
     for test in item.get("tests", ()):
         file, _, function = test.partition("::")
-        sentence = function.removeprefix("test_").replace("_s_", "'s ").replace("_", " ")
+        sentence = re.sub(r"_s(?=_|$)", "'s", function.removeprefix("test_")).replace("_", " ")
         yield f"test: [{sentence}](../{file})"
     if "here" in item:
         yield item["here"]
@@ -228,7 +228,7 @@ def _deviations(item: Mapping[str, Any]) -> Iterator[Deviation]:
         return
     found = [each for each in _declared(item["experiment"]) if _concerns(each, item)]
     if len(found) > _FEW:
-        yield Deviation(item["name"], "", f"{len(found)}, [below](#{item['experiment']})", "there")
+        yield Deviation(item["name"], "", f"{len(found)}, [below](#{anchor(item['experiment'])})", "there")
     else:
         yield from found
 
@@ -245,7 +245,7 @@ def _concerns(deviation: Deviation, item: Mapping[str, Any]) -> bool:
 def _section(by: Mapping[str, Made], entry: Mapping[str, Any]) -> Iterator[str]:
     """Yield the parts of what is told of an experiment."""
     name = entry["name"]
-    yield f'<a id="{name}"></a>\n\n### {EXPERIMENTS.get(name, name)}'
+    yield f"### {EXPERIMENTS.get(name, name)}"
     if "text" in entry:
         yield entry["text"].strip()
     shown = [made for key, made in by.items() if key in (name, f"{name}-100")]
@@ -315,6 +315,12 @@ def covered(item: Mapping[str, Any]) -> Iterator[str]:
             continue
         kind, dot, chapter, first, last = several.groups()
         yield from (f"{kind}{dot} {chapter or ''}{number}" for number in range(int(first), int(last) + 1))
+
+
+def anchor(name: str) -> str:
+    """Return the anchor that GitHub and MyST give an experiment's heading."""
+    heading = EXPERIMENTS.get(name, name).lower()
+    return re.sub(r"[^\w\- ]", "", heading).replace(" ", "-")
 
 
 def main() -> None:

@@ -64,5 +64,5 @@ def main(out: Path) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for the figure")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the figure")
     main(parser.parse_args().out)

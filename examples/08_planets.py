@@ -148,7 +148,7 @@ def main(out: Path, *, data: Sequence[Path] = ()) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for the figure")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the figure")
     parser.add_argument("--data", type=Path, nargs="+", default=(), help="positions to fit, in place of the stand-in")
     given = parser.parse_args()
     main(given.out, data=given.data)

@@ -177,7 +177,7 @@ def main(out: Path, *, data: Path | None = None) -> dict[str, float]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for the figure")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the figure")
     parser.add_argument("--data", type=Path, help="CSV of year, lynx, hare, in place of the stand-in")
     given = parser.parse_args()
     main(given.out, data=given.data)

@@ -183,7 +183,7 @@ def main(out: Path, *, data: Path | None = None, span: float = 60.0) -> dict[str
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for the figure")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the figure")
     parser.add_argument("--data", type=Path, help="the recording or its archive, in place of the stand-in")
     given = parser.parse_args()
     main(given.out, data=given.data)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from physode import (
         compat,
         datasets,
+        ensembles,
         errors,
         estimation,
         experiments,
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
         rhs,
         series,
         simulators,
+        sweeps,
         training,
     )
     from physode.compat import odeint, odeint_adjoint, odeint_dense, odeint_event, odesolve, odesolve_adjoint
+    from physode.ensembles.fit import fit_ensemble
+    from physode.ensembles.simulate import simulate_ensemble
     from physode.estimation.fit import fit
     from physode.estimation.posterior import log_posterior
     from physode.events.event import Event
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from physode.solve import solve
     from physode.solvers.callbacks import Moment, progress_bar
     from physode.status import Status
+    from physode.sweeps.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -53,10 +58,12 @@ __all__ = [
     "__version__",
     "compat",
     "datasets",
+    "ensembles",
     "errors",
     "estimation",
     "experiments",
     "fit",
+    "fit_ensemble",
     "fitting",
     "log_posterior",
     "odeint",
@@ -69,15 +76,19 @@ __all__ = [
     "progress_bar",
     "rhs",
     "series",
+    "simulate_ensemble",
     "simulators",
     "solve",
     "solve_regularised",
+    "sweep",
+    "sweeps",
     "training",
 ]
 
 _MODULES = {
     "compat",
     "datasets",
+    "ensembles",
     "errors",
     "estimation",
     "experiments",
@@ -86,6 +97,7 @@ _MODULES = {
     "rhs",
     "series",
     "simulators",
+    "sweeps",
     "training",
 }
 
@@ -101,6 +113,7 @@ _HOMES = {
     "Stats": "physode.solution",
     "Status": "physode.status",
     "fit": "physode.estimation.fit",
+    "fit_ensemble": "physode.ensembles.fit",
     "log_posterior": "physode.estimation.posterior",
     "odeint": "physode.compat",
     "odeint_adjoint": "physode.compat",
@@ -109,8 +122,10 @@ _HOMES = {
     "odesolve": "physode.compat",
     "odesolve_adjoint": "physode.compat",
     "progress_bar": "physode.solvers.callbacks",
+    "simulate_ensemble": "physode.ensembles.simulate",
     "solve": "physode.solve",
     "solve_regularised": "physode.regularized_n_body",
+    "sweep": "physode.sweeps.sweep",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -10,7 +11,7 @@ from typing import Any
 
 from physode.errors import ConfigError
 
-__all__ = ["import_when_used", "needs"]
+__all__ = ["check_installed", "import_when_used", "needs"]
 
 _NAMES = {
     "distributed": "Dask",
@@ -45,8 +46,32 @@ def needs(module: str, *, extra: str, purpose: str = "this") -> ModuleType:
         package = module.partition(".")[0]
         if (error.name or "").partition(".")[0] != package:
             raise  # the package is there, and broken
-        name = _NAMES.get(package, package)
-        raise ConfigError(f"{purpose} needs {name}; install it with: pip install 'physode[{extra}]'") from error
+        raise _missing(package, extra, purpose) from error
+
+
+def check_installed(package: str, *, extra: str, purpose: str) -> None:
+    """Raise as :func:`needs` if a package is not installed, without importing it: asked before long work.
+
+    Parameters
+    ----------
+    package
+        What is imported, such as ``"sklearn"``.
+    extra, purpose
+        As of :func:`needs`.
+
+    Raises
+    ------
+    ConfigError
+        If the package is not installed.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise _missing(package, extra, purpose)
+
+
+def _missing(package: str, extra: str, purpose: str) -> ConfigError:
+    return ConfigError(
+        f"{purpose} needs {_NAMES.get(package, package)}; install it with: pip install 'physode[{extra}]'"
+    )
 
 
 class _LazyPackage(ModuleType):

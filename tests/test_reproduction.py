@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from physode.experiments import EXPERIMENTS
+from physode.experiments import EXPERIMENTS, find_experiment
 from physode.experiments.report import Deviation, Finding, Result, as_dict
 from physode.experiments.study import configuration
 
@@ -58,8 +58,12 @@ def test_the_document_is_what_the_kept_results_make():
 
 def test_every_experiment_has_a_section_and_is_an_item():
     text = made.document([], ITEMS)
-    assert [name for name in EXPERIMENTS if f'<a id="{name}"></a>' not in text] == []
+    assert [name for name, title in EXPERIMENTS.items() if f"\n### {title}\n" not in text] == []
     assert set(EXPERIMENTS) - {item.get("experiment") for item in ITEMS["item"]} == set()
+
+
+def test_links_lead_to_headings_as_github_and_the_site_name_them():
+    assert made.anchor("fig6") == "aca-paper-fig-6-errors-of-the-three-gradient-methods-on-dzdt--k-z"
 
 
 def test_every_item_stands_in_the_document():
@@ -105,6 +109,13 @@ def test_statements_that_are_chosen_are_made():
                 assert any(statement.startswith(beginning) for statement in statements), beginning
 
 
+def test_deviations_that_are_chosen_are_declared():
+    for item in ITEMS["item"]:
+        for beginning in item.get("deviations", ()):
+            declared = [deviation.item for deviation in find_experiment(item["experiment"]).deviations]
+            assert any(name.startswith(beginning) for name in declared), (item["name"], beginning)
+
+
 def test_what_is_kept_names_no_place_of_a_machine():
     for file in (ROOT / "docs" / "results").glob("*.json"):
         text = file.read_text()
@@ -141,7 +152,7 @@ def test_an_item_says_what_was_found_and_what_is_owed():
     assert "owed: `physode reproduce table5` (a day)" in owed
     shown = made.document([made.Made(made.kept(result(quick=True)))], items)
     assert "agrees: it is small: 0.25" in shown
-    assert "[quick preset](#table5); the full one is owed: a day" in shown
+    assert f"[quick preset](#{made.anchor('table5')}); the full one is owed: a day" in shown
     assert "| one | 0.25 |" in shown
     assert "no order of accuracies can be read from it" in shown
 

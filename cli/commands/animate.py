@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from physode.cli.numbers import POSITIVE, SECONDS, Real, Whole
-from physode.cli.options import PATH, force_option, json_option
+from physode.cli.options import force_option, json_option
+from physode.cli.paths import FITTED, PATH
 from physode.cli.show import cell, show_json
 from physode.progress import progress_bar
 
@@ -24,7 +25,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 
 
 @click.command()
-@click.argument("run", type=PATH)
+@click.argument("run", type=FITTED)
 @click.option(
     "--format",
     "kind",

@@ -10,8 +10,10 @@ import click
 from physode.cli.commands.evaluate_series import evaluate_series
 from physode.cli.data import warn_of_skipped
 from physode.cli.numbers import STEP, Real, Whole
-from physode.cli.options import METHODS, PATH, force_option, json_option, other_device_option
+from physode.cli.options import METHODS, force_option, json_option, other_device_option
+from physode.cli.paths import PATH, check_run
 from physode.cli.show import show_json, show_pairs, show_table
+from physode.optional_imports import check_installed
 from physode.progress import progress_bar
 from physode.training.settings import ATOL, RTOL
 
@@ -43,7 +45,9 @@ _ONLY = {False: ("ratings", "out"), True: ("observed", "draws")}  # of classifie
     help="Weights after the last epoch, or after that of the best test.",
 )
 @click.option(
-    "--data", type=PATH, help="Other images of the same classes, or series of the same channels.  [default: the run's]"
+    "--data",
+    type=PATH,
+    help="Other images of the same classes, or series of the same channels.  [default: the run's]",
 )
 @click.option("--all", "everything", is_flag=True, help="Test on all of the data, not on the part for the test only.")
 @click.option("--batch", type=Whole(1), help="Images or series at once.  [default: as in training]")
@@ -105,9 +109,13 @@ def command(
     """
     solver = {name: value for name in _SOLVER if (value := options.pop(name)) is not None}
     shared = {"solver": solver, "figures": figures, "force": force, **options}
-    if _of_series(ctx, runs):
+    of_series = _of_series(ctx, runs)
+    for run in runs:
+        check_run(run, example="runs/galaxy-node")
+    if of_series:
         evaluate_series(runs, as_json=as_json, observed=observed, draws=draws or 100, all_series=everything, **shared)
         return
+    check_installed("sklearn", extra="images", purpose="evaluating classifiers")
     if len(runs) > 1:
         _check_shared(runs, out, figures=figures, force=force)
     found = [_evaluate(run, all_images=everything, **shared) for run in runs]

@@ -11,7 +11,6 @@ from physode.cli.numbers import SECONDS, THREADS, Real, Whole, finite_numbers, n
 from physode.cli.open_fit import fit_open, resume_open
 from physode.cli.open_source import find_open
 from physode.cli.options import (
-    PATH,
     force_option,
     given,
     given_settings,
@@ -22,6 +21,7 @@ from physode.cli.options import (
     run_options,
     threads_option,
 )  # fmt: skip
+from physode.cli.paths import PATH, check_source
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.cli.tables import SectionedCommand, say_understood, table_options
 from physode.fitting.config import RHS, FitConfig
@@ -67,7 +67,7 @@ def _named(form: str, *, needs_value: bool = True, infinite: bool = False) -> An
     return read
 
 
-class _Rhs(click.ParamType[str]):
+class _Rhs(click.ParamType):  # type: ignore[type-arg] # generic since click 8.4
     """One of the settings' kinds, or a right-hand side of the user's own, FILE.py:NAME."""
 
     name = "rhs"
@@ -135,8 +135,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     DATA is HDF5, a table (time,body,x,y,z or a column a component: CSV in any dialect, .xlsx or .mat), or JPL Horizons
     vector tables, one file a body.
     Settings, history, checkpoints, predictions and the report go into the run's folder, runs/NAME. How the fit ended is
-    its status: converged, max epochs, out of time; or, with exit code 1, diverged or no progress: what is kept is then
-    the best that was seen, be it the initial guess.
+    its status: converged, max epochs, out of time; or, with exit code 1, diverged, no progress, or explains nothing:
+    what is kept is then the best that was seen, be it the initial guess.
 
     An equation of your own comes from a model file (--model), from Python (--rhs FILE.py:NAME, a function f(t, x, k=1)
     or a module of torch; the file is imported, and so run) or from a PEtab problem (DATA is its .yaml). Its constants
@@ -177,8 +177,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     if run is None:
         run = _new_run(ctx, options)
     from physode.datasets import read_data
+    from physode.fit_status import is_trusted
     from physode.fitting import fit
-    from physode.fitting.sanity_checks import FAILED
 
     trajectories = read_data(run.data, options=run.table)
     say_understood(trajectories.attrs.get("understood"))
@@ -198,7 +198,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         show_json({"run": str(run.path), **found.report.as_dict()})
     else:
         _show(found.report, run)
-    if found.report.status in FAILED:
+    if not is_trusted(found.report.status):
         raise click.ClickException(f"no fit, {found.report.ended} ({run.path})")
 
 
@@ -210,9 +210,17 @@ def _refuse_open(ctx: click.Context) -> None:
 
 
 def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
+    from physode.errors import DataError
+
+    if not options["data"] and not _DEFAULT_DATA.exists():
+        raise DataError(
+            f"there is no {_DEFAULT_DATA} in this folder; make one with: physode simulate threebody; or name a file: "
+            "physode fit DATA"
+        )
+    for path in options["data"]:
+        check_source(path)
     from physode.datasets import read_data
     from physode.datasets.files import naming
-    from physode.errors import DataError
     from physode.fitting import create_run, effective_config
     from physode.fitting.data import choose, digest
     from physode.fitting.fit import check_model
@@ -220,11 +228,6 @@ def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
 
     name: str | None = options["name"]
     data: tuple[Path, ...] = options["data"] or (_DEFAULT_DATA,)
-    if not options["data"] and not _DEFAULT_DATA.exists():
-        raise DataError(
-            f"there is no {_DEFAULT_DATA} in this folder; make one with: physode simulate threebody; or name a file: "
-            "physode fit DATA"
-        )
     short = {} if options["init_masses"] is None else {"masses": options["init_masses"]}
     config = FitConfig(**{**given_settings(FitConfig, options), "init": options["init"] | short})
     path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")
@@ -243,7 +246,7 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> Run | None:
     """Return the run to go on with, with as many epochs as asked for."""
     if options["resume"] is None:
         return None
-    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs")
+    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs", example="runs/threebody-physical")
     import dataclasses
 
     from physode.fitting import open_run

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from physode.gradcheck import GradientCheck
 
 
-class _Numbers(click.ParamType[Any]):
+class _Numbers(click.ParamType):  # type: ignore[type-arg] # generic since click 8.4
     """Numbers with commas between them."""
 
     name = "numbers"
@@ -103,10 +103,12 @@ def command(
       physode gradcheck mypackage.models:make --dim 8 --rtol 1e-8 --atol 1e-10
       physode gradcheck model.py:Swing --y0 0.5,0 --json
     """
+    from physode.cli.rhs_spec import check_place, find_target
+
     refuse_idle_tolerances(ctx)
+    check_place(rhs)
     import torch
 
-    from physode.cli.rhs_spec import find_target
     from physode.gradcheck import check_gradients
 
     target = find_target(rhs)

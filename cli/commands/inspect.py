@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from physode.cli.data import show_classes, show_skipped
-from physode.cli.options import PATH, json_option
+from physode.cli.options import json_option
+from physode.cli.paths import SOURCE
 from physode.cli.show import cell, shorten, show_json, show_pairs, show_table
 from physode.cli.tables import SectionedCommand, table_options
 
@@ -19,7 +20,7 @@ __all__ = ["command"]
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", type=SOURCE, nargs=-1, required=True)
 @json_option
 @table_options
 def command(files: tuple[Path, ...], table: TableOptions, as_json: bool) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.options import PATH, force_option, json_option
+from physode.cli.options import force_option, json_option
+from physode.cli.paths import PATH, SOURCE
 from physode.cli.show import show_json, show_table
 from physode.cli.tables import SectionedCommand, say_understood, table_options
 from physode.progress import visible
@@ -34,7 +35,7 @@ def command() -> None:
 
 
 @command.command(cls=SectionedCommand)
-@click.argument("data", type=PATH)
+@click.argument("data", type=SOURCE)
 @click.option("--output", type=PATH, help="The model file.  [default: DATA's name with .toml]")
 @click.option("--time-column", metavar="NAME", help="Column of times.  [default: time, t, date, ...]")
 @click.option(
@@ -72,8 +73,8 @@ def new(
 
 
 @command.command(cls=SectionedCommand)
-@click.argument("model", type=PATH)
-@click.argument("data", metavar="[DATA]...", type=PATH, nargs=-1)
+@click.argument("model", type=SOURCE)
+@click.argument("data", metavar="[DATA]...", type=SOURCE, nargs=-1)
 @json_option
 @table_options
 def check(model: Path, data: tuple[Path, ...], as_json: bool, table: TableOptions) -> None:
@@ -104,7 +105,7 @@ def check(model: Path, data: tuple[Path, ...], as_json: bool, table: TableOption
 
 
 @command.command()
-@click.argument("model", type=PATH)
+@click.argument("model", type=SOURCE)
 @click.option("--python", is_flag=True, help="Print the equations as a PyTorch module, to go on from.")
 @json_option
 def show(model: Path, python: bool, as_json: bool) -> None:

@@ -10,7 +10,8 @@ import click
 from physode.cli.data import read_shown
 from physode.cli.numbers import Whole
 from physode.cli.open_run import draw_open
-from physode.cli.options import PATH, force_option, json_option
+from physode.cli.options import force_option, json_option
+from physode.cli.paths import FITTED, PATH
 from physode.cli.show import cell, show_json
 from physode.cli.tables import SectionedCommand, merged, say_understood, table_options
 from physode.plotting import ESTIMATE_FIGURES, FIGURES, SERIES_FIGURES
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("run", type=PATH)
+@click.argument("run", type=FITTED)
 @click.option(
     "--only",
     type=click.Choice(tuple(dict.fromkeys(FIGURES + SERIES_FIGURES + ESTIMATE_FIGURES))),

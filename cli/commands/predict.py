@@ -9,9 +9,9 @@ import click
 
 from physode.cli.data import calibration, warn_of_skipped
 from physode.cli.numbers import Whole
-from physode.cli.options import PATH, force_option, given, json_option, other_device_option
+from physode.cli.options import force_option, given, json_option, other_device_option
+from physode.cli.paths import PATH, SOURCE, Run
 from physode.cli.show import show_json, show_pairs, show_table
-from physode.errors import DataError
 from physode.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ _IDLE = {
 
 
 @click.command()
-@click.argument("run", type=PATH)
-@click.argument("data", nargs=-1, type=PATH, metavar="[DATA]...")
+@click.argument("run", type=Run("runs/galaxy-node"))
+@click.argument("data", nargs=-1, type=SOURCE, metavar="[DATA]...")
 @click.option(
     "--out", type=PATH, help="Ends in .csv or .parquet.  [default: catalogue.csv of images, else predictions.csv]"
 )
@@ -93,7 +93,8 @@ def command(
     _refuse_idle(ctx, kind)
     path = out or Path("catalogue.csv" if kind == "train" else "predictions.csv")
     check_table(path, overwrite=force)
-    _check_there(ctx, data, needed=kind in ("train", "series"))
+    if kind in ("train", "series") and not data:
+        raise click.UsageError(f"name the data: physode predict {run} DATA")
     more: dict[str, Any] = {}
     if kind == "train":
         rows, more = _catalogue(run, data, options)
@@ -116,15 +117,6 @@ def _refuse_idle(ctx: click.Context, kind: str | None) -> None:
     if idle:
         names = {option.name: "/".join([*option.opts, *option.secondary_opts]) for option in ctx.command.params}
         raise click.UsageError(f"{names[sorted(idle)[0]]} has no part in what {ctx.params['run']} predicts")
-
-
-def _check_there(ctx: click.Context, data: tuple[Path, ...], *, needed: bool) -> None:
-    """Ask for the data before torch is loaded."""
-    if needed and not data:
-        raise click.UsageError(f"name the data: physode predict {ctx.params['run']} DATA")
-    for source in data:
-        if not source.exists():
-            raise DataError(f"{source} does not exist")
 
 
 def _predictions(

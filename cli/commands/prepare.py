@@ -9,7 +9,8 @@ import click
 
 from physode.cli.data import centre_option, conditional_option, show_classes, show_skipped, writing_images
 from physode.cli.numbers import Whole
-from physode.cli.options import PATH, force_option, json_option
+from physode.cli.options import force_option, json_option
+from physode.cli.paths import PATH, SOURCE
 from physode.cli.show import show_json, show_pairs
 from physode.progress import progress_bar
 
@@ -23,7 +24,7 @@ KINDS = ("cifar10", "cifar100", "folder", "galaxy-zoo", "hdf5", "npz")
 
 
 @click.command()
-@click.argument("source", type=PATH)
+@click.argument("source", type=SOURCE)
 @click.option("-o", "--out", type=PATH, default="images.h5", show_default=True, help="The file to write.")
 @click.option("--size", type=Whole(1, 2048), default=32, show_default=True, help="Pixels along a side.")
 @centre_option

@@ -11,7 +11,8 @@ import click
 
 from physode.cli.numbers import Real, Whole
 from physode.cli.open_run import profile_open
-from physode.cli.options import PATH, force_option, given, json_option
+from physode.cli.options import force_option, given, json_option
+from physode.cli.paths import FITTED, PATH
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.progress import showing_progress
 
@@ -23,7 +24,7 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.argument("run", type=PATH)
+@click.argument("run", type=FITTED)
 @click.argument("name")
 @click.option(
     "--points",

@@ -10,9 +10,11 @@ import click
 
 from physode.cli.data import usual_images
 from physode.cli.numbers import THREADS
-from physode.cli.options import PATH, device_option, force_option, json_option, seed_option
+from physode.cli.options import device_option, force_option, json_option, seed_option
+from physode.cli.paths import PATH, check_source
 from physode.cli.show import show_json, show_pairs, show_table
 from physode.experiments import EXPERIMENTS, ON_IMAGES, find_experiment
+from physode.optional_imports import check_installed
 from physode.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -89,16 +91,22 @@ def command(
     """
     if jobs is not None and scheduler is not None:
         raise click.UsageError("--jobs and --scheduler do not go together: a cluster has its own workers", ctx)
-    from physode.datasets.files import check_folder
-    from physode.datasets.locks import claimed_folder
-    from physode.experiments.study import check, configuration, forget
-
     chosen = list(EXPERIMENTS) if "all" in names else list(dict.fromkeys(names))
+    if scheduler is not None:
+        check_installed("distributed", extra="cluster", purpose="--scheduler")
+    if any(ON_IMAGES.get(name) == "galaxy" and find_experiment(name).cells is not None for name in chosen):
+        check_installed("sklearn", extra="images", purpose="classification metrics")
     if (jobs is not None or scheduler is not None) and all(find_experiment(name).cells is None for name in chosen):
         option = "--jobs" if scheduler is None else "--scheduler"
         raise click.UsageError(f"{option} needs a study of cells; there is none in {', '.join(chosen)}", ctx)
     if data is not None and not any(name in ON_IMAGES for name in chosen):
         raise click.UsageError(f"--data needs what is on images; there is none in {', '.join(chosen)}", ctx)
+    if data is not None:
+        check_source(data)
+    from physode.datasets.files import check_folder
+    from physode.datasets.locks import claimed_folder
+    from physode.experiments.study import check, configuration, forget
+
     sources = {name: _source(name, data) for name in chosen}
     known = {path: _describe(path) for path in dict.fromkeys(sources.values())}
     configs = {name: configuration(name, seed=seed, quick=quick, images=known[path]) for name, path in sources.items()}

@@ -9,7 +9,8 @@ import click
 
 from physode.cli.data import writing_images
 from physode.cli.numbers import Real, Whole
-from physode.cli.options import PATH, force_option, json_option, seed_option
+from physode.cli.options import force_option, json_option, seed_option
+from physode.cli.paths import PATH
 from physode.cli.show import show_json, show_pairs, show_table
 from physode.progress import showing_progress
 

@@ -10,13 +10,13 @@ import click
 from physode.cli.numbers import Whole
 from physode.cli.options import (
     ADAPTIVE_METHODS,
-    PATH,
     force_option,
     json_option,
     method_option,
     threads_option,
     tolerance_options,
 )
+from physode.cli.paths import PATH, SOURCE
 from physode.cli.show import precise, show_json, show_pairs, show_table
 from physode.progress import showing_progress
 
@@ -57,6 +57,7 @@ def problem_command(name: str) -> click.Command:
 
 
 def _simulate(path: Path, output: Path, options: dict[str, Any]) -> None:
+    SOURCE.convert(path, None, None)
     import torch
 
     from physode.datasets.files import check_output

@@ -11,13 +11,13 @@ import click
 from physode.cli.numbers import POSITIVE, Real, Whole
 from physode.cli.options import (
     ADAPTIVE_METHODS,
-    PATH,
     force_option,
     json_option,
     method_option,
     seed_option,
     tolerance_options,
 )
+from physode.cli.paths import PATH
 from physode.cli.show import show_json, show_pairs, show_table
 from physode.progress import showing_progress
 

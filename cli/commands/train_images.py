@@ -13,7 +13,6 @@ import click
 from physode.cli.data import USUAL_IMAGES, centre_option, conditional_option, usual_images, warn_of_skipped
 from physode.cli.numbers import Whole
 from physode.cli.options import (
-    PATH,
     given,
     given_settings,
     options_of,
@@ -21,6 +20,7 @@ from physode.cli.options import (
     refuse_idle_tolerances,
     training_options,
 )  # fmt: skip
+from physode.cli.paths import SOURCE
 from physode.cli.show import show_json, show_pairs
 from physode.images.config import TrainConfig, recipe
 from physode.progress import length, progress_bar, showing_epochs
@@ -75,10 +75,10 @@ def make(kind: str, about: str) -> click.Command:
     for option in reversed((*_OPTIONS, *([conditional_option] if kind in ("galaxy", "images") else ()))):
         function = option(function)
     shown = "DATA" if kind == "images" else "[DATA]"
-    function = click.argument("source", type=PATH, required=False, metavar=shown)(function)
+    function = click.argument("source", type=SOURCE, required=False, metavar=shown)(function)
     if kind != "images":
         usual = " or ".join(USUAL_IMAGES[kind][:2])
-        function = click.option("--data", type=PATH, help=f"The images, as DATA.  [default: {usual}]")(function)
+        function = click.option("--data", type=SOURCE, help=f"The images, as DATA.  [default: {usual}]")(function)
     where = " DATA" if kind == "images" else ""
     further = "\n      physode train galaxy my-galaxies/ --centre 0.5" if kind == "galaxy" else ""
     cifar = f"\n      physode train {kind} --form published" if kind.startswith("cifar") else ""
@@ -98,6 +98,9 @@ def make(kind: str, about: str) -> click.Command:
 
 
 def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
+    resume, example = options["resume"] is not None, "runs/galaxy-node"
+    if resume:
+        refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs and --device", example=example)
     from physode.training.distributed import end_with_torchrun
 
     end_with_torchrun()  # before the long imports, within which torchrun may end
@@ -109,7 +112,6 @@ def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
         torch.set_num_threads(options["threads"])
     refuse_idle_tolerances(ctx)
     first = int(os.environ.get("RANK", "0")) == 0
-    resume = options["resume"] is not None
     images, run = _resumed(ctx, options, write=first) if resume else _begun(ctx, kind, options, create=first)
     if not resume and "WORLD_SIZE" not in os.environ:
         _say_how_long(images, run.config)
@@ -192,7 +194,6 @@ def _how_long(seconds: float, config: TrainConfig, side: int) -> str:
 
 def _resumed(ctx: click.Context, options: dict[str, Any], *, write: bool) -> tuple[Images, TrainRun]:
     """Return the run to go on with, with as many epochs as asked for, and its images."""
-    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs and --device")
     from physode.images import open_train_run
     from physode.training.folder import claimed_run
 

@@ -10,7 +10,6 @@ import click
 from physode.cli.data import read_shown, say
 from physode.cli.numbers import Real
 from physode.cli.options import (
-    PATH,
     given,
     given_settings,
     options_of,
@@ -18,6 +17,7 @@ from physode.cli.options import (
     refuse_idle_tolerances,
     training_options,
 )  # fmt: skip
+from physode.cli.paths import SOURCE
 from physode.cli.show import show_json, show_pairs
 from physode.progress import showing_epochs
 from physode.series.config import SeriesConfig
@@ -35,7 +35,7 @@ _SCALED = {"deviation": "standardised", "range": "by range"}
 
 
 @click.command(short_help="Train on irregular time series, each at times of its own.")
-@click.argument("source", type=PATH, required=False, metavar="DATA")
+@click.argument("source", type=SOURCE, required=False, metavar="DATA")
 @options_of(SeriesConfig, clip={"type": Real.of(NETWORK)})
 @training_options(named_after="DATA and --model")
 @click.pass_context
@@ -58,6 +58,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
       physode train timeseries hopper.h5 --optimiser adamax --lr-decay 0.999 --scaling range --sigma 0.001 --samples 3
       physode train timeseries --resume runs/hopper-latent-ode --epochs 200
     """
+    resume, example = options["resume"] is not None, "runs/hopper-latent-ode"
+    if resume:
+        refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs and --device", example=example)
     import torch
 
     from physode.series import train
@@ -65,7 +68,6 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     if options["threads"] is not None:
         torch.set_num_threads(options["threads"])
     refuse_idle_tolerances(ctx)
-    resume = options["resume"] is not None
     series, run = _resumed(ctx, options) if resume else _begun(ctx, options)
     with showing_epochs(f"training {run.path.name}") as tell:
         train(
@@ -112,7 +114,6 @@ def _begun(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries
 
 def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries, SeriesRun]:
     """Return the run to go on with, with as many epochs as asked for, and its series."""
-    refuse_beside_resume(ctx, allowed=_WITH_RESUME, changeable="--epochs and --device")
     from physode.series import open_series_run
     from physode.training.folder import claimed_run
 

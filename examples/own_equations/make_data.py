@@ -1,5 +1,7 @@
 """Make the tables beside the model files: a driven oscillator, a drug in twelve subjects, an epidemic, two reactions.
 
+And the Sun with a planet of Jupiter's mass, whose equations physode has (docs/fitting.md).
+
     python examples/own_equations/make_data.py
     physode fit examples/own_equations/swing.csv --model examples/own_equations/swing.toml
 
@@ -61,6 +63,23 @@ def kinetics(rng: np.random.Generator) -> str:
     return "time [min];signal\n" + "".join(rows)
 
 
+def orbits(rng: np.random.Generator) -> str:
+    """The Sun and a planet about their centre of mass, in AU and years, measured to 1e-5 AU; a row a body and time."""
+    t, planet = np.linspace(0, 12, 61), 0.00095458
+    gravitation = (365.25 * 0.01720209895) ** 2  # by the constant of Gauss, as Horizons has it
+    speed = np.sqrt(gravitation * (1 + planet) * (2 / 5.195 - 1 / 5.2026))
+    path = solve_ivp(
+        lambda t, y: [*y[3:], *(-gravitation * (1 + planet) * y[:3] / np.linalg.norm(y[:3]) ** 3)],
+        (0, 12), [5.195, 0, 0, 0, speed, 0.02], t_eval=t, rtol=1e-11, atol=1e-13,
+    )  # fmt: skip
+    rows = []
+    for time, apart in zip(t, path.y[:3].T, strict=True):
+        for body, place in (("Sun", -planet * apart / (1 + planet)), ("Jupiter", apart / (1 + planet))):
+            x, y, z = place + 1e-5 * rng.normal(size=3)
+            rows.append(f"{time:.1f},{body},{x:.6f},{y:.6f},{z:.6f}\n")
+    return "time [yr],body,x [AU],y [AU],z [AU]\n" + "".join(rows)
+
+
 def pendulum(path: Path) -> str:
     """The first swing of the double pendulum that was filmed."""
     rows = np.loadtxt(path, comments="%")
@@ -73,7 +92,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=HERE, help="folder that the tables go into")
     parser.add_argument("--pendulum", type=Path, help="real_double_pend_h_1.txt")
     arguments = parser.parse_args()
-    for i, make in enumerate((swing, dose, epidemic, kinetics)):
+    for i, make in enumerate((swing, dose, epidemic, kinetics, orbits)):
         (arguments.out / f"{make.__name__}.csv").write_text(make(np.random.default_rng(i)), encoding="utf-8")
     if arguments.pendulum is not None:
         text = pendulum(arguments.pendulum)

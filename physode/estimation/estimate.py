@@ -20,8 +20,9 @@ from torch import Tensor
 from physode.estimation.likelihood import Likelihood
 from physode.estimation.modes import Modes
 from physode.estimation.problem import Estimation, Unknown
-from physode.estimation.scoring import Minima
+from physode.estimation.scoring import NAMED, Minima
 from physode.estimation.search import Problem
+from physode.fit_status import held_against_data, status_of
 from physode.summary import Described, Summary, error_text, frame, rounded, short_number
 
 LEVEL = 0.95
@@ -108,6 +109,31 @@ class Estimate(Described):
     def converged(self) -> bool:
         """Whether it has arrived."""
         return self.minima.converged[self.minima.best]
+
+    @cached_property
+    def ended(self) -> str:
+        """How the search ended, its status first, held against the data: :mod:`physode.fit_status`."""
+        told = NAMED[self.reason]
+        freedom = len(self.estimation.measurements) - len(self.z)
+        remedy = "start closer, bound the constants, or give more starts"
+        return held_against_data(told, left=self.left, remedy=remedy, chi_square=self.chi_square, freedom=freedom)
+
+    @property
+    def status(self) -> str:
+        """The name of how it ended: ``"converged"``, ``"max epochs"``, ``"no progress"`` or ``"explains nothing"``."""
+        return status_of(self.ended)
+
+    @property
+    def left(self) -> float:
+        """Share of the measurements' squares about their observables' means that predictions leave, in spreads."""
+        values, weights = self.problem.facing.values, 1.0 / self.noise.square()
+        predicted = self.problem.facing.scaled(self.likelihood.prediction)[0][0]
+        which = torch.from_numpy(self.estimation.measurements.observable)
+        sums = torch.zeros(len(self.estimation.observables), 2, dtype=torch.float64)
+        sums.index_add_(0, which, torch.stack([weights, weights * values], 1))
+        means = (sums[:, 1] / sums[:, 0])[which]
+        total = float((weights * (values - means).square()).sum())
+        return float((weights * (values - predicted).square()).sum()) / total if total > 0 else math.nan
 
     @property
     def met(self) -> int:
@@ -286,6 +312,8 @@ class Estimate(Described):
             "aicc": self.aicc if math.isfinite(self.aicc) else None,
             "bic": self.bic,
             "chi_square": self.chi_square,
+            "status": self.status,
+            "ended": self.ended,
             "converged": self.converged,
             "reason": self.reason,
             "starts": len(self.minima.loss),
@@ -309,6 +337,6 @@ class Estimate(Described):
             **({} if self.chi_square is None else {"chi-square a degree of freedom": f"{self.chi_square:.4g}"}),
             **({"starts that met": f"{self.met} of {starts}"} if starts > 1 else {}),
         }
-        title = f"Estimate of {len(self.z)} constants from {len(self.estimation.measurements)} values: {self.reason}"
+        title = f"Estimate of {len(self.z)} constants from {len(self.estimation.measurements)} values: {self.ended}"
         heads = ("name", "value", "standard error", "unit", "")
         return Summary(title, facts, heads, rows, (self.doubt,) if self.doubt else ())

@@ -34,6 +34,11 @@ class Identifiability:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What this means; one sentence where there is nothing to complain about."""
+        return self.complaints or ("the data determine all constants",)
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What keeps unknowns from being determined, a sentence each."""
         lines = [_open_sentence(combination) for combination in self.combinations]
         lines += [
             f"{one} and {other} are correlated by {correlation:.4g}: the data determine a combination of them far "
@@ -44,7 +49,7 @@ class Identifiability:
             f"{name} ended at its bound {bound:g}: widen the bound, or ask whether the equation needs it"
             for name, bound in self.at_bounds
         ]
-        return tuple(lines) or ("the data determine all constants",)
+        return tuple(lines)
 
 
 def identifiability(estimate: Estimate) -> Identifiability:

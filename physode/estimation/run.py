@@ -174,7 +174,13 @@ def open_estimate_run(path: Path) -> EstimateRun:
 
 
 def write_results(
-    run: EstimateRun, estimate: Estimate, curves: Bands, *, notes: Sequence[str], petab: Path | None = None
+    run: EstimateRun,
+    estimate: Estimate,
+    curves: Bands,
+    *,
+    notes: Sequence[str],
+    doubts: Sequence[str] = (),
+    petab: Path | None = None,
 ) -> None:
     """Write an estimate's results, the report last: a run that has one is whole.
 
@@ -186,6 +192,8 @@ def write_results(
         What was found.
     notes
         Sentences of the report.
+    doubts
+        Those of them that speak against the numbers.
     petab
         The PEtab problem that the estimation was read from, if any: results are written as its tables, too.
     """
@@ -198,7 +206,9 @@ def write_results(
     write_text(place / _MINIMA, json_values.dumps(as_dict(estimate.minima)) + "\n", overwrite=True)
     if petab is not None:
         _write_petab(place / "petab", petab, estimate)
-    report = {**estimate.as_dict(), "notes": list(notes)}
+    names = [unknown.name for unknown in estimate.problem.scales.free]
+    correlations = {"names": names, "rows": estimate.correlation.tolist()}
+    report = {**estimate.as_dict(), "correlations": correlations, "notes": list(notes), "doubts": list(doubts)}
     write_text(place / _REPORT, json_values.dumps(report, indent=2) + "\n", overwrite=True)
     discard(run.checkpoints)
 

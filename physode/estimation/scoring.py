@@ -26,6 +26,7 @@ from torch import Tensor
 
 from physode.errors import SolveError
 from physode.estimation.quadratic import Quadratic, pushed
+from physode.fit_status import CONVERGED, NO_PROGRESS
 
 DAMPING = 1e-3
 """Of a search that may begin far from any minimum."""
@@ -49,6 +50,13 @@ _LINES = (
 
 UNSOLVED = _LINES[3]
 """The reason of a start where nothing could be solved."""
+
+NAMED = {
+    _LINES[0]: f"{CONVERGED}: the minimum is as near as the tolerances tell",
+    _LINES[1]: "all iterations used up before it converged; raise `iterations` (--epochs)",
+    **{line: f"{NO_PROGRESS}: {line}" for line in _LINES[2:]},
+}
+"""How a search ended, with its status before the colon (:mod:`physode.fit_status`), by its reason."""
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from physode.errors import ConfigError, SolveError
 from physode.estimation.scoring import UNSOLVED, Minima
 from physode.estimation.search import Problem, first_points, search_from
 from physode.estimation.stages import as_dict, from_dict
-from physode.experiments.cells import Cell
-from physode.experiments.schedulers import run_cells
 from physode.optional_imports import needs
+from physode.sweeps.cells import Cell
+from physode.sweeps.schedulers import run_cells
 
 BATCH = 8
 """Starts of a batch."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from physode.datasets.images import Images
-    from physode.experiments.cells import Cell, Outcome
     from physode.experiments.report import Result
+    from physode.sweeps.cells import Cell, Outcome
     from physode.typing import Progress
 
 Array = np.ndarray[Any, Any]

@@ -158,7 +158,8 @@ def _findings(shown: Row, rows: Sequence[Row]) -> Iterator[Finding]:
     )
     yield Finding(
         "ACA recovers the input",
-        f"largest error over {len(rows)} solves: {max(row['ACA reconstruction error'] for row in rows):g}",
+        f"its record begins with the input: over {len(rows)} solves the largest error is "
+        f"{max(row['ACA reconstruction error'] for row in rows):g}, by construction",
         all(row["ACA reconstruction error"] == 0.0 for row in rows),
     )
     errors = {row["rtol"]: row["adjoint reconstruction error"] for row in rows if _alike(row, shown)}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from physode.experiments.cells import Outcome
 from physode.experiments.report import Finding
+from physode.sweeps.cells import Outcome
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from physode.datasets.locks import claimed_folder
 from physode.experiments import ON_IMAGES, find_experiment
-from physode.experiments.cells import Cell, Outcome
 from physode.experiments.report import Deviation, Finding, Result, Row, Series, check_free, check_writable, holds, write
-from physode.experiments.schedulers import forget_cells, run_cells
+from physode.sweeps.cells import Cell, Outcome
+from physode.sweeps.schedulers import forget_cells, run_cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -169,7 +169,7 @@ def carry_out(
         Made where it is missing. The cells of a study are kept in ``folder/NAME/cells``, or, on images, in a folder
         that all tables and figures of one paper share, and taken from there; see :func:`forget`.
     jobs, scheduler
-        As :func:`physode.experiments.schedulers.run_cells`; without a part in experiments without cells.
+        As :func:`physode.sweeps.schedulers.run_cells`; without a part in experiments without cells.
     images, device
         Where the images are, of an experiment on images; and where trainings compute.
     overwrite

@@ -16,6 +16,7 @@ import torch
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError, SolveError
+from physode.fit_status import OUT_OF_TIME
 from physode.fitting.config import FitConfig
 from physode.fitting.constants import constants_of, told_settings
 from physode.fitting.data import choose, digest, has_bodies, prepare, start_is_known, train_end
@@ -25,7 +26,7 @@ from physode.fitting.recurrent import build_recurrent, fit_recurrent, forecast_a
 from physode.fitting.report import Report, make_report
 from physode.fitting.rhs import build_rhs
 from physode.fitting.run import Run
-from physode.fitting.sanity_checks import OUT_OF_TIME, verdict
+from physode.fitting.sanity_checks import verdict
 from physode.fitting.state import BeginError, Epoch, OutOfTimeError, TrainingState
 from physode.models import TrajectoryLSTM
 from physode.rhs import System

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from physode.datasets import Trajectories
 from physode.errors import ConfigError
+from physode.fit_status import status_of
 from physode.fitting.config import FitConfig
 from physode.fitting.data import FitData, has_bodies, prepare
 from physode.fitting.report import Report, span_errors
-from physode.fitting.sanity_checks import status_of
+from physode.fitting.sanity_checks import astray, share_left
 from physode.fitting.state import Epoch, OnEpoch, OutOfTimeError, TrainingState
 from physode.models.lstm import TrajectoryLSTM
 from physode.models.windows import check_gaps, cut, time_step
@@ -105,7 +106,9 @@ def recurrent_report(
 ) -> Report:
     """Compare a forecast, (N, T, D), with the data."""
     y = predicted.transpose(0, 1)
-    errors = span_errors(data, trajectories, y if data.batched else y[:, 0])
+    states = y if data.batched else y[:, 0]
+    errors = span_errors(data, trajectories, states)
+    ended = astray(ended, errors[0].mse, share_left(data, states))
     return Report(
         constants=(),
         initial_states=(),

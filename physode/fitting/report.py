@@ -12,12 +12,13 @@ from torch import Tensor
 
 from physode.datasets import Trajectories
 from physode.errors import SolveError
+from physode.fit_status import status_of
 from physode.fitting.constants import true_constants
 from physode.fitting.data import FitData
 from physode.fitting.labels import initial_state_label
 from physode.fitting.objective import Objective
 from physode.fitting.parameters import raw_constants
-from physode.fitting.sanity_checks import astray, plausibility_notes, status_of, training_variance
+from physode.fitting.sanity_checks import astray, plausibility_notes, share_left
 from physode.fitting.uncertainty import Uncertainty, interval, uncertainty
 from physode.solution import Solution
 from physode.summary import Described, Summary, error_text, frame, rounded, short_number
@@ -104,7 +105,8 @@ class Report(Described):
         Steps taken, free numbers, and why the fit ended.
     status
         How it ended by name: ``"converged"``, ``"max epochs"``, ``"out of time"``, ``"no progress"`` (nothing better
-        than the start was seen) or ``"diverged"`` (it ran away; what is kept is the best that was seen).
+        than the start was seen), ``"diverged"`` (it ran away; what is kept is the best that was seen) or ``"explains
+        nothing"`` (the data's means are closer to them than the fit is, :mod:`physode.fit_status`).
     chi_square
         Sum of squared residuals in standard deviations over degrees of freedom, where these deviations are known.
     correlations
@@ -171,10 +173,12 @@ def make_report(
     """Compare a fitted right-hand side with the data, and with the truth where the file knows it."""
     notes = _failure_notes(solution)
     found, more = _uncertainty(objective)
+    chi_square = None if found is None else found.chi_square
     constants = _constants(objective, trajectories, found)
     notes += [note for note in trajectories.attrs.get("notes", []) if isinstance(note, str)]
     errors = span_errors(objective.data, trajectories, solution.y)
-    ended = astray(ended, errors[0].mse, training_variance(objective))
+    left = share_left(objective.data, solution.y)
+    ended = astray(ended, errors[0].mse, left, chi_square=chi_square, freedom=_freedom(objective, found))
     return Report(
         constants=constants,
         initial_states=_initial_states(objective, trajectories, found),
@@ -184,9 +188,9 @@ def make_report(
         parameters=int(objective.parameters.mask.sum()),
         ended=ended,
         status=status_of(ended),
-        chi_square=None if found is None else found.chi_square,
+        chi_square=chi_square,
         correlations=None if found is None else Correlations(found.labels, _rows(found.correlations)),
-        notes=(*notes, *more, *plausibility_notes(objective, trajectories, errors[0].mse)),
+        notes=(*notes, *more, *plausibility_notes(objective, trajectories, left)),
     )
 
 
@@ -261,11 +265,16 @@ def _rounding_notes(objective: Objective, loss: float) -> list[str]:
     return ["the residuals are no larger than the solver's own errors, which standard errors know nothing of"]
 
 
+def _freedom(objective: Objective, found: Uncertainty | None) -> int:
+    """Return degrees of freedom: how many more values there are than unknowns, at least 1."""
+    return max(int(objective.data.training.sum()) - (0 if found is None else len(found.labels)), 1)
+
+
 def _chi_square_notes(objective: Objective, found: Uncertainty) -> list[str]:
     """Say so where the residuals are not of the size that they should be of."""
     if found.chi_square is None or objective.config.robust is not None:
         return []
-    freedom = max(int(objective.data.training.sum()) - len(found.labels), 1)
+    freedom = _freedom(objective, found)
     off = abs(found.chi_square - 1.0) / math.sqrt(2.0 / freedom)
     if off < _UNLIKELY:
         return []

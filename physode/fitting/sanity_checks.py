@@ -9,27 +9,27 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from physode.datasets import Trajectories
+from physode.fit_status import (
+    CONVERGED,
+    DIVERGED,
+    DOUBTFUL,
+    MAX_EPOCHS,
+    NO_PROGRESS,
+    held_against_data,
+    percent,
+    status_of,
+)
+from physode.fitting.data import FitData
 from physode.fitting.objective import Objective
 from physode.fitting.state import TrainingState
 from physode.rhs import NBody
 
-CONVERGED, MAX_EPOCHS, OUT_OF_TIME = "converged", "max epochs", "out of time"
-NO_PROGRESS, DIVERGED = "no progress", "diverged"
-FAILED = (NO_PROGRESS, DIVERGED)
-"""Of these, there is no fit: what is returned is the best point that was seen, the start where that is it."""
-
-_NAMED = (CONVERGED, OUT_OF_TIME, NO_PROGRESS, DIVERGED)
 _RISE, _FIRST_RISE = 10.0, 1e4  # of the loss above that of the start: more is no detour, nor one step that is too long
 _REST = 1e-3  # of the loss above the smallest: less is rounding, and a last step
-_ASTRAY = 100.0  # times the data's variance
-
-
-def status_of(ended: str) -> str:
-    """Return the status of a fit by the sentence that says how it ended: what stands before its colon."""
-    name = ended.partition(":")[0]
-    return name if name in _NAMED else MAX_EPOCHS
 
 
 def verdict(state: TrainingState, *, start: float) -> str:
@@ -60,39 +60,34 @@ def verdict(state: TrainingState, *, start: float) -> str:
     return told
 
 
-def astray(ended: str, mse: float | None, variance: float) -> str:
-    """Return how a fit ended, its claim to have converged held against the data.
+def astray(ended: str, mse: float | None, left: float, *, chi_square: float | None = None, freedom: int = 1) -> str:
+    """Return how a fit ended, its claims held against the data: `held_against_data`.
 
-    Where the predictions are off by more than ten times the data's spread, or end within the training span, an
-    optimiser has come to rest far from them, whatever it says.
-
-    Parameters
-    ----------
-    ended
-        What the optimiser says.
-    mse
-        Mean squared error over the training span; None where the prediction ended in it.
-    variance
-        Of the data there.
+    A prediction that ends within the training span, where `mse` is None, has diverged.
     """
     if mse is None:
         return f"{DIVERGED}: the prediction ends within the training span; start closer, or choose another `schedule`"
-    if status_of(ended) == CONVERGED and variance > 0 and mse > _ASTRAY * variance:
-        return (
-            f"{DIVERGED}: the search came to rest where the error is {mse / variance:.3g} times the data's variance; "
-            "start closer, or choose another `schedule`"
-        )
-    return ended
+    remedy = "start closer, bound the constants, or choose another `schedule`"
+    return held_against_data(ended, left=left, remedy=remedy, chi_square=chi_square, freedom=freedom)
 
 
 Array = np.ndarray[Any, Any]
 
-_EXPLAINS_NOTHING = 0.5  # share of the data's variance that is left
 _MASS_RATIO = 1e4  # by how much masses may differ from those that the motion needs
 
 
-def plausibility_notes(objective: Objective, trajectories: Trajectories, mse: float | None) -> list[str]:
-    """Return what a reader should doubt: a fit that explains nothing, bodies that move at an impossible speed."""
+def plausibility_notes(objective: Objective, trajectories: Trajectories, left: float) -> list[str]:
+    """Return what a reader should doubt: a fit that explains little, bodies that move at an impossible speed.
+
+    Parameters
+    ----------
+    objective
+        At the fit's end.
+    trajectories
+        The data.
+    left
+        What the fit leaves of their squares, by `share_left`.
+    """
     notes = []
     told, fitted = trajectories.attrs.get("system"), objective.config.system
     if fitted is not None and told is not None and told != fitted and (told, fitted) != ("n_body", "three_body"):
@@ -101,10 +96,9 @@ def plausibility_notes(objective: Objective, trajectories: Trajectories, mse: fl
     if objective.config.rhs == "physical" and set(own).isdisjoint(trajectories.columns):
         pairs = [f"{column} is taken as {name}" for column, name in zip(trajectories.columns, own, strict=True)]
         notes.append("by their order, " + ", ".join(pairs))
-    variance = training_variance(objective)
-    if mse is not None and variance > 0 and mse > _EXPLAINS_NOTHING * variance:
+    if left > DOUBTFUL:
         notes.append(
-            f"the fit leaves {mse / variance:.0%} of the training data's variance: is it the right system, are the "
+            f"the fit leaves {percent(left)} of the training data's variance: is it the right system, are the "
             "units and the initial guess right? A shorter `train_until` or another `schedule` may lead out of a wrong "
             "minimum"
         )
@@ -120,15 +114,30 @@ def plausibility_notes(objective: Objective, trajectories: Trajectories, mse: fl
     return notes
 
 
-def training_variance(objective: Objective) -> float:
-    """Return the mean square of the training values about their columns' means."""
-    data = objective.data
-    y, counted = data.y.flatten(0, -2).double(), data.training.flatten(0, -2)
-    total = 0.0
+def share_left(data: FitData, predicted: Tensor) -> float:
+    """Return the share of the training values' squares about their columns' means that predictions leave.
+
+    Squares are in standard deviations where these are known. NaN where the prediction ends, or nothing varies.
+
+    Parameters
+    ----------
+    data
+        What was fitted.
+    predicted
+        States, as `data.y`.
+    """
+    counted = data.training.flatten(0, -2).cpu()
+    weights = None if data.weights is None else data.weights.flatten(0, -2).double().cpu()
+    y, there = (part.flatten(0, -2).double().cpu() for part in (data.y, predicted.detach()))
+    left = total = 0.0
     for column in range(y.shape[-1]):
-        values = y[:, column][counted[:, column]]
-        total += float((values - values.mean()).square().sum()) if len(values) else 0.0
-    return total / int(counted.sum())
+        rows = counted[:, column]
+        w = torch.ones(int(rows.sum()), dtype=torch.float64) if weights is None else weights[rows, column]
+        values = y[rows, column]
+        mean = (w.square() * values).sum() / w.square().sum().clamp_min(1e-300)
+        total += float((w * (values - mean)).square().sum())
+        left += float((w * (values - there[rows, column])).square().sum())
+    return left / total if total > 0 else math.nan
 
 
 def _implied_mass(trajectories: Trajectories, rhs: NBody) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from physode.training.device import seed_of
 if TYPE_CHECKING:
     from physode.datasets.images import Images
 
-__all__ = ["Batch", "DeviceImages", "Normalise", "batches", "on_device", "split", "unit", "updates"]
+__all__ = ["Batch", "DeviceImages", "Normalise", "batches", "on_device", "split", "test_places", "unit", "updates"]
 
 _TENTH = 0.1
 
@@ -96,6 +96,15 @@ class Batch:
     changes: Changes
 
 
+def test_places(images: Images, config: TrainConfig) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """Return which images :func:`split` sets aside for the test, in their order."""
+    if config.test_fraction is None and images.test.any():
+        return np.flatnonzero(images.test)
+    share = _TENTH if config.test_fraction is None else config.test_fraction
+    order = np.random.default_rng(config.split).permutation(len(images))
+    return np.sort(order[: round(share * len(images))])
+
+
 def split(images: Images, config: TrainConfig) -> tuple[Images, Images]:
     """Divide images into those to train on and those to test on.
 
@@ -104,13 +113,8 @@ def split(images: Images, config: TrainConfig) -> tuple[Images, Images]:
     DataError
         If either part is empty, or only one class is left to train on.
     """
-    if config.test_fraction is None and images.test.any():
-        training, testing = images.training(), images.testing()
-    else:
-        share = _TENTH if config.test_fraction is None else config.test_fraction
-        order = np.random.default_rng(config.split).permutation(len(images))
-        held = round(share * len(images))
-        training, testing = images.take(np.sort(order[held:])), images.take(np.sort(order[:held]))
+    held = test_places(images, config)
+    training, testing = images.take(np.delete(np.arange(len(images)), held)), images.take(held)
     if config.limit is not None and config.limit < len(training):
         chosen = np.random.default_rng(config.split).permutation(len(training))[: config.limit]
         training = training.take(np.sort(chosen))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,11 +26,29 @@ from physode.typing import Progress
 __all__ = ["Measure", "simulate", "system_of"]
 
 
+_FIRST = 32  # trajectories, whose steps tell how many more are solved at a time; vectors of a processor divide it
+_GROWTH, _MOST = 16, 2**14  # the largest batch whose elementwise loops PyTorch does not divide among threads
+_CHUNK_BYTES = 2**29
+_STATES_A_STEP, _STATES_AN_OUTPUT = 45, 4  # in memory, measured: dopri8 with its interpolants, and what measures them
+
+
 @dataclass(frozen=True)
 class _Chunk:
+    """Trajectories solved in one batch: which, what became of them, how many steps the longest has, by what engine."""
+
+    rows: slice
     y: Floats
     failures: list[dict[str, Any]]
     measured: dict[str, Floats]
+    steps: int
+    fused: bool
+
+    @property
+    def bytes_each(self) -> int:
+        """What a trajectory takes while it is solved; all have as many rows as the longest has steps."""
+        _, outputs, components = self.y.shape
+        states = _STATES_AN_OUTPUT * outputs + _STATES_A_STEP * max(1, self.steps)
+        return int(self.y.itemsize * components * states)
 
 
 Measure = Callable[[System, Solution], dict[str, Floats]]
@@ -48,7 +67,7 @@ def simulate(
     rtol: float = 1e-10,
     atol: float = 1e-12,
     max_steps: int = 20_000,
-    chunk_size: int = 32,
+    chunk_size: int | None = None,
     measure: Measure | None = None,
     progress: Progress | None = None,
 ) -> Trajectories:
@@ -76,8 +95,10 @@ def simulate(
     method, rtol, atol, max_steps
         As :func:`physode.solve`.
     chunk_size
-        Trajectories solved at a time. Memory grows with it and with the steps taken: with `measure`, a step of a batch
-        of 32 three-body systems holds about 200 kB.
+        Trajectories solved at a time; by default as many as half a gigabyte holds, by the steps that those before them
+        have taken. Memory grows with it and with the steps: one of 32 three-body systems holds about 200 kB. Results
+        do not depend on it: all chunks are solved by a kernel (docs/fused.md), or none, and those of 32 or a multiple
+        give the same bits. (PyTorch's powers have another last bit at the end of other batches.)
     measure
         Called on each chunk's dense solution; what it returns joins ``params``.
     progress
@@ -98,21 +119,19 @@ def simulate(
     """
     states = checked_states(y0, len(system.columns))
     checked_noise(noise, len(system.columns))
-    if chunk_size < 1:
+    if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"`chunk_size` must be at least 1 trajectory, got {chunk_size}")
     n = _count(system, states)
     states = np.repeat(states, n, axis=0) if len(states) < n else states
     times = np.array(t, dtype=np.float64)
     clock = _clock(times, start, n)
     options: dict[str, Any] = {"method": method, "rtol": rtol, "atol": atol, "max_steps": max_steps}
-    few = slice(0, min(chunk_size, n))
+    few = slice(0, min(_FIRST, n))
     ahead = torch.from_numpy(clock if clock.ndim == 1 else np.ascontiguousarray(clock[few].T))
     check_reach(system.rows(few), torch.from_numpy(states[few]), ahead, **options)
-    chunks = []
-    for first in range(0, n, chunk_size):
-        rows = slice(first, min(first + chunk_size, n))
-        share = None if progress is None else _share(progress, rows, n, max_steps)
-        chunks.append(_solve_rows(system, states, clock, rows, options=options, measure=measure, progress=share))
+    solved = partial(_solve_rows, system, states, clock, options=options, measure=measure)
+    share = None if progress is None else partial(_share, progress, n, max_steps)
+    chunks = _in_chunks(solved, n, chunk_size, share)
     failures = [failure for chunk in chunks for failure in chunk.failures]
     if len(failures) == n:
         failed = failures[0]
@@ -156,6 +175,24 @@ def system_of(trajectories: Trajectories, index: int = 0) -> System:
     return build(name, {**trajectories.attrs.get("rhs", {}), **own})
 
 
+def _in_chunks(
+    solved: Callable[..., _Chunk], n: int, size: int | None, share: Callable[[slice], Progress] | None
+) -> list[_Chunk]:
+    """Solve all trajectories, `size` at a time or as many as memory holds, by one engine."""
+    chunks: list[_Chunk] = []
+    first, count = 0, size or _FIRST
+    while first < n:
+        rows = slice(first, min(first + count, n))
+        chunk = solved(rows, progress=None if share is None else share(rows))
+        chunks.append(chunk)
+        first = rows.stop
+        if size is None:
+            count = max(1, min(_GROWTH * count, _MOST, _CHUNK_BYTES // chunk.bytes_each) // _FIRST) * _FIRST
+    if len({chunk.fused for chunk in chunks}) > 1:  # the first ones ended before a kernel was worth making
+        return [chunk if chunk.fused else solved(chunk.rows, compile=True) for chunk in chunks]
+    return chunks
+
+
 def _solve_rows(
     system: System,
     states: Floats,
@@ -164,7 +201,8 @@ def _solve_rows(
     *,
     options: dict[str, Any],
     measure: Measure | None,
-    progress: Progress | None,
+    compile: Literal[True, "auto"] = "auto",  # noqa: A002 - as physode.solve has it
+    progress: Progress | None = None,
 ) -> _Chunk:
     """Solve some of the trajectories in one batch."""
     part = system.rows(rows)
@@ -177,6 +215,7 @@ def _solve_rows(
             step_control="per-sample",
             dense=measure is not None,
             throw=False,
+            compile=compile,
             progress=progress,
         )
         measured = {} if measure is None else measure(part, solution)
@@ -184,7 +223,8 @@ def _solve_rows(
         {"trajectory": rows.start + row, "reason": status.name, "time": time}
         for row, (status, time) in solution.failures.items()
     ]
-    return _Chunk(solution.y.transpose(0, 1).numpy(), failures, measured)
+    steps = int(solution.stats.attempts.max())
+    return _Chunk(rows, solution.y.transpose(0, 1).numpy(), failures, measured, steps, solution.stats.fused)
 
 
 def _count(system: System, states: Floats) -> int:
@@ -229,7 +269,7 @@ def _shared_config(system: System, n: int) -> dict[str, Any]:
     return config
 
 
-def _share(progress: Progress, rows: slice, n: int, max_steps: int) -> Progress:
+def _share(progress: Progress, n: int, max_steps: int, rows: slice) -> Progress:
     """Return the progress of one chunk as a share of all; steps that are used up bring its end nearer, too."""
     steps = itertools.count(1)
 

@@ -16,17 +16,16 @@ from physode.datasets.atomic_write import replacing, write_text
 from physode.datasets.files import check_output
 from physode.errors import ConfigError
 from physode.optional_imports import needs
+from physode.summary import Described, Summary, short_number
 
 __all__ = ["DONE", "FAILED", "LOST", "Table", "check_table"]
 
 DONE, FAILED, LOST = "done", "failed", "lost"
 """Of a case: there is a result; it raised; what computed it died."""
 
-_SHOWN = 10  # rows
 
-
-@dataclass(frozen=True)
-class Table:
+@dataclass(frozen=True, repr=False)
+class Table(Described):
     """Rows of values.
 
     Attributes
@@ -71,7 +70,7 @@ class Table:
         ConfigError
             If pandas is not installed.
         """
-        pd = needs("pandas", extra="parquet", purpose="a table as a DataFrame")
+        pd = needs("pandas", extra="frames", purpose="a table as a DataFrame")
         return pd.DataFrame(list(self.rows), columns=list(self.columns))
 
     def text(self) -> str:
@@ -101,11 +100,14 @@ class Table:
         with replacing(path, overwrite=overwrite) as part:
             parquet.write_table(arrow.table(columns), part)
 
-    def __repr__(self) -> str:
+    @property
+    def summary(self) -> Summary:
+        """What there is to say of it."""
         counts = ", ".join(f"{count} {status}" for status, count in self.statuses.items())
-        lines = [f"Table of {len(self)} rows" + (f": {counts}" if counts else ""), "  " + ", ".join(self.columns)]
-        lines += ["  " + ", ".join(_shown(value) for value in row) for row in self.rows[:_SHOWN]]
-        return "\n".join([*lines, "  ..."] if len(self) > _SHOWN else lines)
+        rows = tuple(tuple(_shown(value) for value in row) for row in self.rows)
+        return Summary(
+            f"Table of {len(self)} rows" + (f": {counts}" if counts else ""), columns=self.columns, rows=rows
+        )
 
 
 def check_table(path: str | os.PathLike[str], *, overwrite: bool = True) -> str:
@@ -142,7 +144,7 @@ def _written(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return short_number(value) if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _alike(values: Sequence[Any]) -> list[Any]:

@@ -18,13 +18,15 @@ from typing import Any, ClassVar
 import physode
 from physode import json_values
 from physode.datasets.atomic_write import append_line, write_text
-from physode.datasets.files import check_folder, shown
+from physode.datasets.files import check_folder, check_run_folder, shown
 from physode.datasets.locks import claimed_folder, new_part
+from physode.datasets.provenance import provenance
 from physode.errors import ConfigError, DataError
 from physode.json_values import are_numbers, has_fields, is_number, read_text
 from physode.training.toml import dumps
 
 __all__ = [
+    "MADE",
     "RunFolder",
     "check_new_folder",
     "claimed_run",
@@ -42,7 +44,7 @@ KINDS = {
 }
 """What a run may be of, by the name of the table of its settings: the command that makes it."""
 
-_SETTINGS, _HISTORY = "config.toml", "metrics.jsonl"
+_SETTINGS, _HISTORY, MADE = "config.toml", "metrics.jsonl", "made.json"
 _CHECKPOINTS = "checkpoints"
 _LARGEST_SETTINGS = 64 * 2**20  # bytes
 
@@ -217,6 +219,7 @@ def making_folder(path: Path, content: Sequence[str], *, overwrite: bool) -> Ite
             _clear(path, content)
             (path / _CHECKPOINTS).mkdir(exist_ok=True)
             yield path
+            _write_made(path)
             return
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
             if left.is_dir():
@@ -225,12 +228,17 @@ def making_folder(path: Path, content: Sequence[str], *, overwrite: bool) -> Ite
         (part / _CHECKPOINTS).mkdir(parents=True)
         try:
             yield part
-            if _hardly_begun(path):
-                for each in path.iterdir():
-                    each.rmdir() if each.is_dir() else each.unlink()
+            _write_made(part)
+            for left in path.iterdir() if _hardly_begun(path) else ():
+                left.rmdir() if left.is_dir() else left.unlink()
             _named(part, path)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _write_made(path: Path) -> None:
+    """Write when, by which command, and with which versions a run was made."""
+    write_text(path / MADE, json_values.dumps(provenance(), indent=1) + "\n", overwrite=True)
 
 
 def discard(path: Path) -> None:
@@ -254,8 +262,7 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
         If it is missing, no run, one of another kind or version, or its settings are damaged.
     """
     folder = Path(path)
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder; name the folder of a run, such as {example}")
+    check_run_folder(folder, example=example)
     settings = folder / _SETTINGS
     if not settings.is_file():
         remedy = "; it was killed before it had one: begin it again" if _hardly_begun(folder) else ""
@@ -269,8 +276,7 @@ def read_settings(path: str | os.PathLike[str], *, kind: str, version: int, exam
     other = next((name for name in KINDS if name in content and name != kind), None)
     if other is not None:
         raise ConfigError(f"{folder} is a run of `{KINDS[other]}`, this needs one of `{KINDS[kind]}`")
-    found = content.get("run_version")
-    if found != version:
+    if (found := content.get("run_version")) != version:
         made = f" (physode {content['physode_version']})" if "physode_version" in content else ""
         raise ConfigError(
             f"{folder} is a run of version {found!r}{made}, this physode reads {version}; "
@@ -293,8 +299,9 @@ def _epoch_of(line: str, kind: type[Any]) -> dict[str, Any]:
     found = json.loads(line)
     if not has_fields(found, kind) or type(found["epoch"]) is not int:
         raise ValueError(f"{shown(line)} is no line of its history")
-    wrong = [name for name, value in found.items() if not (value is None or is_number(value) or are_numbers(value))]
-    if wrong:
+    if wrong := [
+        name for name, value in found.items() if not (value is None or is_number(value) or are_numbers(value))
+    ]:
         raise ValueError(f"{shown(wrong[0])} is {shown(str(found[wrong[0]]))} in a line of its history")
     return found
 
@@ -338,7 +345,7 @@ def _clear(path: Path, content: Sequence[str]) -> None:
     _check_is_run(path)
     # The checkpoints first: without them, what is left when killed meanwhile is a run that begins again.
     discard(path / _CHECKPOINTS)
-    for name in (_HISTORY, "figures", "log.txt", *content):
+    for name in (_HISTORY, MADE, "figures", "log.txt", *content):
         _remove(path / name)
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks import gpu_pieces
+from benchmarks import gpu, gpu_pieces
 from benchmarks.gpu_pieces import PIECES, Piece, chosen_pieces, run_here, write_result
 from benchmarks.gpu_work import NETWORKS, Settings, report_images, result
+from physode.experiments import find_experiment
 from physode.images import TrainConfig, create_train_run
 from physode.images.run import Epoch
 
@@ -123,3 +128,93 @@ def test_a_failure_is_an_exit_code(monkeypatch, tmp_path):
 def test_a_process_is_stopped_at_its_limit(tmp_path):
     piece = Piece("galaxies", PIECES["galaxies"].run)
     assert gpu_pieces.run_apart(piece, ["--device", "cpu", "--work", str(tmp_path)], 20.0) == gpu_pieces._STOPPED
+
+
+def test_the_script_finds_all_of_physode_where_it_is_not_installed(tmp_path):
+    # -S leaves out the .pth files through which a checkout is installed; packages are still there
+    packages = f"{Path(torch.__file__).parents[1]}"
+    python = tmp_path / "python3"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    python.chmod(0o755)
+    script = Path(gpu_pieces.__file__).with_name("gpu.sh")
+    arguments = ["--one", "node18-aca", "--device", "cpu", "--images", str(tmp_path / "none.tar")]
+    done = subprocess.run(
+        ["sh", str(script), *arguments, "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")],
+        env={**os.environ, "PYTHON": str(python), "PYTHONPATH": packages},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == f"node18-aca: left out, {tmp_path / 'none.tar'} is not there; name the images with --images\n"
+
+
+def test_a_piece_without_its_packages_is_left_out_before_it_begins(settings, tmp_path, capsys):
+    piece = replace(PIECES["hopper"], run=lambda _: pytest.fail("begun"), needs=("json", "no_such_package"))
+    assert run_here(piece, settings, tmp_path / "out") == gpu_pieces._MISSING
+    assert capsys.readouterr().out == "hopper: left out, without no_such_package\n"
+
+
+def test_a_study_whose_cells_all_fail_is_no_result(settings, tmp_path, capsys, monkeypatch):
+    study = find_experiment("galaxy-table4")
+    missing = replace(study, cells=lambda config: [replace(cell, function="no:where") for cell in study.cells(config)])
+    monkeypatch.setattr("physode.experiments.study.find_experiment", lambda name: missing)
+    assert run_here(PIECES["galaxies"], settings, tmp_path / "out") == gpu_pieces._MISSING
+    assert "galaxies: left out, ModuleNotFoundError: No module named 'no'" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_that_is_stopped_tells_how_far_its_trainings_are(settings, tmp_path):
+    home = settings.work / "table4"
+    (home / "runs" / "aca-10-percent-seed-0").mkdir(parents=True)
+    (home / "cells").mkdir()
+    line = {"test_mse_by_range": 0.004, "seconds": 2.0, "rhs_forward": 30.0, "rhs_backward": 10.0}
+    metrics = f"{json.dumps(line)}\n{json.dumps(line)}\n" + json.dumps(line)[:20]  # the last one cut off
+    (home / "runs" / "aca-10-percent-seed-0" / "metrics.jsonl").write_text(metrics)
+    ended = {"failure": None, "result": {"history": [{**line, "test_mse_by_range": 0.003}]}}
+    (home / "cells" / "rnn-10-percent-seed-0.json").write_text(json.dumps(ended))
+    (home / "cells" / "gru-10-percent-seed-0.json").write_text(json.dumps({"failure": "lost", "result": None}))
+
+    def stopped(_):
+        raise KeyboardInterrupt
+
+    assert run_here(replace(PIECES["hopper"], run=stopped, needs=()), settings, tmp_path / "out") == gpu_pieces._STOPPED
+    rows = json.loads((tmp_path / "out" / "gpu-hopper.json").read_text())["rows"]
+    assert [row["training"] for row in rows] == ["aca 10 percent seed 0", "rnn 10 percent seed 0"]
+    assert [row["test MSE x 100"] for row in rows] == pytest.approx([0.4, 0.3])
+    assert (rows[0]["epochs"], rows[0]["of"], rows[0]["evaluations a batch"]) == (2, 300, 40.0)
+
+
+def test_ensembles_that_are_stopped_go_on_after_the_rows_that_are_there(settings, tmp_path, monkeypatch):
+    first, second = ({**dict.fromkeys(gpu.ABOUT, "x"), "contestant": name, "seconds": 1.0} for name in "ab")
+    asked = []
+
+    def rows(batch, rounds, device, done):
+        asked.append(list(done))
+        yield from (row for row in (first, second) if tuple(row[name] for name in gpu.ABOUT) not in done)
+
+    def stopped(*arguments):
+        yield next(rows(*arguments))
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(gpu, "rows", stopped)
+    assert run_here(PIECES["ensembles"], settings, out) == gpu_pieces._STOPPED
+    assert json.loads((out / "gpu-ensembles.json").read_text())["rows"] == [first]
+    monkeypatch.setattr(gpu, "rows", rows)
+    assert run_here(PIECES["ensembles"], settings, out) == 0
+    assert json.loads((out / "gpu-ensembles.json").read_text())["rows"] == [first, second]
+    assert run_here(PIECES["ensembles"], settings, out) == 0
+    assert [len(done) for done in asked] == [0, 1, 0]
+
+
+def test_a_contestant_that_fails_in_whatever_way_is_a_row(monkeypatch):
+    def fails(*_, **__):
+        raise AttributeError("another version")
+
+    monkeypatch.setattr(gpu, "_right", lambda problem: None)
+    monkeypatch.setattr(gpu, "measured", fails)
+    found = list(gpu.rows(200, 1, "cpu"))
+    assert {row["note"] for row in found if "not installed" not in row["note"]} == {"AttributeError: another version"}
+    assert len({tuple(row[name] for name in gpu.ABOUT) for row in found}) == len(found)
+    assert list(gpu.rows(200, 1, "cpu", [tuple(row[name] for name in gpu.ABOUT) for row in found])) == []

@@ -172,3 +172,15 @@ def test_a_guess_that_cannot_be_solved(here):
     done = run("decay.csv", "--rhs", "own.py:f", "--starts", 1)
     assert done.exit_code == 1
     assert "at the initial guess" in done.stderr
+
+
+def test_a_search_that_explains_nothing_exits_with_1_and_keeps_its_run(here):
+    """A decay from 100, which is nowhere near these values; the sum of squares is 1e15 standard deviations."""
+    done = run("decay.csv", "--rhs", "own.py:decay", "--fix", "x(0)=100", "--sigma", 1e-6, "--starts", 1, "--json")
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["status"], found["converged"]) == (1, "explains nothing", True)
+    assert found["chi_square"] > 1e12
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Error: no fit, explains nothing: the search came to rest where the fit leaves ")
+    kept = json.loads((here / "runs" / "decay" / "report.json").read_text())
+    assert kept["ended"] == found["ended"]

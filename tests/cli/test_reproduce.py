@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from physode.cli.main import cli
 from physode.datasets.images import write_images
-from physode.experiments import EXPERIMENTS, ON_IMAGES, find_experiment, schedulers
+from physode.experiments import EXPERIMENTS, ON_IMAGES, find_experiment
+from physode.sweeps import schedulers
 
 _IMAGES = {
     "cifar": {"images": 30, "width": 1, "batch": 27, "long_epochs": 1, "epochs": 1, "compared_epochs": 1}

@@ -79,7 +79,14 @@ def test_a_run_is_left_behind(run, tmp_path, words):
     told = json.loads(result.stdout)
     assert (told["epoch"], told["run"]) == (2, "runs/one")
     files = {path.relative_to(tmp_path / "runs" / "one").as_posix() for path in (tmp_path / "runs/one").rglob("*.*")}
-    assert files == {"config.toml", "metrics.jsonl", "log.txt", "checkpoints/last.pt", "checkpoints/best.pt"}
+    assert files == {
+        "config.toml",
+        "made.json",
+        "metrics.jsonl",
+        "log.txt",
+        "checkpoints/last.pt",
+        "checkpoints/best.pt",
+    }
 
 
 def test_galaxies_of_any_classes_are_trained_on_and_read_again_as_they_were(run, tmp_path):

@@ -79,7 +79,14 @@ def test_a_run_is_left_behind_and_what_was_done_to_the_data_is_said(run, tmp_pat
     assert re.search(r"Note: times are divided by [\d.]+, the longest span of the training series", result.stderr)
     folder = tmp_path / "runs" / "visits-latent-ode"
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
-    assert files == {"config.toml", "metrics.jsonl", "log.txt", "checkpoints/last.pt", "checkpoints/best.pt"}
+    assert files == {
+        "config.toml",
+        "made.json",
+        "metrics.jsonl",
+        "log.txt",
+        "checkpoints/last.pt",
+        "checkpoints/best.pt",
+    }
 
 
 def test_a_run_goes_on_with_its_own_settings(run, tmp_path):

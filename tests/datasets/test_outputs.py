@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from types import SimpleNamespace
 
 import pytest
 
+from physode.datasets import files
 from physode.datasets.atomic_write import replacing, write_text
 from physode.datasets.files import check_different, check_folder, check_output
 from physode.errors import DataError
@@ -117,3 +119,11 @@ def test_two_outputs_in_one_file_are_refused(tmp_path):
         check_different(out=tmp_path / "a", figure=tmp_path / "here" / "a")
     check_different(out=tmp_path / "a", figure=None)
     check_different(out=tmp_path / "a", figure=tmp_path / "b")
+
+
+@pytest.mark.parametrize("write", [lambda path: write_text(path, "x"), lambda path: check_folder(path.parent / "run")])
+def test_on_windows_nothing_is_written_and_the_remedy_is_named(tmp_path, monkeypatch, write):
+    monkeypatch.setattr(files, "sys", SimpleNamespace(platform="win32"))
+    with pytest.raises(DataError, match=r"cannot write .*: on Windows physode .* writes none; run it under WSL"):
+        write(tmp_path / "out.txt")
+    assert not list(tmp_path.iterdir())

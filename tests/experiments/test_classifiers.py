@@ -11,13 +11,13 @@ import torch
 from physode.datasets.images import write_images
 from physode.errors import DataError
 from physode.experiments import classifiers
-from physode.experiments.cells import Cell
 from physode.experiments.classifiers import describe, load, probabilities_of, train_and_test
 from physode.images import TrainConfig, open_train_run, predict, train
 from physode.images.data import on_device, split
 from physode.images.evaluation import changed_solver
 from physode.images.run import TrainRun
 from physode.models import set_solver
+from physode.sweeps.cells import Cell
 
 SETTINGS = {"model": "galaxy-node", "width": 4, "epochs": 2, "batch": 16, "lr": 0.05, "split": 1, "seed": 3}
 MIDPOINT = {"label": "RK2, step 0.5", "method": "midpoint", "step": 0.5}

@@ -9,13 +9,13 @@ import pytest
 from sklearn import metrics
 
 from physode.experiments import find_experiment
-from physode.experiments.cells import Outcome
 from physode.experiments.comparison_plot import colour_of
 from physode.experiments.galaxy.config import ALL
 from physode.experiments.galaxy.examples import gather
 from physode.experiments.galaxy.passes import BLOCKS
 from physode.experiments.galaxy.tables import CONFUSION, MERITS
 from physode.simulators.galaxies import CLASSES, simulate_galaxies
+from physode.sweeps.cells import Outcome
 
 VIEWS = tuple(
     f"galaxy-{name}" for name in ("table1", "table2", "table3", "table4", "fig2", "fig3", "fig4", "fig5", "passes")

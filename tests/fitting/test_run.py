@@ -67,7 +67,7 @@ def interrupt_at(epoch: int):
 
 def test_a_run_s_folder_holds_everything(done, oscillation):
     assert {path.name for path in done.path.iterdir()} == {
-        *("config.toml", "metrics.jsonl", "checkpoints", "predictions.h5", "report.json", "log.txt")
+        *("config.toml", "made.json", "metrics.jsonl", "checkpoints", "predictions.h5", "report.json", "log.txt")
     }
     assert {path.name for path in (done.path / "checkpoints").iterdir()} == {"last.pt", "best.pt"}
     assert [line["epoch"] for line in done.history()] == list(range(7))
@@ -157,7 +157,7 @@ fit(read_data(run.data), run.config, run=run, checkpoint_seconds=0.0)
     names = {
         path.name for path in run.path.rglob("*") if not (path.name.startswith(".") and path.name.endswith(".part"))
     }
-    assert names == {"config.toml", "metrics.jsonl", "log.txt", "checkpoints", "last.pt", "best.pt"}
+    assert names == {"config.toml", "made.json", "metrics.jsonl", "log.txt", "checkpoints", "last.pt", "best.pt"}
     last = run.last()
     read_checkpoint(run.path / "checkpoints" / "best.pt")
     epochs = last.epoch + 2
@@ -180,7 +180,7 @@ def test_a_run_is_not_replaced_unasked(start, done):
         start(KINDS["adam"])
     (done.path / "mine.txt").write_text("notes")
     start(KINDS["lm"], overwrite=True)
-    assert {path.name for path in done.path.iterdir()} == {"config.toml", "checkpoints", "mine.txt"}
+    assert {path.name for path in done.path.iterdir()} == {"config.toml", "made.json", "checkpoints", "mine.txt"}
 
 
 def test_a_folder_that_is_no_run_is_never_replaced(start, tmp_path):

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from physode.errors import ConfigError, DataError
+from physode.fit_status import is_trusted, status_of
 from physode.fitting import FitConfig, create_run, effective_config, fit, open_run
 from physode.fitting.data import digest
 from physode.fitting.problem import pose_fit
-from physode.fitting.sanity_checks import astray, status_of, verdict
+from physode.fitting.sanity_checks import astray, share_left, verdict
 from physode.fitting.state import TrainingState
 from physode.simulators import simulate_van_der_pol
 
@@ -87,20 +88,53 @@ def test_the_verdict_holds_claims_against_losses(finished, start, last, best, st
 
 
 @pytest.mark.parametrize(
-    ("mse", "status"), [(0.5, "converged"), (99.0, "converged"), (7e12, "diverged"), (None, "diverged")]
+    ("mse", "left", "chi_square", "status"),
+    [
+        (0.5, 0.5, None, "converged"),
+        (0.5, 1.01, None, "explains nothing"),
+        (7e12, 7e12, None, "explains nothing"),
+        (7e12, 7e12, 7e12, "explains nothing"),
+        (0.5, 1.01, 1.1, "converged"),  # no more than noise is left, of data that are no more than that
+        (0.5, math.nan, None, "converged"),  # of data that do not vary
+        (None, math.nan, None, "diverged"),
+    ],
 )
-def test_what_came_to_rest_far_from_the_data_has_diverged(mse, status):
-    assert status_of(astray("converged: the loss no longer falls", mse, 1.0)) == status
+@pytest.mark.parametrize("ended", ["converged: the loss no longer falls", "all 9 epochs done"])
+def test_what_came_to_rest_far_from_the_data_explains_nothing(ended, mse, left, chi_square, status):
+    expected = status_of(ended) if status == "converged" else status
+    assert status_of(astray(ended, mse, left, chi_square=chi_square, freedom=100)) == expected
+    assert is_trusted(expected) == (status == "converged")
 
 
-def test_least_squares_in_a_hopeless_place_has_diverged(noisy):
+@pytest.mark.parametrize("sigma", [None, 0.1])
+def test_the_share_that_is_left_is_that_of_weighted_squares(noisy, sigma):
+    from physode.fitting.data import prepare
+
+    config = effective_config(FitConfig(sigma=sigma, **GRID), noisy)
+    data = prepare(noisy, config)
+    y = noisy.y[0, noisy.t <= 6.0]
+    predicted = y + 0.3 * np.cos(np.arange(y.size)).reshape(y.shape)
+    rows = slice(1, None) if not data.training[0].any() else slice(None)
+    expected = ((predicted - y)[rows] ** 2).sum() / ((y[rows] - y[rows].mean(0)) ** 2).sum()
+    states = torch.from_numpy(np.concatenate([predicted, noisy.y[0, noisy.t > 6.0]]))
+    states = states.unsqueeze(1) if data.batched else states
+    assert share_left(data, states) == pytest.approx(expected, rel=1e-9)
+    assert math.isnan(share_left(data, states * math.nan))
+
+
+def test_what_has_failed_already_or_goes_on_keeps_its_name():
+    for ended in ("diverged: x", "no progress: x", "out of time: x"):
+        assert astray(ended, 9.0, 9.0) == ended
+
+
+def test_least_squares_in_a_hopeless_place_explain_nothing(noisy):
     """No oscillation from this known state is as small as these values: least squares converge, and not to them."""
     y = noisy.y.copy()
     y[:, 1:] *= 1e-3
     data = dataclasses.replace(noisy, y=y, y_clean=None)
     found = fit(data, FitConfig(initial_state="known", schedule="full", free=("threshold",), **GRID))
-    assert found.report.status == "diverged"
-    assert "times the data's variance" in found.report.ended
+    assert found.report.status == "explains nothing"
+    assert "of the data's variance, their means leave less" in found.report.ended
 
 
 @pytest.mark.parametrize("settings", [{}, {"optimizer": "lbfgs"}, {"optimizer": "adam", "epochs": 3}])
@@ -160,7 +194,7 @@ def test_a_recurrent_network_s_fit_has_a_limit_and_a_status(bodies, tmp_path):
     limited = fit(bodies, config, run=run, max_seconds=1e-9)
     assert (limited.report.status, limited.report.epochs) == ("out of time", 0)
     whole = fit(bodies, config)
-    assert whole.report.status == "max epochs"
+    assert whole.report.ended.startswith("explains nothing: all 3 epochs done; the fit leaves ")
     assert fit(bodies, config, run=run, resume=True).report == whole.report
     wild = fit(bodies, dataclasses.replace(config, lr=1e6))
     assert wild.report.status in ("diverged", "no progress")

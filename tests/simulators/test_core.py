@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 
 from physode.errors import ConfigError, SolveError
 from physode.rhs import HarmonicOscillator, Hybrid, LotkaVolterra, System, ThreeBody, VanDerPol
-from physode.simulators import simulate, system_of
+from physode.simulators import core, simulate, system_of
 
 T = np.linspace(0.0, 3.0, 31)
 
@@ -87,6 +87,58 @@ def test_a_trajectory_is_the_same_in_every_bit_alone_and_in_any_chunk_and_order(
     assert np.array_equal(simulate(VanDerPol(mu[order]), y0[order], T).y, whole[order])
     for k in range(7):
         assert np.array_equal(simulate(VanDerPol(mu[k]), y0[k], T).y[0], whole[k])
+
+
+@pytest.fixture
+def batches(monkeypatch) -> list[tuple[int, object]]:
+    """How many trajectories each solve of the test has, and whether by a kernel."""
+    noted = []
+
+    def solve(system, y0, t, **options):
+        solution = core_solve(system, y0, t, **options)
+        noted.append((len(y0), solution.stats.fused))
+        return solution
+
+    core_solve = core.solve
+    monkeypatch.setattr(core, "solve", solve)
+    return noted
+
+
+@pytest.mark.parametrize("kernels", [False, True])
+def test_memory_decides_how_many_are_solved_at_a_time_and_no_bit_depends_on_it(rng, monkeypatch, batches, kernels):
+    if kernels:
+        kernel_solve = core.solve
+        monkeypatch.setattr(
+            core, "solve", lambda *given, **options: kernel_solve(*given, **options | {"compile": True})
+        )
+    y0 = rng.normal(size=(200, 2))
+    whole = simulate(VanDerPol(), y0, T, chunk_size=200).y
+    ample = simulate(VanDerPol(), y0, T).y
+    monkeypatch.setattr(core, "_CHUNK_BYTES", 2**20)
+    scarce = simulate(VanDerPol(), y0, T).y
+    assert np.array_equal(ample, whole)
+    assert np.array_equal(scarce, whole)
+    counts = [count for count, _ in batches]
+    assert counts[:3] == [200, 32, 168]
+    assert len(counts) > 5
+    assert max(counts[3:]) < 168
+    assert {fused for _, fused in batches} == {kernels}
+
+
+def test_all_trajectories_are_solved_by_a_kernel_where_it_was_worth_making_for_the_later_ones(
+    rng, monkeypatch, batches
+):
+    first_solve = core.solve
+
+    def solve(*given, **options):
+        late = bool(batches) or options["compile"] is True
+        return first_solve(*given, **options | {"compile": late})
+
+    monkeypatch.setattr(core, "solve", solve)
+    y0 = rng.normal(size=(64, 2))
+    mixed = simulate(VanDerPol(), y0, T, chunk_size=32).y
+    assert batches == [(32, False), (32, True), (32, True)]
+    assert np.array_equal(mixed, simulate(VanDerPol(), y0, T, chunk_size=64).y)
 
 
 def test_noise_has_the_asked_standard_deviation_in_each_column_and_no_bias():

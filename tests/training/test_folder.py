@@ -112,7 +112,7 @@ def test_what_a_kill_has_left_before_there_are_settings_is_replaced(tmp_path, re
         (path / name).mkdir() if name.endswith("/") else (path / name).write_text("run_ver")
     with making_folder(path, (), overwrite=force) as place:
         (place / "config.toml").write_text("")
-    assert sorted(each.name for each in path.iterdir()) == ["checkpoints", "config.toml"]
+    assert sorted(each.name for each in path.iterdir()) == ["checkpoints", "config.toml", "made.json"]
     assert [each.name for each in tmp_path.iterdir()] == ["run"]
 
 

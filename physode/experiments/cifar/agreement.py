@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.experiments.cells import Cell, Outcome
 from physode.experiments.cifar.config import MODELS, REPEATED, TRAININGS, Config, cells_of, repeats_of
 from physode.experiments.comparison_plot import Mark, colour_of, draw_comparison
 from physode.experiments.repeats import Repeats, every_training_ends
 from physode.experiments.report import Finding, Result, Row
 from physode.metrics import Icc, icc, misclassified
+from physode.sweeps.cells import Cell, Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from physode.experiments.cells import Cell, Outcome
 from physode.experiments.classifiers import ImagesConfig
 from physode.experiments.repeats import Repeats
+from physode.sweeps.cells import Cell, Outcome
 
 _FUNCTION = "physode.experiments.classifiers:train_and_test"
 _DOPRI5: Mapping[str, Any] = {"method": "dopri5", "rtol": 1e-5, "atol": 1e-5}

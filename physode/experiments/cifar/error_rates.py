@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from physode.experiments.cells import Cell, Outcome
 from physode.experiments.cifar.config import (
     COMPARED,
     LONG,
@@ -26,6 +25,7 @@ from physode.experiments.cifar.config import (
 from physode.experiments.comparison_plot import Mark, colour_of, draw_comparison
 from physode.experiments.repeats import Repeats, deviation, every_training_ends, held_against, mean
 from physode.experiments.report import Finding, Result, Row
+from physode.sweeps.cells import Cell, Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

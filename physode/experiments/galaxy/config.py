@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from physode.experiments.cells import Cell, Outcome
 from physode.experiments.classifiers import ImagesConfig, probabilities_of
 from physode.experiments.repeats import Repeats
 from physode.experiments.report import Result
 from physode.metrics import Averaged, averaged, classify
+from physode.sweeps.cells import Cell, Outcome
 
 _FUNCTION = "physode.experiments.classifiers:train_and_test"
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.experiments.cells import Cell, Outcome
 from physode.experiments.comparison_plot import colour_of
 from physode.experiments.galaxy.config import MODELS, Config, averages_of, cells_of, heading, notes
 from physode.experiments.repeats import every_training_ends
 from physode.experiments.report import Finding, Result, Row
 from physode.metrics import Averaged, Curve, Curves
 from physode.plotting import compare_curves, plot_roc
+from physode.sweeps.cells import Cell, Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

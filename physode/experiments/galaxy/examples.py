@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physode.datasets.images import Images
-from physode.experiments.cells import Cell, Outcome
 from physode.experiments.classifiers import load
 from physode.experiments.galaxy.config import Config
 from physode.experiments.report import Finding, Result
@@ -17,6 +16,7 @@ from physode.plotting import plot_sheet
 from physode.simulators.galaxies import FREQUENCIES, photograph
 from physode.simulators.galaxies.galaxy import draw_galaxy
 from physode.simulators.sampling import generator
+from physode.sweeps.cells import Cell, Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

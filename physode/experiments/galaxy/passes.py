@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.experiments.cells import Cell, Outcome
 from physode.experiments.classifiers import probabilities_of
 from physode.experiments.comparison_plot import Mark, colour_of
 from physode.experiments.galaxy.config import ALL, TOLERANCES, Config, cells_of, heading, repeats_of
@@ -19,6 +18,7 @@ from physode.experiments.repeats import Repeats, deviation, every_training_ends,
 from physode.experiments.report import Finding, Result
 from physode.models.solver import Solver, solver_label
 from physode.plotting.style import INK, new_figure, plain, styled
+from physode.sweeps.cells import Cell, Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from physode.experiments.cells import Cell, Outcome
 from physode.experiments.comparison_plot import Mark, draw_comparison
 from physode.experiments.galaxy.config import MODELS, Config, averages_of, cells_of, heading, notes, repeats_of
 from physode.experiments.repeats import every_training_ends, held_against
@@ -18,6 +17,7 @@ from physode.metrics import Averaged
 from physode.models import build_classifier, count_parameters
 from physode.plotting import plot_confusion
 from physode.simulators.galaxies import CLASSES
+from physode.sweeps.cells import Cell, Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from physode.experiments.cells import Outcome
 from physode.experiments.recovery.config import METHODS, PRESET, Config, blocks, cell_name, noises_of
 from physode.experiments.report import Finding, Result, Row
+from physode.sweeps.cells import Outcome
 
 Array = np.ndarray[Any, Any]
 Fits = Sequence[Mapping[str, Any]]
@@ -27,6 +27,7 @@ _EXACT = 1e-5  # AU; residuals beyond this are none of the solvers' errors, whic
 _ABOVE = 1.5  # standard deviations; 900 residuals have a root mean square within 1.1
 _ENOUGH = 0.95  # of all systems
 _COVERED = (0.90, 0.99)
+_FEW = 60  # intervals; how often fewer cover tells nothing
 _SPREAD = "(+- standard error)"  # what a share has to either side
 
 
@@ -103,6 +104,8 @@ def _findings(config: Config, all_fits: _AllFits) -> Iterator[Finding]:
     for (key, noise), fits in all_fits.items():
         if noise > 0 and not METHODS[key].adam:
             share, (low, high) = coverage(fits), _COVERED
+            if share.of < _FEW:
+                continue
             expected = f"95 % intervals cover {100 * low:g} to {100 * high:g} % of the masses"
             text = f"noise {noise:g}, {METHODS[key].label}: {expected}"
             yield Finding(text, f"{share} {_SPREAD}", low <= share.value <= high)

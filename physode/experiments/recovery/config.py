@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from physode.experiments.cells import Cell
 from physode.experiments.study import StudyConfig
+from physode.sweeps.cells import Cell
 
 _HERE = "physode.experiments.recovery"
 _BLOCKS = 10_000  # seeds of the simulator for one seed of the study

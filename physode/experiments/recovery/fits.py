@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 
 from physode.errors import SolveError
-from physode.experiments.cells import one_line
 from physode.experiments.recovery.systems import Systems, several, simulated
 from physode.fitting import Fit, FitConfig, fit
 from physode.rhs import ThreeBody
 from physode.simulators import simulate_three_body
 from physode.solve import solve
 from physode.status import Status
+from physode.sweeps.cells import one_line
 
 
 def fit_systems(*, data: Mapping[str, Any], schedule: str, sigma_known: bool) -> list[dict[str, Any]]:

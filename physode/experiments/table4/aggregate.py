@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.experiments.cells import Outcome
 from physode.experiments.comparison_plot import colour_of
 from physode.experiments.repeats import Repeats, deviation, every_training_ends, mean, mean_and_deviation
 from physode.experiments.report import Finding, Result, Row
 from physode.experiments.table4.trainings import MODELS, Config, cell_name
 from physode.plotting import plot_learning
+from physode.sweeps.cells import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,10 +76,10 @@ def _errors_after(repeats: Repeats, seconds: float | None) -> list[float]:
 
 
 def _findings(config: Config, repeats: Mapping[tuple[float, str], Repeats]) -> Iterator[Finding]:
-    """Compare models seed by seed, but for those of a quick version, and errors with the paper's."""
-    for share in config.shares:
+    """Compare models seed by seed, and errors with the paper's: nothing of a quick version, whose data are others."""
+    for share in config.shares if config.preset == "full" else ():
         of_share = {key: repeats[share, key] for key in config.models}
-        for better, worse in _orders(of_share) if config.preset == "full" else ():
+        for better, worse in _orders(of_share):
             yield _lower(share, better, worse, of_share)
         for key, each in of_share.items():
             paper, error = MODELS[key].paper.get(share), mean(_errors(each))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from physode.datasets.series import IrregularSeries
-from physode.experiments.cells import Cell
 from physode.experiments.study import StudyConfig
 from physode.experiments.training import trained
 from physode.models import count_parameters
 from physode.series import SeriesConfig, create_series_run, open_series_run, score, train
 from physode.simulators import simulate_hopper
+from physode.sweeps.cells import Cell
 from physode.training.device import own_randomness
 
 SHARES = (0.1, 0.2, 0.5)

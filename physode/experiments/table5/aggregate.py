@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from physode.experiments.cells import Outcome
 from physode.experiments.repeats import Repeats, deviation, mean
 from physode.experiments.report import Finding, Result, Row
 from physode.experiments.table5.config import (
@@ -22,6 +21,7 @@ from physode.experiments.table5.config import (
 )
 from physode.experiments.table5.fits import constant_error, shown_times, true_positions
 from physode.rhs import ThreeBody
+from physode.sweeps.cells import Outcome
 
 EXAMPLE, OWN = "published example", "own systems"
 SUMMED = 9
@@ -144,7 +144,12 @@ def _completeness(outcomes: Mapping[str, Outcome]) -> Finding:
 def _findings(
     config: Config, rows: Mapping[tuple[str, str], Row], outcomes: Mapping[str, Outcome]
 ) -> Iterator[Finding]:
-    """Hold the paper's recipes against the paper: on the published example, or, without it, on systems of our own."""
+    """Hold the paper's recipes against the paper: on the published example, or, without it, on systems of our own.
+
+    A tenth of the epochs is no such recipe: the quick version is held against nothing.
+    """
+    if config.preset == "quick":
+        return
     data = EXAMPLE if config.example else OWN
     for recipe in (TABLE_8, SCRIPT):
         of_recipe = {MODELS[key].kind: row for (key, on), row in rows.items() if on == data and row["recipe"] == recipe}
@@ -178,7 +183,7 @@ def _by_chance(config: Config, outcomes: Mapping[str, Outcome]) -> Finding:
         return Finding(statement, "a run failed", False)
     middle = float(np.median(known))
     found = f"median {middle:.3g}, mean {mean(known):.3g}, from {known[0]:.3g} to {known[-1]:.3g}: means of coordinates"
-    return Finding(statement, found, middle <= paper)
+    return Finding(statement, f"{found}; {SUMMED * middle:.3g}, the median's sum", SUMMED * middle <= paper)
 
 
 def _order(rows: Mapping[str, Row], recipe: str, kinds: Sequence[str]) -> Iterator[Finding]:

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from physode.experiments.cells import Cell
 from physode.experiments.study import StudyConfig
 from physode.rhs import ThreeBody
+from physode.sweeps.cells import Cell
 
 _FITS = "physode.experiments.table5.fits"
 

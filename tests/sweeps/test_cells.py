@@ -19,9 +19,9 @@ import torch
 
 import physode
 from physode.errors import ConfigError
-from physode.experiments import schedulers
-from physode.experiments.cells import Cell, Outcome
-from physode.experiments.schedulers import run_cells
+from physode.sweeps import schedulers
+from physode.sweeps.cells import Cell, Outcome
+from physode.sweeps.schedulers import run_cells
 from tests.training.killing import killed_at
 
 FUNCTIONS = """
@@ -248,8 +248,8 @@ def test_ctrl_c_stops_processes_at_once_and_keeps_finished_cells(cell, tmp_path)
     script.write_text(
         textwrap.dedent(f"""
         from pathlib import Path
-        from physode.experiments.cells import Cell
-        from physode.experiments.schedulers import run_cells
+        from physode.sweeps.cells import Cell
+        from physode.sweeps.schedulers import run_cells
         if __name__ == "__main__":
             study = [Cell("quick", "study_functions:threads")]
             endless = "study_functions:until_there", {{"path": "/no/such/file"}}
@@ -397,7 +397,9 @@ def test_a_cluster_that_stays_without_workers_fails_what_remains(cell, cluster, 
     monkeypatch.setattr(schedulers, "_PATIENCE", 0.3)
     monkeypatch.setattr(schedulers, "_LOOK", 0.1)
     found = run_cells([cell("one", "square", x=1)], folder=tmp_path, scheduler=cluster.scheduler_address)
-    assert found == {"one": Outcome(failure=f"the cluster at {cluster.scheduler_address} has had no worker for 0.3 s")}
+    assert found == {
+        "one": Outcome(failure=f"the cluster at {cluster.scheduler_address} has had no worker for 0.3 s", lost=True)
+    }
 
 
 @needs_dask
@@ -407,8 +409,8 @@ def test_a_client_that_is_killed_loses_no_training(cell, calls, cluster, tmp_pat
     run = tmp_path / "runs" / "one"
     script = f"""
 from pathlib import Path
-from physode.experiments.cells import Cell
-from physode.experiments.schedulers import run_cells
+from physode.sweeps.cells import Cell
+from physode.sweeps.schedulers import run_cells
 cell = Cell("one", "study_functions:train_slowly", {{"calls": {str(tmp_path)!r}}}, {{"run": {str(run)!r}}})
 run_cells([cell], folder=Path({str(tmp_path)!r}), scheduler={cluster.scheduler_address!r})
 """

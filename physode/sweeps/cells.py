@@ -1,4 +1,4 @@
-"""One cell of a study: a function by name, its arguments, and what came of calling it; all of it data."""
+"""One cell of a sweep or a study: a function by name, its arguments, and what came of calling it; all of it data."""
 
 from __future__ import annotations
 
@@ -95,11 +95,14 @@ class Outcome:
         Why it failed, in one line; None where it did not.
     seconds
         How long its function took; 0 where that is not known.
+    lost
+        Whether it failed because what computed it died.
     """
 
     result: Any = None
     failure: str | None = None
     seconds: float = 0.0
+    lost: bool = False
 
 
 def perform(function: str, arguments: str, version: str) -> str:

@@ -1,4 +1,4 @@
-"""The cells of a study computed: here in turn, in processes of this machine, or on a Dask cluster.
+"""The cells of a sweep or a study computed: here in turn, in processes of this machine, or on a Dask cluster.
 
 Each outcome is kept as soon as it is there, so that an interrupted study goes on. What computes cells is a generator of
 cells with their outcomes, in the order in which they finish. To stop, close it: what is not finished is dropped.
@@ -14,11 +14,12 @@ import os
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,9 +28,9 @@ from typing import Any
 from physode.datasets.atomic_write import write_text
 from physode.datasets.provenance import provenance
 from physode.errors import ConfigError
-from physode.experiments.cells import Cell, Outcome, one_line, outcome_of, perform
 from physode.json_values import read_json
 from physode.optional_imports import needs
+from physode.sweeps.cells import Cell, Outcome, one_line, outcome_of, perform
 from physode.training.folder import discard
 
 CellProgress = Callable[[int, int, str], object]
@@ -43,7 +44,7 @@ _CONNECT = 5.0  # seconds to reach a scheduler
 _FETCH = 30.0  # seconds to hand over an outcome
 _LOOK = 1.0  # seconds between two looks at whether the cluster has workers
 _PATIENCE = 60.0  # seconds without any worker after which the rest is given up
-_KILLED = Outcome(failure="its worker died, and so did those that it was sent to then")
+_KILLED = Outcome(failure="its worker died, and so did those that it was sent to then", lost=True)
 
 
 def run_cells(
@@ -96,10 +97,11 @@ def run_cells(
             _forget_run(cell)  # killed between the two
     if progress is not None:
         progress(len(found), len(cells), "")
+    made = {} if home is None else provenance()
     with closing(_outcomes(missing, jobs, scheduler)) as outcomes:
         for cell, outcome in outcomes:
             if home is not None:
-                _keep(home / cell.file, cell, outcome)
+                _keep(home / cell.file, cell, outcome, made)
             if outcome.failure is None:
                 _forget_run(cell)
             _log.info("cell %s %s", cell.name, outcome.failure or "done")
@@ -122,8 +124,8 @@ def _forget_run(cell: Cell) -> None:
 
 
 def _check(cells: Sequence[Cell], jobs: int, scheduler: str | None) -> None:
-    files = [cell.file for cell in cells]
-    twice = sorted({file for file in files if files.count(file) > 1})
+    counts = Counter(cell.file for cell in cells)
+    twice = sorted(file for file, count in counts.items() if count > 1)
     if twice:
         raise ValueError(f"`cells` must have different names; {twice[0]} would be the file of two")
     if jobs < 1:
@@ -138,14 +140,14 @@ def _outcomes(cells: Sequence[Cell], jobs: int, scheduler: str | None) -> Outcom
     return in_processes(cells, jobs=jobs) if scheduler is None else on_cluster(cells, address=scheduler)
 
 
-def _keep(path: Path, cell: Cell, outcome: Outcome) -> None:
+def _keep(path: Path, cell: Cell, outcome: Outcome, made: Mapping[str, Any]) -> None:
     record = {
         "cell": cell.name,
         "function": cell.function,
         "arguments": dict(cell.arguments),
         "fingerprint": cell.fingerprint,
         **vars(outcome),
-        "made": provenance(),
+        "made": {**made, "created": datetime.now(UTC).isoformat(timespec="seconds")},
     }
     write_text(path, json.dumps(record, indent=1) + "\n", overwrite=True)
 
@@ -222,7 +224,7 @@ def _end_with(parent: Connection) -> None:
 def _awaited(future: Future[str]) -> Outcome:
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
-        return Outcome(failure="its process died; it may have been killed for want of memory")
+        return Outcome(failure="its process died; it may have been killed for want of memory", lost=True)
     return Outcome(failure=one_line(error)) if error is not None else outcome_of(future.result())
 
 
@@ -288,7 +290,7 @@ def _sent(distributed: Any, client: Any, cells: Sequence[Cell], address: str) ->
                 outcome = _received(distributed, future)
                 if outcome is not None:
                     yield waiting.pop(future), outcome
-        yield from ((cell, Outcome(failure=lost)) for cell in waiting.values())
+        yield from ((cell, Outcome(failure=lost, lost=True)) for cell in waiting.values())
     finally:
         with suppress(OSError, CancelledError):
             client.cancel(list(waiting))
