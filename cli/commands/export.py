@@ -9,7 +9,8 @@ import click
 
 from physode.cli.data import calibration
 from physode.cli.numbers import STEP, Whole
-from physode.cli.options import METHODS, PATH, force_option, json_option
+from physode.cli.options import METHODS, force_option, json_option
+from physode.cli.paths import PATH, Run
 from physode.cli.show import show_json, show_pairs
 from physode.errors import ConfigError
 from physode.progress import showing_progress
@@ -21,7 +22,7 @@ PIXELS = ("bytes", "floats")
 
 
 @click.command()
-@click.argument("run", type=PATH)
+@click.argument("run", type=Run("runs/galaxy-node"))
 @click.option("-o", "--out", type=PATH, default="model.pt2", show_default=True, help="Ends in .pt2 or .onnx.")
 @click.option("--method", type=click.Choice(METHODS), help="Another method than in training.")
 @click.option("--step", type=STEP, help="By fixed steps of this size, at most 1.")
