@@ -136,18 +136,30 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
         return torch.stack([loss.detach() * len(y), right.to(loss.dtype), seen.to(loss.dtype)])
 
     def seconds_an_update(self, most: int, enough: float) -> float:
-        """Take the epoch's first updates, at most so many, until they have taken enough seconds; return one's mean."""
+        """Take the epoch's first updates, at most so many, and return the mean of their times.
+
+        Before them comes one with an eighth of a batch, which sets memory aside; where others would take longer than
+        enough, it is the only one, and stands for the images that it has left out.
+        """
         self.model.train()
         spent: list[float] = []
-        for batch in itertools.islice(self.batches(), most):
-            begin = time.perf_counter()
-            self.rate = next(self._rates)
-            float(self.update(batch, 0.0)[0])  # which waits for a GPU
-            spent.append(time.perf_counter() - begin)
+        for number, batch in enumerate(itertools.islice(self.batches(), most)):
+            if number == 0:
+                few = slice(0, max(2, len(batch.places) // 8))
+                part = Batch(batch.places[few], batch.changes.part(few, torch.device("cpu")))
+                least = self._seconds(part) * len(batch.places) / len(part.places)
+                if least > enough:
+                    return least
+            spent.append(self._seconds(batch))
             if sum(spent) > enough:
                 break
-        counted = spent[1:] or spent
-        return sum(counted) / len(counted)
+        return sum(spent) / len(spent)
+
+    def _seconds(self, batch: Batch) -> float:
+        begin = time.perf_counter()
+        self.rate = next(self._rates)
+        float(self.update(batch, 0.0)[0])  # which waits for a GPU
+        return time.perf_counter() - begin
 
     def _loss(self, scores: Tensor, y: Tensor) -> Tensor:
         """Return the mean cross entropy of a batch, each image with the weight of its class."""
@@ -192,18 +204,19 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
 def epoch_seconds(images: Images, config: TrainConfig, *, most: int = 3, enough: float = 20.0) -> float:
     """Return about how many seconds an epoch of a training takes here, its test included.
 
-    A model of its own takes the first updates of the first epoch, and tests one batch; the first update, which sets
-    memory aside, is not counted where there are others. A training that follows gives the same numbers, bit for bit, as
-    without: nothing is shared with it, and torch's random numbers go on as if nothing had been drawn.
+    A model of its own takes the first updates of the first epoch, and tests as many images as a batch has. A training
+    that follows gives the same numbers, bit for bit, as without: nothing is shared with it, and torch's random numbers
+    go on as if nothing had been drawn.
 
     Parameters
     ----------
     images, config
         As of :func:`train`.
     most
-        How many updates are taken, at most.
+        How many updates are timed, at most.
     enough
-        Seconds after which no other update is begun.
+        Seconds after which no other update is begun; of an update that would take longer, only an eighth of its images
+        is seen.
 
     Raises
     ------

@@ -125,10 +125,13 @@ def test_an_epochs_time_is_that_of_all_its_updates_and_of_its_test(bars, monkeyp
     ticks = iter(range(100))  # each look at the clock comes a second after the last
     monkeypatch.setattr("physode.images.trainer.time.perf_counter", lambda: float(next(ticks)))
     monkeypatch.setattr("physode.images.trainer.predict", lambda *_: None)
-    config = TrainConfig(**{**SMALL, "batch": 6}, epochs=1)
+    config = TrainConfig(**{**SMALL, "batch": 16}, epochs=1)
     training, testing = split(bars, config)
-    assert epoch_seconds(bars, config) == len(training) // 6 + len(testing) / 6
-    assert epoch_seconds(bars, config, enough=0.5) == len(training) // 6 + len(testing) / 6
+    tested = len(testing) / 16
+    assert epoch_seconds(bars, config, enough=9.0) == len(training) // 16 + tested
+    assert next(ticks) == 10  # an eighth of an update, three of them, and a test, each begun and ended
+    assert epoch_seconds(bars, config, enough=7.5) == 8 * (len(training) // 16) + tested
+    assert next(ticks) == 15  # an eighth and the test
 
 
 # Batches and rates.
