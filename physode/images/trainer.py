@@ -34,6 +34,8 @@ __all__ = ["Trainer", "epoch_seconds", "train"]
 
 _log = logging.getLogger(__name__)
 
+_PARTS, _TESTED = 32, 16  # of a batch that is timed first, and images that a test is timed on
+
 
 class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
     """A classifier in training.
@@ -138,17 +140,16 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
     def seconds_an_update(self, most: int, enough: float) -> float:
         """Take the epoch's first updates, at most so many, and return the mean of their times.
 
-        Before them comes one with an eighth of a batch, which sets memory aside; where others would take longer than
-        enough, it is the only one, and stands for the images that it has left out.
+        Where two small parts of the first one, of which the second finds memory set aside, say that whole ones would
+        take longer than enough, they are left out.
         """
         self.model.train()
         spent: list[float] = []
         for number, batch in enumerate(itertools.islice(self.batches(), most)):
             if number == 0:
-                few = slice(0, max(2, len(batch.places) // 8))
-                part = Batch(batch.places[few], batch.changes.part(few, torch.device("cpu")))
-                least = self._seconds(part) * len(batch.places) / len(part.places)
-                if least > enough:
+                part = batch.part(slice(0, max(2, len(batch.places) // _PARTS)))
+                whole = len(batch.places) / len(part.places)
+                if self._seconds(part) * whole > enough and (least := self._seconds(part) * whole) > enough:
                     return least
             spent.append(self._seconds(batch))
             if sum(spent) > enough:
@@ -204,9 +205,9 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
 def epoch_seconds(images: Images, config: TrainConfig, *, most: int = 3, enough: float = 20.0) -> float:
     """Return about how many seconds an epoch of a training takes here, its test included.
 
-    A model of its own takes the first updates of the first epoch, and tests as many images as a batch has. A training
-    that follows gives the same numbers, bit for bit, as without: nothing is shared with it, and torch's random numbers
-    go on as if nothing had been drawn.
+    A model of its own takes the first updates of the first epoch, and tests some images. A training that follows gives
+    the same numbers, bit for bit, as without: nothing is shared with it, and torch's random numbers go on as if nothing
+    had been drawn.
 
     Parameters
     ----------
@@ -215,8 +216,8 @@ def epoch_seconds(images: Images, config: TrainConfig, *, most: int = 3, enough:
     most
         How many updates are timed, at most.
     enough
-        Seconds after which no other update is begun; of an update that would take longer, only an eighth of its images
-        is seen.
+        Seconds after which no other update is begun; of updates that would take longer, only some of the images are
+        seen.
 
     Raises
     ------
@@ -228,7 +229,7 @@ def epoch_seconds(images: Images, config: TrainConfig, *, most: int = 3, enough:
     config = dataclasses.replace(config, compile=False)  # that would take longer than what is timed
     training, testing = split(images, config)
     device = usable(config.device)
-    one, some = on_device(training, device), on_device(testing.take(np.arange(len(testing))[: config.batch]), device)
+    one, some = on_device(training, device), on_device(testing.take(np.arange(len(testing))[:_TESTED]), device)
     trainer = Trainer(config, len(images.classes), one, some, place=Place(0, 1, device))
     with without_kernels(), own_randomness(seed_of(config.seed, 0), device):
         update = trainer.seconds_an_update(most, enough)

@@ -129,9 +129,9 @@ def test_an_epochs_time_is_that_of_all_its_updates_and_of_its_test(bars, monkeyp
     training, testing = split(bars, config)
     tested = len(testing) / 16
     assert epoch_seconds(bars, config, enough=9.0) == len(training) // 16 + tested
-    assert next(ticks) == 10  # an eighth of an update, three of them, and a test, each begun and ended
+    assert next(ticks) == 10  # two images of an update, three updates, and a test, each begun and ended
     assert epoch_seconds(bars, config, enough=7.5) == 8 * (len(training) // 16) + tested
-    assert next(ticks) == 15  # an eighth and the test
+    assert next(ticks) == 17  # two images twice, and the test
 
 
 # Batches and rates.
