@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from physode.datasets.images import Images
     from physode.datasets.images.hdf5 import Parameter
     from physode.datasets.series import IrregularSeries
+    from physode.images import TrainRun
     from physode.series import SeriesRun
 
 __all__ = [
     "USUAL_IMAGES",
+    "calibration",
     "centre_option",
     "conditional_option",
     "read_as_run",
@@ -88,6 +90,23 @@ def writing_images(out: Path, figure: Path | None, *, force: bool) -> Iterator[C
             yield write
         if draw is not None:
             draw(plot_sheet(written[0]))
+
+
+def calibration(run: TrainRun, which: str, *, solver: Mapping[str, Any] | None = None) -> float | None:
+    """Return the temperature that makes a classifier's probabilities honest, and say on stderr where it is from.
+
+    None, and why, where it cannot be had.
+    """
+    from physode.datasets.images import read_images
+    from physode.images.prediction import temperature_of
+
+    def labelled(path: Path) -> Images:
+        with progress_bar(f"reading {path.name}, to calibrate") as progress:
+            return read_images(path, **run.reading, progress=progress)
+
+    temperature, why = temperature_of(run, which=which, solver=solver, read=labelled)
+    say(why if temperature is not None else f"probabilities are not calibrated: {why}")
+    return temperature
 
 
 def show_classes(summary: dict[str, Any]) -> None:

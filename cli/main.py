@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "Train a classifier of images, or a model of time series.",
     "evaluate": "Test trained models.",
     "predict": "Apply a trained classifier to new images.",
+    "export": "Export a trained classifier to PyTorch's or ONNX's programs.",
     "plot": "Draw the figures of a run.",
     "report": "Write runs as one HTML page.",
     "profile": "Profile the likelihood of a fitted constant.",

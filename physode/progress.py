@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
-__all__ = ["Words", "is_terminal", "is_watched", "progress_bar", "showing_epochs", "showing_progress", "visible"]
+__all__ = [
+    "Words",
+    "is_terminal",
+    "is_watched",
+    "length",
+    "progress_bar",
+    "showing_epochs",
+    "showing_progress",
+    "visible",
+]
 
 _FIRST, _LATER = 10.0, 60.0  # seconds until the first line, and from line to line
 
@@ -134,9 +143,9 @@ class Words:
         """Return what there is to say after a time."""
         note = f", {visible(self._note)}" if self._note else ""
         if not 0 < self._fraction <= 1:
-            return f"{self._description}: under way for {_length(seconds)}{note}"
+            return f"{self._description}: under way for {length(seconds)}{note}"
         left = seconds / self._fraction - seconds
-        return f"{self._description}: {self._fraction:.2%} after {_length(seconds)}{note}, about {_length(left)} to go"
+        return f"{self._description}: {self._fraction:.2%} after {length(seconds)}{note}, about {length(left)} to go"
 
     def _speak(self) -> None:
         after = _FIRST
@@ -145,7 +154,7 @@ class Words:
             after += _LATER
 
 
-def _length(seconds: float) -> str:
+def length(seconds: float) -> str:
     """Return a length of time in the unit that suits it."""
     for unit, size in (("years", 365.25 * 86400.0), ("days", 86400.0), ("hours", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:

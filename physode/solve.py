@@ -190,7 +190,7 @@ def solve(
     >>> round(float(sol.y[-1]), 4)
     0.3679
     """
-    if torch.compiler.is_dynamo_compiling():
+    if torch.compiler.is_dynamo_compiling() or torch.compiler.is_exporting():
         unused = {
             "dense": dense, "record": record is not None, "events": bool(events), "jump_t": jump_t is not None,
             "sink": sink is not None, "monitor": monitor is not None, "max_seconds": max_seconds is not None,

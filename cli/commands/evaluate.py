@@ -28,6 +28,7 @@ __all__ = ["command"]
 _SOLVER = ("method", "rtol", "atol", "step")
 _MERITS = ("precision", "completeness", "f1", "auc", "average_precision")
 _MOST, _WIDE = 20, 12  # classes in tables
+_MISTAKES = 5  # named in a table
 _ONLY = {False: ("ratings", "out"), True: ("observed", "draws", *TABLE_OPTIONS)}  # of classifiers, and of series
 
 
@@ -207,6 +208,8 @@ def _show(found: Evaluation) -> None:
             ["class", *told.classes],
             [[name, *map(int, told.confusion[row])] for row, name in enumerate(told.classes)],
         )
+    if found.images.names and (mistakes := found.mistakes(_MISTAKES)):
+        show_table("the surest mistakes", list(mistakes[0]), [list(each.values()) for each in mistakes])
     predicted = found.predicted
     show_pairs(
         "evaluation",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.data import say, warn_of_skipped
+from physode.cli.data import calibration, warn_of_skipped
 from physode.cli.numbers import Whole
 from physode.cli.options import force_option, given, json_option, other_device_option
 from physode.cli.paths import PATH, SOURCE, Run
@@ -149,27 +149,12 @@ def _catalogue(path: Path, data: tuple[Path, ...], options: dict[str, Any]) -> t
 
     run = open_train_run(path)
     calibrate, which = options.pop("calibrate"), options["which"]
-    temperature, why = _temperature(run, which) if calibrate else (None, "")
-    if calibrate:
-        say(why if temperature is not None else f"probabilities are not calibrated: {why}")
+    temperature = calibration(run, which) if calibrate else None
     images = _read(data, run)
     with progress_bar(f"classifying {len(images)} images") as progress:
         found = predict_images(run, images, temperature=temperature, progress=progress, **options)
     skipped = [vars(each) for each in images.skipped]
     return found.rows(), {"classes": found.counts(), "temperature": temperature, "skipped": skipped}
-
-
-def _temperature(run: TrainRun, which: str) -> tuple[float | None, str]:
-    from physode.images.prediction import temperature_of
-
-    return temperature_of(run, which=which, read=lambda path: _labelled(path, run))
-
-
-def _labelled(path: Path, run: TrainRun) -> Images:
-    from physode.datasets.images import read_images
-
-    with progress_bar(f"reading {path.name}, to calibrate") as progress:
-        return read_images(path, **run.reading, progress=progress)
 
 
 def _read(sources: tuple[Path, ...], run: TrainRun) -> Images:

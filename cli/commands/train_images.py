@@ -24,7 +24,7 @@ from physode.cli.options import (
 from physode.cli.paths import SOURCE
 from physode.cli.show import show_json, show_pairs
 from physode.images.config import TrainConfig, recipe
-from physode.progress import progress_bar, showing_epochs
+from physode.progress import length, progress_bar, showing_epochs
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
@@ -45,6 +45,9 @@ _REMEDY = {
     "galaxy": "make galaxies.h5 with: physode simulate galaxies",
 }
 _WITH_RESUME = {"resume", "epochs", "source", "data", "device", "threads", "tensorboard", "as_json"}
+
+_LONG = 600.0  # seconds of an epoch from which on there is something to change
+_USUAL_WIDTH, _NARROW, _SMALL = 64, 16, 32  # channels, fewer of them, and pixels a side
 
 _READING = ("size", "centre", "conditional")
 
@@ -111,6 +114,8 @@ def _train(ctx: click.Context, kind: str, options: dict[str, Any]) -> None:
     refuse_idle_tolerances(ctx)
     first = int(os.environ.get("RANK", "0")) == 0
     images, run = _resumed(ctx, options, write=first) if resume else _begun(ctx, kind, options, create=first)
+    if not resume and "WORLD_SIZE" not in os.environ:
+        _say_how_long(images, run.config)
     with showing_epochs(f"training {run.path.name}", shown=first) as tell:
         trainer = train(
             images,
@@ -163,6 +168,29 @@ def _begun(ctx: click.Context, kind: str, options: dict[str, Any], *, create: bo
         ctx.with_resource(claimed_run(path))
         return images, create_train_run(path, config, **about, overwrite=options["force"])
     return images, TrainRun(path, config, **about)
+
+
+def _say_how_long(images: Images, config: TrainConfig) -> None:
+    """Say on stderr how long an epoch will take on a processor, and what shortens one that is long."""
+    from physode.images import epoch_seconds
+    from physode.training.device import usable
+
+    if usable(config.device).type != "cpu":
+        return
+    with progress_bar("timing an epoch"):
+        seconds = epoch_seconds(images, config)
+    click.echo(f"Note: {_how_long(seconds, config, max(images.x.shape[2:]))}", err=True)
+
+
+def _how_long(seconds: float, config: TrainConfig, side: int) -> str:
+    """Return the sentence about an epoch of so many seconds, of images of so many pixels a side."""
+    told = f"an epoch takes about {length(seconds)} here, all {config.epochs} about {length(seconds * config.epochs)}"
+    remedies = [
+        *(["--model galaxy-node"] if not config.model.startswith("galaxy") else []),
+        *([f"--width {_NARROW}"] if (config.width or _USUAL_WIDTH) > _NARROW else []),
+        *([f"--size {_SMALL}"] if side > _SMALL else []),
+    ]
+    return f"{told}; less with {' or '.join(remedies)}" if seconds > _LONG and remedies else told
 
 
 def _resumed(ctx: click.Context, options: dict[str, Any], *, write: bool) -> tuple[Images, TrainRun]:

@@ -17,7 +17,7 @@ from physode.datasets.images.images import Images
 from physode.datasets.locks import InUseError
 from physode.errors import DataError
 
-_READER_VERSION = 2  # to be raised when other pixels, labels or attributes are read from the same files
+_READER_VERSION = 3  # to be raised when other pixels, labels or attributes are read from the same files
 _KEY, _NAMES = "cache_key", "cache_names"
 
 _log = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ import numpy as np
 from physode.datasets.files import shown
 from physode.datasets.images.containers import Container
 from physode.datasets.images.images import Images, Skipped, central_square
-from physode.errors import DataError
+from physode.datasets.images.measured import MOST_PIXELS, UndecodableError, is_fits, read_fits, stretched
+from physode.errors import ConfigError, DataError
 from physode.optional_imports import needs
 
 if TYPE_CHECKING:
@@ -27,11 +28,10 @@ if TYPE_CHECKING:
 
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})
-"""Endings of the names of image files, in lower case."""
+"""Endings of the names of image files that Pillow reads, in lower case."""
 
 # By name, because some of Pillow's other formats start programs (EPS) or are rarely tried.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_MOST_PIXELS = 50_000_000
 # What Pillow's readers raise over bytes that make no sense.
 _DAMAGE = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, MemoryError),
@@ -41,22 +41,19 @@ _DAMAGE = (
 Array = np.ndarray[Any, Any]
 
 
-class UndecodableError(Exception):
-    """Bytes that are no image that can be read; the message says why in a few words."""
-
-
 def decode(data: bytes, *, size: int, centre: float | None = None) -> Array:
     """Decode an image, turn it upright, and scale it.
 
-    The image is turned as its EXIF orientation says, becomes RGB (transparent parts white, 16 bits
-    scaled to 8, of an animation the first frame), and is scaled to a square by bilinear interpolation, whose support
-    grows with the scale, so that finer detail is averaged and not sampled. Its aspect ratio is not kept, unless only
-    the square about its centre is.
+    The image is turned as its EXIF orientation says, becomes RGB (transparent parts white, of an animation the first
+    frame), and is scaled to a square by bilinear interpolation, whose support grows with the scale, so that finer
+    detail is averaged and not sampled. Its aspect ratio is not kept, unless only the square about its centre is. Bytes
+    stay as they are; grey of other numbers, 16 or 32 bits or real, is stretched to bytes
+    (:func:`physode.datasets.images.measured.stretched`), of the part that is kept and before it is scaled.
 
     Parameters
     ----------
     data
-        An image file: BMP, GIF, JPEG, PNG, PNM, TIFF or WebP.
+        An image file: BMP, FITS, GIF, JPEG, PNG, PNM, TIFF or WebP.
     size
         Pixels along a side.
     centre
@@ -71,25 +68,47 @@ def decode(data: bytes, *, size: int, centre: float | None = None) -> Array:
     ------
     UndecodableError
         If this is no such image, it is damaged or truncated, or it has more than 50 million pixels.
+    ConfigError
+        If Pillow, or for FITS astropy, is not installed.
     """
     library = needs("PIL.Image", extra="images", purpose="reading images")
     if not data:
         raise UndecodableError("empty")
     try:
-        with library.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise UndecodableError(f"{image.width} x {image.height} pixels, more than {_MOST_PIXELS}")
-            upright = _rgb(_upright(image))
-            if centre is not None:
-                upright = upright.crop(central_square(upright.width, upright.height, centre))
-            scaled = upright.resize((size, size), library.Resampling.BILINEAR)
+        part = _of_numbers(read_fits(data), centre) if is_fits(data) else _of_picture(data, centre)
+        scaled = part.resize((size, size), library.Resampling.BILINEAR)
     except library.UnidentifiedImageError as error:
         raise UndecodableError("not an image") from error
     except (library.DecompressionBombError, library.DecompressionBombWarning) as error:
-        raise UndecodableError(f"more than {_MOST_PIXELS} pixels") from error
+        raise UndecodableError(f"more than {MOST_PIXELS} pixels") from error
+    except ConfigError:  # which is a ValueError, too
+        raise
     except _DAMAGE as error:
         raise UndecodableError(f"damaged: {error}") from error
     return np.ascontiguousarray(np.asarray(scaled).transpose(2, 0, 1))
+
+
+def _of_picture(data: bytes, centre: float | None) -> Image:
+    """Return the part that is kept of what Pillow reads, in three channels of 8 bits."""
+    library = needs("PIL.Image", extra="images", purpose="reading images")
+    with library.open(io.BytesIO(data), formats=_FORMATS) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise UndecodableError(f"{image.width} x {image.height} pixels, more than {MOST_PIXELS}")
+        upright = _upright(image)
+        if upright.mode.startswith(("I", "F")):
+            return _of_numbers(np.asarray(upright), centre)
+        upright = _rgb(upright)
+    return upright if centre is None else upright.crop(central_square(upright.width, upright.height, centre))
+
+
+def _of_numbers(values: Array, centre: float | None) -> Image:
+    """Return the part that is kept of measured numbers, (H, W) or (H, W, 3), in three channels of 8 bits."""
+    library = needs("PIL.Image", extra="images", purpose="reading images")
+    if values.dtype == np.uint8:
+        picture: Image = library.fromarray(np.ascontiguousarray(values)).convert("RGB")
+        return picture if centre is None else picture.crop(central_square(picture.width, picture.height, centre))
+    shown: Image = library.fromarray(stretched(values, centre=centre)).convert("RGB")
+    return shown
 
 
 def _upright(image: Image) -> Image:
@@ -100,23 +119,9 @@ def _upright(image: Image) -> Image:
 
 def _rgb(image: Image) -> Image:
     """Return an image in three channels of 8 bits."""
-    if image.mode == "F":
-        raise UndecodableError("its pixels are real numbers, not bytes")
-    if image.mode.startswith("I"):
-        return _from_16_bits(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         return _on_white(image)
     return image.convert("RGB")
-
-
-def _from_16_bits(image: Image) -> Image:
-    """Return whole numbers from 0 to 65535 as bytes, 65535 as 255; Pillow's own conversion cuts them at 255."""
-    library = needs("PIL.Image", extra="images", purpose="reading images")
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 0xFFFF:
-        raise UndecodableError("its pixels are numbers of 32 bits, not bytes")
-    grey: Image = library.fromarray(((values + 128) // 257).astype(np.uint8))
-    return grey.convert("RGB")
 
 
 def _on_white(image: Image) -> Image:
@@ -190,7 +195,7 @@ def assemble(
         return [(places[name], _decode_into(x[places[name]], name, data, centre)) for name, data in chunk]
 
     found: dict[int, Skipped | None] = {}
-    with _bombs_are_errors():
+    with bombs_are_errors():
         for results in _side_by_side(decode_all, _chunks(container.contents(places)), workers or _cores()):
             found.update(results)
             if progress is not None:
@@ -251,7 +256,7 @@ def _side_by_side(work: Callable[[Chunk], Result], chunks: Iterable[Chunk], work
 
 
 @contextmanager
-def _bombs_are_errors() -> Iterator[None]:
+def bombs_are_errors() -> Iterator[None]:
     """Let Pillow raise where it would warn of a decompression bomb, and be silent about what is only odd.
 
     Python's filters of warnings are the process's, not the thread's: they are set once around all threads.

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from physode.datasets.images.containers import Container
 from physode.datasets.images.image_files import SUFFIXES, Labelled, assemble
 from physode.datasets.images.images import Images, Skipped
+from physode.datasets.images.measured import FITS_ENDINGS
 from physode.errors import DataError
 
 _TRAINING = frozenset({"train", "training"})
@@ -106,4 +107,4 @@ def is_image(name: str) -> bool:
     """Whether a path is named as an image's and is not hidden."""
     path = PurePosixPath(name)
     hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in path.parts)
-    return not hidden and path.suffix.casefold() in SUFFIXES
+    return not hidden and (path.suffix.casefold() in SUFFIXES or path.name.casefold().endswith(FITS_ENDINGS))

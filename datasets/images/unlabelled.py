@@ -11,9 +11,10 @@ import numpy as np
 
 from physode.datasets.files import check_file
 from physode.datasets.images.formats import container_of, read_images
-from physode.datasets.images.image_files import Labelled, UndecodableError, assemble, decode
+from physode.datasets.images.image_files import Labelled, assemble, bombs_are_errors, decode
 from physode.datasets.images.image_folder import is_image
 from physode.datasets.images.images import Images
+from physode.datasets.images.measured import UndecodableError
 from physode.errors import DataError
 
 __all__ = ["joined", "read_unlabelled"]
@@ -114,7 +115,8 @@ def _in_order(names: Sequence[str]) -> list[Labelled]:
 def _single(path: Path, size: int, centre: float | None) -> Images:
     check_file(path)
     try:
-        pixels = decode(path.read_bytes(), size=size, centre=centre)
+        with bombs_are_errors():
+            pixels = decode(path.read_bytes(), size=size, centre=centre)
     except UndecodableError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     none = np.zeros(1, dtype=np.int64)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -26,7 +27,7 @@ from physode.problem.references import code_of
 from physode.solvers.driver import Plan
 from physode.typing import Progress
 
-__all__ = ["Job", "Unsupported", "forget", "is_news", "kind_of", "run", "solve_with"]
+__all__ = ["Job", "Unsupported", "forget", "is_news", "kind_of", "run", "solve_with", "without_kernels"]
 
 _log = logging.getLogger(__name__)
 
@@ -100,12 +101,24 @@ class _Memory:
 
 
 _memory = _Memory()
+_shunned = False
 
 
 def forget() -> None:
     """Forget what was measured and what failed."""
     global _memory
     _memory = _Memory()
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """Choose none in the block where solves leave the choice, and measure none of them."""
+    global _shunned
+    before, _shunned = _shunned, True
+    try:
+        yield
+    finally:
+        _shunned = before
 
 
 def is_news(problem: Problem, reason: str) -> bool:
@@ -175,7 +188,7 @@ def run(job: Job[P, R], when: Literal[True, "auto"]) -> R:
     """
     if when is True:
         return job.by_kernel(job.prepare())
-    if os.environ.get("PHYSODE_COMPILE") == "never":
+    if _shunned or os.environ.get("PHYSODE_COMPILE") == "never":
         return job.uncompiled(job.plan)
     kind = _memory.kinds.setdefault(job.kind, _Kind())
     try:

@@ -95,6 +95,10 @@ class Batch:
     places: Tensor
     changes: Changes
 
+    def part(self, rows: slice) -> Batch:
+        """Return some of it."""
+        return Batch(self.places[rows], self.changes.part(rows, self.places.device))
+
 
 def test_places(images: Images, config: TrainConfig) -> np.ndarray[Any, np.dtype[np.intp]]:
     """Return which images :func:`split` sets aside for the test, in their order."""

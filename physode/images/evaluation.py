@@ -17,7 +17,16 @@ from physode.errors import ConfigError, DataError
 from physode.images.data import on_device, split
 from physode.images.model import Predicted, make_model, predict
 from physode.images.run import TrainRun
-from physode.metrics import Averaged, Classification, Reliability, averaged, classify, misclassified, reliability
+from physode.metrics import (
+    Averaged,
+    Classification,
+    Reliability,
+    averaged,
+    classify,
+    misclassified,
+    reliability,
+    surest_mistakes,
+)
 from physode.models import Solver, count_parameters, ode_blocks, set_solver
 from physode.models.solver import change_solver, solver_label
 from physode.training.checkpoints import load_weights
@@ -83,7 +92,25 @@ class Evaluation:
             "rejected": self.predicted.rejected,
             "seconds": self.predicted.seconds,
             **self.classification.as_dict(),
+            "mistakes": self.mistakes(),
         }
+
+    def mistakes(self, most: int = 24) -> list[dict[str, Any]]:
+        """Return the misclassified images of which the classifier was most sure, the surest first.
+
+        Each has ``image``, the path of its file, or its number among the test images; ``class``; ``predicted``; and
+        that class's ``probability``.
+        """
+        shares, labels, classes = self.predicted.probabilities, self.predicted.labels, self.run.classes
+        return [
+            {
+                "image": self.images.name(place),
+                "class": classes[labels[place]],
+                "predicted": classes[shares[place].argmax()],
+                "probability": float(shares[place].max()),
+            }
+            for place in surest_mistakes(shares, labels)[:most].tolist()
+        ]
 
 
 def evaluate(

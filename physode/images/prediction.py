@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +121,11 @@ def predict_images(
 
 
 def temperature_of(
-    run: TrainRun, *, which: str = "last", read: Callable[[Path], Images] | None = None
+    run: TrainRun,
+    *,
+    which: str = "last",
+    solver: Mapping[str, Any] | None = None,
+    read: Callable[[Path], Images] | None = None,
 ) -> tuple[float | None, str]:
     """Return the temperature that makes a run's probabilities honest, and where it is from, or why there is none.
 
@@ -130,15 +134,16 @@ def temperature_of(
 
     Parameters
     ----------
-    run, which
-        The training, and the weights.
+    run, which, solver
+        The training, the weights, and what of the solver is another than in training.
     read
         Reads the run's images again where there is no evaluation; None does without.
     """
-    kept = evaluation_paths(run, evaluation_name(which=which))["h5"]
+    name = evaluation_name(which=which, solver=solver)
+    kept = evaluation_paths(run, name)["h5"]
     if not kept.exists() and read is not None and run.data.exists():
         try:
-            keep_evaluation(evaluate(run, read(run.data), which=which), evaluation_name(which=which))
+            keep_evaluation(evaluate(run, read(run.data), which=which, solver=solver), name)
         except (ConfigError, DataError) as error:
             return None, f"its test images cannot be read again: {error}"
     if not kept.exists():

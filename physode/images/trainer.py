@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,15 +23,18 @@ from physode.images.model import compile_blocks, make_model, mixed_precision, pr
 from physode.images.run import Epoch, TrainRun, TrainState
 from physode.models import Work
 from physode.training import trainer
+from physode.training.device import own_randomness, seed_of, usable
 from physode.training.distributed import Place, joined, share_batch_norm
 from physode.training.trainer import Progress, keep_training, learning_rates
 
 if TYPE_CHECKING:
     from physode.datasets.images import Images
 
-__all__ = ["Trainer", "train"]
+__all__ = ["Trainer", "epoch_seconds", "train"]
 
 _log = logging.getLogger(__name__)
+
+_PARTS, _TESTED = (32, 8), 16  # of a batch, which are timed first; and images that a test is timed on
 
 
 class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
@@ -131,6 +137,34 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
         seen = torch.tensor(len(y), device=device)
         return torch.stack([loss.detach() * len(y), right.to(loss.dtype), seen.to(loss.dtype)])
 
+    def seconds_an_update(self, most: int, enough: float) -> float:
+        """Take the epoch's first updates, at most so many, and return the mean of their times.
+
+        Where first a 32nd of one, and then an eighth, which finds memory set aside, say that whole ones would take
+        longer than enough, these are left out.
+        """
+        self.model.train()
+        spent: list[float] = []
+        for number, batch in enumerate(itertools.islice(self.batches(), most)):
+            if number == 0:
+                for share in _PARTS:
+                    part = batch.part(slice(0, max(2, len(batch.places) // share)))
+                    least = self._seconds(part) * len(batch.places) / len(part.places)
+                    if least <= enough:
+                        break
+                else:
+                    return least
+            spent.append(self._seconds(batch))
+            if sum(spent) > enough:
+                break
+        return sum(spent) / len(spent)
+
+    def _seconds(self, batch: Batch) -> float:
+        begin = time.perf_counter()
+        self.rate = next(self._rates)
+        float(self.update(batch, 0.0)[0])  # which waits for a GPU
+        return time.perf_counter() - begin
+
     def _loss(self, scores: Tensor, y: Tensor) -> Tensor:
         """Return the mean cross entropy of a batch, each image with the weight of its class."""
         smoothing = self.config.label_smoothing
@@ -169,6 +203,43 @@ class Trainer(trainer.Trainer[Batch, Epoch, TrainState]):
         super().load_state_dicts(state)
         if state.scaler:
             self._scaler.load_state_dict(state.scaler)
+
+
+def epoch_seconds(images: Images, config: TrainConfig, *, most: int = 3, enough: float = 20.0) -> float:
+    """Return about how many seconds an epoch of a training takes here, its test included.
+
+    A model of its own takes the first updates of the first epoch, and tests some images. A training that follows gives
+    the same numbers, bit for bit, as without: nothing is shared with it, and torch's random numbers go on as if nothing
+    had been drawn.
+
+    Parameters
+    ----------
+    images, config
+        As of :func:`train`.
+    most
+        How many updates are timed, at most.
+    enough
+        Seconds after which no other update is begun; of updates that would take longer, only some of the images are
+        seen.
+
+    Raises
+    ------
+    ConfigError, DataError, SolveError
+        As of :func:`train`.
+    """
+    from physode.fused.choice import without_kernels  # the engine takes a while to import
+
+    config = dataclasses.replace(config, compile=False)  # that would take longer than what is timed
+    training, testing = split(images, config)
+    device = usable(config.device)
+    one, some = on_device(training, device), on_device(testing.take(np.arange(len(testing))[:_TESTED]), device)
+    trainer = Trainer(config, len(images.classes), one, some, place=Place(0, 1, device))
+    with without_kernels(), own_randomness(seed_of(config.seed, 0), device):
+        update = trainer.seconds_an_update(most, enough)
+        begin = time.perf_counter()
+        predict(trainer.model, some, config)
+        tested = (time.perf_counter() - begin) * len(testing) / len(some)
+    return update * updates(len(training), config.batch) + tested
 
 
 def train(

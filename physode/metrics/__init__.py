@@ -6,7 +6,15 @@ scikit-learn (the extra ``images``) computes what it has; it is loaded when the 
 from __future__ import annotations
 
 from physode.metrics.averaging import Averaged, Spread, averaged
-from physode.metrics.classification import Calibration, Classification, Means, calibrate, classify, wilson_interval
+from physode.metrics.classification import (
+    Calibration,
+    Classification,
+    Means,
+    calibrate,
+    classify,
+    surest_mistakes,
+    wilson_interval,
+)
 from physode.metrics.curves import Curve, Curves
 from physode.metrics.reliability import Icc, Reliability, icc, misclassified, reliability
 from physode.metrics.temperature import entropy, fitted_temperature, tempered
@@ -29,6 +37,7 @@ __all__ = [
     "icc",
     "misclassified",
     "reliability",
+    "surest_mistakes",
     "tempered",
     "wilson_interval",
 ]

@@ -235,6 +235,20 @@ def calibrate(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15) ->
     return Calibration(edges, counts, means[0], means[1], gap)
 
 
+def surest_mistakes(probabilities: ArrayLike, labels: ArrayLike) -> Array:
+    """Return the places of misclassified samples, the one that the classifier was most sure of first.
+
+    Parameters
+    ----------
+    probabilities, labels
+        Of the classes, (N, C), and the right ones, (N,).
+    """
+    shares, truth = np.asarray(probabilities), np.asarray(labels)
+    wrong = np.flatnonzero(shares.argmax(axis=1) != truth)
+    ordered: Array = wrong[np.argsort(-shares[wrong].max(axis=1), kind="stable")]
+    return ordered
+
+
 def wilson_interval(hits: int, samples: int, *, level: float = 0.95) -> tuple[float, float]:
     r"""Return Wilson's score interval of a proportion.
 

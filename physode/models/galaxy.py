@@ -61,7 +61,7 @@ class _TimedCLN(nn.Module):
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Return dh/dt (B, C, H, W) at the time t, () or (B,), of the state y (B, C, H, W)."""
-        clock = t.to(y).reshape(-1, 1, 1, 1).expand(len(y), 1, *y.shape[2:])
+        clock = t.to(y).reshape(-1, 1, 1, 1).expand(y.shape[0], 1, *y.shape[2:])
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             y = norm(nn.functional.relu(convolution(torch.cat([y, clock], 1))))
         return y

@@ -24,7 +24,8 @@ class ODEBlock(Solving):
     In training, all samples share their steps: batch norm makes one system of them. In evaluation, steps are chosen
     sample by sample, so that what a sample gives does not depend on its company. Running statistics move with accepted
     forward evaluations only, and the mask of a dropout inside f is drawn once a solve. In mixed precision, f computes
-    in half; states, steps and errors are single.
+    in half; states, steps and errors are single. Under ``torch.export`` fixed steps become plain operations, which
+    count nothing, and of a state that is not finite give what follows from it.
 
     Parameters
     ----------
@@ -56,11 +57,19 @@ class ODEBlock(Solving):
         SolveError
             If the solve fails: too many steps, or a state that is not finite.
         """
-        self._settle()
+        exported = torch.compiler.is_exporting()  # a program counts nothing
+        if not exported:
+            self._settle()
         if self.solver.method == "euler" and self.solver.step in (None, 1.0):
-            self._count(evaluations=1, steps=1)
+            if not exported:
+                self._count(evaluations=1, steps=1)
             return self._residual(y)
         alone = not self.training and self.solver.adaptive
+        options = self.solver.arguments()
+        if exported:  # and is differentiated, if at all, as the operations that it is
+            options |= {"gradient": "aca", "throw": False}
+        elif self.training and processes() > 1:
+            options |= self._agreement(y)
         field = functools.partial(_evaluate, self.f, self.timed, _autocast(y.device.type))
         half = torch.is_autocast_enabled(y.device.type) and y.dtype in (torch.bfloat16, torch.float16)
         solution = solve(
@@ -68,9 +77,10 @@ class ODEBlock(Solving):
             y.float() if half else y,
             (0.0, 1.0),
             step_control="per-sample" if alone else "shared",
-            **{**self.solver.arguments(), **(self._agreement(y) if self.training and processes() > 1 else {})},
+            **options,
         )
-        self._count(solve=solution.stats)
+        if not exported:
+            self._count(solve=solution.stats)
         final: Tensor = solution.y[-1]
         return final
 

@@ -39,7 +39,11 @@ EVALUATION_FIGURES: Mapping[str, Callable[[Evaluation], Figure]] = {
     ),
     "calibration": lambda found: plot_calibration(found.classification.calibration),
     "mistakes": lambda found: plot_mistakes(
-        found.images.x, found.predicted.probabilities, found.predicted.labels, classes=found.classification.classes
+        found.images.x,
+        found.predicted.probabilities,
+        found.predicted.labels,
+        classes=found.classification.classes,
+        names=found.images.names,
     ),
     "learning": lambda found: plot_learning(
         {found.run.config.model: [found.run.history()]}, quantities=("test_accuracy", "loss", "test_loss")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from physode.metrics.arguments import checked_labels, checked_probabilities
+from physode.metrics.classification import surest_mistakes
 from physode.plotting.style import MUTED, finish, headline, new_figure, plain, short, styled
 
 if TYPE_CHECKING:
@@ -113,13 +115,14 @@ def plot_mistakes(
     labels: ArrayLike,
     *,
     classes: Sequence[str],
+    names: Sequence[str] = (),
     most: int = 24,
     title: str = "Misclassified",
     path: str | os.PathLike[str] | None = None,
 ) -> Figure:
     """Draw the misclassified images of which the classifier was most sure, the surest first.
 
-    Above each image stand its class and, in grey, the predicted one with its probability.
+    Above each image stand its class and, in grey, the predicted one with its probability; below it, its file's name.
 
     Parameters
     ----------
@@ -131,6 +134,8 @@ def plot_mistakes(
         The right ones, (N,).
     classes
         Their names.
+    names
+        Of the images, paths of their files; none where they have none.
     most
         How many images at most.
     title
@@ -151,13 +156,14 @@ def plot_mistakes(
         raise ValueError(
             f"`classes` must hold {shares.shape[1]} names, and `most` be at least 1; got {len(classes)} and {most}"
         )
-    predicted, sure = shares.argmax(axis=1), shares.max(axis=1)
-    wrong = np.flatnonzero(predicted != truth)
-    shown = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
+    if len(names) not in (0, len(shares)):
+        raise ValueError(f"`names` must be {len(shares)} names or none, got {len(names)}")
+    predicted, sure, wrong = shares.argmax(axis=1), shares.max(axis=1), surest_mistakes(shares, truth)
+    shown = wrong[:most]
     heading = f"{title}: {len(wrong)} of {len(truth)} images" + (f", the surest {most}" if len(wrong) > most else "")
     rows = max(1, -(-len(shown) // _COLUMNS))
     with styled():
-        figure = new_figure(_COLUMNS * _MISTAKE, 0.5 + rows * (_MISTAKE + 0.3))
+        figure = new_figure(_COLUMNS * _MISTAKE, 0.5 + rows * (_MISTAKE + (0.45 if names else 0.3)))
         headline(figure, heading)
         for axes in figure.subplots(rows, _COLUMNS, squeeze=False).ravel():
             axes.set_axis_off()
@@ -166,4 +172,7 @@ def plot_mistakes(
             true, taken = (short(classes[each], 22) for each in (truth[index], predicted[index]))
             axes.text(0.0, 1.14, true, transform=axes.transAxes, va="bottom", size=7.5, weight="bold")
             axes.text(0.0, 1.02, f"{taken}, {100 * sure[index]:.0f} %", transform=axes.transAxes, size=7.5, color=MUTED)
+            if names:
+                name = short(PurePosixPath(names[index]).name, 26)
+                axes.text(0.0, -0.03, name, transform=axes.transAxes, va="top", size=6.5, color=MUTED)
         return finish(figure, path)

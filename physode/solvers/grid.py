@@ -15,7 +15,7 @@ from physode.solvers.runge_kutta import Rhs, Step
 from physode.solvers.trace import EVERY_NODE, NodeStore, SavePolicy, Trace
 from physode.status import Status
 
-__all__ = ["count_of_steps", "grid_of_step_size", "grid_of_times", "steps_of_size", "walk_grid"]
+__all__ = ["count_of_steps", "grid_of_step_size", "grid_of_times", "longest_span", "steps_of_size", "walk_grid"]
 
 
 def grid_of_times(times: Tensor) -> Grid:
@@ -25,11 +25,17 @@ def grid_of_times(times: Tensor) -> Grid:
 
 def grid_of_step_size(t0: Tensor, t1: Tensor, step_size: float, max_steps: int) -> Grid:
     """Return steps of one size from ``t0`` to ``t1``; the last may be shorter. Raises as :func:`count_of_steps`."""
-    return steps_of_size(t0, t1, step_size, count_of_steps(t0, t1, step_size, max_steps))
+    return steps_of_size(t0, t1, step_size, count_of_steps(longest_span(t0, t1), step_size, max_steps))
 
 
-def count_of_steps(t0: Tensor, t1: Tensor, step_size: float, max_steps: int) -> int:
-    """Return how many steps of one size it takes from ``t0`` to ``t1``.
+def longest_span(t0: Tensor, t1: Tensor) -> float:
+    """Return the longest time of all groups from ``t0`` to ``t1``."""
+    span = (t1 - t0).detach().abs()
+    return float(span.max()) if span.numel() else 0.0
+
+
+def count_of_steps(span: float, step_size: float, max_steps: int) -> int:
+    """Return how many steps of one size a span of time takes.
 
     Raises
     ------
@@ -38,8 +44,7 @@ def count_of_steps(t0: Tensor, t1: Tensor, step_size: float, max_steps: int) -> 
     """
     if not (step_size > 0.0 and math.isfinite(step_size)):
         raise ValueError(f"`step_size` must be positive and finite, got {step_size}")
-    span = (t1 - t0).detach().abs()
-    longest = float(span.max()) / step_size if span.numel() else 0.0
+    longest = span / step_size
     if longest > max_steps:
         raise ValueError(
             f"`step_size` {step_size} makes {longest:.3g} steps, more than `max_steps` {max_steps}; raise one of them"

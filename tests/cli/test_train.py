@@ -6,7 +6,9 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,8 @@ from PIL import Image
 
 from physode.cli.commands import train_images
 from physode.cli.main import cli
-from physode.datasets.images import write_images
-from physode.images import RECIPES, open_train_run
+from physode.datasets.images import read_images, write_images
+from physode.images import RECIPES, TrainConfig, open_train_run
 from physode.images.config import FORMS, MODELS
 from physode.models import CLASSIFIERS, residual
 
@@ -46,6 +48,28 @@ def test_the_tables_for_help_are_those_of_the_library():
 
 
 # Training.
+
+
+def test_how_long_an_epoch_takes_is_said_before_it(trained, run):
+    result = run("train", "bars.h5", *SMALL, "--size", "12", "--name", "timed")
+    (note,) = (line for line in result.stderr.splitlines() if line.startswith("Note: an epoch"))
+    assert re.fullmatch(r"Note: an epoch takes about \d+ s here, all 2 about \d+ s", note)
+    assert "an epoch takes" not in run("train", "--resume", "runs/timed", "--epochs", "3").stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "side", "remedies"),
+    [
+        ({}, 32, "; less with --model galaxy-node or --width 16"),
+        ({"width": 16}, 96, "; less with --model galaxy-node or --size 32"),
+        ({"model": "galaxy-node", "width": 8}, 32, ""),
+    ],
+)
+def test_a_long_epoch_comes_with_what_shortens_it(settings, side, remedies):
+    config = TrainConfig(**settings, epochs=40)
+    told = train_images._how_long(720.0, config, side)
+    assert told == f"an epoch takes about 12 min here, all 40 about 8 hours{remedies}"
+    assert train_images._how_long(90.0, config, side) == "an epoch takes about 90 s here, all 40 about 60 min"
 
 
 @pytest.mark.parametrize("words", [("bars.h5",), ("images", "bars.h5")])
@@ -220,6 +244,34 @@ def test_fewer_epochs_than_are_over_change_nothing(trained, tmp_path):
 
 
 # Evaluation.
+
+
+def test_names_of_files_are_kept_from_prepare_to_the_worst_mistakes(run, tmp_path, images_of):
+    images = images_of(60)
+    for number, (pixels, label) in enumerate(zip(images.x, images.y, strict=True)):
+        path = tmp_path / "bars" / f"class-{label}" / f"bar-{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(path)
+    assert run("prepare", "bars", "--out", "prepared.h5", "--size", "12").exit_code == 0
+    words = [*SMALL[:-5], "--epochs", "1", "--lr", "1e-6", "--no-tensorboard", "--test-fraction", "0.4"]
+    result = run("train", "prepared.h5", *words, "--name", "bars")
+    assert result.exit_code == 0, result.output
+    result = run("evaluate", "runs/bars", "--json")
+    told, by_place = json.loads(result.stdout), read_images(tmp_path / "prepared.h5")
+    with h5py.File("runs/bars/evaluations/test.h5") as file:
+        names, labels = [name.decode() for name in file["names"][()]], file["labels"][()]
+        shares = file["probabilities"][()]
+    classes = {name: by_place.classes[label] for name, label in zip(by_place.names, by_place.y, strict=True)}
+    assert [classes[name] for name in names] == [by_place.classes[label] for label in labels]
+    wrong = shares.argmax(1) != labels
+    assert 0 < len(told["mistakes"]) == wrong.sum() <= 24
+    for each in told["mistakes"]:
+        place = names.index(each["image"])
+        assert (each["class"], wrong[place]) == (classes[each["image"]], True)
+        assert each["probability"] == shares[place].max()
+    assert told["mistakes"][0]["probability"] == shares[wrong].max()
+    shown = run("evaluate", "runs/bars", "--force", "--no-figures").stdout
+    assert told["mistakes"][0]["image"] in shown
 
 
 def test_a_run_is_evaluated_into_tables_files_and_figures(trained, tmp_path):

@@ -18,7 +18,7 @@ import torch
 from sklearn import metrics
 
 from physode.errors import ConfigError, DataError, SolveError
-from physode.images import TrainConfig, Trainer, config, create_train_run, open_train_run, predict, train
+from physode.images import TrainConfig, Trainer, config, create_train_run, epoch_seconds, open_train_run, predict, train
 from physode.images.data import DeviceImages, batches, on_device, split
 from physode.models import galaxy
 from physode.training.distributed import Place
@@ -102,6 +102,36 @@ def test_balanced_accuracy_is_scikit_learn_s(bars):
 
 def test_the_choices_of_first_weights_are_those_of_the_models():
     assert config.STARTS == galaxy.STARTS
+
+
+# How long it will take.
+
+
+@pytest.mark.parametrize("settings", [{}, {"model": "galaxy-resnet", "schedule": "one-cycle", "precision": "bfloat16"}])
+def test_timing_an_epoch_changes_nothing_of_the_training(bars, settings):
+    config = TrainConfig(**{**SMALL, "dropout": 0.3, **settings}, epochs=2)
+    weights, drawn = [], []
+    for timed in (False, True):
+        torch.manual_seed(7)
+        if timed:
+            assert epoch_seconds(bars, config) > 0.0
+        drawn.append(torch.rand(3))
+        weights.append([*train(bars, config).model.state_dict().values()])
+    assert torch.equal(*drawn)
+    assert all(map(torch.equal, *weights))
+
+
+def test_an_epochs_time_is_that_of_all_its_updates_and_of_its_test(bars, monkeypatch):
+    ticks = iter(range(100))  # each look at the clock comes a second after the last
+    monkeypatch.setattr("physode.images.trainer.time.perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr("physode.images.trainer.predict", lambda *_: None)
+    config = TrainConfig(**{**SMALL, "batch": 16}, epochs=1)
+    training, testing = split(bars, config)
+    tested = len(testing) / 16
+    assert epoch_seconds(bars, config, enough=9.0) == len(training) // 16 + tested
+    assert next(ticks) == 10  # two images of an update, three updates, and a test, each begun and ended
+    assert epoch_seconds(bars, config, enough=7.5) == 8 * (len(training) // 16) + tested
+    assert next(ticks) == 17  # two images twice, and the test
 
 
 # Batches and rates.

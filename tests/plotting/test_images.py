@@ -92,6 +92,14 @@ def test_the_surest_mistakes_come_first_with_both_classes(images, tmp_path):
     assert (tmp_path / "mistakes.png").stat().st_size > 5_000
 
 
+def test_each_mistake_has_its_files_name_below(images):
+    names = [f"disc/{letter}.fits" for letter in "abcde"]
+    figure = plot_mistakes(images, SHARES, LABELS, classes="ab", names=names)
+    assert [axes.texts[-1].get_text() for axes in figure.axes if axes.images] == ["d.fits", "b.fits", "c.fits"]
+    with pytest.raises(ValueError, match="`names` must be 5 names or none, got 2"):
+        plot_mistakes(images, SHARES, LABELS, classes="ab", names=names[:2])
+
+
 def test_only_so_many_are_drawn(images):
     figure = plot_mistakes(images, SHARES, LABELS, classes="ab", most=2)
     assert sum(bool(axes.images) for axes in figure.axes) == 2

@@ -163,3 +163,51 @@ def test_times_out_of_order_raise_when_the_program_runs():
     assert torch.isfinite(program(torch.ones(1), torch.tensor([2.0, 1.0, 0.0]))).all()
     with pytest.raises(RuntimeError, match="`t` must be strictly increasing or decreasing"):
         program(torch.ones(1), torch.tensor([0.0, 2.0, 1.0]))
+
+
+# Inside of torch.export, without torch's compiler.
+
+
+class Solving(torch.nn.Module):
+    """A layer that solves, as people write their own."""
+
+    def __init__(self, t, **options):
+        super().__init__()
+        self.flow, self.t, self.options = Flow(), t, options
+
+    def forward(self, y):
+        return po.solve(self.flow, y, self.t, **self.options).y
+
+
+@pytest.mark.parametrize(
+    ("t", "options"),
+    [
+        ((0.0, 1.0), {"method": "rk4", "step_size": 0.3}),
+        ((0.0, 0.5, 2.0), {"method": "midpoint"}),
+        pytest.param(
+            (1.0, 0.4, 0.0),
+            {"method": "dopri5", "step_size": 0.25, "step_control": "per-sample"},
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_an_exported_solve_gives_its_own_states_for_any_number_of_samples(t, options):
+    layer = Solving(t, **options)
+    batch = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(layer, (torch.ones(2, 2),), dynamic_shapes=batch, strict=False).module()
+    for count in (1, 2, 5):
+        y = torch.randn(count, 2)
+        torch.testing.assert_close(program(y), layer(y), rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("t", "options", "message"),
+    [
+        ((0.0, 1.0), {}, "steps must be known"),
+        (torch.tensor([0.0, 1.0]), {"method": "rk4", "step_size": 0.3}, "needs `t` as numbers"),
+        ((0.0, 1.0, 0.5), {"method": "rk4"}, "strictly increasing"),
+    ],
+)
+def test_an_export_needs_steps_that_are_known(t, options, message):
+    with pytest.raises(ValueError, match=message):
+        torch.export.export(Solving(t, **options), (torch.ones(2, 2),), strict=False)
