@@ -120,7 +120,11 @@ def warn_of_skipped(images: Images) -> None:
     if images.skipped:
         first = ", ".join(f"{shorten(cell(each.path), length=80)} ({each.reason})" for each in images.skipped[:_NAMED])
         more = ", ..." if len(images.skipped) > _NAMED else ""
-        click.echo(f"Warning: {len(images.skipped)} files left out: {first}{more}", err=True)
+        click.echo(f"Warning: {_files(len(images.skipped))} left out: {first}{more}", err=True)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def show_skipped(summary: dict[str, Any]) -> None:
@@ -130,7 +134,7 @@ def show_skipped(summary: dict[str, Any]) -> None:
         return
     named = {shorten(cell(each["path"]), length=80): each["reason"] for each in skipped[:_SKIPPED]}
     more = f", the first {_SKIPPED}" if len(skipped) > _SKIPPED else ""
-    show_pairs(f"{len(skipped)} files left out{more}", named)
+    show_pairs(f"{_files(len(skipped))} left out{more}", named)
 
 
 def read_shown(source: Path, options: TableOptions | None = None) -> IrregularSeries:

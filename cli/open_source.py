@@ -62,6 +62,8 @@ def find_open(options: Mapping[str, Any]) -> Source | None:
     if options["model"] is not None:
         if rhs is not None:
             raise click.UsageError("--model and --rhs both say what the equation is; give one of them")
+        if options["model"].suffix.partition(":")[0] == ".py":
+            raise click.UsageError("--model is a file of equations in TOML; give a function as --rhs FILE.py:NAME")
         return Source("model", str(options["model"]))
     if problems:
         if len(data) > 1 or rhs is not None:

@@ -305,6 +305,7 @@ class TestBadInput:
         ("f", "error", "message"),
         [
             (lambda t, y: None, TypeError, "must return a tensor, got NoneType; is a `return` missing"),
+            (lambda t, y: [y[1], -y[0]], TypeError, r"got list; write torch.stack\("),
             (lambda t, y: y[:1], ValueError, r"state's shape \(2,\), got \(1,\)"),
             (lambda t, y: y.float(), ValueError, "state's dtype torch.float64, got torch.float32"),
             (3, TypeError, "`f` must be callable"),

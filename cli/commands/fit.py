@@ -78,6 +78,8 @@ class _Rhs(click.ParamType):  # type: ignore[type-arg] # generic since click 8.4
         return f"[{'|'.join(RHS)}|FILE.py:NAME]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value.endswith(".py"):
+            self.fail(f"{value} may hold several functions; name one, {value}:NAME", param, ctx)
         if value not in RHS and ":" not in value:
             known = ", ".join(map(repr, RHS))
             self.fail(f"{value!r} is not one of {known}, nor FILE.py:NAME", param, ctx)

@@ -269,6 +269,8 @@ def _equation(rhs: str | None, data: Any) -> Any:
         if system is None:
             raise click.UsageError("the data do not say which system they are of: give --rhs SYSTEM or FILE.py:NAME")
         return str(system)
+    if rhs.endswith(".py"):
+        raise click.UsageError(f"{rhs} may hold several functions; name one, --rhs {rhs}:NAME")
     if ":" not in rhs:
         return rhs.replace("-", "_")
     from physode.cli.rhs_spec import find_target
@@ -315,15 +317,19 @@ def _carry_out(
     begun = folder.is_dir()
     check_table(out, overwrite=options["force"] or begun)
     torch.set_num_threads(1)
-    with showing_epochs(f"{what} {out.stem}") as tell:
-        table = run(
-            **({} if options["batch"] is None else {"batch": options["batch"]}),
-            jobs=options["jobs"] or 1,
-            scheduler=options["scheduler"],
-            folder=folder,
-            force=options["force"],
-            progress=lambda done, of, _: tell(done / of, f"{done} of {of}"),
-        )
+    try:
+        with showing_epochs(f"{what} {out.stem}") as tell:
+            table = run(
+                **({} if options["batch"] is None else {"batch": options["batch"]}),
+                jobs=options["jobs"] or 1,
+                scheduler=options["scheduler"],
+                folder=folder,
+                force=options["force"],
+                progress=lambda done, of, _: tell(done / of, f"{done} of {of}"),
+            )
+    except KeyboardInterrupt:
+        click.echo(f"Note: batches that are done are kept in {folder}; the same command goes on from there", err=True)
+        raise
     table.write(out, overwrite=options["force"] or begun)
     counts = table.statuses
     failed = counts.get(FAILED, 0) + counts.get(LOST, 0)

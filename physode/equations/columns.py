@@ -26,6 +26,7 @@ __all__ = [
 EXPERIMENT = "experiment"
 """The usual name of the column of experiments."""
 
+_TRAJECTORY = "trajectory"  # which tables of trajectories call it
 _OBSERVABLE, _VALUE, _SIGMA = "observable", "value", "sigma"
 _CALLED = {"series": EXPERIMENT, "time": "time", "channel": _OBSERVABLE, "value": _VALUE}
 
@@ -190,7 +191,7 @@ def _read(
     path: Path, experiment: str | None, time: str | None, options: TableOptions | None, *, texts: bool = False
 ) -> Table:
     """Read a table; columns of labels are text, whatever their cells look like."""
-    words = frozenset({EXPERIMENT, _OBSERVABLE, (experiment or EXPERIMENT).casefold()})
+    words = frozenset({EXPERIMENT, _TRAJECTORY, _OBSERVABLE, (experiment or EXPERIMENT).casefold()})
     times = frozenset({*TIMES, *([] if time is None else [time.casefold()])})
     return read_as_said(path, _CALLED, words=words, times=times, options=options, texts=texts)
 
@@ -225,8 +226,8 @@ def _recorded(
     clock = _clock(table, time)
     table = _timed(table, clock)
     scale = _scale(table.units[clock], time_unit, clock, path)
-    word = (experiment or EXPERIMENT).casefold()
-    labels = labels_of(table, word)
+    usual = EXPERIMENT if EXPERIMENT in table.words else _TRAJECTORY
+    labels = labels_of(table, (experiment or usual).casefold())
     refused = {name: f"{path}: {why}" for name, why in table.refused.items()}
     calendar = None
     if table.origin is not None and clock in table.dated:

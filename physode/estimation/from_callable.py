@@ -126,7 +126,10 @@ def _check_once(model: Model, t: float, x: Sequence[float], named: Named) -> Non
     if not isinstance(value, Tensor) or value.shape[1:] != (len(x),):
         got = f"the shape {tuple(value.shape[1:])}" if isinstance(value, Tensor) else type(value).__name__
         names = ", ".join(model.states)
-        raise ConfigError(f"`f` must return the derivatives of {names}, a tensor of shape ({len(x)},), got {got}")
+        remedy = "; write torch.stack([...])" if got in ("list", "tuple") else ""
+        raise ConfigError(
+            f"`f` must return the derivatives of {names}, a tensor of shape ({len(x)},), got {got}{remedy}"
+        )
 
 
 def _constants_of(f: Callable[..., Any]) -> dict[str, Any]:

@@ -301,6 +301,8 @@ def _version(y: Tensor) -> int:
 def _check(what: str, value: object, state: Tensor) -> None:
     if not isinstance(value, Tensor):
         hint = "; is a `return` missing?" if value is None else ""
+        if isinstance(value, list | tuple):
+            hint = "; write torch.stack([...])"
         raise TypeError(f"{what} must return a tensor, got {type(value).__name__}{hint}")
     if value.shape != state.shape:
         raise ValueError(f"{what} must have the state's shape {tuple(state.shape)}, got {tuple(value.shape)}")

@@ -125,6 +125,8 @@ def test_options_change_what_is_fitted(here):
         (("--model", "none.toml"), 1, "none.toml"),
         (("--rhs", "own.py:other"), 1, "has no attribute 'other'"),
         (("--rhs", "nothere.py:decay"), 1, "there is no file"),
+        (("--rhs", "own.py"), 2, "name one, own.py:NAME"),
+        (("--model", "own.py:decay"), 2, "--rhs FILE.py:NAME"),
         (("--rhs", "wrong"), 2, "nor FILE.py:NAME"),
         (("--model", "decay.toml", "--rhs", "physical"), 2, "give one of them"),
         (("--model", "decay.toml", "--optimizer", "adam"), 2, "--optimizer has no part in a fit of a model file"),

@@ -71,6 +71,17 @@ def test_files_are_members_of_an_equation_of_ones_own(tmp_path):
     assert float(found[1]["explained"]) < float(found[0]["explained"])
 
 
+def test_members_of_one_table_are_told_apart_by_its_column_of_trajectories_or_of_experiments():
+    Path("growth.py").write_text(GROWTH)
+    for word in ("trajectory", "experiment"):
+        lines = [f"{path[0]},{line}" for path in plants() for line in Path(path).read_text().splitlines()[1:]]
+        Path(f"by_{word}.csv").write_text(f"{word},t,x\n" + "\n".join(lines) + "\n")
+        done = run("fit", f"by_{word}.csv", "--rhs", "growth.py:growth", "--out", f"{word}.csv")
+        assert done.exit_code == 0, done.output
+    assert [row["member"] for row in rows("trajectory.csv")] == ["a", "b"]
+    assert Path("trajectory.csv").read_text() == Path("experiment.csv").read_text()
+
+
 def test_a_table_is_not_replaced_without_being_told(herds):
     Path("fits.csv").touch()
     result = run("fit", "herds.h5")
@@ -113,6 +124,28 @@ def test_what_fails_is_kept_to_be_tried_again(monkeypatch):
     assert not Path("simulations.cells").exists()
 
 
+def test_ctrl_c_says_where_the_same_command_goes_on(monkeypatch):
+    arguments = ("simulate", "vanderpol", "--over", "mu=1,2", "--t-end", 1, "--points", 3, "--batch", 1)
+    from physode.sweeps import schedulers
+
+    whole = schedulers.perform
+
+    def stopping(function, arguments, version):
+        if "[2.0]" in arguments:
+            raise KeyboardInterrupt
+        return whole(function, arguments, version)
+
+    monkeypatch.setattr(schedulers, "perform", stopping)
+    result = run(*arguments)
+    assert result.exit_code == 130
+    assert "are kept in simulations.cells; the same command goes on from there\n" in result.stderr
+    assert result.stderr.endswith("Error: interrupted\n")
+    assert len(list(Path("simulations.cells/cells").iterdir())) == 1
+    monkeypatch.setattr(schedulers, "perform", whole)
+    assert run(*arguments).exit_code == 0
+    assert [row["status"] for row in rows("simulations.csv")] == ["done", "done"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -123,6 +156,7 @@ def test_what_fails_is_kept_to_be_tried_again(monkeypatch):
         (("simulate", "vanderpol", "--over", "mu=1", "--out", "table.txt"), 1, "neither .csv nor .parquet"),
         (("fit", "missing.h5"), 1, "missing.h5 does not exist"),
         (("fit", "a.csv"), 2, "give --rhs SYSTEM or FILE.py:NAME"),
+        (("fit", "a.csv", "--rhs", "growth.py"), 2, "name one, --rhs growth.py:NAME"),
         (("fit", "a.csv", "--rhs", "pendulum", "--bound", "length=1"), 2, "a lower and an upper number"),
     ],
 )

@@ -220,7 +220,7 @@ def test_images_that_cannot_be_read_are_named(run, tmp_path, rng):
     (tmp_path / "sides" / "left" / "empty.jpg").write_bytes(b"")
     result = run("train", "sides", *SMALL, "--batch", "6")
     assert result.exit_code == 0, result.output
-    assert result.stderr.startswith("Warning: 1 files left out: ")
+    assert result.stderr.startswith("Warning: 1 file left out: ")
     assert "left/empty.jpg" in result.stderr
     assert "left/empty.jpg" in (tmp_path / "runs" / "sides-galaxy-node" / "log.txt").read_text()
 

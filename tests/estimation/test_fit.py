@@ -269,7 +269,7 @@ def test_data_that_cannot_be_used(data, message):
         (lambda t, x, k: -k * np.exp(x), "`f` fails where the data begin: .*; write it in torch"),
         (lambda t, x, k: x[1], r"IndexError.*x of shape \(1,\): y \(`states` names others\)"),
         (lambda t, x, q: -x, "unexpected keyword argument 'k'"),
-        (lambda t, x, k: [-k * x[0]], r"`f` must return the derivatives of y, a tensor of shape \(1,\), got list"),
+        (lambda t, x, k: [-k * x[0]], r"the derivatives of y, a tensor of shape \(1,\), got list; write torch.stack\("),
         (lambda t, x, k: -k * x[0], r"got the shape \(\)"),
         (lambda t, x, k: torch.cat([x, x]), r"got the shape \(2,\)"),
     ],

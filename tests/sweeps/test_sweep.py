@@ -138,6 +138,15 @@ def test_a_result_may_not_hide_a_column_of_the_sweep():
     assert "'x', which is a column of the table already" in table["reason"][0]
 
 
+def test_a_function_that_speaks_of_physode_can_be_sent_elsewhere():
+    cloudpickle = pytest.importorskip("cloudpickle")
+    told = {"po": po, "__name__": "__main__"}
+    exec("def half(x):\n    return po.solve(lambda t, y: -y, [x], [0.0, 1.0]).y[-1]", told)
+    arrived = cloudpickle.loads(cloudpickle.dumps(told["half"]))
+    assert arrived.__globals__["po"] is po
+    assert float(arrived(1.0)) == pytest.approx(np.exp(-1), rel=1e-4)
+
+
 @needs_cluster
 @pytest.mark.slow
 def test_a_case_that_kills_its_process_loses_itself_alone_and_tables_are_the_same():
