@@ -34,9 +34,9 @@ from benchmarks.gpu_work import (
     train_network,
 )
 
-__all__ = ["PIECES", "Piece", "chosen_pieces", "main", "run_apart", "run_here", "write_result"]
+__all__ = ["PIECES", "Piece", "chosen_pieces", "main", "run_apart", "run_here", "write_result", "write_so_far"]
 
-_STOPPED, _MISSING = 4, 5  # exit codes of a piece
+_STOPPED, _MISSING, _KILLED = 4, 5, 6  # exit codes of a piece
 _PATIENCE = 30.0  # seconds that a piece has to write what it has, and then to be begun at all
 
 
@@ -101,7 +101,7 @@ def chosen_pieces(names: Sequence[str]) -> Iterator[Piece]:
 
 def run_here(piece: Piece, settings: Settings, out: Path) -> int:
     """Run a piece in this process, write its result or what there is of it, and return the exit code."""
-    from physode.errors import ConfigError
+    from physode.errors import ConfigError, DataError
 
     if piece.missing:
         print(f"{piece.name}: left out, without {', '.join(piece.missing)}", flush=True)
@@ -111,14 +111,19 @@ def run_here(piece: Piece, settings: Settings, out: Path) -> int:
     except KeyboardInterrupt:
         print(f"{piece.name}: stopped; the same command goes on", flush=True)
         return _STOPPED
-    except (ImportError, FileNotFoundError, ConfigError) as error:
+    except (ImportError, FileNotFoundError, ConfigError, DataError) as error:
         print(f"{piece.name}: left out, {error}", flush=True)
         return _MISSING
     finally:
-        if (known := piece.so_far(settings)) is not None:
-            write_result(known, out)
+        write_so_far(piece, settings, out)
     write_result(found, out)
     return 0
+
+
+def write_so_far(piece: Piece, settings: Settings, out: Path) -> None:
+    """Write what there is of a piece's result."""
+    if (known := piece.so_far(settings)) is not None:
+        write_result(known, out)
 
 
 def write_result(found: Mapping[str, Any], out: Path) -> None:
@@ -147,7 +152,7 @@ def run_apart(piece: Piece, arguments: Sequence[str], limit: float) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        return _STOPPED
+        return _KILLED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -161,11 +166,12 @@ def parser() -> argparse.ArgumentParser:
         "  benchmarks/gpu.sh --within 560                 as many pieces as fit, within a call of ten minutes\n"
         "  benchmarks/gpu.sh --pieces tests ensembles     two of them\n"
         "  benchmarks/gpu.sh --pieces images --epochs 10  NODE18 three times and ResNet18\n"
+        "  benchmarks/gpu.sh --pieces images --epochs 2 --limit-images 10000     when an epoch has to fit in --limit\n"
         "  benchmarks/gpu.sh --device cpu --tiny          everything but the device, in minutes\n",
     )
     made.add_argument("--pieces", nargs="+", default=[], help=f"some of: {', '.join(PIECES)}, images (default all)")
-    made.add_argument("--limit", type=float, default=480.0, help="seconds a piece (default 480)")
-    made.add_argument("--within", type=float, default=float("inf"), help="seconds all together (default: no limit)")
+    made.add_argument("--limit", type=_seconds, default=480.0, help="seconds a piece (default 480)")
+    made.add_argument("--within", type=_seconds, default=float("inf"), help="seconds all together (default: no limit)")
     made.add_argument("--resume", action="store_true", help="leave out pieces that are done (the default)")
     made.add_argument("--again", action="store_true", help="do what is done again; trainings go on from where they are")
     made.add_argument("--tiny", action="store_true", help="tiny sizes, to try the script")
@@ -175,6 +181,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--work", type=Path, default=default.work, help="where what is done is kept (default build/gpu)")
     made.add_argument("--images", type=Path, default=default.images, help=f"labelled images (default {default.images})")
     made.add_argument("--epochs", type=int, default=default.epochs, help="of the networks on images (default 5)")
+    made.add_argument("--limit-images", type=int, metavar="N", help="images that networks train on (default all)")
     precisions = ("float32", "bfloat16", "float16")
     made.add_argument("--precision", choices=precisions, default=default.precision, help="at 1e-2 (default bfloat16)")
     made.add_argument(
@@ -187,9 +194,27 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _seconds(text: str) -> float:
+    """Read a time; the error is argparse's."""
+    if not (value := float(text)) > 0.0:
+        raise argparse.ArgumentTypeError(f"{text} is no time above 0")
+    return value
+
+
+def _obstacle(device: str) -> str | None:
+    """Return why nothing can be computed there; None where it can."""
+    if importlib.util.find_spec("torch") is None:
+        return f"{sys.executable} has no PyTorch; name a Python that has it: PYTHON=/path/to/python3 benchmarks/gpu.sh"
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        return "PyTorch sees no GPU here; --device cpu tries the script without one"
+    return None
+
+
 def settings_of(chosen: argparse.Namespace) -> Settings:
     """Return the settings that were chosen."""
-    names = ("device", "work", "images", "epochs", "precision", "tight_precision", "jobs")
+    names = ("device", "work", "images", "epochs", "limit_images", "precision", "tight_precision", "jobs")
     settings = Settings(**{name: getattr(chosen, name) for name in names})
     if not chosen.tiny:
         return settings
@@ -217,6 +242,8 @@ def main() -> None:
         pieces = list(chosen_pieces(chosen.pieces))
     except ValueError as error:
         parser().error(str(error))
+    if (obstacle := _obstacle(settings.device)) is not None:
+        parser().error(obstacle)
     arguments = [argument for argument in sys.argv[1:] if argument not in ("--again", "--resume")]
     marks = settings.work / "done"
     marks.mkdir(parents=True, exist_ok=True)
@@ -234,7 +261,10 @@ def main() -> None:
             code = run_apart(piece, arguments, min(chosen.limit, left))
             if code == 0:
                 mark.touch()
-            what = {0: "done", _STOPPED: "stopped, goes on", _MISSING: "left out"}.get(code, f"failed ({code})")
+            if code not in (0, _STOPPED, _MISSING):
+                write_so_far(piece, settings, out)  # it had no time to
+            goes_on = dict.fromkeys((_STOPPED, _KILLED), "stopped, goes on")
+            what = {0: "done", _MISSING: "left out", **goes_on}.get(code, f"failed ({code})")
             outcomes[piece.name] = f"{what} after {time.monotonic() - started:.0f} s"
     width = max(map(len, outcomes), default=0)
     print("\n".join(f"{name:<{width}}  {what}" for name, what in outcomes.items()))

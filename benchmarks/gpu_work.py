@@ -198,10 +198,9 @@ def report_images(settings: Settings) -> dict[str, Any] | None:
             }
         )
     data = next(iter(runs.values())).dataset
-    subject = (
-        f"NODE18 and ResNet18 on {data} ({settings.images.name}), one cycle of {settings.epochs} epochs, one run each"
-    )
-    return result("images", subject, settings, rows, [])
+    few = f", {settings.limit_images:,} training images" if settings.limit_images else ""
+    subject = f"NODE18 and ResNet18 on {data} ({settings.images.name}{few}), one cycle of {settings.epochs} epochs"
+    return result("images", f"{subject}, one run each", settings, rows, [])
 
 
 def begun(settings: Settings, name: str) -> bool:

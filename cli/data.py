@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from physode.datasets.images import Images
     from physode.datasets.images.hdf5 import Parameter
     from physode.datasets.series import IrregularSeries
+    from physode.series import SeriesRun
 
 __all__ = [
     "USUAL_IMAGES",
     "centre_option",
     "conditional_option",
+    "read_as_run",
     "read_shown",
     "say",
+    "say_understood",
     "show_classes",
     "show_skipped",
     "usual_images",
@@ -112,11 +115,27 @@ def show_skipped(summary: dict[str, Any]) -> None:
 
 
 def read_shown(source: Path, options: TableOptions | None = None) -> IrregularSeries:
-    """Read series, with a bar where somebody looks."""
+    """Read series, with a bar where somebody looks; how a table was read is said."""
     from physode.datasets.series import read_series
 
     with progress_bar(f"reading {source.name}") as progress:
-        return read_series(source, progress=progress, options=options)
+        series = read_series(source, progress=progress, options=options)
+    say_understood(series.attrs.get("understood"))
+    return series
+
+
+def read_as_run(run: SeriesRun, source: Path | None, options: TableOptions) -> IrregularSeries:
+    """Read a run's series, or others as those were read; as :func:`read_shown`."""
+    with progress_bar(f"reading {(source or run.data).name}") as progress:
+        series = run.read(source, options=options, progress=progress)
+    say_understood(series.attrs.get("understood"))
+    return series
+
+
+def say_understood(understood: Any) -> None:
+    """Say on stderr how a table was read, where that does not go without saying."""
+    if understood:
+        say(f"read as {understood}")
 
 
 def say(note: Any) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physode.cli.data import read_shown
+from physode.cli.data import read_as_run, say
+from physode.cli.tables import merged
 from physode.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from physode.datasets import TableOptions
+    from physode.datasets.series import IrregularSeries
+    from physode.series import SeriesRun
 
 __all__ = ["fitted_rows", "own_rows", "series_rows", "times_of"]
 
@@ -46,7 +52,7 @@ def fitted_rows(
     times: np.ndarray[Any, Any] | None,
     start: Sequence[str],
     *,
-    until: float | None = None,
+    table: TableOptions,
 ) -> Rows:
     """Solve a run's fitted right-hand side from its own initial states, or others, and yield a row a time.
 
@@ -67,7 +73,7 @@ def fitted_rows(
         raise ConfigError(
             f"{path} fitted a recurrent network, which continues its data only; see {path}/predictions.h5"
         )
-    view, known = open_view(run, data=data), run.predictions()
+    view, known = open_view(run, data=data, options=merged(run.table, table)), run.predictions()
     y0, first = torch.from_numpy(np.array(known.y[:, 0], dtype=np.float64)), float(known.t[0])
     columns = list(known.columns)
     for setting in start:
@@ -95,12 +101,12 @@ def fitted_rows(
             }
 
 
-def own_rows(path: Path, data: Sequence[Path], times: Times) -> Rows:
+def own_rows(path: Path, data: Sequence[Path], times: Times, *, table: TableOptions) -> Rows:
     """Yield the curves of an equation of one's own with their 95 % bands, a row a curve and time."""
     from physode.cli.open_run import reopened
     from physode.estimation.bands import bands
 
-    _, _, estimate = reopened(path, tuple(data), None)
+    _, _, estimate = reopened(path, tuple(data), table)
     numbers = ("t", "mean", "error", "low", "high", "lowest", "highest")
     for curve in bands(estimate, None if times is None else times.tolist()).curves:
         for values in zip(*(getattr(curve, name).tolist() for name in numbers), strict=True):
@@ -113,13 +119,15 @@ def series_rows(
     data: Sequence[Path],
     times: np.ndarray[Any, Any] | None,
     *,
+    table: TableOptions,
     which: str,
     device: str | None,
     seed: int = 0,
 ) -> Rows:
     """Yield what a model of series says of series, a row a series, time and channel, with 95 % intervals of new values.
 
-    Without `times`, each series is continued for half of its length, at 50 times.
+    Without `times`, each series is continued for half of its length, at 50 times. `table` says what the run does not
+    know of how the file is written.
     """
     from physode.series import Forecaster, open_series_run
     from physode.series.data import points_of
@@ -128,11 +136,10 @@ def series_rows(
     if len(data) != 1:
         raise ConfigError("a model of series needs one file of series: physode predict RUN SERIES")
     run = open_series_run(path)
-    series = read_shown(data[0])
-    if series.channels != run.channels:
-        raise DataError(
-            f"{data[0]} has the channels {', '.join(series.channels)}, {path} knows {', '.join(run.channels)}"
-        )
+    read = read_as_run(run, data[0], table)
+    for note in _not_known(read, run, data[0]):
+        say(note)
+    series = read.of_channels(run.channels)
     model = Forecaster.of_run(run, which=which, device=device or "cpu")
     ends = series.spans
     steps = np.linspace(0.0, 0.5, 51)[1:]
@@ -144,6 +151,24 @@ def series_rows(
                 mean, std = float(found.mean[row, place, column]), float(found.std[row, place, column])
                 told = {"series": name, "t": time, "channel": channel, "mean": mean, "std": std}
                 yield {**told, "low": mean - _BAND * std, "high": mean + _BAND * std}
+
+
+def _not_known(series: IrregularSeries, run: SeriesRun, source: Path) -> Iterator[str]:
+    """Yield what is said of channels that a model of series does not know, or misses."""
+    if not set(series.channels) & set(run.channels):
+        raise DataError(
+            f"{source} has the channels {', '.join(series.channels)}, {run.path} knows {', '.join(run.channels)}"
+        )
+    for what, names, others in (
+        ("left out, as the model does not know them", series.channels, run.channels),
+        ("not in the data, and told from the others", run.channels, series.channels),
+    ):
+        names = tuple(name for name in names if name not in others)
+        if names:
+            yield f"channels {what}: {', '.join(names)}"
+    unit = str(series.attrs.get("time_unit", ""))
+    if unit and run.time_unit and unit != run.time_unit:
+        yield f"times are in {unit}, those that the model was trained on in {run.time_unit}"
 
 
 def _setting(text: str) -> tuple[str, float]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from physode.cli.data import say
+from physode.cli.data import say_understood
 from physode.errors import ConfigError
 
 if TYPE_CHECKING:
     from physode.datasets import TableOptions
 
-__all__ = ["TABLE_OPTIONS", "SectionedCommand", "merged", "say_understood", "table_options"]
+__all__ = [
+    "TABLE_OPTIONS", "SectionedCommand", "merged", "say_understood", "series_table_options", "table_options",
+]  # fmt: skip
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -43,6 +46,24 @@ def _option(*names: str, help: str, **about: Any) -> Callable[[Any], Any]:  # no
     return click.option(*names, cls=_TableOption, default=None, help=help, **about)
 
 
+# A name may have commas: those divide that stand before a role.
+_ROLES = re.compile(r",\s*(?=(?:series|time|channel|value)\s*=)")
+
+
+def _columns(ctx: click.Context, param: click.Parameter, said: tuple[str, ...]) -> dict[str, list[str]]:
+    columns: dict[str, list[str]] = {}
+    for part in (part for text in said for part in _ROLES.split(text)):
+        role, equals, name = (word.strip() for word in part.partition("="))
+        if not (role and equals and name):
+            raise click.BadParameter(f"{part!r} is not ROLE=NAME, such as time=minutes", ctx=ctx, param=param)
+        columns.setdefault(role, []).append(name)
+    return columns
+
+
+def _names(ctx: click.Context, param: click.Parameter, said: str | None) -> tuple[str, ...]:
+    return () if said is None else tuple(name.strip() for name in said.split(",") if name.strip())
+
+
 # The library's own lists would have to be imported, with NumPy, for `--help`; tests/cli/test_tables.py compares them.
 _OPTIONS = (
     _option("--delimiter", metavar="MARK", help="Between columns: a character, tab or space; else found out."),
@@ -57,8 +78,20 @@ _OPTIONS = (
         type=click.Choice(["s", "min", "h", "d", "week", "yr"]),
         help="The unit that times come in.  [default: of dates and hh:mm:ss s, else the file's]",
     ),
+    _option(
+        "--columns",
+        metavar="ROLE=NAME,...",
+        multiple=True,
+        callback=_columns,
+        help="What columns are: series, time, channel, value; several values are channels each.",
+    ),
 )
-TABLE_OPTIONS = ("delimiter", "decimal", "thousands", "encoding", "sheet", "variable", "dayfirst", "time_unit")
+_STATIC = _option(
+    "--static", metavar="NAME,...", callback=_names, help="Of series: columns that say one thing of each, such as age."
+)
+TABLE_OPTIONS = (
+    "delimiter", "decimal", "thousands", "encoding", "sheet", "variable", "dayfirst", "time_unit", "columns", "static",
+)  # fmt: skip
 """Their names."""
 
 
@@ -67,28 +100,30 @@ def table_options(command: Decorated) -> Decorated:
 
     The command's class is to be `SectionedCommand`, and :func:`click.pass_context` stand below.
     """
+    return _with_options(command, _OPTIONS)
 
+
+def series_table_options(command: Decorated) -> Decorated:
+    """Give a command the options of tables and those of series among them, as :func:`table_options`."""
+    return _with_options(command, (*_OPTIONS, _STATIC))
+
+
+def _with_options(command: Decorated, options: tuple[Callable[[Any], Any], ...]) -> Decorated:
     @functools.wraps(command)
-    def called(*arguments: Any, **options: Any) -> Any:
-        from physode.datasets import TableOptions
+    def called(*arguments: Any, **given: Any) -> Any:
+        from physode.datasets.tables.options import TableOptions
 
-        said = {name: value for name in TABLE_OPTIONS if (value := options.pop(name)) not in (None, ())}
+        said = {name: value for name in TABLE_OPTIONS if (value := given.pop(name, None)) not in (None, (), {})}
         try:
             table = TableOptions(**said)
         except ConfigError as error:
             raise click.UsageError(str(error)) from error
-        return command(*arguments, table=table, **options)
+        return command(*arguments, table=table, **given)
 
     found: Any = called
-    for option in reversed(_OPTIONS):
+    for option in reversed(options):
         found = option(found)
     return found  # type: ignore[no-any-return]
-
-
-def say_understood(understood: Any) -> None:
-    """Say on stderr how a table was read, where that does not go without saying."""
-    if understood:
-        say(f"read as {understood}")
 
 
 def merged(known: TableOptions, given: TableOptions) -> TableOptions:

@@ -14,9 +14,12 @@ from physode.datasets.align_times import Series, check_order, missing_notes, sid
 from physode.datasets.bodies import body_notes, body_trajectories, body_units, check_bodies, columns_of
 from physode.datasets.files import naming
 from physode.datasets.observations import Observations, groups, labels_of, observe, prune, time_column
-from physode.datasets.table import Table, TableOptions, Words, quoted, read_table
+from physode.datasets.table import WORDS, Table, TableOptions, Words, quoted
+from physode.datasets.table_roles import read_as_said
 from physode.datasets.trajectories import Array, Trajectories
 from physode.errors import DataError
+
+_CALLED = {"series": "trajectory", "time": "time", "value": "value"}
 
 
 def read_csv(path: str | os.PathLike[str], *, options: TableOptions | None = None) -> Trajectories:
@@ -48,7 +51,7 @@ def read_csv(path: str | os.PathLike[str], *, options: TableOptions | None = Non
     """
     path = Path(path)
     with naming(path):
-        table = read_table(path, options=options)
+        table = read_as_said(path, _CALLED, words=WORDS, options=options)
         trajectories = read_long(table) if "body" in table.words else read_wide(table)
         check_bodies(trajectories)
     trajectories.attrs.update(source=path.name, **table.attributes)

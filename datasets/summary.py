@@ -10,12 +10,19 @@ from typing import Any
 import h5py
 import numpy as np
 
+from physode.datasets.files import shown
 from physode.datasets.formats import check_options, format_of, read_data
+from physode.datasets.hdf5_file import layout_of
+from physode.datasets.images.hdf5 import IMAGE_FORMAT as IMAGES
 from physode.datasets.images.hdf5 import holds_images, summarise_image_file
+from physode.datasets.images.outline import outline_images
 from physode.datasets.series.formats import holds_series, summarise_series
+from physode.datasets.series.physionet import holds_records
+from physode.datasets.series.tables import suggestion
 from physode.datasets.table import TableOptions
 from physode.datasets.trajectories import Array, check_sigma, check_times
 from physode.datasets.trajectory_file import (
+    FORMAT,
     SCHEMA_VERSION,
     Layout,
     open_trajectories,
@@ -23,6 +30,7 @@ from physode.datasets.trajectory_file import (
     read_layout,
     read_times,
 )
+from physode.errors import DataError
 
 _BLOCK_BYTES = 1 << 24
 
@@ -57,7 +65,8 @@ def summarise(path: str | os.PathLike[str]) -> dict[str, Any]:
 def summarise_data(paths: Sequence[str | os.PathLike[str]], *, options: TableOptions | None = None) -> dict[str, Any]:
     """Describe data of any kind that `read_data` reads, as `summarise` does; ``path`` joins several by commas.
 
-    Of a file of images it is what :func:`physode.datasets.images.summarise_image_file` returns, of series (HDF5, a
+    Of a folder or archive of images it is what :func:`physode.datasets.images.outline.outline_images` returns; of a
+    file of images what :func:`physode.datasets.images.summarise_image_file` returns, of series (HDF5, a
     table with the columns ``series`` and ``channel``, or a folder) what
     :func:`physode.datasets.series.summarise_series` does. `options` say what is known of how a table is written; how it
     was read is ``attributes["understood"]``.
@@ -69,12 +78,23 @@ def summarise_data(paths: Sequence[str | os.PathLike[str]], *, options: TableOpt
     """
     files = [Path(path) for path in paths]
     options = options or TableOptions()
+    if len(files) == 1 and not holds_records(files[0]) and (images := outline_images(files[0])) is not None:
+        if options.given:
+            raise DataError(f"{files[0]} holds images, in which options of tables have no part; leave them out")
+        return images
     if len(files) == 1 and holds_series(files[0], options):
         return summarise_series(files[0], options=options)
     if len(files) == 1 and (form := format_of(files[0])).name == "HDF5":
         check_options(files[0], form, options)
+        _check_layout(files[0])
         return summarise_image_file(files[0]) if holds_images(files[0]) else summarise(files[0])
-    trajectories = read_data(files, options=options)
+    try:
+        trajectories = read_data(files, options=options)
+    except DataError as error:
+        asked = asked_of(files, options, error)
+        if asked is None:
+            raise
+        raise asked from error
     # Arrays give their shapes and slices as datasets of a file do.
     layout = Layout(
         **{name: getattr(trajectories, name) for name in ("t", "y", "y_clean", "sigma", "params", "columns", "units")}
@@ -86,6 +106,37 @@ def summarise_data(paths: Sequence[str | os.PathLike[str]], *, options: TableOpt
         "schema_version": None,
         **_described(layout, trajectories.t, dict(trajectories.attrs)),
     }
+
+
+def asked_of(files: Sequence[Path], options: TableOptions, error: DataError) -> DataError | None:
+    """Return what to say of a table that cannot be read as trajectories, if it would make sense with ``--columns``."""
+    if options.columns or len(files) != 1 or not files[0].is_file() or not format_of(files[0]).table:
+        return None
+    option = suggestion(files[0], options)
+    if option is None:
+        return None
+    usual = ("is not a number", "no column of times", "name it, or remove")
+    why = "" if any(words in str(error) for words in usual) else f" ({error})"
+    return DataError(
+        f"{files[0]} may hold series, whose columns have names of their own: say what they are, {option}{why}"
+    )
+
+
+def _check_layout(path: Path) -> None:
+    """Refuse HDF5 that has a layout of others, and say what it holds."""
+    layout = layout_of(path)
+    if layout in (FORMAT, IMAGES):
+        return
+    try:
+        with h5py.File(path, "r") as file:
+            names = ", ".join(shown(name) for name in list(file)[:10]) or "nothing"
+    except (OSError, RuntimeError):  # damaged: its reader says how
+        return
+    what = "" if layout is None else f" of {shown(layout)}"
+    raise DataError(
+        f"{path} is HDF5{what}, not one of trajectories, series or images of physode; it holds {names}; docs/data.md "
+        "shows how to write one"
+    )
 
 
 def _described(layout: Layout, t: Array, attributes: dict[str, Any]) -> dict[str, Any]:

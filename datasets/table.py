@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 
 from physode.datasets.files import check_file, naming, shown
-from physode.datasets.tables.clock import UNIT_WORDS, clock_of, in_unit, unit_of
+from physode.datasets.tables.clock import UNIT_WORDS, clock_of, in_unit, unit_in_name, unit_of
 from physode.datasets.tables.columns import (
     LONGEST_LABEL,
     TextColumn,
@@ -21,11 +23,12 @@ from physode.datasets.tables.columns import (
     number_of,
 )
 from physode.datasets.tables.excel import sheet_source
+from physode.datasets.tables.frames import FrameSource, is_frame
 from physode.datasets.tables.heading import Heading, Source, heading_of, named
 from physode.datasets.tables.notation import notation_words
 from physode.datasets.tables.options import TIME_UNITS, TableOptions, flag_of
 from physode.datasets.tables.reading import Filled, Wanted, read_columns
-from physode.datasets.tables.sources import Kind, kind_of_table, text_source
+from physode.datasets.tables.sources import Kind, is_matlab, kind_of_table, text_source
 from physode.datasets.trajectories import Array
 from physode.errors import DataError
 
@@ -40,12 +43,16 @@ WORDS = frozenset({"body", "trajectory", "unit", "units"})
 TIMES = ("time", "times", "t", "year", "years", "yr", "date", "datetime", "timestamp", "jd", "mjd", "day", "days")
 """Names by which a column of times is known."""
 
+IN_MEMORY = "the table"
+"""What messages call a DataFrame."""
+
 # What may be said of each kind of file.
-_TIME_OPTIONS = ("dayfirst", "time_unit")
-_MEANT: dict[Kind, tuple[str, ...]] = {
-    "CSV": ("delimiter", "decimal", "thousands", "encoding", "comment", "units_row", *_TIME_OPTIONS),
-    "Excel": ("sheet", "decimal", "thousands", "units_row", *_TIME_OPTIONS),
-    "MATLAB": ("variable", "time_unit"),
+_TIME_OPTIONS, _ROLE_OPTIONS = ("dayfirst", "time_unit"), ("columns", "static")
+_MEANT: dict[str, tuple[str, ...]] = {
+    "CSV": ("delimiter", "decimal", "thousands", "encoding", "comment", "units_row", *_TIME_OPTIONS, *_ROLE_OPTIONS),
+    "Excel": ("sheet", "decimal", "thousands", "units_row", *_TIME_OPTIONS, *_ROLE_OPTIONS),
+    "MATLAB": ("variable", "time_unit", *_ROLE_OPTIONS),
+    "DataFrame": ("decimal", "thousands", "units_row", *_TIME_OPTIONS, *_ROLE_OPTIONS),
 }
 
 
@@ -149,14 +156,15 @@ class Table:
 
 
 def read_table(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Any,
     *,
     words: frozenset[str] = WORDS,
     times: frozenset[str] = frozenset(TIMES),
     options: TableOptions | None = None,
     texts: bool = False,
+    only: frozenset[str] | None = None,
 ) -> Table:
-    """Read a table: text, packed by gzip or not, a workbook (.xlsx), or a MATLAB file.
+    """Read a table: text, packed by gzip or not, a workbook (.xlsx), a MATLAB file, or a DataFrame.
 
     The first row names the columns. A name may be followed by a unit in brackets, ``x [AU]`` or ``x (AU)``; or units
     stand in the row below. ``docs/data.md`` says what is found out of itself, and what has to be said by `options`.
@@ -164,7 +172,7 @@ def read_table(
     Parameters
     ----------
     path
-        The file.
+        The file; or columns that are in memory, a pandas DataFrame or a mapping of names to columns.
     words
         Names of columns that hold text, in small letters; all others hold numbers.
     times
@@ -173,6 +181,8 @@ def read_table(
         What is known of how the table is written.
     texts
         Whether columns that are not in `words` may hold text, too.
+    only
+        Names of the columns that are read, in small letters, where not all are; others need no name.
 
     Raises
     ------
@@ -183,19 +193,30 @@ def read_table(
     ConfigError
         If a package is missing that reads it.
     """
-    path, options = Path(path), options or TableOptions()
-    with naming(path):
+    options = options or TableOptions()
+    with naming(label_of_source(path)):
         kind = _checked_kind(path, options)
+        wanted = Wanted(words, times, texts, only)
         if kind == "MATLAB":
-            return _of_matlab(path, words, times, options)
-        source = _source(path, kind, options)
-        heading = heading_of(source, words, options.units_row)
-        filled = read_columns(source, heading, Wanted(words, times, texts), options)
-        return _table(source, heading, filled, options)
+            return _of_matlab(Path(path), wanted, options)
+        source = _source(path, kind, options, unnamed=only is not None)
+        heading = heading_of(source, words, options.units_row, unnamed=only is not None)
+        return _table(source, heading, read_columns(source, heading, wanted, options), options)
 
 
-def read_header(path: Path, *, words: frozenset[str] = WORDS, options: TableOptions | None = None) -> tuple[str, ...]:
-    """Read the names of a table's columns, and no more.
+def label_of_source(source: Any) -> Path:
+    """Return what messages call a table."""
+    return Path(IN_MEMORY if is_frame(source) else source)
+
+
+def read_header(
+    path: str | os.PathLike[str] | Any,
+    *,
+    words: frozenset[str] = WORDS,
+    options: TableOptions | None = None,
+    unnamed: bool = False,
+) -> tuple[str, ...]:
+    """Read the names of a table's columns, and no more; without those that have none, if that is allowed.
 
     Raises
     ------
@@ -207,16 +228,35 @@ def read_header(path: Path, *, words: frozenset[str] = WORDS, options: TableOpti
     if kind == "MATLAB":
         from physode.datasets.tables.matlab import read_matlab  # SciPy's reader takes its time to load
 
-        return tuple(named(list(read_matlab(path, options.variable).columns), words))
-    source = _source(path, kind, options)
+        return tuple(named(list(read_matlab(Path(path), options.variable).columns), words))
+    source = _source(path, kind, options, unnamed=unnamed)
     with source.rows() as rows:
-        return tuple(named([str(cell) for cell in next(rows, (0, []))[1]], words))
+        names = named([str(cell) for cell in next(rows, (0, []))[1]], words, unnamed=unnamed)
+    return tuple(name for name in names if not name.startswith("("))
 
 
-def _source(path: Path, kind: Kind, options: TableOptions) -> Source:
+def _source(path: Any, kind: Kind | None, options: TableOptions, *, unnamed: bool) -> Source:
+    if kind is None:
+        return FrameSource.of(path)
     if kind == "Excel":
-        return sheet_source(path, options.sheet)
-    return text_source(path, options)
+        return sheet_source(Path(path), options.sheet, unnamed=unnamed)
+    return text_source(Path(path), options)
+
+
+def meant(source: Path | Any, options: TableOptions) -> TableOptions:
+    """Return those options that have a part in a file: none where it is no table, and `static` columns that it has."""
+    try:
+        packed = not is_frame(source) and (source.is_dir() or (h5py.is_hdf5(source) and not is_matlab(source)))
+        kind = "DataFrame" if is_frame(source) else kind_of_table(source)
+        known = () if packed else _MEANT[kind]
+        said = {name: value for name, value in options.given.items() if name in known}
+        if "static" in said:
+            plain = TableOptions(**{name: value for name, value in said.items() if name not in _ROLE_OPTIONS})
+            names = {name.casefold() for name in read_header(source, options=plain, unnamed=True)}
+            said["static"] = tuple(name for name in said["static"] if name.casefold() in names) or None
+    except (DataError, OSError):  # its readers say how
+        return TableOptions()
+    return TableOptions(**said)
 
 
 def quoted(names: Sequence[str]) -> str:
@@ -224,12 +264,15 @@ def quoted(names: Sequence[str]) -> str:
     return ", ".join(shown(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
 
 
-def _checked_kind(path: Path, options: TableOptions) -> Kind:
-    check_file(path)
-    kind = kind_of_table(path)
-    idle = next((name for name in options.given if name not in _MEANT[kind]), None)
+def _checked_kind(source: Any, options: TableOptions) -> Kind | None:
+    """Return what a file is; None of columns in memory."""
+    kind = None
+    if not is_frame(source):
+        check_file(Path(source))
+        kind = kind_of_table(Path(source))
+    idle = next((name for name in options.given if name not in _MEANT[kind or "DataFrame"]), None)
     if idle is not None:
-        what = "text" if kind == "CSV" else f"a file of {kind}"
+        what = "a DataFrame" if kind is None else "text" if kind == "CSV" else f"a file of {kind}"
         raise DataError(f"{flag_of(idle)} has no part in {what}; leave it out")
     return kind
 
@@ -246,7 +289,7 @@ def _table(source: Source, heading: Heading, filled: Filled, options: TableOptio
     clock = clock_of(filled.columns, options.dayfirst)
     numbers: dict[str, Array] = {}
     labels: dict[str, Words] = {}
-    units = dict(heading.units)
+    units = {name: unit for name, unit in heading.units.items() if name in filled.columns}
     fortran = False
     for name, column in filled.columns.items():
         if isinstance(column, TextColumn):
@@ -255,7 +298,7 @@ def _table(source: Source, heading: Heading, filled: Filled, options: TableOptio
             units[name] = unit_of(units[name], options)
             numbers[name] = clock.seconds[name] / TIME_UNITS[units[name]]
         elif isinstance(column, TimeColumn):
-            numbers[name], units[name] = in_unit(column.values, units[name], options)
+            numbers[name], units[name] = in_unit(column.values, _unit(name, units), options)
         else:
             numbers[name] = column.values
         fortran = fortran or column.fortran
@@ -273,21 +316,29 @@ def _table(source: Source, heading: Heading, filled: Filled, options: TableOptio
     )  # fmt: skip
 
 
-def _of_matlab(path: Path, words: frozenset[str], times: frozenset[str], options: TableOptions) -> Table:
+def _unit(time: str, units: Mapping[str, str]) -> str:
+    """Return the unit of a column of times; a name such as minutes, which is none that all times have, declares it."""
+    return units[time] or ("" if time.casefold() in TIMES else unit_in_name(time))
+
+
+def _of_matlab(path: Path, wanted: Wanted, options: TableOptions) -> Table:
     from physode.datasets.tables.matlab import read_matlab  # SciPy's reader takes its time to load
 
     found = read_matlab(path, options.variable)
-    units = named(list(found.columns), words)
+    units = named(list(found.columns), wanted.words)
     numbers: dict[str, Array] = {}
     labels: dict[str, Words] = {}
     for name, values in zip(list(units), found.columns.values(), strict=True):
         infinite = np.isinf(values)
+        if not wanted.asks(name):
+            del units[name]
+            continue
         if infinite.any():
             raise DataError(f"row {np.argmax(infinite) + 1}, column {shown(name)}: a value is infinite; make it NaN")
-        if name in words:
+        if name in wanted.words:
             labels[name] = _labelled(values)
-        elif name.casefold() in times:
-            numbers[name], units[name] = in_unit(values, units[name], options)
+        elif name.casefold() in wanted.times:
+            numbers[name], units[name] = in_unit(values, _unit(name, units), options)
         else:
             numbers[name] = values
     lines = np.arange(1, len(next(iter(found.columns.values()))) + 1)

@@ -35,9 +35,10 @@ _HUNDRED = 100  # classes of CIFAR-100
 
 _HEAD = """# What of the papers is reproduced, and what is not
 
-This page is made of results by `docs/reproduction.py`; no number in it was written by hand. `make reproduction` runs
-all experiments in their quick presets and makes it again; `python docs/reproduction.py RESULTS...` takes in results of
-`physode reproduce` from anywhere, a full preset before a quick one.
+This page is made of results by `docs/reproduction.py`; no number of a result was written by hand. Numbers in deviations
+are the papers', those of published scripts, or were measured once, with the settings that stand beside them.
+`make reproduction` runs all experiments in their quick presets and makes the page again; `python docs/reproduction.py
+RESULTS...` takes in results of `physode reproduce` from anywhere, a full preset before a quick one.
 
 "The paper" is Zhuang et al. 2020, *Adaptive Checkpoint Adjoint Method for Gradient Estimation in Neural ODE* ("ACA"),
 or Gupta, Srijith and Desai 2022, *Galaxy morphology classification using neural ordinary differential equations*
@@ -122,7 +123,10 @@ def read_results(paths: Sequence[Path]) -> Iterator[Made]:
     """Yield the results in files and folders; other JSON files in folders are passed over."""
     for path in paths:
         for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
-            data = json.loads(file.read_text(encoding="utf-8"))
+            try:
+                data = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError:
+                data = None
             if isinstance(data, dict) and {"name", "config", "rows", "findings"} <= data.keys():
                 yield Made(kept(data))
             elif not path.is_dir():

@@ -141,6 +141,14 @@ def test_a_try_of_the_gpu_s_script_on_a_cpu_is_no_result(kept):
     assert [each.config["device"] for each in kept(result(), *pieces) if each.name == "gpu-images"] == ["cuda"]
 
 
+def test_a_file_that_is_no_result_is_a_line(tmp_path):
+    file = tmp_path / "notes.txt"
+    for text in ("no JSON", '{"name": "fig4"}'):
+        file.write_text(text)
+        with pytest.raises(SystemExit, match=f"Error: {file} is no result of `physode reproduce`"):
+            list(made.read_results([file]))
+
+
 def test_an_item_says_what_was_found_and_what_is_owed():
     items = {
         "item": [

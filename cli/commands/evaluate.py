@@ -13,11 +13,13 @@ from physode.cli.numbers import STEP, Real, Whole
 from physode.cli.options import METHODS, force_option, json_option, other_device_option
 from physode.cli.paths import PATH, check_run
 from physode.cli.show import show_json, show_pairs, show_table
+from physode.cli.tables import TABLE_OPTIONS, SectionedCommand, series_table_options
 from physode.optional_imports import check_installed
 from physode.progress import progress_bar
 from physode.training.settings import ATOL, RTOL
 
 if TYPE_CHECKING:
+    from physode.datasets import TableOptions
     from physode.images.evaluation import Evaluation
     from physode.metrics import Averaged, Reliability
 
@@ -26,10 +28,10 @@ __all__ = ["command"]
 _SOLVER = ("method", "rtol", "atol", "step")
 _MERITS = ("precision", "completeness", "f1", "auc", "average_precision")
 _MOST, _WIDE = 20, 12  # classes in tables
-_ONLY = {False: ("ratings", "out"), True: ("observed", "draws")}  # of classifiers, and of models of series
+_ONLY = {False: ("ratings", "out"), True: ("observed", "draws", *TABLE_OPTIONS)}  # of classifiers, and of series
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option("--method", type=click.Choice(METHODS), help="Another method than in training.")
 @click.option("--rtol", type=Real.of(RTOL), help="By another relative tolerance.")
@@ -72,6 +74,7 @@ _ONLY = {False: ("ratings", "out"), True: ("observed", "draws")}  # of classifie
 @click.option("--out", type=PATH, default="evaluation", show_default=True, help="Folder for what classifiers share.")
 @force_option
 @json_option
+@series_table_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -85,6 +88,7 @@ def command(
     draws: int | None,
     everything: bool,
     figures: bool,
+    table: TableOptions,
     **options: Any,
 ) -> None:
     """Evaluate what `physode train` made.
@@ -105,6 +109,7 @@ def command(
       physode evaluate runs/cifar10-resnet18 --method dopri5 --rtol 1e-3 --atol 1e-3 --json
       physode evaluate runs/node-seed-* runs/resnet-seed-* --out evaluation
       physode evaluate runs/hopper-latent-ode --observed 0.2
+      physode evaluate runs/lab-latent-ode --data other.csv --all --columns series=id,time=minutes,channel=what,value=x
     """
     solver = {name: value for name in _SOLVER if (value := options.pop(name)) is not None}
     shared = {"solver": solver, "figures": figures, "force": force, **options}
@@ -112,7 +117,8 @@ def command(
     for run in runs:
         check_run(run, example="runs/galaxy-node")
     if of_series:
-        evaluate_series(runs, as_json=as_json, observed=observed, draws=draws or 100, all_series=everything, **shared)
+        about: dict[str, Any] = {"observed": observed, "draws": draws or 100, "all_series": everything}
+        evaluate_series(runs, as_json=as_json, table=table, **about, **shared)
         return
     check_installed("sklearn", extra="images", purpose="evaluating classifiers")
     if len(runs) > 1:
@@ -150,7 +156,7 @@ def _of_series(ctx: click.Context, runs: tuple[Path, ...]) -> bool:
     given = [name for name in _ONLY[not any(series)] if ctx.get_parameter_source(name) is commandline]
     if given:
         what = "models of series" if any(series) else "classifiers"
-        raise click.UsageError(f"--{given[0]} has no part in evaluating {what}.")
+        raise click.UsageError(f"--{given[0].replace('_', '-')} has no part in evaluating {what}.")
     return any(series)
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physode.cli.data import read_shown, say
+from physode.cli.data import read_as_run, say
 from physode.cli.show import show_json, show_pairs, show_table
 from physode.progress import progress_bar
 
 if TYPE_CHECKING:
+    from physode.datasets import TableOptions
     from physode.series import SeriesEvaluation
 
 __all__ = ["evaluate_series"]
@@ -25,10 +26,11 @@ def evaluate_series(
     figures: bool,
     force: bool,
     as_json: bool,
+    table: TableOptions,
     **options: Any,
 ) -> None:
     """Evaluate runs one by one, and show them; several beside each other, too."""
-    found = [_evaluate(run, data=data, figures=figures, force=force, **options) for run in runs]
+    found = [_evaluate(run, data=data, table=table, figures=figures, force=force, **options) for run in runs]
     if as_json:
         told = [each.as_dict() for each in found]
         show_json(told[0] if len(told) == 1 else {"runs": told})
@@ -40,7 +42,15 @@ def evaluate_series(
 
 
 def _evaluate(
-    path: Path, *, data: Path | None, figures: bool, force: bool, solver: dict[str, Any], which: str, **options: Any
+    path: Path,
+    *,
+    data: Path | None,
+    table: TableOptions,
+    figures: bool,
+    force: bool,
+    solver: dict[str, Any],
+    which: str,
+    **options: Any,
 ) -> SeriesEvaluation:
     """Evaluate one run, and keep what is found in its folder."""
     from physode.datasets.files import check_outputs
@@ -55,7 +65,7 @@ def _evaluate(
     name = evaluation_name(which=which, solver=solver, data=data, everything=options["all_series"], changes=changes)
     drawn = [run.figures / name / f"{each}.png" for each in SERIES_FIGURES] if figures else []
     check_outputs([*evaluation_paths(run, name).values(), *drawn], overwrite=force)
-    series = read_shown(data or run.data)
+    series = read_as_run(run, data, table)
     if data is not None:
         for note in series.attrs.get("notes", ()):
             say(note)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.advice import advising
 from physode.cli.numbers import SECONDS, THREADS, Real, Whole, finite_numbers, numbers_between_commas
 from physode.cli.open_fit import fit_open, resume_open
 from physode.cli.open_source import find_open
@@ -232,7 +233,8 @@ def _new_run(ctx: click.Context, options: dict[str, Any]) -> Run:
     config = FitConfig(**{**given_settings(FitConfig, options), "init": options["init"] | short})
     path = options["out"] / (name or f"{data[0].stem}-{config.rhs}")
     check_new_folder(path, overwrite=options["force"])
-    trajectories = read_data(data, options=options["table"])
+    with advising(data[0], takes=("trajectories", "table"), options=options["table"]):
+        trajectories = read_data(data, options=options["table"])
     with naming(Path(", ".join(map(str, data)))):
         config = effective_config(config, trajectories)
         check_model(config, choose(trajectories, config))  # what does not fit is said before a folder is made

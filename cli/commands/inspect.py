@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.advice import next_commands
 from physode.cli.data import show_classes, show_skipped
 from physode.cli.options import json_option
 from physode.cli.paths import SOURCE
 from physode.cli.show import cell, shorten, show_json, show_pairs, show_table
-from physode.cli.tables import SectionedCommand, table_options
+from physode.cli.tables import SectionedCommand, series_table_options
 
 if TYPE_CHECKING:
     from physode.datasets import TableOptions
@@ -22,14 +23,15 @@ __all__ = ["command"]
 @click.command(cls=SectionedCommand)
 @click.argument("files", metavar="FILE...", type=SOURCE, nargs=-1, required=True)
 @json_option
-@table_options
+@series_table_options
 def command(files: tuple[Path, ...], table: TableOptions, as_json: bool) -> None:
     """Describe data: shapes, units, ranges, what is missing, constants, and where they come from.
 
     FILE is HDF5 of trajectories, images or series, a table (CSV in any dialect, packed by gzip or not, .xlsx, .mat), a
-    folder of records of PhysioNet's 2012 challenge, or a vector table of JPL Horizons; of these, name one for each
-    body. docs/data.md describes them. Every number is read, and so damage found anywhere in the file. How a table was
-    read is said; where its numbers or dates leave that open, an option is asked for.
+    folder of records of PhysioNet's 2012 challenge, a folder or archive of images, or a vector table of JPL Horizons;
+    of these, name one for each body. docs/data.md describes them. Every number is read, and so damage found anywhere in
+    the file; files of images are counted by their names. How a table was read is said; where its numbers, dates or
+    columns leave that open, an option is asked for. The command to go on with stands at the end.
 
     \b
     Examples:
@@ -40,7 +42,9 @@ def command(files: tuple[Path, ...], table: TableOptions, as_json: bool) -> None
       physode inspect messung.csv --decimal ,
       physode inspect cases.csv --dayfirst --time-unit d
       physode inspect runs.xlsx --sheet "run 2"
+      physode inspect lab.csv --columns series=subject,time=minutes,channel=analyte,value=conc --static age,sex
       physode inspect set-a/
+      physode inspect my-images/
       physode inspect sun.txt jupiter.txt saturn.txt
     """
     from physode.datasets import summarise_data
@@ -48,12 +52,14 @@ def command(files: tuple[Path, ...], table: TableOptions, as_json: bool) -> None
     summary = summarise_data(files, options=table)
     if as_json:
         show_json(summary)
-    elif "classes" in summary:
+        return
+    if "classes" in summary:
         _show_images(summary)
     elif "series" in summary:
         _show_series(summary)
     else:
         _show(summary)
+    show_pairs("", {"next": next_commands(summary, files, table)})
 
 
 def _show_images(summary: dict[str, Any]) -> None:
@@ -64,12 +70,14 @@ def _show_images(summary: dict[str, Any]) -> None:
             "format": summary["format"],
             "schema version": summary["schema_version"],
             "images": summary["images"],
-            "pixels": f"{summary['width']} x {summary['height']}",
+            "pixels": f"{summary['width']} x {summary['height']}" if summary["width"] else None,
             "training": summary["training"],
             "test": summary["test"],
+            "classes": None if summary["classes"] else "not known: the images lie in no folder of a class",
         },
     )
-    show_classes(summary)
+    if summary["classes"]:
+        show_classes(summary)
     _show_params("parameters", summary["params"])
     show_skipped(summary)
     _show_attributes(summary["attributes"])
@@ -93,8 +101,22 @@ def _show_series(summary: dict[str, Any]) -> None:
     )
     channels = summary["channels"]
     show_table("channels", ["name", "unit", "observed", "min", "max"], [list(each.values()) for each in channels])
+    _show_statics(attributes.pop("statics", {}))
     _show_notes(summary["notes"])
     _show_attributes(attributes)
+
+
+def _show_statics(statics: dict[str, list[Any]]) -> None:
+    """Print what is known of each series beside its channels."""
+    rows: list[list[Any]] = []
+    for name, values in statics.items():
+        known = [value for value in values if value is not None]
+        words = any(isinstance(value, str) for value in known)
+        low, high = (None, None) if words or not known else (min(known), max(known))
+        distinct = ", ".join(dict.fromkeys(map(str, known))) if words else None
+        rows.append([name, len(values) - len(known), low, high, None if distinct is None else shorten(distinct)])
+    if rows:
+        show_table("statics, one value a series", ["name", "missing", "min", "max", "labels"], rows)
 
 
 def _show(summary: dict[str, Any]) -> None:
@@ -139,7 +161,8 @@ def _show_params(title: str, params: dict[str, Any]) -> None:
 
 
 def _show_attributes(attributes: dict[str, Any]) -> None:
-    show_pairs("attributes", {name: shorten(cell(value)) for name, value in attributes.items()})
+    if attributes:
+        show_pairs("attributes", {name: shorten(cell(value)) for name, value in attributes.items()})
 
 
 def _range(values: dict[str, float] | None) -> str | None:

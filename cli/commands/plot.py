@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from physode.cli.data import read_shown
+from physode.cli.data import read_as_run
 from physode.cli.numbers import Whole
 from physode.cli.open_run import draw_open
 from physode.cli.options import force_option, json_option
 from physode.cli.paths import FITTED, PATH
 from physode.cli.show import cell, show_json
-from physode.cli.tables import SectionedCommand, merged, say_understood, table_options
+from physode.cli.tables import SectionedCommand, merged, say_understood, series_table_options
 from physode.plotting import ESTIMATE_FIGURES, FIGURES, SERIES_FIGURES
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--trajectory", type=Whole(0), default=0, show_default=True, help="Which one to draw.")
 @force_option
 @json_option
-@table_options
+@series_table_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -109,8 +109,6 @@ def _draw_series(
     from physode.series.evaluation import held_out_series, trained_forecaster
 
     run = open_series_run(path)
-    found = read_shown(data or run.data, table)
-    say_understood(found.attrs.get("understood"))
-    series = held_out_series(run, found)
+    series = held_out_series(run, read_as_run(run, data, table))
     forecaster = trained_forecaster(run, device="cpu")
     return list(draw_series_run(run, forecaster, series, run.figures, only=only, overwrite=force).values())

@@ -12,9 +12,11 @@ from physode.cli.numbers import Whole
 from physode.cli.options import force_option, given, json_option, other_device_option
 from physode.cli.paths import PATH, SOURCE, Run
 from physode.cli.show import show_json, show_pairs, show_table
+from physode.cli.tables import TABLE_OPTIONS, SectionedCommand, series_table_options
 from physode.progress import progress_bar
 
 if TYPE_CHECKING:
+    from physode.datasets import TableOptions
     from physode.datasets.images import Images
     from physode.images.run import TrainRun
 
@@ -22,7 +24,7 @@ __all__ = ["command"]
 
 _SHOWN, _WIDE = 10, 8  # rows, and columns
 _IDLE = {
-    "train": {"at", "start"},
+    "train": {"at", "start", *TABLE_OPTIONS},
     "series": {"start", "calibrate", "batch"},
     "fit": {"which", "calibrate", "batch", "device"},
     "estimate": {"which", "calibrate", "batch", "device", "start"},
@@ -30,7 +32,7 @@ _IDLE = {
 """Options that have no part, by the kind of run."""
 
 
-@click.command()
+@click.command(cls=SectionedCommand)
 @click.argument("run", type=Run("runs/galaxy-node"))
 @click.argument("data", nargs=-1, type=SOURCE, metavar="[DATA]...")
 @click.option(
@@ -51,6 +53,7 @@ _IDLE = {
 @other_device_option
 @force_option
 @json_option
+@series_table_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -62,6 +65,7 @@ def command(
     start: tuple[str, ...],
     force: bool,
     as_json: bool,
+    table: TableOptions,
     **options: Any,
 ) -> None:
     """Apply what `physode train` or `physode fit` made to new data, and write a table.
@@ -73,7 +77,8 @@ def command(
     aside (Guo et al. 2017); --raw leaves them as they are.
 
     A model of series: DATA is a file of series, which are continued, or told at the times of --at: mean, standard
-    deviation and 95 % interval of new values.
+    deviation and 95 % interval of new values. A table is read as that of the training was, unless --columns and the
+    other options of tables say it anew.
 
     A fit: its equation is solved at the times of --at, from the fitted initial state or that of --start; of an equation
     of your own, with 95 % bands. DATA is the file that it was fitted to, where that has moved.
@@ -99,15 +104,15 @@ def command(
     if kind == "train":
         rows, more = _catalogue(run, data, options)
     else:
-        rows = _predictions(kind, run, data, at, start, options)
-    table = Table.of(rows)
-    table.write(path, overwrite=force)
+        rows = _predictions(kind, run, data, at, start, table, options)
+    made = Table.of(rows)
+    made.write(path, overwrite=force)
     if as_json:
-        show_json({"run": str(run), "rows": len(table), **more, "out": str(path)})
+        show_json({"run": str(run), "rows": len(made), **more, "out": str(path)})
         return
-    columns = [name for name in table.columns if not name.startswith("p(")][:_WIDE]
-    shown = list(zip(*(table[name][:_SHOWN] for name in columns), strict=True))
-    show_table(f"the first of {len(table)} rows" if len(table) > _SHOWN else "", columns, shown)
+    columns = [name for name in made.columns if not name.startswith("p(")][:_WIDE]
+    shown = list(zip(*(made[name][:_SHOWN] for name in columns), strict=True))
+    show_table(f"the first of {len(made)} rows" if len(made) > _SHOWN else "", columns, shown)
     show_pairs("", {**more.get("classes", {}), "written": str(path)})
 
 
@@ -120,14 +125,22 @@ def _refuse_idle(ctx: click.Context, kind: str | None) -> None:
 
 
 def _predictions(
-    kind: str | None, run: Path, data: tuple[Path, ...], at: str | None, start: tuple[str, ...], options: dict[str, Any]
+    kind: str | None,
+    run: Path,
+    data: tuple[Path, ...],
+    at: str | None,
+    start: tuple[str, ...],
+    table: TableOptions,
+    options: dict[str, Any],
 ) -> Any:
     from physode.cli.predictions import fitted_rows, own_rows, series_rows, times_of
 
     times = times_of(at)
     if kind == "series":
-        return series_rows(run, data, times, which=options["which"], device=options["device"])
-    return own_rows(run, data, times) if kind == "estimate" else fitted_rows(run, data, times, start)
+        return series_rows(run, data, times, table=table, which=options["which"], device=options["device"])
+    if kind == "estimate":
+        return own_rows(run, data, times, table=table)
+    return fitted_rows(run, data, times, start, table=table)
 
 
 def _catalogue(path: Path, data: tuple[Path, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from physode.cli.advice import advising
 from physode.cli.data import USUAL_IMAGES, centre_option, conditional_option, usual_images, warn_of_skipped
 from physode.cli.numbers import Whole
 from physode.cli.options import (
@@ -195,7 +196,7 @@ def _source(kind: str, given: Path | None) -> Path:
 def _read(source: Path, *, size: int | None, centre: float | None, conditional: bool | None) -> Images:
     from physode.datasets.images import read_images
 
-    with progress_bar(f"reading {source.name}") as progress:
+    with advising(source, takes=("images",)), progress_bar(f"reading {source.name}") as progress:
         images = read_images(source, size=size, centre=centre, conditional=bool(conditional), progress=progress)
     warn_of_skipped(images)
     return images

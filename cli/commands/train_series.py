@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from physode.cli.data import read_shown, say
+from physode.cli.advice import advising
+from physode.cli.data import read_as_run, read_shown, say
 from physode.cli.numbers import Real
 from physode.cli.options import (
     given,
@@ -19,6 +20,7 @@ from physode.cli.options import (
 )  # fmt: skip
 from physode.cli.paths import SOURCE
 from physode.cli.show import show_json, show_pairs
+from physode.cli.tables import SectionedCommand, series_table_options
 from physode.progress import showing_epochs
 from physode.series.config import SeriesConfig
 from physode.training.settings import NETWORK
@@ -34,17 +36,21 @@ _DRAWS = 10  # for the log-likelihood at the end
 _SCALED = {"deviation": "standardised", "range": "by range"}
 
 
-@click.command(short_help="Train on irregular time series, each at times of its own.")
+@click.command(cls=SectionedCommand, short_help="Train on irregular time series, each at times of its own.")
 @click.argument("source", type=SOURCE, required=False, metavar="DATA")
 @options_of(SeriesConfig, clip={"type": Real.of(NETWORK)})
 @training_options(named_after="DATA and --model")
+@series_table_options
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Train a model of irregular time series: each at times of its own, channels missing here and there.
 
-    DATA is a table with the columns series, time, channel and value, HDF5 of trajectories or series, or a folder of
-    records of PhysioNet's 2012 challenge. Each epoch tells the model another random share of each series' points, and
-    asks it for all (interpolation), or for what comes after (extrapolation). Times and values are normalised.
+    DATA is a table, HDF5 of trajectories or series, or a folder of records of PhysioNet's 2012 challenge. A table has a
+    row a value, with columns series, time, channel and value, or a row a time and a column a channel; --columns says
+    what columns are that have other names, and the run keeps it.
+
+    Each epoch tells the model another random share of each series' points, and asks it for all (interpolation), or for
+    what comes after (extrapolation). Times and values are normalised.
 
     Settings, history (metrics.jsonl), checkpoints and log go into runs/NAME; a training that was killed goes on after
     its last whole epoch, to the same numbers.
@@ -53,6 +59,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     Examples:
       physode train timeseries hopper.h5 --observed 0.1
       physode train timeseries vanderpol.h5 --latent 6 --units 50 --hidden 32 --lr 0.02
+      physode train timeseries lab.csv --columns series=subject,time=minutes,channel=analyte,value=conc --static age
+      physode train timeseries ward.xlsx --columns series=patient,time=seen --time-unit h
       physode train timeseries visits.csv --model ode-rnn --task extrapolation --min-points 3
       physode train timeseries set-a/ --model gru-d --epochs 20
       physode train timeseries hopper.h5 --optimiser adamax --lr-decay 0.999 --scaling range --sigma 0.001 --samples 3
@@ -96,7 +104,8 @@ def _begun(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries
     usual = f"{source.resolve().name.partition('.')[0]}-{config.model}"
     path = options["out"] / (options["name"] or usual)
     check_new_folder(path, overwrite=options["force"])
-    series = read_shown(source)
+    with advising(source, takes=("series", "trajectories", "table")):
+        series = read_shown(source, options["table"])
     split(series, config)  # what does not fit is said before a folder is made
     ctx.with_resource(claimed_run(path))
     run = create_series_run(
@@ -107,6 +116,7 @@ def _begun(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeries
         units=series.units,
         time_unit=str(series.attrs.get("time_unit", "")),
         digest=series.digest(),
+        table=options["table"],
         overwrite=options["force"],
     )
     return series, run
@@ -121,7 +131,7 @@ def _resumed(ctx: click.Context, options: dict[str, Any]) -> tuple[IrregularSeri
     ctx.with_resource(claimed_run(run.path))
     changes = {name: options[name] for name in {"epochs", "device"} & given(ctx)}
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, **changes))
-    return read_shown(options["source"] or run.data), run
+    return read_as_run(run, options["source"], options["table"]), run
 
 
 def _told(epoch: Epoch) -> str:

@@ -235,7 +235,7 @@ def gather(values: Values, *, names: Sequence[str], channels: int) -> tuple[Arra
     new = np.ones(len(series), dtype=np.bool_)
     new[1:] = (np.diff(series) != 0) | (np.diff(time) != 0)
     counts = np.bincount(series[new], minlength=len(names))
-    _check_size(counts, names, channels)
+    check_size(counts, names, channels)
     starts = np.cumsum(counts) - counts
     place = np.cumsum(new) - 1 - starts[series]
     shape = (len(names), int(counts.max()))
@@ -245,7 +245,8 @@ def gather(values: Values, *, names: Sequence[str], channels: int) -> tuple[Arra
     return t, y
 
 
-def _check_size(counts: Array, names: Sequence[str], channels: int) -> None:
+def check_size(counts: Array, names: Sequence[str], channels: int) -> None:
+    """Raise `DataError` if series of so many times, (N,), would take more than `LARGEST` bytes as one array."""
     longest = int(np.argmax(counts))
     size = 8 * len(names) * int(counts[longest]) * (channels + 1)
     if size > LARGEST:

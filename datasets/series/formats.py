@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,20 +13,25 @@ import numpy as np
 
 from physode.datasets.files import check_file, shown
 from physode.datasets.hdf5_file import layout_of
-from physode.datasets.series.csv_series import LABELS, read_long_csv
 from physode.datasets.series.hdf5 import SERIES_FORMAT, SERIES_SCHEMA_VERSION, read_series_file, read_trajectory_file
 from physode.datasets.series.physionet import HEADER, is_record, read_physionet
 from physode.datasets.series.series import IrregularSeries
-from physode.datasets.table import TableOptions, quoted, read_header
+from physode.datasets.series.tables import read_table_of_series
+from physode.datasets.table import TableOptions, read_header
+from physode.datasets.tables.frames import is_frame
 from physode.datasets.tables.options import flag_of
+from physode.datasets.tables.sources import is_matlab
 from physode.datasets.trajectory_file import FORMAT
 from physode.errors import DataError
+
+LONG = frozenset({"channel", "value"})
+"""Columns that a long table of series is known by."""
 
 SeriesKind = Literal["csv", "hdf5", "physionet", "trajectories"]
 
 _ACCEPTED = (
-    "HDF5 of series or trajectories, a table of text with the columns series, time, channel and value, "
-    "or a folder of records of PhysioNet's 2012 challenge"
+    "HDF5 of series or trajectories, a table with a column of times and one a channel, or with the columns series, "
+    "time, channel and value, or a folder of records of PhysioNet's 2012 challenge"
 )
 
 
@@ -59,16 +64,18 @@ FORMATS = (
     Format(
         "csv",
         "CSV",
-        lambda path, options: bool(LABELS & _header(path, options)),
-        lambda path, _, options: read_long_csv(path, options),
+        lambda path, options: _names(path, options) not in (None, HEADER),
+        lambda path, _, options: read_table_of_series(path, options),
     ),
 )
 """The first that recognises a file or folder reads it."""
 
 
 def read_series(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Any,
     *,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    static: Sequence[str] | None = None,
     progress: Callable[[float], object] | None = None,
     options: TableOptions | None = None,
 ) -> IrregularSeries:
@@ -77,11 +84,17 @@ def read_series(
     Parameters
     ----------
     path
-        A file or folder, see ``docs/data.md``.
+        A file or folder, see ``docs/data.md``; or a table in memory, a pandas DataFrame or a mapping of names to
+        columns.
+    columns
+        What the columns of a table are, where they are not called so: names by ``"series"``, ``"time"``, ``"channel"``
+        and ``"value"``; of values several, where each is a channel.
+    static
+        Columns of a table that say one thing of each series, kept in ``attrs["statics"]``.
     progress
         Told the finished fraction of reading a folder.
     options
-        What is known of how a table is written.
+        What else is known of how a table is written.
 
     Returns
     -------
@@ -93,9 +106,30 @@ def read_series(
     DataError
         If there are no series in it, or none that can be read, or options have no part in it; the message names the
         file, and where in it.
+    ConfigError
+        If `columns` or `static` cannot be.
+
+    Examples
+    --------
+    >>> from physode.datasets.series import read_series
+    >>> table = {"who": ["a", "a", "b", "b"], "t": [0, 1, 0, 2], "x": [1.0, 2.0, 3.0, 4.0]}
+    >>> series = read_series(table, columns={"series": "who"})
+    >>> series.names, series.channels
+    (('a', 'b'), ('x',))
     """
-    source, options = Path(path), options or TableOptions()
+    options = with_roles(options or TableOptions(), columns, static)
+    if is_frame(path):
+        return read_table_of_series(path, options)
+    source = Path(path)
     return _format_of(source, options).read(source, progress, options)
+
+
+def with_roles(
+    options: TableOptions, columns: Mapping[str, str | Sequence[str]] | None, static: Sequence[str] | None
+) -> TableOptions:
+    """Return options that say what columns are."""
+    said: dict[str, Any] = {"columns": columns, "static": static}
+    return replace(options, **{name: value for name, value in said.items() if value is not None})
 
 
 def kind_of_series(path: str | os.PathLike[str]) -> SeriesKind:
@@ -110,9 +144,16 @@ def kind_of_series(path: str | os.PathLike[str]) -> SeriesKind:
 
 
 def holds_series(path: str | os.PathLike[str], options: TableOptions | None = None) -> bool:
-    """Whether a folder or file is of series and of nothing else: trajectories are not."""
-    source = Path(path)
-    return source.is_dir() or layout_of(source) == SERIES_FORMAT or _header(source, options or TableOptions()) >= LABELS
+    """Whether a folder or file is of series and of nothing else: trajectories are not.
+
+    A table is if its columns are said to be ``series`` or ``channel``, or called so.
+    """
+    source, options = Path(path), options or TableOptions()
+    if source.is_dir() or layout_of(source) == SERIES_FORMAT:
+        return True
+    said = {*(options.columns or {})}
+    names = {*(_names(source, options) or "").casefold().split(",")}
+    return bool(options.static) or bool(said & {"series", "channel"}) or "series" in names or names >= LONG
 
 
 def _format_of(path: Path, options: TableOptions) -> Format:
@@ -127,12 +168,14 @@ def _format_of(path: Path, options: TableOptions) -> Format:
     return found
 
 
-def _header(path: Path, options: TableOptions) -> frozenset[str]:
-    """Return the names of a table's columns; none where it is no table."""
+def _names(path: Path, options: TableOptions) -> str | None:
+    """Return the names of a table's columns with commas between them; None where it is no table."""
+    if h5py.is_hdf5(path) and not is_matlab(path):
+        return None
     try:
-        return frozenset(read_header(path, words=LABELS, options=options))
+        return ",".join(read_header(path, options=options, unnamed=True))
     except DataError:  # its readers say how
-        return frozenset()
+        return None
 
 
 def _refusal(path: Path, options: TableOptions) -> str:
@@ -141,12 +184,10 @@ def _refusal(path: Path, options: TableOptions) -> str:
         what = "something else, or damaged" if layout is None else shown(layout)
         return f"{path} is HDF5 of {what}; series are read from {_ACCEPTED}"
     try:
-        names = read_header(path, words=LABELS, options=options)
+        read_header(path, options=options, unnamed=True)
     except DataError as error:
         return f"{path} is no table of text: {error}; series are read from {_ACCEPTED}"
-    if ",".join(names) == HEADER:
-        return f"{path} is one record of PhysioNet's 2012 challenge; name its folder"
-    return f"{path} is a table with the columns {quoted(names)}; series are read from {_ACCEPTED}"
+    return f"{path} is one record of PhysioNet's 2012 challenge; name its folder"
 
 
 def summarise_series(path: str | os.PathLike[str], *, options: TableOptions | None = None) -> dict[str, Any]:

@@ -77,12 +77,19 @@ def read_physionet(path: Path, *, progress: Callable[[float], object] | None = N
     return series
 
 
+def holds_records(path: Path) -> bool:
+    """Whether a folder has records in it."""
+    return path.is_dir() and any(is_record(each.name) and not each.is_dir() for each in path.iterdir())
+
+
 def _listed(path: Path) -> tuple[list[Entry], list[str]]:
     """Return the records of a folder, and what is said of other files in it."""
-    if not any(is_record(each.name) and not each.is_dir() for each in path.iterdir()):
+    if not holds_records(path):
         inside = next((each.parent for each in path.glob("*/*.txt") if is_record(each.name)), None)
         advice = f"name {shown(str(inside))}" if inside else "records of PhysioNet's 2012 challenge are read"
-        raise DataError(f"{path} is a folder without records of series, such as 132539.txt; {advice}")
+        raise DataError(
+            f"{path} is a folder without records of series, such as 132539.txt, and without images; {advice}"
+        )
     listing = Folder(path).listing
     entries = [entry for entry in listing.entries if is_record(entry.name)]
     if not entries:

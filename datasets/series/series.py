@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from physode.datasets.files import shown
-from physode.datasets.series.arrays import check_series, observed_arrays, of_trajectories
+from physode.datasets.series.arrays import check_observed, check_series, observed_arrays, of_trajectories
 from physode.datasets.table import quoted
 from physode.datasets.trajectories import Array, Trajectories
+from physode.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +93,34 @@ class IrregularSeries:
         attrs = dict(self.attrs)
         if "statics" in attrs:
             attrs["statics"] = {name: [each[i] for i in places] for name, each in attrs["statics"].items()}
-        part = object.__new__(IrregularSeries)  # of what was checked; a channel may have no value in a few series
-        found = {"t": self.t[places], "y": self.y[places], "names": tuple(self.names[i] for i in places)}
-        for name, value in {**vars(self), **found, "attrs": attrs}.items():
+        names = tuple(self.names[i] for i in places)
+        return self._replaced(t=self.t[places], y=self.y[places], names=names, attrs=attrs)
+
+    def of_channels(self, channels: Sequence[str]) -> IrregularSeries:
+        """Return the series with these channels, in this order; one that they do not have has no value.
+
+        Raises
+        ------
+        DataError
+            If they have none of them, or a series has no value in any.
+        """
+        if tuple(channels) == self.channels:
+            return self
+        places = {name: place for place, name in enumerate(self.channels)}
+        y = np.full((*self.y.shape[:2], len(channels)), np.nan, dtype=self.y.dtype)
+        units = [""] * len(channels)
+        for i, name in enumerate(channels):
+            if name in places:
+                y[..., i], units[i] = self.y[..., places[name]], self.units[places[name]]
+        if not set(channels) & set(places):
+            raise DataError(f"it has the channels {quoted(self.channels)}, none of {quoted(channels)}")
+        check_observed(self.t, y, channels=channels, names=self.names)
+        return self._replaced(y=y, channels=tuple(channels), units=tuple(units))
+
+    def _replaced(self, **changes: Any) -> IrregularSeries:
+        """Return it with other content, of what was checked; a channel may have no value in it."""
+        part = object.__new__(IrregularSeries)
+        for name, value in {**vars(self), **changes}.items():
             object.__setattr__(part, name, value)
         return part
 

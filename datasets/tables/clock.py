@@ -69,6 +69,11 @@ def unit_of(label: str, options: TableOptions) -> str:
     return options.time_unit or _UNITS.get(label.casefold(), "s")
 
 
+def unit_in_name(name: str) -> str:
+    """Return the unit of which a name is the word, ``min`` of ``minutes``; empty where it is none."""
+    return _UNITS.get(name.casefold(), "")
+
+
 def in_unit(values: Array, label: str, options: TableOptions) -> tuple[Array, str]:
     """Return times that are numbers in the unit that is asked for, and the unit's label."""
     asked = options.time_unit

@@ -154,10 +154,11 @@ def floats(cells: Cells) -> Array | None:
 
 
 class TextColumn:
-    """Collects the labels of a column."""
+    """Collects the labels of a column; of `remarks`, their first letters only."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, remarks: bool = False) -> None:
         self.name = name
+        self._remarks = remarks
         self.labels: dict[str, int] = {}
         self._codes = array("q")
 
@@ -174,6 +175,8 @@ class TextColumn:
         labels = self.labels
         for cell, line in zip(cells, lines, strict=True):
             label = cell.strip() if isinstance(cell, str) else label_of(cell)
+            if self._remarks:
+                label = label[:LONGEST_LABEL]
             code = labels.get(label)
             if code is None:
                 if len(label) > LONGEST_LABEL:

@@ -50,12 +50,15 @@ class SheetSource:
         What is worth saying of it.
     formulas
         Whether some cells hold formulas.
+    unnamed
+        Whether columns before the first that has a name are passed over.
     """
 
     path: Path
     sheet: str
     words: tuple[str, ...]
     formulas: bool
+    unnamed: bool = False
     pointed = False  # numbers that are typed as text
 
     @contextmanager
@@ -69,13 +72,14 @@ class SheetSource:
         """
         with _opened(self.path) as book:
             if not self.formulas:
-                yield _below_header(_rows(book[self.sheet]))
+                yield _below_header(_rows(book[self.sheet]), unnamed=self.unnamed)
                 return
             with _opened(self.path, values=False) as written:
-                yield _below_header(_with_values(_rows(book[self.sheet]), _rows(written[self.sheet])))
+                rows = _with_values(_rows(book[self.sheet]), _rows(written[self.sheet]))
+                yield _below_header(rows, unnamed=self.unnamed)
 
 
-def sheet_source(path: Path, sheet: str | None) -> SheetSource:
+def sheet_source(path: Path, sheet: str | None, *, unnamed: bool = False) -> SheetSource:
     """Look at a workbook, and choose its sheet: the one that is named, or the only one that is not empty.
 
     Raises
@@ -93,14 +97,14 @@ def sheet_source(path: Path, sheet: str | None) -> SheetSource:
         if sheet is not None:
             if sheet not in names:
                 raise DataError(f"it has no sheet {shown(sheet)!r}; its sheets are {', '.join(map(shown, names[:20]))}")
-            return SheetSource(path, sheet, (f"sheet {shown(sheet)}",), formulas)
+            return SheetSource(path, sheet, (f"sheet {shown(sheet)}",), formulas, unnamed)
         filled = [each.title for each in book.worksheets if each.sheet_state == "visible" and not _empty(each)]
     if not filled:
         raise DataError("no sheet of it holds anything in its first rows; put the table there")
     if len(filled) > 1:
         listed, first = ", ".join(map(shown, filled[:20])), shlex.quote(shown(filled[0]))
         raise DataError(f"it has the sheets {listed}; say which: --sheet {first}")
-    return SheetSource(path, filled[0], (f"sheet {shown(filled[0])}",), formulas)
+    return SheetSource(path, filled[0], (f"sheet {shown(filled[0])}",), formulas, unnamed)
 
 
 def _check_parts(path: Path) -> bool:
@@ -179,26 +183,26 @@ def _with_values(
         yield number, row
 
 
-def _below_header(rows: Iterator[tuple[int, tuple[Any, ...]]]) -> Iterator[Row]:
+def _below_header(rows: Iterator[tuple[int, tuple[Any, ...]]], *, unnamed: bool) -> Iterator[Row]:
     """Yield rows from the header on, from its first column on, each at least as wide; empty rows are left out."""
     start, width = -1, 0
     for number, values in rows:
         if all(value is None for value in values):
             continue
-        cells = [_cell(value) for value in values]
+        cells = [cell_of(value) for value in values]
         if start < 0:
             start = next(i for i, cell in enumerate(cells) if cell != "")
             header = [label_of(cell) if isinstance(cell, float) else cell for cell in cells[start:]]
             width = len(header)
             yield number, list(header)
             continue
-        if any(cell != "" for cell in cells[:start]):
+        if not unnamed and any(cell != "" for cell in cells[:start]):
             raise DataError(f"row {number} has a value in a column without a name; name it, or remove the value")
         cells = cells[start:]
         yield number, cells + [""] * (width - len(cells))
 
 
-def _cell(value: Any) -> str | float:
+def cell_of(value: Any) -> str | float:
     """Return a value as the number, or the text, that a table of text would have."""
     match value:
         case None:

@@ -85,7 +85,7 @@ class Heading:
         )
 
 
-def heading_of(source: Source, words: frozenset[str], units_row: bool | None) -> Heading:
+def heading_of(source: Source, words: frozenset[str], units_row: bool | None, *, unnamed: bool = False) -> Heading:
     """Read what stands above the rows.
 
     Parameters
@@ -95,6 +95,8 @@ def heading_of(source: Source, words: frozenset[str], units_row: bool | None) ->
     units_row
         Whether units stand below the header; None where that has to be found out: they do if cells that look like units
         stand above numbers.
+    unnamed
+        As of `named`.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def heading_of(source: Source, words: frozenset[str], units_row: bool | None) ->
     with source.rows() as rows:
         _, header = next(rows, (0, []))
         cells = tuple(str(cell) for cell in header)
-        heading = Heading(cells, named(cells, words))
+        heading = Heading(cells, named(cells, words, unnamed=unnamed))
         if all(map(is_value, heading.names)):
             raise DataError(
                 f"its first row names no column of times, nor any: it has {shown(', '.join(cells))}; "
@@ -122,8 +124,18 @@ def heading_of(source: Source, words: frozenset[str], units_row: bool | None) ->
     return replace(heading, units=_with_units(heading, second), units_line=(line, tuple(second)))
 
 
-def named(header: Sequence[str], words: frozenset[str]) -> dict[str, str]:
+def named(header: Sequence[str], words: frozenset[str], *, unnamed: bool = False) -> dict[str, str]:
     """Return each column's unit by its name; cells at the end may be empty.
+
+    Parameters
+    ----------
+    header
+        The cells.
+    words
+        As of `heading_of`.
+    unnamed
+        Whether other columns may have no name, too, as pandas writes those of row numbers: they are called ``(1)``,
+        which no column can be called.
 
     Raises
     ------
@@ -140,6 +152,9 @@ def named(header: Sequence[str], words: frozenset[str]) -> dict[str, str]:
     for i, cell in enumerate(header[:count], 1):
         match = _NAME_AND_UNIT.fullmatch(cell)
         name, unit = (match["name"].strip(), match["unit"].strip()) if match else (cell.strip(), "")
+        if not name and unnamed:
+            units[f"({i})"] = ""
+            continue
         if not name:
             raise DataError(f"column {i} of the header has no name; name it, or remove the column")
         if len(cell) > LONGEST_LABEL:

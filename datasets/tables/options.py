@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,6 +18,9 @@ TIME_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "week": 604_800, "yr": 
 
 DECIMALS = (".", ",")
 THOUSANDS = (",", ".", " ", "'")
+
+ROLES = ("series", "time", "channel", "value")
+"""What columns may be: the label of what was observed, the time, the label of the quantity, and its value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,11 @@ class TableOptions:
     time_unit
         The unit that times come in, of `TIME_UNITS`. Dates, elapsed times, and times with a declared unit are converted
         to it; plain numbers are taken to be in it.
+    columns
+        What columns are, by role, of `ROLES`: names of columns, ``{"series": "subject", "time": "minutes"}``. Of
+        ``value`` there may be several, where each is a channel.
+    static
+        Columns of a table of series that say one thing of each.
 
     Raises
     ------
@@ -62,14 +72,17 @@ class TableOptions:
     variable: tuple[str, ...] | None = None
     dayfirst: bool | None = None
     time_unit: str | None = None
+    columns: Mapping[str, tuple[str, ...]] | None = None
+    static: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter is not None:
             object.__setattr__(self, "delimiter", DELIMITERS.get(self.delimiter, self.delimiter))
-        if self.variable is not None:
-            given: Any = self.variable
-            names = (given,) if isinstance(given, str) else tuple(given)
-            object.__setattr__(self, "variable", names)
+        for name in ("variable", "static"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _names(name, getattr(self, name)))
+        if self.columns is not None:
+            object.__setattr__(self, "columns", _roles(self.columns, self.static or ()))
         self._check_texts()
         _check_choice("decimal", self.decimal, DECIMALS)
         _check_choice("thousands", self.thousands, THOUSANDS)
@@ -90,8 +103,6 @@ class TableOptions:
             if text is not None and not (isinstance(text, str) and 0 < len(text) <= most):
                 size = "one character, or one of " + ", ".join(DELIMITERS) if most == 1 else f"1 to {most} characters"
                 raise ConfigError(f"`{name}` must be {size}; got {text!r}")
-        if self.variable is not None and not all(isinstance(name, str) and name for name in self.variable or ("",)):
-            raise ConfigError(f"`variable` must be names; got {self.variable!r}")
         if self.encoding is not None:
             try:
                 text, _ = codecs.lookup(self.encoding).decode(b"")
@@ -106,9 +117,53 @@ class TableOptions:
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) is not None}
 
 
+def _names(option: str, names: Any) -> tuple[str, ...]:
+    found = (names,) if isinstance(names, str) else tuple(names) if isinstance(names, list | tuple) else ()
+    if not found or not all(isinstance(name, str) and name for name in found):
+        raise ConfigError(f"`{option}` must be names; got {names!r}")
+    return found
+
+
+def _roles(columns: Any, static: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the names of columns by role, each column with one role."""
+    if not isinstance(columns, Mapping) or not columns:
+        raise ConfigError(f"`columns` must say what columns are, such as time=minutes; got {columns!r}")
+    unknown = [role for role in columns if role not in ROLES]
+    if unknown:
+        raise ConfigError(f"`columns` knows no {unknown[0]!r}; columns are {', '.join(ROLES)}, such as time=minutes")
+    found = {role: _names("columns", columns[role]) for role in ROLES if role in columns}
+    several = [role for role, names in found.items() if len(names) > 1 and (role != "value" or "channel" in found)]
+    if several:
+        role, beside = several[0], " beside a channel" if several[0] == "value" else ""
+        raise ConfigError(f"`columns` gives {role} several columns, {', '.join(found[role])}; give it one{beside}")
+    names = [name.casefold() for names in (*found.values(), static) for name in names]
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise ConfigError(f"`columns` and `static` say two things of column {twice[0]!r}; say one")
+    return found
+
+
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value is not None and value not in choices:
         raise ConfigError(f"`{name}` must be one of {', '.join(map(repr, choices))}; got {value!r}")
+
+
+def flags_of(options: TableOptions) -> list[str]:
+    """Return options as they are typed, quoted for a shell."""
+    marks = {mark: word for word, mark in reversed(DELIMITERS.items())}
+    flags: list[str] = []
+    for name, value in options.given.items():
+        if name == "dayfirst":
+            flags.append("--dayfirst" if value else "--monthfirst")
+        elif name == "columns":
+            said = ",".join(f"{role}={column}" for role, columns in value.items() for column in columns)
+            flags += ["--columns", shlex.quote(said)]
+        elif name == "variable":
+            flags += [word for each in value for word in ("--variable", shlex.quote(each))]
+        elif name not in ("comment", "units_row"):  # of which the command line knows nothing
+            text = ",".join(value) if name == "static" else marks.get(value, value) if name == "delimiter" else value
+            flags += [flag_of(name), shlex.quote(text)]
+    return flags
 
 
 def flag_of(name: str) -> str:

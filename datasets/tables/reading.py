@@ -42,11 +42,18 @@ class Wanted:
         Names of columns that may hold dates and elapsed times, in small letters.
     texts
         Whether other columns may hold text, too.
+    only
+        Names of the columns that are read, in small letters; None for all.
     """
 
     words: frozenset[str]
     times: frozenset[str]
     texts: bool
+    only: frozenset[str] | None = None
+
+    def asks(self, name: str) -> bool:
+        """Whether a column is read."""
+        return self.only is None or name.casefold() in self.only
 
 
 @dataclass
@@ -97,7 +104,7 @@ def read_columns(source: Source, heading: Heading, wanted: Wanted, options: Tabl
         notations = _notations(source, heading, wanted, options)
         filled = _fill(source, heading, wanted, notations)
     if filled.refused:
-        texts: dict[str, Column] = {name: TextColumn(name) for name in filled.refused}
+        texts: dict[str, Column] = {name: TextColumn(name, remarks=True) for name in filled.refused}
         _fill_columns(source, heading, texts, texts=False)
         filled.columns |= texts
     return filled
@@ -107,11 +114,12 @@ def _notations(source: Source, heading: Heading, wanted: Wanted, options: TableO
     evidence = Evidence(texts=dict.fromkeys(name for name in heading.names if name in wanted.words))
     for rows, lines in _blocks(source, heading, _Count()):
         for name, cells in zip(heading.names, zip(*rows, strict=True), strict=True):
-            evidence.add(name, cells, lines)
+            if wanted.asks(name):
+                evidence.add(name, cells, lines)
     for name, cell in evidence.texts.items():
         if cell is not None and not wanted.texts and name.casefold() not in wanted.times:
             raise not_a_number(cell)
-    return evidence.notations(heading.names, options, pointed=source.pointed)
+    return evidence.notations(list(filter(wanted.asks, heading.names)), options, pointed=source.pointed)
 
 
 def _may_be_thousands(filled: Filled) -> bool:
@@ -130,6 +138,8 @@ def _fill(source: Source, heading: Heading, wanted: Wanted, notations: Mapping[s
     columns: dict[str, Column] = {}
     for name, unit in heading.units.items():
         notation = notations.get(name)
+        if not wanted.asks(name):
+            continue
         if name in wanted.words:
             columns[name] = TextColumn(name)
         elif name.casefold() in wanted.times:

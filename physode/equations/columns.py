@@ -11,7 +11,8 @@ import numpy as np
 
 from physode.datasets.files import naming
 from physode.datasets.observations import groups, labels_of, time_column
-from physode.datasets.table import TIMES, Table, TableOptions, quoted, read_table
+from physode.datasets.table import TIMES, Table, TableOptions, quoted
+from physode.datasets.table_roles import read_as_said
 from physode.equations.toml_tables import near
 from physode.equations.units import conversion, known_unit
 from physode.errors import ConfigError, DataError
@@ -26,6 +27,7 @@ EXPERIMENT = "experiment"
 """The usual name of the column of experiments."""
 
 _OBSERVABLE, _VALUE, _SIGMA = "observable", "value", "sigma"
+_CALLED = {"series": EXPERIMENT, "time": "time", "channel": _OBSERVABLE, "value": _VALUE}
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def read_recordings(
         If a file cannot be read.
     """
     recordings: dict[str, Recording] = {}
+    time, experiment = _named(options, time, experiment)
     for path in paths:
         with naming(path):
             table = _read(path, experiment, time, options, texts=texts)
@@ -151,6 +154,7 @@ def observed_of(recordings: Sequence[Recording]) -> Observed:
 
 def time_unit_of(path: Path, time: str | None = None, options: TableOptions | None = None) -> str:
     """Return what a table says of the unit of its times."""
+    time, _ = _named(options, time, None)
     with naming(path):
         table = _read(path, None, time, options, texts=True)
         return table.units[_clock(table, time)]
@@ -161,6 +165,7 @@ def label_column(path: Path, time: str | None = None, options: TableOptions | No
 
     The first of text, or else of whole numbers, with at most half as many labels as there are rows.
     """
+    time, _ = _named(options, time, None)
     with naming(path):
         table = _read(path, None, time, options, texts=True)
         clock = _clock(table, time)
@@ -187,7 +192,13 @@ def _read(
     """Read a table; columns of labels are text, whatever their cells look like."""
     words = frozenset({EXPERIMENT, _OBSERVABLE, (experiment or EXPERIMENT).casefold()})
     times = frozenset({*TIMES, *([] if time is None else [time.casefold()])})
-    return read_table(path, words=words, times=times, options=options, texts=texts)
+    return read_as_said(path, _CALLED, words=words, times=times, options=options, texts=texts)
+
+
+def _named(options: TableOptions | None, time: str | None, experiment: str | None) -> tuple[str | None, str | None]:
+    """Return the names of the columns of times and experiments; None where options say which they are."""
+    said = {} if options is None else options.columns or {}
+    return None if "time" in said else time, None if "series" in said else experiment
 
 
 def _clock(table: Table, time: str | None) -> str:

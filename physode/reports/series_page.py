@@ -219,9 +219,7 @@ def _origin(run: SeriesRun) -> Tab:
 
 def read_series_of(run: SeriesRun, data: Path | None) -> tuple[IrregularSeries | None, str]:
     """Return the series of a run, or None and why they cannot be shown."""
-    from physode.datasets.series import read_series
-
     try:
-        return read_series(data or run.data), ""
+        return run.read(data), ""
     except (PhysodeError, OSError) as error:
         return None, f"{error}."

@@ -94,7 +94,10 @@ def split(series: IrregularSeries, config: SeriesConfig) -> tuple[IrregularSerie
     order = np.random.default_rng(config.split).permutation(len(series))
     held = max(1, round(config.test_fraction * len(series)))
     if len(series) - held < 1:
-        raise DataError(f"{len(series)} series cannot be divided into training and test; give at least 2")
+        raise DataError(
+            f"{len(series)} series cannot be divided into training and test; give at least 2: in a table, "
+            "--columns series=NAME says which column tells them apart"
+        )
     chosen = order[held:] if config.limit is None else order[held:][: config.limit]
     training, testing = series.take(np.sort(chosen)), series.take(np.sort(order[:held]))
     empty = np.flatnonzero(~training.mask.any((0, 1)))

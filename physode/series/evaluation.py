@@ -207,10 +207,11 @@ def held_out_series(run: SeriesRun, series: IrregularSeries, *, all_series: bool
     DataError
         If they are of other channels than the run's, or, to be divided again, others than it was trained on.
     """
-    if series.channels != run.channels:
+    if set(series.channels) != set(run.channels):
         raise DataError(
             f"the series have the channels {', '.join(series.channels)}, {run.path} knows {', '.join(run.channels)}"
         )
+    series = series.of_channels(run.channels)
     if all_series:
         return check_points(series, run.config.min_points)
     if series.digest() != run.digest:

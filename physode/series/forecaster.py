@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +13,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from physode.datasets.series import IrregularSeries
+from physode.datasets.series import IrregularSeries, read_series
+from physode.datasets.series.formats import with_roles
+from physode.datasets.table import TableOptions, meant
+from physode.datasets.tables.frames import is_frame
 from physode.errors import ConfigError
 from physode.models.latent_ode import LatentODE
 from physode.models.observations import Points, Times, compact
 from physode.series.config import SeriesConfig
-from physode.series.data import points_of_arrays
+from physode.series.data import points_of, points_of_arrays
 from physode.series.run import Epoch, SeriesRun
 from physode.series.scaler import Standardised, make_model
 from physode.series.trainer import train
@@ -67,6 +73,8 @@ class Forecaster:
         Of the series.
     history
         The training's epochs; empty where it was read from a run.
+    reading
+        What was said of how a table of its series is written.
     """
 
     model: Standardised
@@ -74,6 +82,7 @@ class Forecaster:
     channels: tuple[str, ...]
     units: tuple[str, ...]
     history: tuple[Epoch, ...] = ()
+    reading: TableOptions = field(default_factory=TableOptions)
 
     @classmethod
     def of_run(cls, run: SeriesRun, *, which: str = "last", device: str = "cpu") -> Forecaster:
@@ -86,12 +95,12 @@ class Forecaster:
         """
         model = make_model(run.config, len(run.channels))
         load_weights(model, run.state(which).model, str(run.checkpoint(which)))
-        return cls(model.to(device).eval(), run.config, run.channels, run.units)
+        return cls(model.to(device).eval(), run.config, run.channels, run.units, reading=run.reading)
 
     def interpolate(
         self,
-        t: npt.ArrayLike,
-        y: npt.ArrayLike,
+        t: Any,
+        y: npt.ArrayLike | None = None,
         mask: npt.ArrayLike | None = None,
         *,
         at: npt.ArrayLike,
@@ -107,7 +116,8 @@ class Forecaster:
         ----------
         t, y, mask
             The observations, as :meth:`physode.datasets.series.IrregularSeries.of_arrays` takes them: times (K,) or
-            (N, K), values (N, K, C) with NaN where missing, and what is observed, (N, K, C) or (N, K).
+            (N, K), values (N, K, C) with NaN where missing, and what is observed, (N, K, C) or (N, K). Or `t` alone:
+            series, or a table of them like that which the model was trained on.
         at
             Times, (Q,) or (N, Q), rising.
         draws
@@ -122,13 +132,18 @@ class Forecaster:
         ValueError
             If the times do not rise, are not finite, or are of another number of series.
         """
-        observed = points_of_arrays(t, y, mask, channels=self.channels)
+        observed = self._observed(t, y, mask)
         return self.forecast(observed, checked_times(at, len(observed.t)), draws=draws, seed=seed)
+
+    def _observed(self, t: Any, y: npt.ArrayLike | None, mask: npt.ArrayLike | None) -> Points:
+        if y is not None:
+            return points_of_arrays(t, y, mask, channels=self.channels)
+        return points_of(_series_of(t, mask, self.reading, again=True).of_channels(self.channels))
 
     def extrapolate(
         self,
-        t: npt.ArrayLike,
-        y: npt.ArrayLike,
+        t: Any,
+        y: npt.ArrayLike | None = None,
         mask: npt.ArrayLike | None = None,
         *,
         at: npt.ArrayLike,
@@ -142,7 +157,7 @@ class Forecaster:
         DataError, ValueError
             As :meth:`interpolate`; also if a time is not after the last observation of its series.
         """
-        observed = points_of_arrays(t, y, mask, channels=self.channels)
+        observed = self._observed(t, y, mask)
         times = checked_times(at, len(observed.t))
         last = torch.where(observed.used, observed.t, -torch.inf).amax(1).numpy()
         early = np.flatnonzero(times[:, 0] <= last)
@@ -213,24 +228,29 @@ class Forecaster:
 
 
 def fit(
-    t: npt.ArrayLike,
-    y: npt.ArrayLike,
+    t: Any,
+    y: npt.ArrayLike | None = None,
     mask: npt.ArrayLike | None = None,
     *,
     channels: tuple[str, ...] | None = None,
     channel_units: tuple[str, ...] | None = None,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    static: Sequence[str] | None = None,
     progress: Any = None,
     **settings: Any,
 ) -> Forecaster:
-    """Train a model of irregular series given as arrays.
+    """Train a model of irregular series given as arrays, or as a table.
 
     Parameters
     ----------
     t, y, mask
         The observations: times (K,) or (N, K), values (N, K, C) with NaN where missing, and what is observed,
-        (N, K, C) or (N, K).
+        (N, K, C) or (N, K). Or `t` alone: a pandas DataFrame, a mapping of names to columns, a file, or series, see
+        :func:`physode.datasets.series.read_series`.
     channels, channel_units
-        Names of the channels, and their units.
+        Names of the channels, and their units, of arrays.
+    columns, static
+        What the columns of a table are, as of :func:`physode.datasets.series.read_series`.
     progress
         Told the finished share of the training, and where it is.
     settings
@@ -255,12 +275,40 @@ def fit(
     >>> model = po.series.fit(t, np.sin(t)[..., None], epochs=2)
     >>> model.interpolate(t, np.sin(t)[..., None], at=[1.0, 2.0, 3.0]).mean.shape
     (40, 3, 1)
+
+    Of a table, with a row a visit:
+
+    >>> table = {"who": np.repeat(np.arange(40), 20), "t": t.ravel(), "x": np.sin(t).ravel()}
+    >>> model = po.series.fit(table, columns={"series": "who"}, epochs=2)
+    >>> model.extrapolate(table, at=[6.0, 7.0]).mean.shape
+    (40, 2, 1)
     """
     config = SeriesConfig.from_dict(settings)
-    series = IrregularSeries.of_arrays(t, y, mask, channels, units=channel_units)
+    reading = with_roles(TableOptions(), columns, static)
+    if y is None:
+        if channels is not None or channel_units is not None:
+            raise ConfigError("`channels` and `channel_units` are for arrays; a table and series have their own")
+        series = _series_of(t, mask, reading)
+    elif reading.given:
+        raise ConfigError("`columns` and `static` are for tables; give `channels` beside arrays")
+    else:
+        series = IrregularSeries.of_arrays(t, y, mask, channels, units=channel_units)
     lines: list[Epoch] = []
     trainer = train(series, config, on_epoch=lambda line, state: lines.append(line), progress=progress)
-    return Forecaster(trainer.model.eval(), config, series.channels, series.units, tuple(lines))
+    return Forecaster(trainer.model.eval(), config, series.channels, series.units, tuple(lines), reading)
+
+
+def _series_of(data: Any, mask: object, reading: TableOptions, *, again: bool = False) -> IrregularSeries:
+    """Return series given without `y`; `again` where another table was read so, and not all has a part in this one."""
+    if mask is not None:
+        raise ConfigError("`mask` goes with arrays; in a table a missing value is an empty cell or NaN")
+    if isinstance(data, IrregularSeries):
+        return data
+    if not (is_frame(data) or isinstance(data, str | os.PathLike)):
+        raise ConfigError(f"give times and values, fit(t, y), or a table; got a {type(data).__name__} alone")
+    if again:
+        reading = meant(data if is_frame(data) else Path(data), reading)
+    return read_series(data, options=reading)
 
 
 def checked_times(at: npt.ArrayLike, count: int) -> Array:

@@ -95,7 +95,8 @@ def test_a_training_that_is_stopped_still_reports_its_epochs(settings, tmp_path)
 def test_what_is_done_is_not_done_again_and_what_was_stopped_is(monkeypatch, tmp_path, capsys):
     codes = {"tests": [0], "ensembles": [gpu_pieces._STOPPED, 0]}
     monkeypatch.setattr(gpu_pieces, "run_apart", lambda piece, arguments, limit: codes[piece.name].pop(0))
-    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--work", str(tmp_path), "--pieces", "tests", "ensembles"])
+    here = ["--device", "cpu", "--work", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", *here, "--pieces", "tests", "ensembles"])
     said = []
     for _ in range(3):
         with pytest.raises(SystemExit) as ended:
@@ -110,15 +111,33 @@ def test_what_is_done_is_not_done_again_and_what_was_stopped_is(monkeypatch, tmp
 
 def test_no_piece_is_begun_that_has_no_time_left(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(gpu_pieces, "run_apart", lambda *_: pytest.fail("begun"))
-    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--work", str(tmp_path), "--within", "50"])
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--device", "cpu", "--work", str(tmp_path), "--within", "50"])
     with pytest.raises(SystemExit):
         gpu_pieces.main()
     assert "tests           not begun" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--limit", "-5"], "-5 is no time above 0"),
+        (["--within", "0"], "0 is no time above 0"),
+        (["--device", "cuda"], "PyTorch sees no GPU here; --device cpu tries the script without one"),
+        (["--pieces", "galaxy"], "unknown pieces galaxy"),
+    ],
+)
+def test_wrong_commands_are_a_line(arguments, message, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--work", str(tmp_path), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        gpu_pieces.main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_failure_is_an_exit_code(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu_pieces, "run_apart", lambda *_: 1)
-    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--work", str(tmp_path), "--pieces", "hopper"])
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", "--device", "cpu", "--work", str(tmp_path), "--pieces", "hopper"])
     with pytest.raises(SystemExit) as ended:
         gpu_pieces.main()
     assert ended.value.code == 1
@@ -130,6 +149,7 @@ def test_a_process_is_stopped_at_its_limit(tmp_path):
     assert gpu_pieces.run_apart(piece, ["--device", "cpu", "--work", str(tmp_path)], 20.0) == gpu_pieces._STOPPED
 
 
+@pytest.mark.slow
 def test_the_script_finds_all_of_physode_where_it_is_not_installed(tmp_path):
     # -S leaves out the .pth files through which a checkout is installed; packages are still there
     packages = f"{Path(torch.__file__).parents[1]}"
@@ -206,6 +226,18 @@ def test_ensembles_that_are_stopped_go_on_after_the_rows_that_are_there(settings
     assert json.loads((out / "gpu-ensembles.json").read_text())["rows"] == [first, second]
     assert run_here(PIECES["ensembles"], settings, out) == 0
     assert [len(done) for done in asked] == [0, 1, 0]
+
+
+def test_what_a_piece_had_no_time_to_write_is_written_after_it(monkeypatch, tmp_path, capsys):
+    row = {**dict.fromkeys(gpu.ABOUT, "x"), "seconds": 1.0}
+    (tmp_path / "ensembles-cpu-100.jsonl").write_text(json.dumps(row) + "\n")
+    monkeypatch.setattr(gpu_pieces, "run_apart", lambda *_: gpu_pieces._KILLED)
+    here = ["--device", "cpu", "--tiny", "--work", str(tmp_path), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["gpu.sh", *here, "--pieces", "ensembles"])
+    with pytest.raises(SystemExit):
+        gpu_pieces.main()
+    assert json.loads((tmp_path / "out" / "gpu-ensembles.json").read_text())["rows"] == [row]
+    assert "ensembles  stopped, goes on" in capsys.readouterr().out
 
 
 def test_a_contestant_that_fails_in_whatever_way_is_a_row(monkeypatch):

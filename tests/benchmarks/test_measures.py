@@ -74,6 +74,7 @@ def test_the_highest_sum_is_the_peak_of_what_is_held():
     assert highest_sum([-5, 2]) == 0
 
 
+@pytest.mark.slow
 def test_the_peak_counts_what_autograd_saves():
     x = torch.ones(250_000, requires_grad=True)  # a megabyte
 

@@ -75,12 +75,14 @@ def test_contestants_that_are_missing_or_fail_or_disagree_are_not_timed_and_a_li
     )
 
 
+@pytest.mark.slow
 def test_the_right_answer_judges_the_first_contestant_too():
     right = Answer(torch.full((2,), 1.5), ())
     heat = hold(peer("first", 1.0), peer("other", 1.5), right=right, bounds=Bounds(0.1, 0.1))
     assert [found.name for found in heat.placings] == ["other"]
 
 
+@pytest.mark.slow
 def test_a_contestant_that_fails_the_tight_check_is_not_timed():
     check = Check(task(), Answer(torch.ones(2), ()), Bounds(1e-3, 1e-3))
     heat = hold(peer("loose", 1.01), peer("tight", 1.0001), check=check, bounds=Bounds(1.0, 1.0))
@@ -100,10 +102,12 @@ def test_a_contestant_is_checked_once():
     assert len(made) == 1
 
 
+@pytest.mark.slow
 def test_what_has_no_answer_is_not_compared():
     assert hold(peer("first", 1.0), peer("floor", 9.0, compared=False)).find("floor") is not None
 
 
+@pytest.mark.slow
 def test_peaks_are_measured_on_request():
     assert hold(peer("first", 1.0)).placings[0].peak is None
     assert hold(peer("first", 1.0), peaks=True).placings[0].peak == 1_000_000
@@ -188,6 +192,7 @@ def test_limits_are_kept_or_not_or_say_why_they_cannot_be_seen():
     ]
 
 
+@pytest.mark.slow
 def test_a_contestant_may_run_at_a_multiple_of_the_task_s_tolerances():
     seen: list[tuple[float, float]] = []
 
@@ -200,6 +205,7 @@ def test_a_contestant_may_run_at_a_multiple_of_the_task_s_tolerances():
     assert seen == [(0.5e-5, 0.5e-5)]
 
 
+@pytest.mark.slow
 def test_part_of_an_answer_may_be_compared():
     first = lambda answer: Answer(answer.outputs[:1], ())  # noqa: E731
     right = Answer(torch.ones(1), ())
@@ -207,6 +213,7 @@ def test_part_of_an_answer_may_be_compared():
     assert hold(peer("one", 1.0), right=right, part=first).find("one") is not None
 
 
+@pytest.mark.slow
 def test_quick_races_are_not_checked_at_tight_tolerances():
     check = Check(task(), Answer(torch.full((2,), 9.0), ()), Bounds(1e-3, 1e-3))
     settings = Settings(rounds=1, quick=True, say=lambda _: None)

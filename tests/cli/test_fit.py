@@ -65,6 +65,7 @@ def test_masses_are_found_from_the_default_file(bodies, folder):
     assert (folder / "runs" / "threebody-physical" / "predictions.h5").exists()
 
 
+@pytest.mark.slow
 def test_json_is_the_report(oscillation, folder):
     result = run("vdp.h5", "--json", "--name", "mine", "--out", "somewhere/deep")
     found = json.loads(result.stdout)
@@ -111,8 +112,11 @@ def test_options_reach_the_settings(oscillation, folder):
         "stages": 1,
         "hidden": [8, 4],
         "activation": "tanh",
+        "pairs": "ordered",
+        "gravity_units": False,
         "trajectories": [0],
         "sequence": 20,
+        "predicts": "step",
         "given": 10,
     }
 
@@ -236,6 +240,7 @@ def test_a_table_without_units_asks_for_the_gravitational_constant(orbits, folde
     assert kept(folder, "orbits-physical")["fix"] == {"G": [MU], "masses[1]": [1.0]}
 
 
+@pytest.mark.slow
 def test_several_tables_of_horizons_are_the_bodies_of_one_system(orbits, folder):
     for body, name in enumerate(("Star (1)", "Planet (2)")):
         write_horizons(folder / f"{body}.txt", orbits, body, name)
@@ -338,6 +343,7 @@ def test_wrong_usage_exits_with_2(folder, arguments, message):
     assert message in " ".join(result.stderr.split())
 
 
+@pytest.mark.slow
 def test_a_run_that_exists_is_kept_unless_forced(oscillation, folder):
     assert run("vdp.h5").exit_code == 0
     before = (folder / "runs" / "vdp-physical" / "config.toml").read_text()
@@ -348,6 +354,7 @@ def test_a_run_that_exists_is_kept_unless_forced(oscillation, folder):
     assert run("vdp.h5", "--seed", "5", "--force").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_run_of_another_version_is_one_line(oscillation, folder):
     run("vdp.h5")
     settings = folder / "runs" / "vdp-physical" / "config.toml"

@@ -72,6 +72,8 @@ def test_a_fit_out_of_time_is_gone_on_with(folder):
     ids=lambda words: " ".join(words[:2] + words[-2:]),
 )
 def test_tolerances_have_no_part_beside_fixed_steps(folder, arguments):
+    for name in ("bars.h5", "visits.csv"):
+        (folder / name).touch()
     result = run(*arguments)
     assert result.exit_code == 2
     assert "has no part beside --" in result.stderr

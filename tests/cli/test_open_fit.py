@@ -77,6 +77,7 @@ def test_three_ways_to_one_fit(here, source):
     assert found["converged"]
 
 
+@pytest.mark.slow
 def test_what_a_run_keeps(here):
     done = run("decay.csv", "--model", "decay.toml", "--starts", 2, "--until", 8)
     assert done.exit_code == 0, done.output

@@ -153,7 +153,8 @@ def test_a_file_made_while_a_simulation_runs_is_kept(monkeypatch):
     ids=["fit", "train", "timeseries"],
 )
 def test_a_run_that_cannot_be_made_is_refused_before_the_work(no_work, words):
-    Path("file").write_text("")
+    for name in ("file", "waves.h5"):
+        Path(name).write_text("")
     refused(run(*words, "--out", "file"), "file is not a folder")
     refused(run(*words, "--name", "x" * 256), "bytes, of at most 255" if words == FIT else "")
     Path("runs/mine").mkdir(parents=True)
@@ -218,12 +219,12 @@ def test_figures_of_a_run_come_by_force_only_and_never_over_what_is_no_file():
 
 def test_an_interrupted_history_is_gone_on_with():
     """What a full disk or a kill has left of a last line makes way for the next."""
-    assert run(*FIT, "--name", "run", "--rhs", "neural", "--optimizer", "adam").exit_code == 0
+    run(*FIT, "--name", "run", "--rhs", "neural", "--optimizer", "adam")  # too few epochs to explain: exits with 1
     history = Path("runs/run/metrics.jsonl")
     whole = history.read_text()
     history.write_text(whole + '{"epoch": 3, "lo')
     assert run("plot", "runs/run", "--only", "loss").exit_code == 0
-    assert run("fit", "--resume", "runs/run", "--epochs", "4").exit_code == 0
+    run("fit", "--resume", "runs/run", "--epochs", "4")
     lines = history.read_text().splitlines(keepends=True)
     assert "".join(lines[: whole.count("\n")]) == whole
     assert all(line.endswith("}\n") for line in lines)

@@ -60,6 +60,7 @@ def test_a_catalogue_names_each_image_its_class_and_honest_probabilities(predict
     assert sum(told["classes"].values()) == 8
 
 
+@pytest.mark.slow
 def test_raw_probabilities_are_the_networks_own_and_need_no_test_images(predict):
     Path("bars.h5").unlink()
     assert "not calibrated" in predict("new").stderr

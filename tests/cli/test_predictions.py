@@ -83,6 +83,7 @@ def test_an_equation_of_ones_own_is_continued_with_its_band(rng):
         assert float(row["low"]) < float(row["mean"]) < float(row["high"])
 
 
+@pytest.mark.slow
 def test_series_are_continued_or_told_at_given_times(rng):
     lines = [
         f"s{index},{time:.4f},{channel},{math.sin(time + index):.4f}\n"

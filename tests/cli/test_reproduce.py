@@ -88,6 +88,7 @@ def test_json_holds_the_rows_the_findings_and_the_files(run, tmp_path):
     assert (tmp_path / found["files"]["figure"]).exists()
 
 
+@pytest.mark.slow
 def test_the_seed_reaches_the_experiment(run):
     (one,), (other,) = (json.loads(run("fig5", "--json", "--force", "--seed", seed).stdout) for seed in "01")
     assert one["rows"] != other["rows"]
@@ -267,6 +268,7 @@ def test_images_are_those_of_data_and_go_into_what_is_kept_by_what_they_are(run,
     assert refused.stderr.startswith("Error: reproduce/galaxy-table1.png, reproduce/galaxy-table1.md")
 
 
+@pytest.mark.slow
 def test_cifar_10_is_taken_where_its_archive_lies_and_stand_in_images_are_named(run, tmp_path, images_of):
     (stand_in,) = json.loads(run("table7", "--json").stdout)
     assert "simulated galaxies as stand-in images, not CIFAR" in stand_in["title"]
@@ -286,6 +288,7 @@ def write_cifar100(folder, rng):
     (folder / "fine_label_names.txt").write_text("\n".join(f"thing {label}" for label in range(100)))
 
 
+@pytest.mark.slow
 def test_cifar_100_goes_from_its_binary_version_to_evaluations_and_tables(run, tmp_path, rng):
     write_cifar100(tmp_path / "cifar-100-binary", rng)
     few = ("--model", "resnet18", "--form", "published", "--width", "1", "--epochs", "1", "--no-tensorboard")

@@ -264,12 +264,14 @@ def test_a_derived_file_can_be_inspected():
     assert CliRunner().invoke(cli, ["inspect", "robertson.h5"]).exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_derived_file_can_be_fitted():
     assert run("harmonic-oscillator", "--omega", 2, "--t-end", 5, "--points", 40).exit_code == 0
     fitted = CliRunner().invoke(cli, ["fit", "harmonic_oscillator.h5", "--rhs", "physical", "--json"])
     assert fitted.exit_code == 0, fitted.output
 
 
+@pytest.mark.slow
 def test_failed_trajectories_are_listed_and_the_others_written():
     arguments = ["threebody", "--n", 4, "--seed", 0, "--t-end", 2, "--points", 5, "--max-steps", 500]
     summary = json.loads(run(*arguments, "--json").output)

@@ -57,6 +57,7 @@ def test_every_trajectory_has_a_row_and_the_cells_are_gone_when_all_is_there(her
     assert sorted(path.name for path in Path().iterdir()) == ["fits.csv", "herds.h5"]
 
 
+@pytest.mark.slow
 def test_files_are_members_of_an_equation_of_ones_own(tmp_path):
     Path("growth.py").write_text(GROWTH)
     over = ("--fix", "capacity", "--over", "capacity=2,3")
@@ -78,6 +79,7 @@ def test_a_table_is_not_replaced_without_being_told(herds):
     assert Path("fits.csv").read_text() == ""
 
 
+@pytest.mark.slow
 def test_simulations_run_over_elements_and_seeds():
     arguments = ("--over", "masses[1]=0.9:1.1:3", "--t-end", 0.02, "--points", 3, "--trajectories", "all.h5")
     result = run("simulate", "threebody", "--preset", "aca", *arguments)
@@ -89,6 +91,7 @@ def test_simulations_run_over_elements_and_seeds():
     assert [row["seed"] for row in rows("herds.csv")] == ["0", "1"]
 
 
+@pytest.mark.slow
 def test_what_fails_is_kept_to_be_tried_again(monkeypatch):
     arguments = ("simulate", "vanderpol", "--over", "mu=1,2", "--t-end", 1, "--points", 3, "--batch", 1)
     from physode.sweeps import schedulers

@@ -65,6 +65,7 @@ def test_a_run_is_left_behind(run, tmp_path, words):
     }
 
 
+@pytest.mark.slow
 def test_galaxies_of_any_classes_are_trained_on_and_read_again_as_they_were(run, tmp_path):
     result = run(
         "train",

@@ -229,13 +229,14 @@ def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_trajectories("threebody.h5", make(attrs={"rhs": {"masses": [1.0]}}))
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "data.md").read_text(), re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
     assert names["rhs"] == {"masses": [1.0]}
     assert names["columns"] == ["position", "velocity"]
     assert read_trajectories("copy.h5").columns == ("y1", "y2")
+    assert names["series"].attrs["statics"] == {"age": [40.0, 50.0]}
     assert names["table"].column("infected").tolist() == [1.5, 12.25]
     assert read_images("my-images.h5").counts() == (2, 2)
     assert read_series("my-series.h5").points.tolist() == [3, 2]

@@ -79,6 +79,7 @@ def test_members_are_those_of_scipy(table, herds):
     np.testing.assert_allclose(found, errors, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_unknown_spreads_are_found_one_a_column_as_in_single_fits(herds, kernels):
     several = po.fit_ensemble(lotka_volterra, herds, log=True)
     alone = po.fit(

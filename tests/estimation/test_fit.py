@@ -70,6 +70,7 @@ def test_a_module_is_fitted_by_its_parameters():
     assert float(module.k.detach()) == 1.0
 
 
+@pytest.mark.slow
 def test_what_is_observed_of_a_state():
     def swing(t, x, k, c):
         return torch.stack([x[1], -k * x[0] - c * x[1]])

@@ -62,6 +62,7 @@ def test_systems_and_starts_are_the_same_at_every_noise_and_in_any_number():
     assert len(np.unique(errors)) == errors.size
 
 
+@pytest.mark.slow
 def test_without_noise_the_default_fit_finds_the_masses_from_wrong_ones():
     (found,) = fit_systems(data={**DATA, "count": 1}, schedule="growing", sigma_known=False)
     np.testing.assert_allclose(found["fitted"], found["masses"], rtol=1e-6)

@@ -70,6 +70,7 @@ def test_trajectories_may_have_times_of_their_own():
     np.testing.assert_allclose(fitted(fit(own)), [0.7, 0.4], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_missing_values_do_not_count(oscillation):
     y = oscillation.y.copy()
     y[0, 3:9, 0] = np.nan

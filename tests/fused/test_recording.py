@@ -115,6 +115,7 @@ def test_matrices_that_may_be_of_other_values_are_inputs(kind: str) -> None:
     assert len(made.inputs) == 1
 
 
+@pytest.mark.slow
 def test_memory_of_results_that_are_done_with_is_let_go() -> None:
     alive: list[int] = []
 

@@ -134,7 +134,8 @@ def test_a_limit_takes_training_series_only(series_of, config_of):
 
 
 def test_one_series_is_too_few(series_of, config_of):
-    with pytest.raises(DataError, match=r"^1 series cannot be divided into training and test; give at least 2$"):
+    message = "^1 series cannot be divided into training and test; give at least 2: in a table, --columns series=NAME"
+    with pytest.raises(DataError, match=message):
         split(series_of(1), config_of())
 
 

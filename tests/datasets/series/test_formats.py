@@ -11,8 +11,8 @@ from physode.datasets.series import IrregularSeries, holds_series, kind_of_serie
 from physode.errors import DataError
 
 ACCEPTED = (
-    "series are read from HDF5 of series or trajectories, a table of text with the columns series, time, channel and "
-    "value, or a folder of records of PhysioNet's 2012 challenge"
+    "series are read from HDF5 of series or trajectories, a table with a column of times and one a channel, or with "
+    "the columns series, time, channel and value, or a folder of records of PhysioNet's 2012 challenge"
 )
 
 
@@ -34,6 +34,7 @@ def made(tmp_path):
         ("series", "hdf5", True),
         ("trajectories", "trajectories", False),
         ("table", "csv", True),
+        ("wide", "csv", False),
         ("set-a", "physionet", True),
     ],
 )
@@ -46,9 +47,8 @@ def test_kinds_are_told_by_content(made, name, kind, alone):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("wide", f"is a table with the columns time, x; {ACCEPTED}"),
         ("set-a/1.txt", "is one record of PhysioNet's 2012 challenge; name its folder"),
-        ("", "is a folder without records of series, such as 132539.txt; name "),
+        ("", "is a folder without records of series, such as 132539.txt, and without images; name "),
         ("missing", "does not exist"),
         ("empty", "is empty"),
         ("binary", "is no table of text: it holds bytes that are no text"),

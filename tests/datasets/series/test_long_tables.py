@@ -72,10 +72,10 @@ def test_an_empty_value_leaves_its_time_and_is_counted(read):
         (HEADER + "a,0,p,1\nb,0,p,\n", "series 'b' has no value at all; leave it out"),
         (HEADER, "it has no rows below its header"),
         (HEADER + "a,0,p\n", "row 2 has 3 cells, the header 4"),
-        ("series,time,channel\na,0,p\n", "it has no column value; series are read from the columns series, time,"),
         (
-            "series,channel,time,value,sigma\na,p,0,1,2\n",
-            "column sigma is none that a table of series may have; remove it",
+            "series,time,channel\na,0,p\n",
+            "it has no column value beside the labels of channels in channel; say what the columns are, by "
+            "--columns value=NAME",
         ),
     ],
 )
