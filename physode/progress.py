@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from typing import TextIO
 
 __all__ = [
@@ -163,7 +164,7 @@ def length(seconds: float) -> str:
 
 
 def is_watched() -> bool:
-    """Return whether somebody sees a bar: on a terminal, or in a notebook."""
+    """Return whether somebody sees a bar: on a terminal, or in a notebook that has ipywidgets to draw it with."""
     return is_terminal(sys.stderr) or _in_notebook()
 
 
@@ -180,4 +181,4 @@ def visible(text: str) -> str:
 def _in_notebook() -> bool:
     from rich.console import Console
 
-    return Console(stderr=True).is_jupyter
+    return Console(stderr=True).is_jupyter and find_spec("ipywidgets") is not None

@@ -29,7 +29,8 @@ class Status(IntEnum):
 _REASONS = {
     Status.SUCCESS: "reached the end time",
     Status.MAX_STEPS: (
-        "`max_steps` attempts were used up; raise `max_steps`, loosen `rtol`/`atol`, or check for stiffness"
+        "`max_steps` attempts were used up; raise `max_steps`, loosen `rtol`/`atol`, "
+        "or take an implicit method, such as 'rodas5p', if the problem is stiff"
     ),
     Status.STEP_UNDERFLOW: (
         "the step size fell below its smallest value (`min_step` or the clock's resolution); "
@@ -39,7 +40,10 @@ _REASONS = {
         "the right-hand side, its Jacobian or the state became NaN or infinite, "
         "or the equations of an implicit step of fixed size were not solved; smaller steps may help"
     ),
-    Status.OUT_OF_TIME: "`max_seconds` of wall-clock time had passed; raise it, or loosen `rtol`/`atol`",
+    Status.OUT_OF_TIME: (
+        "`max_seconds` of wall-clock time had passed; raise it, loosen `rtol`/`atol`, "
+        "or take an implicit method, such as 'rodas5p', if the problem is stiff"
+    ),
     Status.STOPPED: "`monitor` returned True",
     Status.EVENT: "ended at an event, as asked for",
     Status.ACCUMULATION: (

@@ -277,6 +277,7 @@ class TestBadInput:
         ("times", "message"),
         [
             ([0.0], "at least two times"),
+            (5.0, "at least two times, a start and an end; got one number"),
             ([0.0, 2.0, 1.0], r"strictly increasing or decreasing, got \[0, 2, 1\]; sort it first"),
             ([0.0, 0.0, 1.0], "strictly increasing or decreasing"),
             ([0.0, float("nan")], "`t` must be finite"),
@@ -305,7 +306,8 @@ class TestBadInput:
         ("f", "error", "message"),
         [
             (lambda t, y: None, TypeError, "must return a tensor, got NoneType; is a `return` missing"),
-            (lambda t, y: [y[1], -y[0]], TypeError, r"got list; write torch.stack\("),
+            (lambda t, y: [y[0], y[1]], TypeError, r"got list; write torch.stack\(\[...\]\)"),
+            (lambda t, y: y.numpy(), TypeError, "got ndarray; write it with torch's functions"),
             (lambda t, y: y[:1], ValueError, r"state's shape \(2,\), got \(1,\)"),
             (lambda t, y: y.float(), ValueError, "state's dtype torch.float64, got torch.float32"),
             (3, TypeError, "`f` must be callable"),
@@ -318,7 +320,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"method": "rk5"}, "`method` must be one of euler, midpoint, .*dopri8.*, or a Tableau; got 'rk5'"),
+            ({"method": "RK45"}, "`method` must be one of euler, .*dopri8.*; got 'RK45'; in .* SciPy's take 'dopri5'"),
             ({"gradient": "exact"}, "`gradient` must be one of 'aca', 'adjoint', 'naive'"),
             ({"rtol": -1e-3}, "`rtol` must be positive"),
             ({"atol": -1e-3}, "`atol` must be positive"),
@@ -338,9 +340,10 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"\(time, batch=3\), got \(2, 4\)"):
             po.solve(decay, torch.ones(3, 1), torch.rand(2, 4), step_control="per-sample")
 
-    def test_args_that_are_a_tensor(self):
-        with pytest.raises(TypeError, match=r"args=\(tensor,\)"):
-            po.solve(decay, torch.ones(1), [0.0, 1.0], args=torch.ones(1))
+    @pytest.mark.parametrize(("args", "kind"), [(torch.ones(1), "tensor"), (0.3, "float"), ("k", "str"), ({}, "dict")])
+    def test_args_that_are_no_tuple(self, args, kind):
+        with pytest.raises(TypeError, match=rf"got a {kind}; write args=(\({kind},\)|tuple\(values)"):
+            po.solve(decay, torch.ones(1), [0.0, 1.0], args=args)
 
     def test_an_unknown_option_is_refused(self):
         with pytest.raises(TypeError, match="unexpected keyword"):

@@ -14,6 +14,7 @@ from torch import Tensor
 from physode.compat.methods import Callbacks
 from physode.compat.stepping import EVENT_STEPS, Choice, InvalidArgument, Stepping, positive, refusals
 from physode.problem.checks import checked_number, checked_state, checked_times
+from physode.problem.dynamics import remedy_of
 from physode.problem.packing import Packing
 from physode.problem.problem import Problem, make_dynamics
 from physode.problem.references import Referred
@@ -131,8 +132,7 @@ class Fitted:
 
 def _fitted(what: str, value: Any, state: Tensor) -> Tensor:
     if not isinstance(value, Tensor):
-        hint = "; is a `return` missing?" if value is None else ""
-        raise TypeError(f"{what} must return a tensor like `y0`, got {type(value).__name__}{hint}")
+        raise TypeError(f"{what} must return a tensor like `y0`, got {type(value).__name__}{remedy_of(value)}")
     if value.shape != state.shape:
         if [n for n in value.shape if n != 1] != [n for n in state.shape if n != 1]:
             shapes = f"{tuple(state.shape)}, got {tuple(value.shape)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -21,7 +21,7 @@ from physode.solvers.grid import grid_of_step_size, grid_of_times
 from physode.solvers.implicit.jacobian import check_jacobian
 from physode.solvers.implicit.jacobian_structure import structure_of
 from physode.solvers.method import Method, StepMethod
-from physode.solvers.methods import METHODS
+from physode.solvers.methods import LIKE_SCIPY, METHODS
 from physode.solvers.step_control import Adaptive, Controller, Predictive
 from physode.solvers.tableaus import Tableau
 from physode.typing import Norm
@@ -62,8 +62,10 @@ def pose(
         raise ValueError(f"`step_control` must be 'shared' or 'per-sample', got {step_control!r}")
     if not callable(f):
         raise TypeError(f"`f` must be callable as f(t, y, *args), got {type(f).__name__}")
-    if isinstance(args, Tensor):
-        raise TypeError("`args` must be a tuple of further inputs, got a tensor; write args=(tensor,)")
+    if isinstance(args, Tensor | Mapping | str) or not hasattr(args, "__len__"):
+        kind = "tensor" if isinstance(args, Tensor) else type(args).__name__
+        write = "args=tuple(values.values())" if isinstance(args, Mapping) else f"args=({kind},)"
+        raise TypeError(f"`args` must be a tuple of further inputs, got a {kind}; write {write}")
     per_sample = step_control == "per-sample"
     if per_sample and isinstance(y0, Tensor) and y0.ndim == 0:
         raise ValueError("`y0` needs a leading batch axis with step_control='per-sample', got a 0-dimensional tensor")
@@ -118,7 +120,8 @@ def checked_method(method: str | Method) -> Method:
     if isinstance(method, Tableau | StepMethod):
         return method
     if method not in METHODS:
-        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, or a Tableau; got {method!r}")
+        hint = f"; in place of SciPy's take {LIKE_SCIPY[method]!r}" if method in LIKE_SCIPY else ""
+        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, or a Tableau; got {method!r}{hint}")
     return METHODS[method]
 
 
@@ -253,6 +256,8 @@ def checked_times(t: object, *, batch: int | None, device: torch.device) -> Tens
         raise ValueError(f"`t` must be real, got {times.dtype}")
     times = times.to(device=device, dtype=torch.float64)
     allowed = "(time,)" if batch is None else f"(time,) or (time, batch={batch})"
+    if times.ndim == 0:
+        raise ValueError("`t` needs at least two times, a start and an end; got one number")
     if times.ndim != 1 and (batch is None or times.ndim != 2 or times.shape[1] != batch):
         raise ValueError(f"`t` must have the shape {allowed}, got {tuple(times.shape)}")
     if len(times) < 2:

@@ -298,12 +298,18 @@ def _version(y: Tensor) -> int:
     return 0 if torch.compiler.is_compiling() or y.is_inference() else y._version
 
 
+def remedy_of(value: object) -> str:
+    """Return what to do about a right-hand side that returned no tensor, to end a message."""
+    if value is None:
+        return "; is a `return` missing?"
+    if isinstance(value, list | tuple):
+        return "; write torch.stack([...])"
+    return "; write it with torch's functions" if type(value).__module__ == "numpy" else ""
+
+
 def _check(what: str, value: object, state: Tensor) -> None:
     if not isinstance(value, Tensor):
-        hint = "; is a `return` missing?" if value is None else ""
-        if isinstance(value, list | tuple):
-            hint = "; write torch.stack([...])"
-        raise TypeError(f"{what} must return a tensor, got {type(value).__name__}{hint}")
+        raise TypeError(f"{what} must return a tensor, got {type(value).__name__}{remedy_of(value)}")
     if value.shape != state.shape:
         raise ValueError(f"{what} must have the state's shape {tuple(state.shape)}, got {tuple(value.shape)}")
     if value.dtype != state.dtype:

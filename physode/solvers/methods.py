@@ -10,7 +10,7 @@ from physode.solvers.method import Method, StepMethod
 from physode.solvers.symplectic import METHODS as SYMPLECTIC
 from physode.solvers.tableaus import METHODS as EXPLICIT
 
-__all__ = ["METHODS", "kind_of"]
+__all__ = ["LIKE_SCIPY", "METHODS", "kind_of"]
 
 _IMPLICIT: tuple[StepMethod, ...] = (*FIXED, KVAERNO3, KENCARP5, RADAU5, RODAS5P, AUTO)
 
@@ -20,6 +20,16 @@ METHODS: dict[str, Method] = {
     **{method.name: method for method in _IMPLICIT},
 }
 """Every method that ``method="..."`` knows (:func:`~physode.problem.checks.checked_method`)."""
+
+LIKE_SCIPY = {
+    "RK23": "bosh3",
+    "RK45": "dopri5",
+    "DOP853": "dopri8",
+    "Radau": "radau5",
+    "BDF": "rodas5p",
+    "LSODA": "auto",
+}
+"""What to take for each method of SciPy's ``solve_ivp``: the same pair, or the nearest of its kind."""
 
 
 def kind_of(name: str) -> str:

@@ -194,6 +194,13 @@ def test_short_work_says_nothing(capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("spec", "seen"), [(None, False), ("ipywidgets", True)])
+def test_a_notebook_shows_a_bar_only_where_it_can_draw_one(spec, seen, monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr(progress_module, "find_spec", lambda name: spec)
+    assert progress_module.is_watched() is seen
+
+
 def test_an_estimate_is_in_the_unit_that_suits_it():
     words = Words("fitting")
     assert words.line(10.0) == "fitting: under way for 10 s"
