@@ -95,6 +95,10 @@ def command(
     from physode.training.folder import kind_of_run
 
     kind = kind_of_run(run)
+    if kind is None:
+        from physode.fitting import open_run
+
+        open_run(run)  # which says what is wrong with it
     _refuse_idle(ctx, kind)
     path = out or Path("catalogue.csv" if kind == "train" else "predictions.csv")
     check_table(path, overwrite=force)

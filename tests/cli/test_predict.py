@@ -92,8 +92,10 @@ def test_mistakes_get_one_line_before_the_work(predict, tmp_path):
         assert message in result.stderr
         assert "Traceback" not in result.stderr
         assert not list(Path("runs/bars").glob("evaluations/*"))
+    (tmp_path / "catalogue.csv").touch()
     result = CliRunner().invoke(cli, ["predict", "fit", "new"])
-    assert (result.exit_code, "fit" in result.stderr) == (1, True)
+    assert result.exit_code == 1
+    assert "fit is not a run" in result.stderr
 
 
 def test_a_catalogue_is_not_replaced_unasked(predict):
