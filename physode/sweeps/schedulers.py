@@ -15,10 +15,10 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -193,7 +193,8 @@ def in_processes(cells: Sequence[Cell], *, jobs: int) -> Outcomes:
         while waiting or running:
             while waiting and idle:
                 cell, worker = waiting.popleft(), idle.pop()
-                running[worker.submit(perform, *cell.call)] = cell, worker
+                with _interrupts_held():
+                    running[worker.submit(perform, *cell.call)] = cell, worker
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 cell, worker = running.pop(future)
                 outcome = _awaited(future)
@@ -209,9 +210,24 @@ def in_processes(cells: Sequence[Cell], *, jobs: int) -> Outcomes:
         theirs.close()
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back while a process is started: it inherits that, and is not interrupted before it ignores it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare_worker(parent: Connection) -> None:
     """Leave Ctrl-C to the parent, and end when it closes its end of the pipe, or is no more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
