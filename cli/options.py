@@ -19,6 +19,7 @@ __all__ = [
     "FIXED_METHODS",
     "GRADIENTS",
     "METHODS",
+    "checkpoint_option",
     "device_option",
     "dtype_option",
     "force_option",
@@ -120,6 +121,12 @@ device_option = click.option(
 other_device_option = click.option(
     "--device", callback=_check_device, help="Where to compute.  [default: as in training]"
 )
+
+
+def checkpoint_option(help: str = "Weights after the last epoch, or after that of the best test.") -> Decorator[Any]:  # noqa: A002
+    """``--checkpoint``: which weights of a training."""
+    kinds = click.Choice(["last", "best"])
+    return click.option("--checkpoint", "which", type=kinds, default="last", show_default=True, help=help)
 
 
 def threads_option(default: str = "torch's") -> Decorator[Any]:

@@ -10,7 +10,7 @@ import click
 from physode.cli.commands.evaluate_series import evaluate_series
 from physode.cli.data import warn_of_skipped
 from physode.cli.numbers import STEP, Real, Whole
-from physode.cli.options import METHODS, force_option, json_option, other_device_option
+from physode.cli.options import METHODS, checkpoint_option, force_option, json_option, other_device_option
 from physode.cli.paths import PATH, check_run
 from physode.cli.show import show_json, show_pairs, show_table
 from physode.cli.tables import TABLE_OPTIONS, SectionedCommand, series_table_options
@@ -38,14 +38,7 @@ _ONLY = {False: ("ratings", "out"), True: ("observed", "draws", *TABLE_OPTIONS)}
 @click.option("--rtol", type=Real.of(RTOL), help="By another relative tolerance.")
 @click.option("--atol", type=Real.of(ATOL), help="By another absolute tolerance.")
 @click.option("--step", type=STEP, help="By fixed steps of this size, at most 1.")
-@click.option(
-    "--checkpoint",
-    "which",
-    type=click.Choice(["last", "best"]),
-    default="last",
-    show_default=True,
-    help="Weights after the last epoch, or after that of the best test.",
-)
+@checkpoint_option()
 @click.option(
     "--data",
     type=PATH,

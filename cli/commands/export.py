@@ -9,7 +9,7 @@ import click
 
 from physode.cli.data import calibration
 from physode.cli.numbers import STEP, Whole
-from physode.cli.options import METHODS, force_option, json_option
+from physode.cli.options import METHODS, checkpoint_option, force_option, json_option
 from physode.cli.paths import PATH, Run
 from physode.cli.show import show_json, show_pairs
 from physode.errors import ConfigError
@@ -26,14 +26,7 @@ PIXELS = ("bytes", "floats")
 @click.option("-o", "--out", type=PATH, default="model.pt2", show_default=True, help="Ends in .pt2 or .onnx.")
 @click.option("--method", type=click.Choice(METHODS), help="Another method than in training.")
 @click.option("--step", type=STEP, help="By fixed steps of this size, at most 1.")
-@click.option(
-    "--checkpoint",
-    "which",
-    type=click.Choice(["last", "best"]),
-    default="last",
-    show_default=True,
-    help="Weights after the last epoch, or after that of the best test.",
-)
+@checkpoint_option()
 @click.option(
     "--pixels",
     type=click.Choice(PIXELS),

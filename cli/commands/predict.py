@@ -9,7 +9,7 @@ import click
 
 from physode.cli.data import calibration, warn_of_skipped
 from physode.cli.numbers import Whole
-from physode.cli.options import force_option, given, json_option, other_device_option
+from physode.cli.options import checkpoint_option, force_option, given, json_option, other_device_option
 from physode.cli.paths import PATH, SOURCE, Run
 from physode.cli.show import show_json, show_pairs, show_table
 from physode.cli.tables import TABLE_OPTIONS, SectionedCommand, series_table_options
@@ -40,14 +40,7 @@ _IDLE = {
 )
 @click.option("--at", metavar="TIMES", help="Of fits and series: FROM:TO:COUNT, or numbers with commas between them.")
 @click.option("--start", multiple=True, metavar="NAME=NUMBER", help="Of fits: another initial state; repeat it.")
-@click.option(
-    "--checkpoint",
-    "which",
-    type=click.Choice(["last", "best"]),
-    default="last",
-    show_default=True,
-    help="Of trainings: weights after the last epoch, or after that of the best test.",
-)
+@checkpoint_option("Of trainings: weights after the last epoch, or after that of the best test.")
 @click.option("--calibrate/--raw", default=True, help="Of images: honest probabilities, or the network's own.")
 @click.option("--batch", type=Whole(1), help="Images at once.  [default: as in training]")
 @other_device_option
