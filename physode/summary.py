@@ -124,8 +124,8 @@ def short_number(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
-def frame(columns: Mapping[str, Sequence[Any]], *, index: str) -> Any:
-    """Return columns as a pandas DataFrame.
+def frame(columns: Mapping[str, Any], *, index: str | None = None, what: str = "a table") -> Any:
+    """Return columns as a pandas DataFrame; `what` they are is said where pandas is missing.
 
     Raises
     ------
@@ -134,8 +134,9 @@ def frame(columns: Mapping[str, Sequence[Any]], *, index: str) -> Any:
     """
     from physode.optional_imports import needs
 
-    pd = needs("pandas", extra="frames", purpose="a table as a DataFrame")
-    return pd.DataFrame(columns).set_index(index)
+    pd = needs("pandas", extra="frames", purpose=f"{what} as a DataFrame")
+    table = pd.DataFrame(columns)
+    return table if index is None else table.set_index(index)
 
 
 def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -28,7 +28,7 @@ from physode.estimation.likelihood import Facing, Prediction
 from physode.estimation.problem import Calendar, Entry, Estimation, Measured, Measurements, Observable
 from physode.estimation.search import Problem
 from physode.estimation.simulation import SolverOptions
-from physode.optional_imports import needs
+from physode.summary import frame
 
 Array = NDArray[np.float64]
 
@@ -120,14 +120,13 @@ class Bands:
         ConfigError
             If pandas is not installed.
         """
-        pd = needs("pandas", extra="frames", purpose="a table of curves as a DataFrame")
         numbers = ("t", "mean", "error", "low", "high", "lowest", "highest")
         columns: dict[str, Any] = {
             name: [getattr(curve, name) for curve in self.curves for _ in curve.t]
             for name in ("experiment", "kind", "name")
         }
         columns |= {name: np.concatenate([getattr(curve, name) for curve in self.curves]) for name in numbers}
-        return pd.DataFrame(columns)
+        return frame(columns, what="a table of curves")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from physode.estimation.estimate import LEVEL, Estimate
 from physode.estimation.likelihood import Facing
 from physode.estimation.scoring import Point, minimise_each
 from physode.estimation.search import Problem
-from physode.optional_imports import needs
+from physode.summary import frame
 
 Array = NDArray[np.float64]
 
@@ -98,7 +98,6 @@ class Bootstrap:
         ConfigError
             If pandas is not installed.
         """
-        pd = needs("pandas", extra="frames", purpose="a table of constants as a DataFrame")
         low, high = self.intervals().T
         columns: Mapping[str, Any] = {
             "name": self.names,
@@ -108,7 +107,7 @@ class Bootstrap:
             "high": high,
             "bias": self.bias,
         }
-        return pd.DataFrame(columns).set_index("name")
+        return frame(columns, index="name", what="a table of constants")
 
     def __repr__(self) -> str:
         failed = f", {self.failed} did not arrive" if self.failed else ""

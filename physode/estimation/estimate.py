@@ -300,7 +300,11 @@ class Estimate(Described):
             If pandas is not installed.
         """
         names = [field.name for field in fields(Constant)]
-        return frame({name: [getattr(each, name) for each in self.constants] for name in names}, index="name")
+        return frame(
+            {name: [getattr(each, name) for each in self.constants] for name in names},
+            index="name",
+            what="a table of constants",
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return what can be kept as JSON."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from physode.errors import ConfigError, SolveError
 from physode.estimation.estimate import LEVEL, Estimate
 from physode.estimation.scoring import minimise_each
-from physode.optional_imports import needs
+from physode.summary import frame
 
 Array = NDArray[np.float64]
 
@@ -91,8 +91,7 @@ class Profile:
         ConfigError
             If pandas is not installed.
         """
-        pd = needs("pandas", extra="frames", purpose="a table of a profile as a DataFrame")
-        return pd.DataFrame({**self.others, self.name: self.values, "delta": self.delta})
+        return frame({**self.others, self.name: self.values, "delta": self.delta}, what="a table of a profile")
 
 
 def profile(estimate: Estimate, name: str, *, points: int = 24, iterations: int = 100) -> Profile:

@@ -22,6 +22,7 @@ from physode.errors import ConfigError
 from physode.estimation.estimate import LEVEL, Estimate
 from physode.estimation.posterior import LogPosterior, log_posterior
 from physode.optional_imports import needs
+from physode.summary import frame
 
 Array = NDArray[np.float64]
 
@@ -89,10 +90,10 @@ class Posterior:
         ConfigError
             If pandas is not installed.
         """
-        pd = needs("pandas", extra="frames", purpose="a table of constants as a DataFrame")
         flat, (low, high) = self.draws.reshape(-1, len(self.names)), self.intervals().T
-        columns = {"name": self.names, "mean": flat.mean(0), "deviation": flat.std(0, ddof=1)}
-        return pd.DataFrame({**columns, "low": low, "high": high, "effective": self.effective}).set_index("name")
+        columns: dict[str, Any] = {"name": self.names, "mean": flat.mean(0), "deviation": flat.std(0, ddof=1)}
+        columns |= {"low": low, "high": high, "effective": self.effective}
+        return frame(columns, index="name", what="a table of constants")
 
     def to_arviz(self) -> Any:
         """Return ArviZ's InferenceData: posterior, log density of the draws, and what was measured.
